@@ -1,0 +1,5 @@
+//! The `circuit_breaker` policy.
+
+mod params;
+
+pub use params::*;

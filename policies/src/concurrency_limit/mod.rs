@@ -1,0 +1,5 @@
+//! The `concurrency_limit` policy.
+
+mod params;
+
+pub use params::*;

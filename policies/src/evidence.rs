@@ -1,0 +1,124 @@
+//! What is known about an attempt that did not bring back an answer.
+//!
+//! A timeout says nothing about whether a write happened, so every failed attempt carries the one fact on which each retry
+//! and each idempotency decision rests: whether any byte of the request may have reached the application.
+
+use std::fmt;
+
+/// Whether the application may have seen the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// Proven: no byte of the request reached the application. Repeating is always safe.
+    No,
+    /// Not proven either way: the application may have acted.
+    Maybe,
+}
+
+/// Why an attempt ended without a complete answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// No connection: refused, unreachable, unresolvable, or not up within `connect_timeout`. Always [`Sent::No`].
+    Connect,
+    /// The TLS handshake failed. Always [`Sent::No`].
+    Tls,
+    /// The peer or our own connection handed the request back unprocessed: unsent on a closed connection, HTTP/2
+    /// `REFUSED_STREAM`, or GOAWAY below our stream (RFC 9113 section 8.7). Always [`Sent::No`].
+    Refused,
+    /// The connection was reset or closed before a complete answer.
+    Reset,
+    /// The peer answered with something that is not HTTP.
+    Malformed,
+    /// The attempt's own time ran out.
+    AttemptTimeout,
+    /// The request's total time ran out.
+    TotalTimeout,
+}
+
+impl Cause {
+    /// The bounded label for metrics and spans (`error.type`).
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect_error",
+            Self::Tls => "tls_error",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Malformed => "malformed",
+            Self::AttemptTimeout => "attempt_timeout",
+            Self::TotalTimeout => "timeout",
+        }
+    }
+
+    /// Whether time, rather than the transport, ended the attempt.
+    pub const fn is_timeout(self) -> bool {
+        matches!(self, Self::AttemptTimeout | Self::TotalTimeout)
+    }
+}
+
+/// An attempt that ended without a response head. The upstream is at fault, or time is.
+#[derive(Debug)]
+pub struct AttemptError {
+    /// Why it ended.
+    pub cause: Cause,
+    /// Whether the application may have acted.
+    pub sent: Sent,
+    /// The transport's own words, for logs only: never shown to a caller.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl AttemptError {
+    /// An error of `cause` with what is known of the request.
+    pub const fn new(cause: Cause, sent: Sent) -> Self {
+        Self { cause, sent, source: None }
+    }
+
+    /// The same error with the transport's words attached.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cause.label())?;
+        f.write_str(match self.sent {
+            Sent::No => " (nothing was sent)",
+            Sent::Maybe => " (the request may have been processed)",
+        })
+    }
+}
+
+impl std::error::Error for AttemptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// What an attempt or a status query proved about an operation (the design's five kinds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// Proven: the service did nothing. The key is free again.
+    NotExecuted,
+    /// Proven: the service did it.
+    Succeeded,
+    /// Proven: the service decided against it.
+    Failed,
+    /// The service is still at it.
+    Ongoing,
+    /// Nothing is proven.
+    Ambiguous,
+}
+
+impl Evidence {
+    /// The name used in documents, metrics and configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotExecuted => "not_executed",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Ongoing => "ongoing",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The `idempotency` policy.
+
+mod params;
+
+pub use params::*;

@@ -1,0 +1,252 @@
+//! The parameters of idempotency.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, Method, StatusCode};
+
+use crate::evidence::Evidence;
+
+/// How keyed writes are recognised, recorded and answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Idempotency {
+    /// A protected request without a key is refused.
+    pub required: bool,
+    /// Which methods are protected.
+    pub methods: Vec<Method>,
+    /// A keyed write without a principal is refused.
+    pub principal_required: bool,
+    /// Where the key comes from.
+    pub key: KeySource,
+    /// What makes two requests the same.
+    pub fingerprint: Fingerprint,
+    /// What a response proves.
+    pub outcome: Outcomes,
+    /// What a repeat meets while the first is in flight.
+    pub on_concurrent: OnConcurrent,
+    /// Bytes of a request body; more is refused before anything is recorded.
+    pub max_body: usize,
+    /// Bytes of a response kept for replay.
+    pub max_response: usize,
+    /// How long after settling a response is replayed.
+    pub retention: Duration,
+    /// How long after settling a key is remembered.
+    pub tombstone: Duration,
+    /// How long after a timeout the attempt is kept open for a late answer.
+    pub late_response: Duration,
+    /// Response headers replayed beyond the built-in allow-list.
+    pub replay_headers: Vec<HeaderName>,
+    /// How to ask the upstream what became of a write.
+    pub status: Option<StatusQuery>,
+    /// What repeats get when a status query settled the operation and no response was stored.
+    pub resolved_response: Option<ResolvedResponse>,
+}
+
+/// Where the key comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeySource {
+    /// The header that carries it.
+    pub header: HeaderName,
+    /// Whether a bare value is accepted beside a structured-field String (RFC 9651).
+    pub syntax: KeySyntax,
+    /// Whether a request without a key is given one.
+    pub mint: Mint,
+}
+
+/// How strictly a key is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySyntax {
+    /// `abc` and `"abc"` are one key.
+    Lenient,
+    /// Only `"abc"` is a key.
+    Strict,
+}
+
+/// Keys made by the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mint {
+    /// None: a request without a key passes unprotected.
+    None,
+    /// RFC 9562 version 7.
+    UuidV7,
+}
+
+/// What makes two requests the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// How the body enters.
+    pub body: FingerprintBody,
+    /// Request headers that enter.
+    pub headers: Vec<HeaderName>,
+}
+
+/// How the body enters the fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FingerprintBody {
+    /// Byte for byte.
+    Exact,
+    /// As canonical JSON (RFC 8785).
+    Json,
+}
+
+/// What a complete response proves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcomes {
+    /// Statuses by which the service says that it did nothing.
+    pub not_executed: Vec<StatusCode>,
+    /// Statuses of success; empty means any 2xx or 3xx.
+    pub succeeded: Vec<StatusCode>,
+    /// Statuses of definite failure; empty means any other 4xx except 408.
+    pub failed: Vec<StatusCode>,
+    /// Statuses by which the service says that it is still at it.
+    pub ongoing: Vec<StatusCode>,
+    /// Refinements by body; the first match wins over the lists above.
+    pub rules: Vec<Rule>,
+}
+
+/// What a repeat meets while the first is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConcurrent {
+    /// 409 at once.
+    Reject,
+    /// It waits this long, then replays or gets 409.
+    Wait(Duration),
+}
+
+/// The upstream's own status endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusQuery {
+    /// The method, `GET` or `POST`.
+    pub method: Method,
+    /// The path template: `{key}`, `{operation}`, `{path.NAME}`; each value is percent-encoded as one segment.
+    pub path: Arc<str>,
+    /// First match wins; no match is no evidence.
+    pub rules: Vec<Rule>,
+    /// `not_found` proves nothing until this long after the last dispatch.
+    pub settle_after: Duration,
+    /// The endpoint itself bars a late original, so `not_found` proves at once.
+    pub fenced: bool,
+    /// When the next query is made.
+    pub schedule: QuerySchedule,
+    /// Queries per second to one upstream.
+    pub rate_per_sec: f64,
+}
+
+/// When the next status query is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuerySchedule {
+    /// The first wait.
+    pub first: Duration,
+    /// The growth of the wait.
+    pub factor: f64,
+    /// The longest wait.
+    pub max: Duration,
+    /// When a person is called.
+    pub give_up: Duration,
+}
+
+/// One rule over a response: every part that is given must match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The status, or `None` for any.
+    pub status: Option<StatusCode>,
+    /// Conditions on the JSON body; all must hold.
+    pub json: Vec<JsonCondition>,
+    /// What a match proves.
+    pub then: Verdict,
+}
+
+/// One condition on a JSON body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonCondition {
+    /// JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// What must stand there.
+    pub expect: JsonExpect,
+}
+
+/// What must stand at a JSON Pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JsonExpect {
+    /// One of these values (one value: equality).
+    OneOf(Vec<serde_json::Value>),
+    /// Anything (`exists: true`) or nothing (`exists: false`).
+    Exists(bool),
+}
+
+/// What a rule's match proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The evidence stands as it is.
+    Evidence(Evidence),
+    /// The service does not know the write: proves `not_executed` only once it cannot arrive any more.
+    NotFound,
+}
+
+/// What repeats get when a status query settled the operation and no response was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, sent as `application/json`.
+    pub body: String,
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self {
+            required: false,
+            methods: vec![Method::POST, Method::PATCH],
+            principal_required: false,
+            key: KeySource::default(),
+            fingerprint: Fingerprint { body: FingerprintBody::Exact, headers: Vec::new() },
+            outcome: Outcomes::default(),
+            on_concurrent: OnConcurrent::Reject,
+            max_body: 1024 * 1024,
+            max_response: 256 * 1024,
+            // Stripe keeps keys for at least a day.
+            retention: DAY,
+            tombstone: 30 * DAY,
+            late_response: Duration::from_secs(30),
+            replay_headers: Vec::new(),
+            status: None,
+            resolved_response: None,
+        }
+    }
+}
+
+impl Default for KeySource {
+    fn default() -> Self {
+        Self { header: HeaderName::from_static("idempotency-key"), syntax: KeySyntax::Lenient, mint: Mint::None }
+    }
+}
+
+impl Default for Outcomes {
+    /// 401, 403 and 407 are refused before the work, 425 and 429 ask for a repeat.
+    fn default() -> Self {
+        Self {
+            not_executed: vec![
+                StatusCode::UNAUTHORIZED,
+                StatusCode::FORBIDDEN,
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                StatusCode::TOO_EARLY,
+                StatusCode::TOO_MANY_REQUESTS,
+            ],
+            succeeded: Vec::new(),
+            failed: Vec::new(),
+            ongoing: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Default for QuerySchedule {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(200),
+            factor: 2.0,
+            max: Duration::from_mins(1),
+            give_up: Duration::from_hours(24),
+        }
+    }
+}

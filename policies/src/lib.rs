@@ -1,0 +1,14 @@
+//! The policies of Mainstay, each usable alone as a `tower` layer.
+//!
+//! No file, socket or driver is known here. Decision logic is pure (state, event, now); services only carry it out.
+
+pub mod circuit_breaker;
+pub mod clock;
+pub mod concurrency_limit;
+pub mod evidence;
+pub mod idempotency;
+pub mod operation;
+pub mod problem;
+pub mod rate_limit;
+pub mod retry;
+pub mod timeout;

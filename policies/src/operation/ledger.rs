@@ -1,0 +1,88 @@
+//! Where operations are kept.
+
+use std::{future::Future, pin::Pin};
+
+use super::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis};
+
+/// A boxed future: a ledger is chosen at start-up, and a box is nothing beside a durable write.
+pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
+
+/// What `begin` found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Begun {
+    /// The key was new, free again, or past its tombstone: the operation is recorded and the caller owns it.
+    New(Operation),
+    /// The key is known.
+    Known(Operation),
+}
+
+/// A ledger of operations.
+///
+/// Every backend passes [`conformance`](super::conformance). All methods are safe to call concurrently. A result is
+/// durable when its future resolves.
+pub trait Ledger: Send + Sync + 'static {
+    /// Records `draft` if its key is absent, freed by `not_executed`, or past its tombstone at `now`. Sets `id.seq`;
+    /// `owner`, `epoch` and `revision` come from the ledger.
+    fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun>;
+
+    /// Replaces the operation by `next` if the record's owner, epoch and revision are still those that `next` carries;
+    /// returns the record with its revision grown by one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stale`] with the record as it stands.
+    fn update(&self, next: Operation) -> LedgerFuture<'_, Operation>;
+
+    /// The operation of that id.
+    fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>>;
+
+    /// The latest operation under that key.
+    fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>>;
+
+    /// Operations in id order, after `after`, that match the filter; at most `limit`.
+    fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>>;
+
+    /// Resolves when the operation's revision is no longer `seen`, with the record.
+    fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation>;
+
+    /// Removes at most `limit` operations whose tombstone has passed and drops responses past their retention.
+    fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize>;
+
+    /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
+    fn counts(&self) -> [u64; 5];
+
+    /// This process.
+    fn instance(&self) -> InstanceId;
+
+    /// The secret under which fingerprints are made.
+    fn fingerprint_secret(&self) -> &[u8; 32];
+}
+
+/// Which operations a listing shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Only this principal's (by hash).
+    pub principal: Option<[u8; 32]>,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only of this route.
+    pub route: Option<String>,
+    /// Only created before this time.
+    pub created_before: Option<UnixMillis>,
+}
+
+/// Why the ledger did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The record changed meanwhile; nothing was written.
+    #[error("the operation changed meanwhile")]
+    Stale(Box<Operation>),
+    /// No such operation; nothing was written.
+    #[error("no such operation")]
+    Absent,
+    /// The ledger holds as many open operations as it may (`ledger.max_open`); nothing was written.
+    #[error("the ledger is full")]
+    Full,
+    /// The ledger cannot take writes; whether this one is kept is not known.
+    #[error("the ledger is unavailable: {0}")]
+    Unavailable(String),
+}

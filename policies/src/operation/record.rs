@@ -1,0 +1,231 @@
+//! The record of one operation.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::evidence::Evidence;
+
+/// Wall time in milliseconds since the Unix epoch.
+pub type UnixMillis = u64;
+
+/// The public name of an operation: an integer in arrival order, which is the ledger's key, and a random tag, which keeps
+/// the name from being guessed. Shown as 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId {
+    /// Arrival order, from 1.
+    pub seq: u64,
+    /// Random.
+    pub tag: u64,
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.seq, self.tag)
+    }
+}
+
+impl FromStr for OperationId {
+    type Err = InvalidOperationId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 32 || !text.bytes().all(lower_hex) {
+            return Err(InvalidOperationId);
+        }
+        let half = |s: &str| u64::from_str_radix(s, 16).map_err(|_| InvalidOperationId);
+        Ok(Self { seq: half(&text[..16])?, tag: half(&text[16..])? })
+    }
+}
+
+/// The text is not an operation id: 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an operation id is 32 lower-case hex digits")]
+pub struct InvalidOperationId;
+
+/// SHA-256 over length-prefixed (principal, upstream, key).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One run of one process; an operation's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceId(pub u128);
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// In flight.
+    Pending,
+    /// The service did it.
+    Succeeded,
+    /// The service decided against it.
+    Failed,
+    /// The service did nothing; the key is free.
+    NotExecuted,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl State {
+    /// Whether nothing more will happen.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::NotExecuted)
+    }
+
+    /// The name used in documents, metrics and the ledger.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::NotExecuted => "not_executed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What told us where the operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The answer to the attempt.
+    Response,
+    /// The answer to the attempt, after the caller had been answered.
+    LateResponse,
+    /// The upstream's status endpoint.
+    StatusQuery,
+    /// A repeat by the resolver.
+    Redispatch,
+    /// A person.
+    Operator,
+}
+
+impl Source {
+    /// The name used in documents.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::LateResponse => "late_response",
+            Self::StatusQuery => "status_query",
+            Self::Redispatch => "redispatch",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Why a person is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Since when.
+    pub since: UnixMillis,
+    /// Why.
+    pub reason: AttentionReason,
+}
+
+/// Why a person is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionReason {
+    /// Evidence contradicts a terminal state.
+    Conflict,
+    /// The resolver gave up.
+    ResolveExhausted,
+}
+
+impl AttentionReason {
+    /// The name used in documents.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::ResolveExhausted => "resolve_exhausted",
+        }
+    }
+}
+
+/// A response kept for replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The allow-listed headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// What is kept of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retained {
+    /// There was none, or not yet.
+    None,
+    /// All of it.
+    Stored(Arc<StoredResponse>),
+    /// Only its status: it was over `max_response`, or streamed.
+    StatusOnly,
+}
+
+/// The record of one operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The public name.
+    pub id: OperationId,
+    /// The ledger key.
+    pub key_hash: KeyHash,
+    /// SHA-256 of the principal: who may read it.
+    pub principal: [u8; 32],
+    /// HMAC-SHA-256 of the request.
+    pub fingerprint: [u8; 32],
+    /// The route's name, for documents and metrics.
+    pub route: Arc<str>,
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// Where it stands.
+    pub state: State,
+    /// Why it stands there: a short fixed phrase, such as `attempt_timeout` or `http_200`.
+    pub reason: Arc<str>,
+    /// What told us so; `None` while nothing has.
+    pub source: Option<Source>,
+    /// The upstream's status, where there was one.
+    pub http_status: Option<StatusCode>,
+    /// Attempts that may have reached the upstream.
+    pub attempts: u32,
+    /// When the first request arrived.
+    pub created_at: UnixMillis,
+    /// When the last attempt was sent.
+    pub dispatched_at: Option<UnixMillis>,
+    /// When it became terminal.
+    pub settled_at: Option<UnixMillis>,
+    /// When it will next be asked about.
+    pub next_check_at: Option<UnixMillis>,
+    /// Status queries made so far.
+    pub checks: u32,
+    /// A person is needed.
+    pub attention: Option<Attention>,
+    /// The last thing that was proven, or was not.
+    pub last_evidence: Option<Evidence>,
+    /// The answer.
+    pub retained: Retained,
+    /// The rendered request target of the status query, from the route's template.
+    pub status_target: Option<Arc<str>>,
+    /// How long after settling the answer is replayed, in ms; from the policy that began it.
+    pub retention_ms: u64,
+    /// How long after settling the key is remembered, in ms.
+    pub tombstone_ms: u64,
+    /// Which process began or took it over.
+    pub owner: InstanceId,
+    /// Grows with each takeover.
+    pub epoch: u64,
+    /// Grows with each change; the `ETag`.
+    pub revision: u64,
+}

@@ -1,0 +1,5 @@
+//! The `rate_limit` policy.
+
+mod params;
+
+pub use params::*;

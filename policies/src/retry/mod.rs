@@ -1,0 +1,5 @@
+//! The `retry` policy.
+
+mod params;
+
+pub use params::*;

@@ -1,0 +1,5 @@
+//! The `timeout` policy.
+
+mod params;
+
+pub use params::*;

@@ -1,0 +1,3 @@
+//! Configuration: YAML in, one immutable [`Config`](model::Config) out.
+
+pub mod model;

@@ -1,0 +1,5 @@
+//! Mainstay.
+
+pub mod config;
+
+fn main() {}
