@@ -73,7 +73,7 @@ struct Shared<B> {
     state: State,
     attempt: u32,
     /// `None`: over the bound, nothing more is kept.
-    copy: Option<Copy>,
+    copy: Option<Kept>,
     max: usize,
     /// The latest attempt's task while it waits for the stream.
     waiting: Option<Waker>,
@@ -88,7 +88,7 @@ enum State {
 }
 
 #[derive(Debug, Default)]
-struct Copy {
+struct Kept {
     pieces: Vec<Bytes>,
     tail: BytesMut,
     len: usize,
@@ -107,7 +107,7 @@ where
             inner: body,
             state: State::Untouched,
             attempt: 0,
-            copy: fits.then(Copy::default),
+            copy: fits.then(Kept::default),
             max,
             waiting: None,
         };
