@@ -31,6 +31,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 
 /// Any error of a body or a service.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -253,6 +254,52 @@ where
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+pin_project! {
+    /// A body that holds a guard until it ends, fails or is dropped.
+    #[derive(Debug)]
+    pub struct GuardedBody<B, G> {
+        #[pin]
+        inner: B,
+        guard: Option<G>,
+    }
+}
+
+impl<B: Body, G> GuardedBody<B, G> {
+    /// Holds `guard` for as long as `inner` has something to give.
+    pub fn new(inner: B, guard: G) -> Self {
+        let guard = (!inner.is_end_stream()).then_some(guard);
+        Self { inner, guard }
+    }
+}
+
+impl<B: Body, G> Body for GuardedBody<B, G> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let polled = this.inner.as_mut().poll_frame(cx);
+        // A reader may not poll again after the last frame, so its end is looked for here.
+        let ended = match &polled {
+            Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
+            Poll::Ready(Some(Err(_)) | None) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            *this.guard = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 

@@ -29,6 +29,7 @@
 
 mod breaker;
 mod error;
+mod layer;
 mod machine;
 mod params;
 #[cfg(test)]
@@ -37,5 +38,6 @@ mod window;
 
 pub use breaker::*;
 pub use error::*;
+pub use layer::*;
 pub use machine::{CallOutcome, Forced, Snapshot, State, Transitions};
 pub use params::*;

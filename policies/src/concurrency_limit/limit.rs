@@ -188,6 +188,11 @@ impl Permit {
         self.observe(Sample::Drop);
     }
 
+    /// Lets an adaptive limit learn before the place is free: the response's head came after `latency`.
+    pub fn observe_latency(&self, latency: Duration) {
+        self.observe(Sample::Latency(latency));
+    }
+
     /// When the place was taken.
     pub fn acquired(&self) -> Instant {
         self.acquired

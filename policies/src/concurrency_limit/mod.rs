@@ -22,11 +22,13 @@
 
 mod adapt;
 mod error;
+mod layer;
 mod limit;
 mod params;
 #[cfg(test)]
 mod tests;
 
 pub use error::*;
+pub use layer::*;
 pub use limit::*;
 pub use params::*;

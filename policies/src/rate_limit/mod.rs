@@ -24,7 +24,9 @@
 //! assert!(matches!(limiter.admit(b"", now), Admission::Rejected { .. }));
 //! ```
 
+mod error;
 mod gcra;
+mod layer;
 mod limiter;
 mod pace;
 mod params;
@@ -34,5 +36,7 @@ mod table;
 mod tests;
 mod warm_up;
 
+pub use error::*;
+pub use layer::*;
 pub use limiter::*;
 pub use params::*;

@@ -37,9 +37,11 @@
 mod backoff;
 mod budget;
 mod decide;
+mod layer;
 mod params;
 #[cfg(test)]
 mod tests;
 
 pub use decide::*;
+pub use layer::*;
 pub use params::*;

@@ -18,6 +18,7 @@
 mod deadline;
 mod error;
 mod idle;
+mod layer;
 mod params;
 #[cfg(test)]
 mod tests;
@@ -25,4 +26,5 @@ mod tests;
 pub use deadline::*;
 pub use error::*;
 pub use idle::*;
+pub use layer::*;
 pub use params::*;
