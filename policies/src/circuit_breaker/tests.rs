@@ -358,3 +358,23 @@ proptest! {
         prop_assert!(breaker.acquire(now).is_ok());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_stops_calls_while_open_and_probes_afterwards() {
+    use crate::body::BoxError;
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+    let layer = CircuitBreakerLayer::new(consecutive(1));
+    let call = async |status: u16| {
+        let inner = service_fn(move |_: Request<()>| async move {
+            Ok::<_, BoxError>(Response::builder().status(status).body(()).unwrap())
+        });
+        layer.layer(inner).oneshot(Request::new(())).await
+    };
+    assert_eq!(call(500).await.unwrap().status(), 500);
+    let error = call(200).await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Rejected>(), Some(&Rejected { retry_after: 5 * SECOND }));
+    tokio::time::advance(5 * SECOND).await;
+    assert_eq!(call(200).await.unwrap().status(), 200);
+    assert_eq!(state(layer.breaker(), Instant::now()), State::Closed);
+}

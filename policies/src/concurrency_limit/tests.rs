@@ -209,3 +209,25 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_holds_a_place_until_the_response_body_ends() {
+    use crate::body::BoxError;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use tower::{Layer, ServiceExt, service_fn};
+    let layer = ConcurrencyLimitLayer::new(params(1, Duration::ZERO, 0));
+    let call = || {
+        let inner = service_fn(|_: Request<()>| async {
+            Ok::<_, BoxError>(Response::new(Full::new(Bytes::from_static(b"body"))))
+        });
+        layer.layer(inner).oneshot(Request::new(()))
+    };
+    let mut response = call().await.unwrap();
+    assert!(call().await.unwrap_err().is::<Overloaded>(), "the first body is not read yet");
+    response.body_mut().frame().await.unwrap().unwrap();
+    assert_eq!(layer.limit().in_flight(), 0, "its last frame was taken");
+    drop(call().await.unwrap());
+    assert_eq!(layer.limit().in_flight(), 0, "a dropped body is over, too");
+}

@@ -298,3 +298,22 @@ proptest! {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_paces_or_refuses_per_key() {
+    use http::{HeaderName, Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use crate::body::BoxError;
+    let key = Key::Header(HeaderName::from_static("x-tenant"));
+    let layer = RateLimitLayer::new(RateLimit { key, max_keys: 10, ..queue(10, SECOND / 10) });
+    let call = |tenant: &'static str| {
+        let inner = service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
+        layer.layer(inner).oneshot(Request::builder().header("x-tenant", tenant).body(()).unwrap())
+    };
+    let began = Instant::now();
+    let (first, second, third, other) = tokio::join!(call("a"), call("a"), call("a"), call("b"));
+    assert!(first.is_ok() && second.is_ok() && other.is_ok());
+    assert!(third.unwrap_err().is::<RateLimited>());
+    assert_eq!(began.elapsed().as_millis(), 100, "the second waited for its slot");
+}

@@ -322,3 +322,59 @@ proptest! {
         }
     }
 }
+
+mod layered {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        body::{BoxError, ReplayBody},
+        clock::WallClock,
+        timeout::{Timeout, TotalTimeoutLayer},
+    };
+
+    /// Answers 503 to the first two attempts; the status, `Mainstay-Attempts`, and how often the service was called.
+    async fn call(method: Method, max_retries: u32, size: usize) -> (u16, Option<String>, u32) {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&calls);
+        let inner = service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+            let call = counter.fetch_add(1, Ordering::Relaxed);
+            async move {
+                assert!(request.headers().contains_key("mainstay-deadline-ms"));
+                let body = request.into_body().collect().await?.to_bytes();
+                assert_eq!(body.len(), size, "every attempt gets the whole body");
+                let status = if call < 2 { 503 } else { 200 };
+                Ok::<_, BoxError>(Response::builder().status(status).body(Full::new(Bytes::new())).unwrap())
+            }
+        });
+        let service = ServiceBuilder::new()
+            .layer(TotalTimeoutLayer::new(Timeout::default()))
+            .layer(RetryLayer::new(Retry { max_body: 100, ..unbudgeted(max_retries) }, WallClock::system()))
+            .service(inner);
+        let request = Request::builder().method(method).body(Full::new(Bytes::from(vec![7; size]))).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        let attempts = response.headers().get("mainstay-attempts").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), attempts, calls.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_layer_repeats_what_is_safe_within_its_bounds() {
+        for (method, max_retries, size, expected) in [
+            (Method::PUT, 3, 50, (200, Some("3"), 3)),
+            (Method::PUT, 1, 50, (503, Some("2"), 2)),
+            (Method::PUT, 3, 101, (503, None, 1)),
+            (Method::POST, 3, 50, (503, None, 1)),
+        ] {
+            let (status, attempts, calls) = call(method.clone(), max_retries, size).await;
+            assert_eq!((status, attempts.as_deref(), calls), expected, "{method} {max_retries} {size}");
+        }
+    }
+}

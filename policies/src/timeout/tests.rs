@@ -104,3 +104,35 @@ async fn a_slow_reader_is_not_a_silent_body() {
     advance(10 * SECOND).await;
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data");
 }
+
+mod layered {
+    use http::{Request, Response};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        body::BoxError,
+        evidence::{AttemptError, Cause, Sent},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_layers_end_a_call_at_the_earlier_of_both_bounds_and_claim_nothing() {
+        for (attempt, cause, after) in [
+            (None, Cause::TotalTimeout, 3 * SECOND),
+            (Some(SECOND), Cause::AttemptTimeout, SECOND),
+            (Some(4 * SECOND), Cause::TotalTimeout, 3 * SECOND),
+        ] {
+            let params = Timeout { total: 3 * SECOND, attempt, ..Timeout::default() };
+            let service = ServiceBuilder::new()
+                .layer(TotalTimeoutLayer::new(params.clone()))
+                .layer(AttemptTimeoutLayer::new(params))
+                .service(service_fn(|_: Request<()>| {
+                    std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>()
+                }));
+            let began = Instant::now();
+            let error = service.oneshot(Request::new(())).await.unwrap_err();
+            let error = error.downcast_ref::<AttemptError>().unwrap();
+            assert_eq!((error.cause, error.sent, began.elapsed()), (cause, Sent::Maybe, after));
+        }
+    }
+}
