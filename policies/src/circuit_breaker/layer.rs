@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Breaker, CallOutcome, CircuitBreaker};
-use crate::body::BoxError;
+use super::{Breaker, CallOutcome, CircuitBreaker, Permit};
+use crate::{body::BoxError, timeout::Deadline};
 
 /// Calls a service through a [`Breaker`]; every service it makes shares it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,28 @@ pub struct CircuitBreakerLayer(Breaker);
 pub struct CircuitBreakerService<S> {
     inner: S,
     breaker: Breaker,
+}
+
+/// A call in flight. Dropped because the total time ran out it is an error; because the caller left, a cancel.
+struct Attempt {
+    permit: Option<Permit>,
+    deadline: Option<Instant>,
+}
+
+impl Attempt {
+    fn record(&mut self, outcome: CallOutcome) {
+        if let Some(permit) = self.permit.take() {
+            permit.record(outcome, Instant::now());
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.record(CallOutcome::Error);
+        }
+    }
 }
 
 impl CircuitBreakerLayer {
@@ -65,11 +87,11 @@ where
         let mut inner = mem::replace(&mut self.inner, fresh);
         let breaker = self.breaker.clone();
         Box::pin(async move {
-            let permit = breaker.acquire(Instant::now())?;
-            // Dropped here by a caller who leaves, the permit counts as a cancel.
+            let deadline = request.extensions().get().map(|Deadline(at)| *at);
+            let mut attempt = Attempt { permit: Some(breaker.acquire(Instant::now())?), deadline };
             let outcome = inner.call(request).await.map_err(Into::into);
             let failed = outcome.as_ref().map_or(true, |response| breaker.is_error(response.status()));
-            permit.record(if failed { CallOutcome::Error } else { CallOutcome::Success }, Instant::now());
+            attempt.record(if failed { CallOutcome::Error } else { CallOutcome::Success });
             outcome
         })
     }

@@ -378,3 +378,25 @@ async fn the_layer_stops_calls_while_open_and_probes_afterwards() {
     assert_eq!(call(200).await.unwrap().status(), 200);
     assert_eq!(state(layer.breaker(), Instant::now()), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_counts_an_attempt_cut_off_by_the_total_timeout_but_not_one_that_was_left() {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use crate::{
+        body::BoxError,
+        timeout::{Timeout, TotalTimeoutLayer},
+    };
+    let layer = CircuitBreakerLayer::new(consecutive(1));
+    let hang = service_fn(|_: Request<()>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>());
+    let total = TotalTimeoutLayer::new(Timeout { total: 2 * SECOND, ..Timeout::default() });
+    let call = || total.layer(layer.layer(hang)).oneshot(Request::new(()));
+    let left = tokio::time::timeout(SECOND, call()).await;
+    assert!(left.is_err());
+    assert_eq!(state(layer.breaker(), Instant::now()), State::Closed);
+    assert!(call().await.is_err());
+    assert_eq!(state(layer.breaker(), Instant::now()), State::Open);
+}

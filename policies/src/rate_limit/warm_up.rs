@@ -129,9 +129,13 @@ impl Warmth {
         let period = now / curve.period_nanos;
         let (max, mut store) = self.store.unwrap_or((curve.max, curve.max));
         if (max - curve.max).abs() > f64::EPSILON * max {
-            // Another rate or curve: as warm as before.
+            // Another rate or curve: as warm as before. Periods may be counted otherwise now, so one is taken to have passed.
             store = if max > 0.0 { store / max * curve.max } else { curve.max };
-            self.period = period.min(self.period.max(period.saturating_sub(1)));
+            self.period = period.saturating_sub(1);
+        }
+        if self.period > period + 1 {
+            // Periods became longer; a thread that read the clock a little earlier is at most one behind.
+            self.period = period;
         }
         if self.store.is_none() {
             self.period = period;

@@ -97,7 +97,8 @@ where
         let mut inner = mem::replace(&mut self.inner, fresh);
         let (total, idle) = (self.params.total, self.params.idle);
         Box::pin(async move {
-            let deadline = Instant::now() + total;
+            let now = Instant::now();
+            let deadline = now.checked_add(total).unwrap_or_else(|| now + Duration::from_hours(24 * 365 * 30));
             let is_grpc = request.headers().get(http::header::CONTENT_TYPE);
             let is_grpc = is_grpc.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
             set_deadline_headers(request.headers_mut(), total, is_grpc);
