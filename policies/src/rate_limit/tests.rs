@@ -287,6 +287,40 @@ proptest! {
         }
     }
 
+    /// The design's formula, with cancels: everything times `requests`.
+    #[test]
+    fn pacing_agrees_with_its_formula(
+        requests in 1_u32..5000,
+        max_wait_ms in 0_u64..800,
+        steps in prop::collection::vec((0_u64..400_000_000, prop::bool::weighted(0.3)), 1..200),
+    ) {
+        let limiter = Limiter::new(queue(requests, Duration::from_millis(max_wait_ms)));
+        let (scale, t) = (u128::from(requests), SECOND.as_nanos());
+        let max_wait = u128::from(max_wait_ms) * 1_000_000 * scale;
+        let (mut last, mut at) = (None::<u128>, 0_u64);
+        for (step, cancel) in steps {
+            at += step / u64::from(requests).min(100);
+            let now = u128::from(at) * scale;
+            let slot = last.map_or(now, |last| now.max(last + t));
+            match limiter.admit(b"", limiter.epoch() + Duration::from_nanos(at)) {
+                Admission::Admitted(_) => {
+                    prop_assert_eq!(slot, now);
+                    last = Some(slot);
+                }
+                Admission::Wait(booked, _) => {
+                    prop_assert!(slot > now && slot - now <= max_wait);
+                    let until = booked.until().duration_since(limiter.epoch()).as_nanos();
+                    prop_assert_eq!(until, slot.div_ceil(scale));
+                    if cancel { drop(booked) } else {
+                        booked.taken();
+                        last = Some(slot);
+                    }
+                }
+                Admission::Rejected { .. } => prop_assert!(slot - now > max_wait),
+            }
+        }
+    }
+
     #[test]
     fn the_table_never_holds_more_than_max_keys(keys in prop::collection::vec((0_u8..40, 0_u64..500), 1..300), max in 1_usize..8) {
         let limiter = Limiter::new(keyed(2, max));
