@@ -1,5 +1,30 @@
-//! The `timeout` policy.
+//! The `timeout` policy: how long a request, an attempt and a silence may last.
+//!
+//! `total` runs from the last byte of the request's head to the response's head, `attempt` bounds each attempt within it, and
+//! `idle` bounds silence in a body ([`IdleBody`]). A timeout says nothing about whether the service acted.
+//!
+//! The time that remains travels upstream as `Mainstay-Deadline-Ms` and, for gRPC, `grpc-timeout`:
+//!
+//! ```
+//! use std::time::Duration;
+//! use mainstay_policies::timeout::{deadline_from_headers, set_deadline_headers};
+//!
+//! let mut headers = http::HeaderMap::new();
+//! set_deadline_headers(&mut headers, Duration::from_millis(1500), true);
+//! assert_eq!(headers["mainstay-deadline-ms"], "1500");
+//! assert_eq!(deadline_from_headers(&headers), Some(Duration::from_millis(1500)));
+//! ```
 
+mod deadline;
+mod error;
+mod idle;
+mod layer;
 mod params;
+#[cfg(test)]
+mod tests;
 
+pub use deadline::*;
+pub use error::*;
+pub use idle::*;
+pub use layer::*;
 pub use params::*;

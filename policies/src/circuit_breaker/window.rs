@@ -1,0 +1,69 @@
+//! Counts over a sliding window of ten buckets.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const BUCKETS: u64 = 10;
+
+/// What completed in one bucket, or in the whole window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: u64,
+    pub(super) errors: u64,
+    pub(super) slow: u64,
+}
+
+/// A completion counts for at most the window and at least nine tenths of it.
+#[derive(Debug)]
+pub(super) struct Window {
+    epoch: Instant,
+    bucket_nanos: u64,
+    head: u64,
+    buckets: [Counts; BUCKETS as usize],
+    total: Counts,
+}
+
+impl Window {
+    pub(super) fn new(window: Duration, epoch: Instant) -> Self {
+        Self {
+            epoch,
+            bucket_nanos: (u64::try_from(window.as_nanos()).unwrap_or(u64::MAX) / BUCKETS).max(1),
+            head: 0,
+            buckets: [Counts::default(); BUCKETS as usize],
+            total: Counts::default(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.buckets.fill(Counts::default());
+        self.total = Counts::default();
+    }
+
+    pub(super) fn add(&mut self, error: bool, slow: bool) {
+        let bucket = &mut self.buckets[(self.head % BUCKETS) as usize];
+        for counts in [bucket, &mut self.total] {
+            counts.requests += 1;
+            counts.errors += u64::from(error);
+            counts.slow += u64::from(slow);
+        }
+    }
+
+    /// The counts at `now`; a thread that read the clock a little earlier sees the newest bucket.
+    pub(super) fn at(&mut self, now: Instant) -> Counts {
+        let age = u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX);
+        let bucket = age / self.bucket_nanos;
+        if bucket >= self.head.saturating_add(BUCKETS) {
+            self.clear();
+            self.head = bucket;
+        }
+        while self.head < bucket {
+            self.head += 1;
+            let expired = std::mem::take(&mut self.buckets[(self.head % BUCKETS) as usize]);
+            self.total.requests -= expired.requests;
+            self.total.errors -= expired.errors;
+            self.total.slow -= expired.slow;
+        }
+        self.total
+    }
+}

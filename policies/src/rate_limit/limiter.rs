@@ -1,0 +1,140 @@
+//! A limiter that threads share.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    RateLimit,
+    state::{Booking, Verdict},
+    table::{Place, Table},
+};
+
+/// A rate limit and the state of its keys; one per route policy. Clones are the same limit.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    params: RateLimit,
+    table: Arc<Table>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// It goes on.
+    Admitted(Usage),
+    /// It waits for its slot, then goes on.
+    Wait(Slot, Usage),
+    /// It is refused; nothing of it reached the service.
+    Rejected {
+        /// When a request would be admitted.
+        retry_after: Duration,
+        /// How the limit stands.
+        usage: Usage,
+    },
+}
+
+/// How a limit stands, for `x-ratelimit-limit`, `-remaining` and `-reset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that can be admitted at once (`burst`), or per unit when paced, or in this second when warming up.
+    pub limit: u64,
+    /// Requests that would be admitted now.
+    pub remaining: u64,
+    /// The time until the limit is unused, if no request comes.
+    pub reset: Duration,
+}
+
+/// A booked slot. Dropped before [`taken`](Self::taken) it is cancelled, and free for others if it is the last one.
+#[derive(Debug)]
+#[must_use = "a slot that is dropped is given back"]
+pub struct Slot {
+    table: Arc<Table>,
+    place: Place,
+    booking: Booking,
+    open: bool,
+}
+
+impl Slot {
+    /// When the request may go on.
+    pub fn until(&self) -> Instant {
+        let nanos = Duration::from_nanos(self.booking.at_nanos());
+        // No wait is longer than max_wait; what overflows a clock is as good as never.
+        let far = Duration::from_hours(24 * 365 * 30);
+        self.table.epoch.checked_add(nanos).unwrap_or_else(|| self.table.epoch + far)
+    }
+
+    /// The request goes on: the slot is used.
+    pub fn taken(mut self) {
+        self.open = false;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.open {
+            self.table.cancel(self.place, self.booking);
+        }
+    }
+}
+
+impl Limiter {
+    /// An unused limit.
+    pub fn new(params: RateLimit) -> Self {
+        let table = Arc::new(Table::new(&params));
+        Self { params, table }
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &RateLimit {
+        &self.params
+    }
+
+    /// The limit under new parameters. Where only numbers changed, what was used stays used and a warm limit stays as warm;
+    /// another key or behaviour begins anew.
+    #[must_use]
+    pub fn reconfigured(&self, params: RateLimit) -> Self {
+        let same_kind = mem::discriminant(&params.behavior) == mem::discriminant(&self.params.behavior);
+        if same_kind && params.key == self.params.key {
+            Self { params, table: Arc::clone(&self.table) }
+        } else {
+            Self::new(params)
+        }
+    }
+
+    /// Asks to let one request of `key` through; the key is empty for a limit of the whole route and for a request without one.
+    pub fn admit(&self, key: &[u8], now: Instant) -> Admission {
+        let (place, verdict) = self.table.admit(&self.params, key, self.nanos(now));
+        match verdict {
+            Verdict::Admit(usage) => Admission::Admitted(usage),
+            Verdict::Wait { booking, usage } => {
+                Admission::Wait(Slot { table: Arc::clone(&self.table), place, booking, open: true }, usage)
+            }
+            Verdict::Reject { retry_after, usage } => Admission::Rejected { retry_after, usage },
+        }
+    }
+
+    /// Forgets idle keys, looking at up to `max_work`, on from where the last sweep stopped. Call it now and then, off the hot
+    /// path; memory is bounded without it.
+    pub fn sweep(&self, now: Instant, max_work: usize) {
+        self.table.sweep(&self.params, self.nanos(now), max_work);
+    }
+
+    /// Keys that are remembered.
+    pub fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn epoch(&self) -> Instant {
+        self.table.epoch
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.table.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The value of `Retry-After`: whole seconds, rounded up, at least 1.
+pub fn retry_after_secs(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+}

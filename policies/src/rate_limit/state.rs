@@ -1,0 +1,112 @@
+//! One limit's state, whichever behaviour it has; pure: (state, parameters, now).
+
+use std::time::Duration;
+
+use super::{Behavior, RateLimit, Usage, gcra::Gcra, pace::Pace, warm_up::Warmth};
+
+/// Nanoseconds since the table's epoch, multiplied by `requests`: an interval of `unit / requests` is a whole number of these.
+pub(super) type Ticks = u128;
+
+#[derive(Debug)]
+pub(super) enum State {
+    Reject(Gcra),
+    Queue(Pace),
+    WarmUp(Box<Warmth>),
+    WarmUpQueue(Box<(Warmth, Pace)>),
+}
+
+/// What a limit says to a request.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Admit(Usage),
+    Wait { booking: Booking, usage: Usage },
+    Reject { retry_after: Duration, usage: Usage },
+}
+
+/// A slot in a paced queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Booking {
+    pub(super) at: Ticks,
+    pub(super) interval: Ticks,
+    pub(super) scale: u32,
+}
+
+impl Booking {
+    /// Rounded up: a slot never begins early.
+    pub(super) fn at_nanos(self) -> u64 {
+        nanos(self.at, self.scale)
+    }
+}
+
+impl State {
+    pub(super) fn new(params: &RateLimit) -> Self {
+        match &params.behavior {
+            Behavior::Reject => Self::Reject(Gcra::default()),
+            Behavior::Queue { .. } => Self::Queue(Pace::default()),
+            Behavior::WarmUp(_) => Self::WarmUp(Box::default()),
+            Behavior::WarmUpQueue { .. } => Self::WarmUpQueue(Box::default()),
+        }
+    }
+
+    pub(super) fn admit(&mut self, params: &RateLimit, now: u64) -> Verdict {
+        match (self, &params.behavior) {
+            (Self::Reject(gcra), Behavior::Reject) => gcra.admit(params, now),
+            (Self::Queue(pace), Behavior::Queue { max_wait }) => {
+                pace.book(params, params.unit.as_nanos(), *max_wait, now)
+            }
+            (Self::WarmUp(warmth), Behavior::WarmUp(warm_up)) => warmth.admit(params, warm_up, now),
+            (Self::WarmUpQueue(state), Behavior::WarmUpQueue { warm_up, max_wait }) => {
+                let (warmth, pace) = &mut **state;
+                let interval = params.unit.as_nanos() as f64 * warmth.slowdown(params, warm_up, now);
+                let verdict = pace.book(params, interval.round() as Ticks, *max_wait, now);
+                if !matches!(verdict, Verdict::Reject { .. }) {
+                    warmth.count();
+                }
+                verdict
+            }
+            // A limiter and its table are made for one behaviour; were they ever not, the limit begins anew.
+            (state, _) => {
+                *state = Self::new(params);
+                state.admit(params, now)
+            }
+        }
+    }
+
+    /// A waiter left.
+    pub(super) fn cancel(&mut self, booking: Booking) {
+        match self {
+            Self::Queue(pace) => {
+                pace.cancel(booking);
+            }
+            Self::WarmUpQueue(state) => {
+                if state.1.cancel(booking) {
+                    state.0.uncount();
+                }
+            }
+            Self::Reject(_) | Self::WarmUp(_) => {}
+        }
+    }
+
+    /// Whether forgetting this state would change nothing.
+    pub(super) fn is_idle(&mut self, params: &RateLimit, now: u64) -> bool {
+        match (self, &params.behavior) {
+            (Self::Reject(gcra), _) => gcra.is_idle(now),
+            (Self::Queue(pace), _) => pace.is_idle(now),
+            (Self::WarmUp(warmth), Behavior::WarmUp(warm_up)) => warmth.is_cold(params, warm_up, now),
+            (Self::WarmUpQueue(state), Behavior::WarmUpQueue { warm_up, .. }) => {
+                state.1.is_idle(now) && state.0.is_cold(params, warm_up, now)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// A time in nanoseconds, rounded up.
+pub(super) fn nanos(ticks: Ticks, scale: u32) -> u64 {
+    u64::try_from(ticks.div_ceil(scale.max(1).into())).unwrap_or(u64::MAX)
+}
+
+/// The same time in the units of another rate.
+pub(super) fn rescaled(ticks: Ticks, from: u32, to: u32) -> Ticks {
+    if from == to || from == 0 { ticks } else { ticks / Ticks::from(from) * Ticks::from(to) }
+}

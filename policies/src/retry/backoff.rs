@@ -1,0 +1,58 @@
+//! How long to wait before a retry: the policy's own wait, and the upstream's `Retry-After`.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+
+use super::{Backoff, Delays, Jitter};
+use crate::operation::UnixMillis;
+
+impl Delays {
+    /// The wait before retry `retry` (1 is the first).
+    pub(super) fn wait(&self, retry: u32) -> Duration {
+        match self {
+            Self::Backoff(backoff) => backoff.wait(retry),
+            Self::Schedule(waits) => {
+                let index = (retry.max(1) - 1) as usize;
+                waits.get(index).or(waits.last()).copied().unwrap_or_default()
+            }
+        }
+    }
+}
+
+impl Backoff {
+    /// The longest wait before retry `retry`. A multiplier under 1, or none, counts as 1.
+    pub(super) fn bound(&self, retry: u32) -> Duration {
+        // In nanoseconds: whole ones are exact in an f64 up to 104 days.
+        let exponent = i32::try_from(retry.max(1) - 1).unwrap_or(i32::MAX);
+        let grown = self.base.as_nanos() as f64 * self.multiplier.max(1.0).powi(exponent);
+        let max = self.max.as_nanos() as f64;
+        if grown < max { Duration::from_nanos(grown.round() as u64) } else { self.max }
+    }
+
+    fn wait(&self, retry: u32) -> Duration {
+        let bound = self.bound(retry);
+        match self.jitter {
+            Jitter::None => bound,
+            Jitter::Full => {
+                let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+                Duration::from_nanos(fastrand::u64(0..=nanos))
+            }
+        }
+    }
+}
+
+/// The wait that a 429 or 503 asks for (RFC 9110 section 10.2.3): seconds or a date; a malformed one asks for nothing.
+pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap, wall: UnixMillis) -> Option<Duration> {
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than fit are as good as never.
+        return Some(Duration::from_secs(value.parse::<u32>().unwrap_or(u32::MAX).into()));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let now = UNIX_EPOCH + Duration::from_millis(wall);
+    Some(date.duration_since(now).unwrap_or_default())
+}
