@@ -1,5 +1,6 @@
 //! Mainstay.
 
 pub mod config;
+pub mod problem_doc;
 
 fn main() {}
