@@ -1,6 +1,7 @@
 //! Mainstay.
 
 pub mod config;
+pub mod control;
 pub mod problem_doc;
 
 fn main() {}
