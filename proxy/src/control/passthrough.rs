@@ -15,14 +15,14 @@ use crate::config::model::{PathPattern, Route, Segment};
 pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Option<&str>) -> Result<Reply, Fault> {
     let absent = || Fault::absent("There is no operation with this key, and no service to ask about it.");
     let path = path.split('?').next().unwrap_or_default();
-    let (route, values) = write_route(&asked.cx.config.routes, path).ok_or_else(absent)?;
+    let (route, captured) = write_route(&asked.cx.config.routes, path).ok_or_else(absent)?;
     if upstream.is_some_and(|name| *name != *route.upstream.name) {
         return Err(absent());
     }
     let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
     let asker = asked.cx.asker.as_deref().ok_or_else(absent)?;
     // An operation that is not recorded has no name to put in.
-    let target = template::target(&status.path, key.as_str(), &values);
+    let target = template::target(&status.path, key.as_str(), &captured);
     let target = target.filter(|_| !template::placeholders(&status.path).any(|name| name == "operation"));
     let target = target.ok_or_else(absent)?;
     asked
