@@ -18,6 +18,9 @@ mod params;
 mod protection;
 mod refusal;
 
+#[cfg(test)]
+mod test_kit;
+
 pub mod outcome;
 pub mod query;
 pub mod replay;
