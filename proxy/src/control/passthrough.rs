@@ -20,7 +20,7 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         return Err(absent());
     }
     let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
-    let asker = asked.cx.asker.as_deref().ok_or_else(absent)?;
+    let upstream_client = asked.cx.asker.as_deref().ok_or_else(absent)?;
     // An operation that is not recorded has no name to put in.
     let target = template::target(&status.path, key.as_str(), &captured);
     let target = target.filter(|_| !template::placeholders(&status.path).any(|name| name == "operation"));
@@ -30,7 +30,7 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         .gate
         .enter_unnamed(&route.upstream.name, status.rate_per_sec)
         .map_err(|_| Fault::new(Problem::RateLimited, "The service has been asked often enough for now."))?;
-    let heard = query::ask(asker, &route.upstream.name, status, &target, None, asked.cx.clock.now()).await;
+    let heard = query::ask(upstream_client, &route.upstream.name, status, &target, None, asked.cx.clock.now()).await;
     let (state, reason, evidence) = view(heard.verdict, status);
     let key_hash = key.hash(asked.principal, &route.upstream.name);
     let document = document::of_upstream(key_hash, &route.name, state, reason, evidence);
