@@ -15,6 +15,7 @@ mod fingerprint;
 mod key;
 mod normal_path;
 mod params;
+mod prefer;
 mod protection;
 mod refusal;
 
@@ -32,6 +33,7 @@ pub use claim::{Claim, Settlement};
 pub use fingerprint::Fingerprinter;
 pub use key::{Key, KeyError, KeyRead, MAX_KEY_OCTETS};
 pub use params::*;
+pub use prefer::preferred_wait;
 pub use protection::{Begin, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};
 pub use query::{Asker, QueryGate};
 pub use refusal::{Refusal, until_due};

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderName, header};
 use mainstay_policies::{
-    idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, until_due},
+    idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, preferred_wait, until_due},
     operation::{
         Operation, OperationId, State,
         ledger::{Filter, LedgerError},
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Asked, Fault, document, passthrough,
-    query::{Params, is_none_match, preferred_wait},
+    query::{Params, is_none_match},
     reply::Reply,
 };
 

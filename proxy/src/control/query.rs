@@ -1,8 +1,8 @@
 //! The query string and the conditional headers of a request.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
 use super::Fault;
@@ -43,18 +43,6 @@ impl<'a> Params<'a> {
     }
 }
 
-/// The wait of `Prefer: wait=N` (RFC 7240 section 4.3), in seconds. A preference that cannot be read is ignored, as the
-/// RFC wants it.
-pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(HeaderName::from_static("prefer")).iter();
-    let mut preferences = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';']));
-    preferences.find_map(|preference| {
-        let (name, value) = preference.split_once('=')?;
-        let seconds = value.trim().trim_matches('"').parse().ok()?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| Duration::from_secs(seconds))
-    })
-}
-
 /// Whether `If-None-Match` names `etag` (RFC 9110 section 13.1.2, weak comparison).
 pub(super) fn is_none_match(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
@@ -67,7 +55,7 @@ pub(super) fn is_none_match(headers: &HeaderMap, etag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -85,21 +73,6 @@ mod tests {
     fn unknown_repeated_and_undecodable_parameters_are_refused() {
         for query in ["kye=a", "key=a&key=b", "key=%ff"] {
             assert!(Params::read(Some(query), &["key"]).is_err(), "{query}");
-        }
-    }
-
-    #[test]
-    fn wait_is_found_among_other_preferences() {
-        for (value, seconds) in [
-            ("wait=5", Some(5)),
-            ("respond-async, wait=10", Some(10)),
-            ("Wait = \"3\"", Some(3)),
-            ("return=minimal; wait=2", Some(2)),
-            ("wait", None),
-            ("wait=-1", None),
-            ("wait=soon", None),
-        ] {
-            assert_eq!(preferred_wait(&header("prefer", value)), seconds.map(Duration::from_secs), "{value}");
         }
     }
 
