@@ -13,11 +13,15 @@ mod canonical_json;
 mod claim;
 mod fingerprint;
 mod key;
+mod layer;
 mod normal_path;
 mod params;
 mod prefer;
 mod protection;
 mod refusal;
+mod replies;
+mod reply_body;
+mod service;
 
 #[cfg(test)]
 mod test_kit;
@@ -32,8 +36,11 @@ pub use answer::{Answer, AnswerKind, answer};
 pub use claim::{Claim, Settlement};
 pub use fingerprint::Fingerprinter;
 pub use key::{Key, KeyError, KeyRead, MAX_KEY_OCTETS};
+pub use layer::{IdempotencyLayer, Principal};
 pub use params::*;
 pub use prefer::preferred_wait;
 pub use protection::{Begin, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};
 pub use query::{Asker, QueryGate};
 pub use refusal::{Refusal, until_due};
+pub use reply_body::ReplyBody;
+pub use service::IdempotencyService;

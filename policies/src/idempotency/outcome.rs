@@ -4,7 +4,10 @@ use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
 use serde_json::Value;
 
 use super::{Outcomes, Verdict, rules};
-use crate::evidence::Evidence;
+use crate::{
+    evidence::Evidence,
+    operation::{Operation, State},
+};
 
 /// The evidence of a complete response. `body` is `None` where it was not kept, because it was streamed or too large.
 ///
@@ -22,6 +25,12 @@ pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, bo
         return evidence_of(verdict);
     }
     by_status(outcomes, status)
+}
+
+/// Whether the upstream's response may be passed to its caller, given what was recorded of it. A status that claims an
+/// outcome must not stand beside a record that knows none; a 5xx and a "still at it" claim none.
+pub fn may_pass(recorded: &Operation, status: StatusCode) -> bool {
+    recorded.state != State::Unknown || status.is_server_error() || recorded.last_evidence == Some(Evidence::Ongoing)
 }
 
 fn by_status(outcomes: &Outcomes, status: StatusCode) -> Evidence {
@@ -59,7 +68,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::idempotency::{JsonCondition, JsonExpect, Rule};
+    use crate::idempotency::{JsonCondition, JsonExpect, Rule, test_kit::operation};
 
     fn evidence(outcomes: &Outcomes, status: u16, body: Option<&str>) -> Evidence {
         classify(outcomes, StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.map(str::as_bytes))
@@ -131,6 +140,22 @@ mod tests {
         let gzip = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
         assert_eq!(classify(&by_state(), StatusCode::OK, &gzip, Some(b"\x1f\x8b")), Evidence::Ambiguous);
         assert_eq!(evidence(&by_state(), 201, None), Evidence::Succeeded, "no rule looks at this status");
+    }
+
+    #[test]
+    fn a_status_that_claims_an_outcome_is_not_passed_on_beside_a_record_that_knows_none() {
+        let recorded = |state, last_evidence| Operation { state, last_evidence, ..operation() };
+        for (operation, status, passes) in [
+            (recorded(State::Succeeded, Some(Evidence::Succeeded)), 200, true),
+            (recorded(State::NotExecuted, Some(Evidence::NotExecuted)), 429, true),
+            (recorded(State::Unknown, Some(Evidence::Ambiguous)), 500, true),
+            (recorded(State::Unknown, Some(Evidence::Ongoing)), 202, true),
+            (recorded(State::Unknown, Some(Evidence::Ambiguous)), 200, false),
+            (recorded(State::Unknown, Some(Evidence::Ambiguous)), 408, false),
+            (recorded(State::Unknown, Some(Evidence::Ambiguous)), 429, false),
+        ] {
+            assert_eq!(may_pass(&operation, StatusCode::from_u16(status).unwrap()), passes, "{status}");
+        }
     }
 
     #[test]

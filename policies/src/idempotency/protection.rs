@@ -182,6 +182,8 @@ impl Protection {
         });
         match evidence {
             Evidence::Ambiguous => {
+                // Any other status would, replayed, claim an outcome that nobody knows.
+                let stored = stored.filter(|_| status.is_server_error());
                 let reason = if status.is_server_error() { "http_5xx" } else { "http_no_proof" };
                 Settlement::Ambiguous { reason, status: Some(status), stored }
             }
