@@ -203,7 +203,7 @@ impl Protection {
         prefer_wait: Option<Duration>,
         asker: Option<&dyn Asker>,
     ) -> Answer {
-        let mut operation = repeat.operation;
+        let mut operation = self.catch_up(repeat.operation).await;
         let mut preference_applied = None;
         if operation.state == State::Pending {
             let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
@@ -258,6 +258,16 @@ impl Protection {
         operation
     }
 
+    /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
+    async fn catch_up(&self, operation: Operation) -> Operation {
+        let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
+        let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
+        if is_due && (operation.state == State::Pending || !can_be_asked) {
+            return self.apply(operation, &Event::Due).await;
+        }
+        operation
+    }
+
     async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
         let deadline = tokio::time::Instant::now() + wait;
         while operation.state == State::Pending {
@@ -288,7 +298,7 @@ impl Protection {
     ) -> Operation {
         let render = |status: &StatusQuery| template::target(&status.path, key.as_str(), path_params);
         Operation {
-            id: OperationId { seq: 0, tag: uuid::Uuid::new_v4().as_u64_pair().0 },
+            id: OperationId { seq: 0, tag: random_tag() },
             key_hash: key.hash(principal, &self.upstream),
             principal: principal_hash(principal),
             fingerprint,
@@ -341,6 +351,12 @@ impl std::fmt::Debug for Protection {
 /// SHA-256 of the principal, as operations carry it; no principal counts as an empty one.
 pub fn principal_hash(principal: Option<&[u8]>) -> [u8; 32] {
     Sha256::digest(principal.unwrap_or_default()).into()
+}
+
+fn random_tag() -> u64 {
+    // Each half has bits that are fixed; no bit is fixed in both.
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    high ^ low
 }
 
 fn key_missing(params: &Idempotency) -> Refusal {

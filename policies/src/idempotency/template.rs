@@ -11,7 +11,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 const OPERATION: &str = "{operation}";
 
 /// The target of a status query for this key and these path parameters, each as it stands in the path (percent-encoded as
-/// it came); `{operation}` is left in place for [`with_operation`].
+/// it came). `{operation}` stays in its place until the query is made.
 ///
 /// `None` if a parameter is unknown, or if a value would be a dot segment, which no encoding keeps from climbing the path.
 pub fn target(template: &str, key: &str, path_params: &[(&str, &str)]) -> Option<String> {

@@ -19,7 +19,7 @@ use crate::clock::WallClock;
 /// Bytes that a record costs beside its response: the record, its share of the indexes, and the allocator's rounding.
 const RECORD_BYTES: u64 = 640;
 
-/// Records looked at by a listing before it lets others at the ledger.
+/// Records looked at in one go before others are let at the ledger.
 const SCAN: usize = 512;
 
 /// A ledger in memory. One lock, held for single lookups only.
@@ -66,7 +66,11 @@ impl MemoryLedger {
         }
         // A little is dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
         records.expire(now, 2);
-        if records.open() >= self.max_open || records.bytes + size_of_record(&draft) > self.max_bytes {
+        let size = size_of_record(&draft);
+        if records.bytes + size > self.max_bytes {
+            records.expire(now, SCAN);
+        }
+        if records.open() >= self.max_open || records.bytes + size > self.max_bytes {
             return Err(LedgerError::Full);
         }
         records.last_seq += 1;

@@ -233,6 +233,20 @@ async fn unknown(kit: &Kit) -> Repeat {
     kit.repeat("k").await
 }
 
+#[tokio::test]
+async fn a_write_that_is_pending_for_too_long_is_unknown_to_its_repeats() {
+    let kit = Kit::new(Idempotency::default());
+    let claim = kit.claim("k").await;
+    let answer = async || kit.protection.resolve_repeat(kit.repeat("k").await, None, None).await.operation;
+    kit.clock.advance(Duration::from_secs(15 + 30 + 60) - Duration::from_millis(1));
+    assert_eq!(answer().await.state, State::Pending);
+    kit.clock.advance(Duration::from_millis(1));
+    assert_eq!((answer().await.state, answer().await.attention), (State::Unknown, None));
+    kit.clock.advance(Duration::from_secs(30));
+    assert!(answer().await.attention.is_some(), "no late answer can come, and there is nobody to ask");
+    drop(claim);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repeat_of_an_unknown_write_asks_the_upstream_once() {
     for (fenced, status, body, expected) in [

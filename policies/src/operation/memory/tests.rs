@@ -2,6 +2,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use proptest::prelude::*;
 
 use super::*;
 use crate::operation::conformance;
@@ -142,4 +143,72 @@ fn two_ledgers_share_neither_secret_nor_name() {
     let (one, other) = (ledger(1, 1), ledger(1, 1));
     assert_ne!(one.fingerprint_secret(), other.fingerprint_secret());
     assert_ne!(one.instance(), other.instance());
+}
+
+/// What may happen to the ledger.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Begin(u8),
+    Settle { key: u8, state: State, body: usize },
+    Flag(u8),
+    Pass(u64),
+    Expire(usize),
+}
+
+fn deeds() -> impl Strategy<Value = Deed> {
+    let states = vec![State::Unknown, State::Succeeded, State::Failed, State::NotExecuted];
+    let states = proptest::sample::select(states);
+    prop_oneof![
+        3 => (0..6_u8).prop_map(Deed::Begin),
+        3 => (0..6_u8, states, 0..400_usize).prop_map(|(key, state, body)| Deed::Settle { key, state, body }),
+        1 => (0..6_u8).prop_map(Deed::Flag),
+        1 => (0..15_u64).prop_map(Deed::Pass),
+        1 => (0..4_usize).prop_map(Deed::Expire),
+    ]
+}
+
+fn perform(ledger: &MemoryLedger, deed: Deed) {
+    let latest = |key: u8| {
+        let records = ledger.records.lock();
+        records.by_key.get(&KeyHash([key; 32])).and_then(|seq| records.by_seq.get(seq)).cloned()
+    };
+    match deed {
+        Deed::Begin(key) => drop(begin(ledger, key)),
+        Deed::Settle { key, state, body } => {
+            if let Some(open) = latest(key).filter(|operation| !operation.state.is_terminal()) {
+                let settled = Operation { settled_at: None, ..settle(ledger, open, body) };
+                let settled_at = state.is_terminal().then(|| ledger.clock.now());
+                ledger.note(Operation { state, settled_at, ..settled }).unwrap();
+            }
+        }
+        Deed::Flag(key) => {
+            if let Some(operation) = latest(key) {
+                let reason = crate::operation::AttentionReason::Conflict;
+                let attention = Some(crate::operation::Attention { since: 0, reason });
+                ledger.note(Operation { attention, ..operation }).unwrap();
+            }
+        }
+        Deed::Pass(ms) => ledger.clock.advance(Duration::from_millis(ms)),
+        Deed::Expire(limit) => drop(ledger.records.lock().expire(ledger.clock.now(), limit)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_books_always_balance(story in proptest::collection::vec(deeds(), 0..60)) {
+        let ledger = ledger(4, 8 * RECORD_BYTES);
+        for deed in story {
+            perform(&ledger, deed);
+            let records = ledger.records.lock();
+            let mut counts = [0; 5];
+            records.by_seq.values().for_each(|operation| counts[place(operation.state)] += 1);
+            prop_assert_eq!(records.counts, counts);
+            prop_assert_eq!(records.bytes, records.by_seq.values().map(size_of_record).sum::<u64>());
+            prop_assert!(records.open() <= 4);
+            let due = |operation: &Operation| next_expiry(operation).map(|at| (at, operation.id.seq));
+            let expiries: BTreeSet<_> = records.by_seq.values().filter_map(due).collect();
+            prop_assert_eq!(&records.expiries, &expiries);
+            prop_assert!(records.by_key.values().all(|seq| records.by_seq.contains_key(seq)));
+        }
+    }
 }
