@@ -116,8 +116,11 @@ impl<S> IdempotencyService<S> {
             let repeat = match self.protection.begin(key, principal, &parts, &body, &[]).await {
                 Begin::Execute(claim) => {
                     let request = Request::from_parts(parts, Either::Right(Full::new(body)));
+                    let (id, replies) = (claim.id(), self.replies.clone());
                     // A task of its own: the write goes on, and is settled, when its caller leaves.
-                    return tokio::spawn(self.execute(claim, request)).await?;
+                    let execution = tokio::spawn(self.execute(claim, request)).await;
+                    // Only a panic of the inner service ends it otherwise; the dropped claim has recorded it.
+                    return execution.unwrap_or_else(|_| Ok(replies.outcome_unknown(id)));
                 }
                 Begin::Known(repeat) => repeat,
                 Begin::Refused(refusal) => return Ok(self.replies.refuse(&refusal)),
@@ -157,6 +160,10 @@ impl<S> IdempotencyService<S> {
     {
         let id = claim.id();
         if claim.dispatched().await.is_err() {
+            if !claim.operation().state.is_terminal() {
+                // If this is not taken either, the operation ends as unknown, which is safe.
+                let _ = claim.settle(Settlement::NotExecuted { reason: "ledger_unavailable" }, Source::Response).await;
+            }
             let refusal = Refusal::new(Problem::LedgerUnavailable, "The ledger cannot take writes. Nothing was sent.");
             return Ok(self.replies.about(id, self.replies.refuse(&refusal)));
         }

@@ -23,6 +23,7 @@ enum Act {
     Fail(Sent),
     BreakOff,
     Trailers,
+    Panic,
 }
 
 /// An inner service that counts its effects.
@@ -55,6 +56,7 @@ impl Service<Request<Either<Full<Bytes>, Full<Bytes>>>> for Inner {
                 Act::Fail(sent) => return Err(AttemptError::new(Cause::Reset, sent).into()),
                 Act::Answer(_, body) => body.split_inclusive(' ').map(|part| Ok(Frame::data(part.into()))).collect(),
                 Act::BreakOff => vec![Ok(Frame::data("half".into())), Err("broken".into())],
+                Act::Panic => panic!("on purpose"),
                 Act::Trailers => vec![Ok(Frame::data("all".into())), Ok(Frame::trailers(http::HeaderMap::new()))],
             };
             let status = if let Act::Answer(status, _) = inner.act { status } else { 200 };
@@ -137,7 +139,7 @@ async fn a_request_without_a_key_passes() {
 
 #[tokio::test]
 async fn a_failure_that_proves_nothing_is_an_unknown_outcome() {
-    for act in [Act::Fail(Sent::Maybe), Act::BreakOff] {
+    for act in [Act::Fail(Sent::Maybe), Act::BreakOff, Act::Panic] {
         let story = plain(act);
         let (first, body) = story.post("k").await;
         assert_eq!(error(&first), (502, Some("outcome-unknown")));
