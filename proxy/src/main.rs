@@ -1,5 +1,3 @@
-//! Mainstay.
-
-pub mod config;
+//! The `mainstay` program.
 
 fn main() {}

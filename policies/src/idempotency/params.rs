@@ -132,7 +132,7 @@ pub struct StatusQuery {
 }
 
 /// When the next status query is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuerySchedule {
     /// The first wait.
     pub first: Duration,

@@ -21,7 +21,7 @@ pub enum Begun {
 /// Every backend passes [`conformance`](super::conformance). All methods are safe to call concurrently. A result is
 /// durable when its future resolves.
 pub trait Ledger: Send + Sync + 'static {
-    /// Records `draft` if its key is absent, freed by `not_executed`, or past its tombstone at `now`. Sets `id.seq`;
+    /// Records `draft` if its key is absent, [free](Operation::frees_key), or past its tombstone at `now`. Sets `id.seq`;
     /// `owner`, `epoch` and `revision` come from the ledger.
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun>;
 
@@ -32,7 +32,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`LedgerError::Stale`] with the record as it stands.
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation>;
 
-    /// The operation of that id.
+    /// As [`update`](Self::update), at once and without waiting for durability: a crash may lose it. For what a restart
+    /// assumes anyway (an attempt was sent, the owner is gone). Never blocks.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    fn note(&self, next: Operation) -> Result<Operation, LedgerError>;
+
+    /// The operation of that id, until its tombstone has passed.
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>>;
 
     /// The latest operation under that key.
@@ -44,7 +51,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Resolves when the operation's revision is no longer `seen`, with the record.
     fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation>;
 
-    /// Removes at most `limit` operations whose tombstone has passed and drops responses past their retention.
+    /// Removes operations whose tombstone has passed and drops responses past their retention; at most `limit` of both
+    /// together. Returns how many: as long as it is `limit`, there may be more.
     fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize>;
 
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
@@ -68,6 +76,16 @@ pub struct Filter {
     pub route: Option<String>,
     /// Only created before this time.
     pub created_before: Option<UnixMillis>,
+}
+
+impl Filter {
+    /// Whether `operation` is shown.
+    pub fn matches(&self, operation: &Operation) -> bool {
+        self.principal.is_none_or(|principal| principal == operation.principal)
+            && self.state.is_none_or(|state| state == operation.state)
+            && self.route.as_deref().is_none_or(|route| route == &*operation.route)
+            && self.created_before.is_none_or(|before| operation.created_at < before)
+    }
 }
 
 /// Why the ledger did not do it.

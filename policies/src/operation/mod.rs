@@ -1,11 +1,15 @@
 //! One keyed write, from the first request that carried the key to its final outcome.
 //!
 //! [`Operation`] is what is recorded, [`step`](step::step) is the pure transition function, [`Ledger`](ledger::Ledger) is
-//! where operations are kept.
+//! where operations are kept, [`MemoryLedger`](memory::MemoryLedger) its simplest form, and [`conformance`] what every
+//! ledger must pass.
 
 mod record;
 
+pub mod conformance;
 pub mod ledger;
+pub mod memory;
+pub mod step;
 
 pub use record::{
     Attention, AttentionReason, InstanceId, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,

@@ -229,3 +229,24 @@ pub struct Operation {
     /// Grows with each change; the `ETag`.
     pub revision: u64,
 }
+
+impl Operation {
+    /// Whether a repeat of the request executes. An operation that was settled as `not_executed` and then contradicted
+    /// does not: the write may have happened after all.
+    pub const fn frees_key(&self) -> bool {
+        matches!(self.state, State::NotExecuted) && self.attention.is_none()
+    }
+
+    /// When its answer is no longer replayed; `None` while it is open.
+    pub fn expires_at(&self) -> Option<UnixMillis> {
+        self.settled_at.map(|at| at.saturating_add(self.retention_ms))
+    }
+
+    /// When it is forgotten; `None` while it is open. A person's attention keeps it.
+    pub fn forgotten_at(&self) -> Option<UnixMillis> {
+        if self.attention.is_some() {
+            return None;
+        }
+        self.settled_at.map(|at| at.saturating_add(self.tombstone_ms.max(self.retention_ms)))
+    }
+}

@@ -1,0 +1,198 @@
+//! The exclusive right to execute one pending operation.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::{
+    clock::WallClock,
+    evidence::Evidence,
+    operation::{
+        Operation, OperationId, Retained, Source, State, StoredResponse,
+        ledger::{Ledger, LedgerError},
+        step::{Action, Event, Observation, StepPolicy, step},
+    },
+};
+
+/// Tries to write a transition over a record that others change at the same time. Each loss means that somebody else's
+/// change was written, and an operation has few changes in it.
+const MAX_TRIES: usize = 16;
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settlement {
+    /// Proven: the last attempt did nothing.
+    NotExecuted {
+        /// A short fixed phrase: `connect_error`, `circuit-open`.
+        reason: &'static str,
+    },
+    /// Nothing is proven.
+    Ambiguous {
+        /// A short fixed phrase: `attempt_timeout`, `reset`.
+        reason: &'static str,
+        /// The upstream's status, if there was one.
+        status: Option<StatusCode>,
+        /// The upstream's own answer, a 5xx for example: repeats get it too.
+        stored: Option<Arc<StoredResponse>>,
+    },
+    /// A complete response.
+    Response {
+        /// What it proves.
+        evidence: Evidence,
+        /// Its status.
+        status: StatusCode,
+        /// What is kept of it.
+        retained: Retained,
+    },
+}
+
+/// The exclusive right to execute one pending operation.
+///
+/// Dropped while the operation is still pending, it leaves the operation `unknown`: whatever was under way, nobody will
+/// report on it. The key is not freed.
+pub struct Claim {
+    operation: Operation,
+    ledger: Arc<dyn Ledger>,
+    clock: WallClock,
+    policy: StepPolicy,
+    /// Attempts that may have acted and have not answered.
+    in_doubt: u32,
+    /// A 409 is this policy's own word for failure, not the service's for "your first request is in progress".
+    conflict_is_failure: bool,
+}
+
+impl Claim {
+    pub(super) fn new(
+        operation: Operation,
+        ledger: Arc<dyn Ledger>,
+        clock: WallClock,
+        policy: StepPolicy,
+        conflict_is_failure: bool,
+    ) -> Self {
+        Self { operation, ledger, clock, policy, in_doubt: 0, conflict_is_failure }
+    }
+
+    /// The operation as this claim last saw it.
+    pub const fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// Its public name.
+    pub const fn id(&self) -> OperationId {
+        self.operation.id
+    }
+
+    /// To be called before the first byte of each attempt.
+    ///
+    /// # Errors
+    /// The attempt must not be sent: the operation was settled meanwhile ([`LedgerError::Stale`]), or the ledger is gone.
+    #[expect(clippy::unused_async, reason = "a ledger shared by several processes will have to wait here")]
+    pub async fn dispatched(&mut self) -> Result<(), LedgerError> {
+        // A restart takes every pending operation for sent, so this need not be durable before the attempt.
+        self.note(&Event::Dispatched)?;
+        if self.operation.state.is_terminal() {
+            return Err(LedgerError::Stale(Box::new(self.operation.clone())));
+        }
+        Ok(())
+    }
+
+    /// To be called when an attempt that may have acted is given up for another one. What later attempts prove is then
+    /// proven of them alone: their `not_executed` says nothing about this one.
+    pub const fn leave_in_doubt(&mut self) {
+        self.in_doubt = self.in_doubt.saturating_add(1);
+    }
+
+    /// Records how the execution ended. May be called again when a late answer comes.
+    ///
+    /// # Errors
+    /// The ledger did not take it; the key is not freed.
+    pub async fn settle(&mut self, what: Settlement, source: Source) -> Result<&Operation, LedgerError> {
+        let observation = self.weigh(what, source);
+        let event = Event::Observed(observation);
+        for _ in 0..MAX_TRIES {
+            let Some(next) = self.next(&event) else { return Ok(&self.operation) };
+            match self.ledger.update(next).await {
+                Ok(written) => {
+                    self.operation = written;
+                    return Ok(&self.operation);
+                }
+                Err(LedgerError::Stale(current)) => self.operation = *current,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LedgerError::Unavailable("the operation changes faster than it can be written".into()))
+    }
+
+    /// What the end of one attempt says about the whole operation.
+    fn weigh(&mut self, what: Settlement, source: Source) -> Observation {
+        let (evidence, reason, status, retained) = match what {
+            Settlement::NotExecuted { reason } => (Evidence::NotExecuted, reason.into(), None, Retained::None),
+            Settlement::Ambiguous { reason, status, stored } => {
+                (Evidence::Ambiguous, reason.into(), status, stored.map_or(Retained::None, Retained::Stored))
+            }
+            Settlement::Response { evidence, status, retained } => {
+                (evidence, format!("http_{}", status.as_u16()).into(), Some(status), retained)
+            }
+        };
+        let is_late = source == Source::LateResponse;
+        // A late answer speaks for one attempt that was in doubt; the others stay in doubt.
+        let others_in_doubt = if is_late { self.in_doubt > 1 } else { self.in_doubt > 0 };
+        if others_in_doubt && self.proves_only_itself(evidence, status) {
+            let (evidence, reason) = (Evidence::Ambiguous, "attempt_in_doubt".into());
+            return Observation { evidence, source, reason, status, retained: Retained::None };
+        }
+        if !is_late && evidence == Evidence::Ambiguous {
+            self.in_doubt = self.in_doubt.saturating_add(1);
+        }
+        Observation { evidence, source, reason, status, retained }
+    }
+
+    /// Whether `evidence` of one attempt proves nothing about others that may have acted.
+    fn proves_only_itself(&self, evidence: Evidence, status: Option<StatusCode>) -> bool {
+        match evidence {
+            Evidence::NotExecuted => true,
+            // A service that honours keys answers so while it is still at work on the first attempt.
+            Evidence::Failed => status == Some(StatusCode::CONFLICT) && !self.conflict_is_failure,
+            Evidence::Succeeded | Evidence::Ongoing | Evidence::Ambiguous => false,
+        }
+    }
+
+    /// The operation after `event`; `None` if it changes nothing.
+    fn next(&self, event: &Event) -> Option<Operation> {
+        let (next, actions) = step(&self.operation, event.clone(), &self.policy, self.clock.now());
+        actions.contains(&Action::Record).then_some(next)
+    }
+
+    fn note(&mut self, event: &Event) -> Result<(), LedgerError> {
+        for _ in 0..MAX_TRIES {
+            let Some(next) = self.next(event) else { return Ok(()) };
+            match self.ledger.note(next) {
+                Ok(written) => {
+                    self.operation = written;
+                    return Ok(());
+                }
+                Err(LedgerError::Stale(current)) => self.operation = *current,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LedgerError::Unavailable("the operation changes faster than it can be written".into()))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.operation.state == State::Pending {
+            // If the ledger does not take it, the operation stays pending until its due time makes it unknown.
+            let _ = self.note(&Event::OwnerLost { reason: "abandoned" });
+        }
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("operation", &self.operation.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! The protection of one route's writes: from a request with a key to a claim, or to the answer of a repeat.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, request::Parts};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Answer, Asker, Claim, Fingerprinter, Idempotency, Key, KeyRead, OnConcurrent, Refusal, Settlement, StatusQuery,
+    answer::answer,
+    outcome, query,
+    query::{Held, QUERY_TIMEOUT, QueryGate},
+    replay, template,
+};
+use crate::{
+    clock::WallClock,
+    evidence::Evidence,
+    operation::{
+        Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+        ledger::{Begun, Ledger, LedgerError},
+        step::{Action, Asking, Event, StepPolicy, after, step},
+    },
+    problem::Problem,
+};
+
+/// The longest `Prefer: wait` that is honoured: a waiting request holds a connection.
+pub const MAX_PREFER_WAIT: Duration = Duration::from_secs(30);
+
+/// The total timeout that is assumed until [`Protection::with_total_timeout`] says another: the policy's default.
+const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Beyond its timeouts, how long an operation may stay pending while its answer's body is still read.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The protection of one route's writes. Shared by all its requests.
+pub struct Protection {
+    params: Idempotency,
+    route: Arc<str>,
+    upstream: Arc<str>,
+    ledger: Arc<dyn Ledger>,
+    clock: WallClock,
+    honours_key: bool,
+    policy: StepPolicy,
+    fingerprinter: Fingerprinter,
+    gate: QueryGate,
+    in_flight: Arc<str>,
+}
+
+/// What a request is to the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// It passes: its method is not protected, or it has no key and needs none.
+    Unprotected,
+    /// A keyed write. A [minted](Key::is_minted) key must be named in the response.
+    Keyed(Key),
+}
+
+/// What becomes of a keyed request.
+#[derive(Debug)]
+pub enum Begin {
+    /// It is the first: execute it.
+    Execute(Claim),
+    /// It is a repeat of a known request.
+    Known(Repeat),
+    /// It is neither.
+    Refused(Refusal),
+}
+
+/// A repeat of a known request: same key, same fingerprint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// The operation as it stood when the repeat came.
+    pub operation: Operation,
+}
+
+impl Protection {
+    /// The protection by `params` of writes on `route` to `upstream`.
+    ///
+    /// `honours_key` says that the upstream itself executes a key at most once.
+    pub fn new(
+        params: Idempotency,
+        route: Arc<str>,
+        upstream: Arc<str>,
+        ledger: Arc<dyn Ledger>,
+        clock: WallClock,
+        honours_key: bool,
+    ) -> Self {
+        let fingerprinter = Fingerprinter::new(ledger.fingerprint_secret(), params.fingerprint.clone());
+        let policy = params.step_policy(DEFAULT_TOTAL_TIMEOUT);
+        let gate = QueryGate::default();
+        let in_flight = "in_flight".into();
+        Self { params, route, upstream, ledger, clock, honours_key, policy, fingerprinter, gate, in_flight }
+    }
+
+    /// The same with the route's total timeout, which bounds how long an operation may be pending.
+    #[must_use]
+    pub fn with_total_timeout(mut self, total: Duration) -> Self {
+        self.policy = self.params.step_policy(total);
+        self
+    }
+
+    /// The same with the process's gate for status queries, so that routes share each upstream's rate.
+    #[must_use]
+    pub fn with_gate(mut self, gate: QueryGate) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// The parameters.
+    pub const fn params(&self) -> &Idempotency {
+        &self.params
+    }
+
+    /// Whether the upstream itself executes a key at most once, so that a keyed write may be retried.
+    pub const fn honours_key(&self) -> bool {
+        self.honours_key
+    }
+
+    /// What the transitions of this route's operations depend on.
+    pub const fn step_policy(&self) -> &StepPolicy {
+        &self.policy
+    }
+
+    /// Whether a request is a keyed write. To be asked before its body is read.
+    pub fn recognise(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        principal: Option<&[u8]>,
+    ) -> Result<Recognised, Refusal> {
+        if !self.params.methods.contains(method) {
+            return Ok(Recognised::Unprotected);
+        }
+        match self.params.key.read(headers)? {
+            KeyRead::Absent if self.params.required => Err(key_missing(&self.params)),
+            KeyRead::Absent => Ok(Recognised::Unprotected),
+            KeyRead::Key(_) if self.params.principal_required && principal.is_none_or(<[u8]>::is_empty) => {
+                let detail = "Keyed writes need an identified caller here. Nothing was sent.";
+                Err(Refusal::new(Problem::PrincipalMissing, detail))
+            }
+            KeyRead::Key(key) => Ok(Recognised::Keyed(key)),
+        }
+    }
+
+    /// Records a keyed request before it is sent, or finds what is known of it. `path_params` are the route's, as they
+    /// stand in the path (percent-encoded).
+    pub async fn begin(
+        &self,
+        key: &Key,
+        principal: Option<&[u8]>,
+        parts: &Parts,
+        body: &Bytes,
+        path_params: &[(&str, &str)],
+    ) -> Begin {
+        let fingerprint = self.fingerprinter.of(parts, body);
+        let now = self.clock.now();
+        let draft = self.draft(key, principal, fingerprint, path_params, now);
+        match self.ledger.begin(draft, now).await {
+            Ok(Begun::New(operation)) => Begin::Execute(Claim::new(
+                operation,
+                Arc::clone(&self.ledger),
+                self.clock.clone(),
+                self.policy,
+                self.params.outcome.failed.contains(&StatusCode::CONFLICT),
+            )),
+            Ok(Begun::Known(operation)) if operation.fingerprint != fingerprint => {
+                Begin::Refused(Refusal::key_reused(&operation))
+            }
+            Ok(Begun::Known(operation)) => Begin::Known(Repeat { operation }),
+            Err(error) => Begin::Refused(Refusal::ledger_unavailable(&error)),
+        }
+    }
+
+    /// How a complete response settles its operation. `body` is `None` where it was not kept whole: streamed, or over
+    /// `max_response`.
+    pub fn settlement(&self, status: StatusCode, headers: &HeaderMap, body: Option<Bytes>) -> Settlement {
+        let evidence = outcome::classify(&self.params.outcome, status, headers, body.as_deref());
+        let stored = body.filter(|body| body.len() <= self.params.max_response).map(|body| {
+            let headers = replay::kept_headers(headers, &self.params.replay_headers);
+            Arc::new(StoredResponse { status, headers, body })
+        });
+        match evidence {
+            Evidence::Ambiguous => {
+                // Any other status would, replayed, claim an outcome that nobody knows.
+                let stored = stored.filter(|_| status.is_server_error());
+                let reason = if status.is_server_error() { "http_5xx" } else { "http_no_proof" };
+                Settlement::Ambiguous { reason, status: Some(status), stored }
+            }
+            Evidence::NotExecuted => Settlement::Response { evidence, status, retained: Retained::None },
+            Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => {
+                let retained = stored.map_or(Retained::StatusOnly, Retained::Stored);
+                Settlement::Response { evidence, status, retained }
+            }
+        }
+    }
+
+    /// The answer to a repeat: waits for the first request if the policy or the caller says so, then asks the upstream
+    /// once if the outcome is unknown and it can be asked.
+    pub async fn resolve_repeat(
+        &self,
+        repeat: Repeat,
+        prefer_wait: Option<Duration>,
+        asker: Option<&dyn Asker>,
+    ) -> Answer {
+        let mut operation = self.catch_up(repeat.operation).await;
+        let mut preference_applied = None;
+        if operation.state == State::Pending {
+            let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
+            let wait = preferred.unwrap_or(match self.params.on_concurrent {
+                OnConcurrent::Reject => Duration::ZERO,
+                OnConcurrent::Wait(wait) => wait,
+            });
+            preference_applied = preferred;
+            operation = self.wait_while_pending(operation, wait).await;
+        }
+        if operation.state == State::Unknown
+            && let Some(asker) = asker
+        {
+            operation = self.query(operation, asker).await;
+        }
+        let kind = answer(&operation, self.clock.now(), &self.params);
+        Answer { operation, kind, preference_applied }
+    }
+
+    /// Asks the upstream about an unknown operation, unless it cannot be asked or was asked often enough; returns the
+    /// operation as it stands then.
+    pub async fn query(&self, operation: Operation, asker: &dyn Asker) -> Operation {
+        let (Some(status), Some(target)) = (&self.params.status, operation.status_target.clone()) else {
+            return operation;
+        };
+        let _permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec) {
+            Ok(permit) => permit,
+            // The other one's result is as good.
+            Err(Held::InFlight) => return self.wait_for_change(operation, QUERY_TIMEOUT).await,
+            Err(Held::Rate) => return operation,
+        };
+        let now = self.clock.now();
+        let heard = query::ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
+        self.apply(operation, &Event::Queried { verdict: heard.verdict, retry_after: heard.retry_after }).await
+    }
+
+    /// Records an event about an operation that this process does not execute. What the ledger does not take is lost:
+    /// the operation stays as open as it was.
+    async fn apply(&self, mut operation: Operation, event: &Event) -> Operation {
+        const MAX_TRIES: usize = 16;
+        for _ in 0..MAX_TRIES {
+            let (next, actions) = step(&operation, event.clone(), &self.policy, self.clock.now());
+            if !actions.contains(&Action::Record) {
+                return operation;
+            }
+            match self.ledger.update(next).await {
+                Ok(written) => return written,
+                Err(LedgerError::Stale(current)) => operation = *current,
+                Err(_) => return operation,
+            }
+        }
+        operation
+    }
+
+    /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
+    async fn catch_up(&self, operation: Operation) -> Operation {
+        let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
+        let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
+        if is_due && (operation.state == State::Pending || !can_be_asked) {
+            return self.apply(operation, &Event::Due).await;
+        }
+        operation
+    }
+
+    async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
+        let deadline = tokio::time::Instant::now() + wait;
+        while operation.state == State::Pending {
+            let changed = self.ledger.changed(operation.id, operation.revision);
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(Ok(current)) => operation = current,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        operation
+    }
+
+    async fn wait_for_change(&self, operation: Operation, wait: Duration) -> Operation {
+        let changed = self.ledger.changed(operation.id, operation.revision);
+        match tokio::time::timeout(wait, changed).await {
+            Ok(Ok(current)) => current,
+            Ok(Err(_)) | Err(_) => operation,
+        }
+    }
+
+    fn draft(
+        &self,
+        key: &Key,
+        principal: Option<&[u8]>,
+        fingerprint: [u8; 32],
+        path_params: &[(&str, &str)],
+        now: UnixMillis,
+    ) -> Operation {
+        let render = |status: &StatusQuery| template::target(&status.path, key.as_str(), path_params);
+        Operation {
+            id: OperationId { seq: 0, tag: random_tag() },
+            key_hash: key.hash(principal, &self.upstream),
+            principal: principal_hash(principal),
+            fingerprint,
+            route: Arc::clone(&self.route),
+            upstream: Arc::clone(&self.upstream),
+            state: State::Pending,
+            reason: Arc::clone(&self.in_flight),
+            source: None,
+            http_status: None,
+            attempts: 0,
+            created_at: now,
+            dispatched_at: None,
+            settled_at: None,
+            next_check_at: Some(after(now, self.policy.patience)),
+            checks: 0,
+            attention: None,
+            last_evidence: None,
+            retained: Retained::None,
+            status_target: self.params.status.as_ref().and_then(render).map(Arc::from),
+            retention_ms: millis(self.params.retention),
+            tombstone_ms: millis(self.params.tombstone),
+            owner: self.ledger.instance(),
+            epoch: 0,
+            revision: 0,
+        }
+    }
+}
+
+impl Idempotency {
+    /// What the transitions of operations under this policy depend on.
+    pub fn step_policy(&self, total_timeout: Duration) -> StepPolicy {
+        StepPolicy {
+            patience: total_timeout.saturating_add(self.late_response).saturating_add(PATIENCE),
+            late_response: self.late_response,
+            asking: self.status.as_ref().map(|status| Asking {
+                settle_after: status.settle_after,
+                fenced: status.fenced,
+                schedule: status.schedule,
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Protection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Protection").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of the principal, as operations carry it; no principal counts as an empty one.
+pub fn principal_hash(principal: Option<&[u8]>) -> [u8; 32] {
+    Sha256::digest(principal.unwrap_or_default()).into()
+}
+
+fn random_tag() -> u64 {
+    // Each half has bits that are fixed; no bit is fixed in both.
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    high ^ low
+}
+
+fn key_missing(params: &Idempotency) -> Refusal {
+    let detail = format!(
+        "Writes here need the header {}: send a fresh UUID with each new write, and the same one with its repeats.",
+        params.key.header
+    );
+    Refusal::new(Problem::KeyMissing, detail)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

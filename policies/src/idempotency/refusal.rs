@@ -1,0 +1,93 @@
+//! Why a keyed request is not executed.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::StatusCode;
+
+use super::KeyError;
+use crate::{
+    operation::{Operation, OperationId, UnixMillis, ledger::LedgerError},
+    problem::{Effect, Problem},
+};
+
+/// A keyed request that is not executed, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// The problem type.
+    pub problem: Problem,
+    /// Usually [`Problem::status`].
+    pub status: StatusCode,
+    /// What happened and what to do, for the caller.
+    pub detail: Cow<'static, str>,
+    /// The operation under this key, where there is one.
+    pub operation: Option<OperationId>,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal with the problem's usual status.
+    pub fn new(problem: Problem, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { problem, status: problem.status(), detail: detail.into(), operation: None, retry_after: None }
+    }
+
+    /// What is known about the effect of the write that the key names.
+    pub const fn effect(&self) -> Effect {
+        match self.problem {
+            Problem::InProgress | Problem::OutcomeUnknown | Problem::ResponseNotRetained | Problem::KeyExpired => {
+                Effect::Unknown
+            }
+            _ => Effect::None,
+        }
+    }
+
+    pub(super) fn about(mut self, operation: &Operation) -> Self {
+        self.operation = Some(operation.id);
+        self
+    }
+
+    pub(super) const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(super) fn ledger_unavailable(error: &LedgerError) -> Self {
+        let detail = match error {
+            LedgerError::Full => {
+                "The ledger holds as many operations as it may. Nothing was sent; repeat with the same key."
+            }
+            _ => "The ledger cannot take writes. Nothing was sent; repeat with the same key.",
+        };
+        Self::new(Problem::LedgerUnavailable, detail).after(SOON)
+    }
+
+    pub(super) fn key_reused(known: &Operation) -> Self {
+        let detail = "This key was used for a request with another method, path or content. \
+                      Use a fresh key for a new request, or repeat the first one unchanged.";
+        Self::new(Problem::KeyReused, detail).about(known)
+    }
+
+    /// The answer to a repeat while nobody knows the outcome.
+    pub(super) fn outcome_unknown(operation: &Operation, now: UnixMillis) -> Self {
+        let detail = "It is not known whether this write happened. Do not use a new key: \
+                      read the operation until it is settled, then repeat with the same key.";
+        let mut refusal = Self::new(Problem::OutcomeUnknown, detail).about(operation).after(until_due(operation, now));
+        refusal.status = StatusCode::CONFLICT;
+        refusal
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        Self::new(Problem::KeyInvalid, error.to_string())
+    }
+}
+
+/// A wait that costs a caller little.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+/// How long to wait before an open operation is worth another look: until its due time, from a second to a minute.
+pub fn until_due(operation: &Operation, now: UnixMillis) -> Duration {
+    const LONG: Duration = Duration::from_mins(1);
+    operation.next_check_at.map_or(LONG, |due| Duration::from_millis(due.saturating_sub(now)).clamp(SOON, LONG))
+}

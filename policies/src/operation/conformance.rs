@@ -1,0 +1,406 @@
+//! What every ledger must pass.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use mainstay_policies::operation::{conformance, memory::MemoryLedger};
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! conformance::run(|clock| async move { Arc::new(MemoryLedger::new(clock, 1_000, 1 << 20)) as _ }).await;
+//! # });
+//! ```
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use tokio::task::JoinSet;
+
+use super::{
+    Attention, AttentionReason, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse, UnixMillis,
+    ledger::{Begun, Filter, Ledger, LedgerError},
+};
+use crate::{clock::WallClock, evidence::Evidence};
+
+const START: UnixMillis = 1_700_000_000_000;
+const RETENTION_MS: u64 = 24 * 3_600 * 1_000;
+const TOMBSTONE_MS: u64 = 30 * RETENTION_MS;
+
+/// Runs every check, each on a ledger of its own that `make` makes on the given clock, with room for 1 000 open operations.
+///
+/// # Panics
+/// When the ledger breaks its contract.
+pub async fn run<F, Made>(make: F)
+where
+    F: Fn(WallClock) -> Made,
+    Made: Future<Output = Arc<dyn Ledger>>,
+{
+    let fresh = async || {
+        let clock = WallClock::manual(START);
+        Checks { ledger: make(clock.clone()).await, clock }
+    };
+    fresh().await.a_new_key_is_recorded_and_a_known_one_is_found().await;
+    fresh().await.ids_are_in_arrival_order().await;
+    fresh().await.one_of_many_concurrent_begins_is_new().await;
+    fresh().await.one_of_many_concurrent_updates_wins().await;
+    fresh().await.a_stale_update_changes_nothing().await;
+    fresh().await.an_unknown_id_is_absent().await;
+    fresh().await.not_executed_frees_the_key_and_keeps_the_record().await;
+    fresh().await.a_contradicted_not_executed_keeps_the_key().await;
+    fresh().await.no_other_state_frees_the_key().await;
+    fresh().await.every_field_is_kept().await;
+    fresh().await.a_note_is_seen_at_once().await;
+    fresh().await.an_id_is_readable_until_its_tombstone().await;
+    fresh().await.an_open_operation_never_expires().await;
+    fresh().await.expiry_is_incremental().await;
+    fresh().await.a_change_is_not_lost_on_its_waiters().await;
+    fresh().await.a_change_before_the_wait_is_seen().await;
+    fresh().await.a_listing_is_filtered_and_paged().await;
+    fresh().await.counts_follow_the_states().await;
+    fresh().await.the_secret_does_not_change().await;
+}
+
+struct Checks {
+    ledger: Arc<dyn Ledger>,
+    clock: WallClock,
+}
+
+impl Checks {
+    fn advance(&self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
+    }
+
+    async fn begin(&self, key: u8) -> Operation {
+        match self.ledger.begin(draft(key, self.clock.now()), self.clock.now()).await {
+            Ok(Begun::New(operation)) => operation,
+            other => panic!("a new operation was expected: {other:?}"),
+        }
+    }
+
+    async fn begin_known(&self, key: u8) -> Operation {
+        match self.ledger.begin(draft(key, self.clock.now()), self.clock.now()).await {
+            Ok(Begun::Known(operation)) => operation,
+            other => panic!("a known operation was expected: {other:?}"),
+        }
+    }
+
+    async fn update(&self, next: Operation) -> Operation {
+        self.ledger.update(next).await.expect("the update is not stale")
+    }
+
+    async fn settle(&self, operation: Operation, state: State) -> Operation {
+        let settled_at = Some(self.clock.now());
+        self.update(Operation { state, settled_at, next_check_at: None, ..operation }).await
+    }
+
+    async fn read(&self, id: OperationId) -> Option<Operation> {
+        self.ledger.read(id).await.expect("the ledger reads")
+    }
+
+    async fn find(&self, key: u8) -> Option<Operation> {
+        self.ledger.find(key_hash(key)).await.expect("the ledger finds")
+    }
+
+    async fn expire_all(&self) -> usize {
+        let mut all = 0;
+        loop {
+            let done = self.ledger.expire(self.clock.now(), 8).await.expect("the ledger expires");
+            all += done;
+            if done < 8 {
+                return all;
+            }
+        }
+    }
+
+    async fn a_new_key_is_recorded_and_a_known_one_is_found(self) {
+        assert_eq!(self.find(1).await, None);
+        let new = self.begin(1).await;
+        assert_eq!((new.state, new.owner), (State::Pending, self.ledger.instance()));
+        assert!(new.id.seq >= 1);
+        assert_eq!(self.begin_known(1).await, new);
+        assert_eq!(self.find(1).await.as_ref(), Some(&new));
+        assert_eq!(self.read(new.id).await, Some(new));
+    }
+
+    async fn ids_are_in_arrival_order(self) {
+        let (first, second) = (self.begin(1).await, self.begin(2).await);
+        assert!(first.id.seq < second.id.seq);
+        assert_eq!(first.id.tag, draft(1, 0).id.tag, "the tag is the caller's");
+    }
+
+    async fn one_of_many_concurrent_begins_is_new(self) {
+        let mut begins = JoinSet::new();
+        for tag in 0..100 {
+            let ledger = Arc::clone(&self.ledger);
+            let mut draft = draft(1, START);
+            draft.id.tag = tag;
+            begins.spawn(async move { ledger.begin(draft, START).await.expect("the ledger has room") });
+        }
+        let begun = begins.join_all().await;
+        let new: Vec<_> = begun.iter().filter(|begun| matches!(begun, Begun::New(_))).collect();
+        assert_eq!(new.len(), 1, "one owner");
+        for begun in &begun {
+            let (Begun::New(operation) | Begun::Known(operation)) = begun;
+            assert_eq!(Some(operation), self.find(1).await.as_ref(), "all see the same operation");
+        }
+    }
+
+    async fn one_of_many_concurrent_updates_wins(self) {
+        let operation = self.begin(1).await;
+        let mut updates = JoinSet::new();
+        for attempts in 1..=50 {
+            let (ledger, next) = (Arc::clone(&self.ledger), Operation { attempts, ..operation.clone() });
+            updates.spawn(async move { ledger.update(next).await });
+        }
+        let results = updates.join_all().await;
+        let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert_eq!(won.len(), 1);
+        assert_eq!(self.read(operation.id).await.as_ref(), Some(won[0]));
+        assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(LedgerError::Stale(_)))));
+    }
+
+    async fn a_stale_update_changes_nothing(self) {
+        let first = self.begin(1).await;
+        let second = self.update(Operation { attempts: 1, ..first.clone() }).await;
+        assert_eq!(second.revision, first.revision + 1);
+        for stale in [
+            Operation { attempts: 9, ..first.clone() },
+            Operation { attempts: 9, epoch: second.epoch + 1, ..second.clone() },
+            Operation { attempts: 9, owner: super::InstanceId(!second.owner.0), ..second.clone() },
+        ] {
+            match self.ledger.update(stale).await {
+                Err(LedgerError::Stale(current)) => assert_eq!(*current, second),
+                other => panic!("a stale update was taken: {other:?}"),
+            }
+        }
+        assert_eq!(self.read(first.id).await, Some(second));
+    }
+
+    async fn an_unknown_id_is_absent(self) {
+        let known = self.begin(1).await;
+        for id in [
+            OperationId { tag: known.id.tag ^ 1, ..known.id },
+            OperationId { seq: known.id.seq + 1, ..known.id },
+            OperationId { seq: u64::MAX, tag: 0 },
+        ] {
+            assert_eq!(self.read(id).await, None);
+            let stranger = Operation { id, ..known.clone() };
+            assert!(matches!(self.ledger.update(stranger).await, Err(LedgerError::Absent)));
+            assert!(matches!(self.ledger.changed(id, 0).await, Err(LedgerError::Absent)));
+        }
+    }
+
+    async fn not_executed_frees_the_key_and_keeps_the_record(self) {
+        let first = self.begin(1).await;
+        let first = self.settle(first, State::NotExecuted).await;
+        let second = self.begin(1).await;
+        assert_ne!(second.id, first.id);
+        assert_eq!(self.read(first.id).await, Some(first), "an id that was returned stays readable");
+        assert_eq!(self.find(1).await, Some(second.clone()), "the key names the latest");
+        assert_eq!(self.begin_known(1).await, second);
+    }
+
+    async fn a_contradicted_not_executed_keeps_the_key(self) {
+        let operation = self.begin(1).await;
+        let operation = self.settle(operation, State::NotExecuted).await;
+        let attention = Some(Attention { since: START, reason: AttentionReason::Conflict });
+        let flagged = self.update(Operation { attention, ..operation }).await;
+        assert_eq!(self.begin_known(1).await, flagged);
+    }
+
+    async fn no_other_state_frees_the_key(self) {
+        for (key, state) in (1..).zip([State::Pending, State::Succeeded, State::Failed, State::Unknown]) {
+            let mut operation = self.begin(key).await;
+            if state != State::Pending {
+                let settled_at = state.is_terminal().then_some(START);
+                operation = self.update(Operation { state, settled_at, ..operation }).await;
+            }
+            assert_eq!(self.begin_known(key).await, operation, "{state:?}");
+        }
+    }
+
+    async fn every_field_is_kept(self) {
+        let operation = self.begin(1).await;
+        let full = Operation {
+            state: State::Failed,
+            reason: "http_422".into(),
+            source: Some(Source::LateResponse),
+            http_status: Some(StatusCode::UNPROCESSABLE_ENTITY),
+            attempts: 3,
+            dispatched_at: Some(START + 1),
+            settled_at: Some(START + 2),
+            next_check_at: None,
+            checks: 4,
+            attention: Some(Attention { since: START + 3, reason: AttentionReason::Conflict }),
+            last_evidence: Some(Evidence::Succeeded),
+            retained: stored(b"\x00\xff body"),
+            ..operation
+        };
+        let written = self.update(full.clone()).await;
+        assert_eq!(written, Operation { revision: full.revision + 1, ..full });
+        assert_eq!(self.read(written.id).await, Some(written));
+    }
+
+    async fn a_note_is_seen_at_once(self) {
+        let operation = self.begin(1).await;
+        let noted = self.ledger.note(Operation { attempts: 1, ..operation.clone() }).expect("the note is not stale");
+        assert_eq!((noted.attempts, noted.revision), (1, operation.revision + 1));
+        assert_eq!(self.read(operation.id).await, Some(noted));
+        assert!(matches!(self.ledger.note(operation), Err(LedgerError::Stale(_))));
+    }
+
+    async fn an_id_is_readable_until_its_tombstone(self) {
+        let operation = self.begin(1).await;
+        let settled = Operation { retained: stored(b"body"), ..operation };
+        let settled = self.settle(settled, State::Succeeded).await;
+        self.advance(RETENTION_MS - 1);
+        self.expire_all().await;
+        assert_eq!(self.read(settled.id).await, Some(settled.clone()), "within retention, all of it");
+
+        self.advance(1);
+        self.expire_all().await;
+        let bare = self.read(settled.id).await.expect("past retention, the record");
+        assert_eq!((bare.state, bare.retained), (State::Succeeded, Retained::StatusOnly));
+        assert_eq!(self.begin_known(1).await.id, settled.id, "its key is remembered");
+
+        self.advance(TOMBSTONE_MS - RETENTION_MS - 1);
+        self.expire_all().await;
+        assert!(self.read(settled.id).await.is_some());
+
+        self.advance(1);
+        assert_eq!(self.read(settled.id).await, None, "whether it was swept or not");
+        assert_eq!(self.find(1).await, None);
+        let next = self.begin(1).await;
+        self.expire_all().await;
+        assert_eq!(self.find(1).await, Some(next), "sweeping the old one leaves the new one's key");
+    }
+
+    async fn an_open_operation_never_expires(self) {
+        let pending = self.begin(1).await;
+        let unknown = self.begin(2).await;
+        let unknown = self.update(Operation { state: State::Unknown, ..unknown }).await;
+        self.advance(TOMBSTONE_MS * 100);
+        assert_eq!(self.expire_all().await, 0);
+        assert_eq!(self.begin_known(1).await, pending);
+        assert_eq!(self.begin_known(2).await, unknown);
+    }
+
+    async fn expiry_is_incremental(self) {
+        for key in 0..20 {
+            let operation = self.begin(key).await;
+            self.settle(operation, State::Failed).await;
+        }
+        self.advance(TOMBSTONE_MS);
+        let expire = async || self.ledger.expire(self.clock.now(), 8).await.expect("the ledger expires");
+        assert_eq!([expire().await, expire().await, expire().await, expire().await], [8, 8, 4, 0]);
+        assert_eq!(self.ledger.counts(), [0; 5]);
+    }
+
+    async fn a_change_is_not_lost_on_its_waiters(self) {
+        for round in 0..50 {
+            let operation = self.begin(round).await;
+            let mut waits = JoinSet::new();
+            for _ in 0..8 {
+                let (ledger, id, seen) = (Arc::clone(&self.ledger), operation.id, operation.revision);
+                waits.spawn(async move { ledger.changed(id, seen).await.expect("the operation is there") });
+            }
+            if round % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+            let settled = self.settle(operation, State::Succeeded).await;
+            let all = tokio::time::timeout(Duration::from_secs(10), waits.join_all()).await;
+            let all = all.expect("every waiter is woken");
+            assert!(all.iter().all(|seen| *seen == settled));
+        }
+    }
+
+    async fn a_change_before_the_wait_is_seen(self) {
+        let operation = self.begin(1).await;
+        let settled = self.settle(operation.clone(), State::Failed).await;
+        let changed = self.ledger.changed(operation.id, operation.revision).await;
+        assert_eq!(changed.expect("the operation is there"), settled);
+    }
+
+    async fn a_listing_is_filtered_and_paged(self) {
+        for key in 0..9 {
+            let mut operation = self.begin(key).await;
+            if key % 3 == 0 {
+                operation = self.update(Operation { state: State::Unknown, ..operation }).await;
+            }
+            assert_eq!(operation.principal, [key % 2; 32]);
+            self.advance(1_000);
+        }
+        let list = async |filter: Filter, after, limit| {
+            let found = self.ledger.list(filter, after, limit).await.expect("the ledger lists");
+            found.iter().map(|operation| (operation.id, operation.key_hash.0[0])).collect::<Vec<_>>()
+        };
+        let keys = |found: &[(OperationId, u8)]| found.iter().map(|(_, key)| *key).collect::<Vec<_>>();
+        let all = list(Filter::default(), None, 100).await;
+        assert_eq!(keys(&all), (0..9).collect::<Vec<_>>());
+        let page = list(Filter::default(), Some(all[3].0), 2).await;
+        assert_eq!(keys(&page), [4, 5]);
+        let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
+        assert_eq!(keys(&list(unknown.clone(), None, 100).await), [0, 3, 6]);
+        assert_eq!(keys(&list(Filter { principal: Some([0; 32]), ..unknown.clone() }, None, 100).await), [0, 6]);
+        assert_eq!(keys(&list(Filter { created_before: Some(START + 3_000), ..unknown }, None, 100).await), [0]);
+        assert!(list(Filter { route: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
+    }
+
+    async fn counts_follow_the_states(self) {
+        for (key, state) in (0..).zip([State::Succeeded, State::Failed, State::NotExecuted, State::NotExecuted]) {
+            let operation = self.begin(key).await;
+            self.settle(operation, state).await;
+        }
+        let unknown = self.begin(10).await;
+        self.update(Operation { state: State::Unknown, ..unknown }).await;
+        self.begin(11).await;
+        assert_eq!(self.ledger.counts(), [1, 1, 1, 2, 1]);
+    }
+
+    async fn the_secret_does_not_change(self) {
+        let secret = *self.ledger.fingerprint_secret();
+        assert_ne!(secret, [0; 32]);
+        self.begin(1).await;
+        assert_eq!(*self.ledger.fingerprint_secret(), secret);
+    }
+}
+
+fn key_hash(key: u8) -> KeyHash {
+    KeyHash([key; 32])
+}
+
+fn stored(body: &'static [u8]) -> Retained {
+    let mut headers = HeaderMap::new();
+    for link in ["</a>; rel=next, </b>; rel=prev", "</c>"] {
+        headers.append(header::LINK, http::HeaderValue::from_static(link));
+    }
+    Retained::Stored(Arc::new(StoredResponse { status: StatusCode::CREATED, headers, body: Bytes::from_static(body) }))
+}
+
+fn draft(key: u8, now: UnixMillis) -> Operation {
+    Operation {
+        id: OperationId { seq: 0, tag: 0xfeed_0000 + u64::from(key) },
+        key_hash: key_hash(key),
+        principal: [key % 2; 32],
+        fingerprint: [7; 32],
+        route: "payments".into(),
+        upstream: "app".into(),
+        state: State::Pending,
+        reason: "in_flight".into(),
+        source: None,
+        http_status: None,
+        attempts: 0,
+        created_at: now,
+        dispatched_at: None,
+        settled_at: None,
+        next_check_at: Some(now + 60_000),
+        checks: 0,
+        attention: None,
+        last_evidence: None,
+        retained: Retained::None,
+        status_target: Some("/by-ref/x".into()),
+        retention_ms: RETENTION_MS,
+        tombstone_ms: TOMBSTONE_MS,
+        owner: super::InstanceId(0),
+        epoch: 0,
+        revision: 0,
+    }
+}

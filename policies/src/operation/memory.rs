@@ -1,0 +1,311 @@
+//! A ledger in memory: for trials and tests, lost on exit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{
+    InstanceId, KeyHash, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+    ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
+};
+use crate::clock::WallClock;
+
+/// Bytes that a record costs beside its response: the record, its share of the indexes, and the allocator's rounding.
+const RECORD_BYTES: u64 = 640;
+
+/// Records looked at in one go before others are let at the ledger.
+const SCAN: usize = 512;
+
+/// A ledger in memory. One lock, held for single lookups only.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    clock: WallClock,
+    instance: InstanceId,
+    secret: [u8; 32],
+    max_open: usize,
+    max_bytes: u64,
+    records: Mutex<Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    by_seq: BTreeMap<u64, Operation>,
+    by_key: HashMap<KeyHash, u64>,
+    /// When something of a record is to be dropped: its response, or all of it.
+    expiries: BTreeSet<(UnixMillis, u64)>,
+    waiters: HashMap<u64, Arc<Notify>>,
+    counts: [u64; 5],
+    bytes: u64,
+    last_seq: u64,
+}
+
+impl MemoryLedger {
+    /// An empty ledger for at most `max_open` operations that are not terminal, and `max_bytes` of all.
+    pub fn new(clock: WallClock, max_open: usize, max_bytes: u64) -> Self {
+        Self {
+            clock,
+            instance: InstanceId(Uuid::new_v4().as_u128()),
+            secret: random_secret(),
+            max_open,
+            max_bytes,
+            records: Mutex::default(),
+        }
+    }
+
+    fn begin_now(&self, mut draft: Operation, now: UnixMillis) -> Result<Begun, LedgerError> {
+        let mut records = self.records.lock();
+        let known = records.by_key.get(&draft.key_hash).and_then(|seq| records.by_seq.get(seq));
+        if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
+            return Ok(Begun::Known(known.clone()));
+        }
+        // A little is dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
+        records.expire(now, 2);
+        let size = size_of_record(&draft);
+        if records.bytes + size > self.max_bytes {
+            records.expire(now, SCAN);
+        }
+        if records.open() >= self.max_open || records.bytes + size > self.max_bytes {
+            return Err(LedgerError::Full);
+        }
+        records.last_seq += 1;
+        draft.id.seq = records.last_seq;
+        draft.owner = self.instance;
+        draft.epoch = 1;
+        draft.revision = 1;
+        records.by_key.insert(draft.key_hash, draft.id.seq);
+        records.insert(draft.clone());
+        Ok(Begun::New(draft))
+    }
+
+    fn visible<'a>(&self, operation: Option<&'a Operation>) -> Option<&'a Operation> {
+        let now = self.clock.now();
+        operation.filter(|operation| !is_forgotten(operation, now))
+    }
+
+    /// One stretch of a listing: what matched, and where to go on (`None`: the end was reached).
+    fn scan(&self, filter: &Filter, after: u64, limit: usize) -> (Vec<Operation>, Option<u64>) {
+        let records = self.records.lock();
+        let mut found = Vec::new();
+        let mut last = after;
+        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        for (looked_at, (seq, operation)) in records.by_seq.range(range).enumerate() {
+            if looked_at == SCAN || found.len() == limit {
+                return (found, Some(last));
+            }
+            last = *seq;
+            if filter.matches(operation) && self.visible(Some(operation)).is_some() {
+                found.push(operation.clone());
+            }
+        }
+        (found, None)
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
+        Box::pin(async move { self.begin_now(draft, now) })
+    }
+
+    fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move { self.note(next) })
+    }
+
+    fn note(&self, mut next: Operation) -> Result<Operation, LedgerError> {
+        let mut records = self.records.lock();
+        let known = records.by_seq.get(&next.id.seq).filter(|known| known.id == next.id).ok_or(LedgerError::Absent)?;
+        if (known.owner, known.epoch, known.revision) != (next.owner, next.epoch, next.revision) {
+            return Err(LedgerError::Stale(Box::new(known.clone())));
+        }
+        // A settlement is never refused for want of room: the answer is dropped instead, its status stays.
+        let others = records.bytes - size_of_record(known);
+        if others + size_of_record(&next) > self.max_bytes && matches!(next.retained, Retained::Stored(_)) {
+            next.retained = Retained::StatusOnly;
+        }
+        next.revision += 1;
+        let before = records.insert(next.clone());
+        let waiters = records.waiters.remove(&next.id.seq);
+        drop(records);
+        drop(before);
+        if let Some(waiters) = waiters {
+            waiters.notify_waiters();
+        }
+        Ok(next)
+    }
+
+    fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let operation = records.by_seq.get(&id.seq).filter(|operation| operation.id == id);
+            Ok(self.visible(operation).cloned())
+        })
+    }
+
+    fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let operation = records.by_key.get(&key).and_then(|seq| records.by_seq.get(seq));
+            Ok(self.visible(operation).cloned())
+        })
+    }
+
+    fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            let mut from = Some(after.map_or(0, |id| id.seq));
+            while let Some(seq) = from
+                && found.len() < limit
+            {
+                let (mut more, next) = self.scan(&filter, seq, limit - found.len());
+                found.append(&mut more);
+                from = next;
+                tokio::task::yield_now().await;
+            }
+            Ok(found)
+        })
+    }
+
+    fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move {
+            loop {
+                let waiters = {
+                    let mut records = self.records.lock();
+                    let known = records.by_seq.get(&id.seq).filter(|known| known.id == id);
+                    let known = known.ok_or(LedgerError::Absent)?;
+                    if known.revision != seen {
+                        return Ok(known.clone());
+                    }
+                    // Made under the lock that every change takes: a change after this look finds the waiter.
+                    Arc::clone(records.waiters.entry(id.seq).or_default()).notified_owned()
+                };
+                waiters.await;
+            }
+        })
+    }
+
+    fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
+        Box::pin(async move { Ok(self.records.lock().expire(now, limit)) })
+    }
+
+    fn counts(&self) -> [u64; 5] {
+        self.records.lock().counts
+    }
+
+    fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    fn fingerprint_secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+}
+
+impl Records {
+    /// Operations that are not terminal.
+    fn open(&self) -> usize {
+        usize::try_from(self.counts[place(State::Pending)] + self.counts[place(State::Unknown)]).unwrap_or(usize::MAX)
+    }
+
+    /// Adds or replaces a record; returns what it replaced.
+    fn insert(&mut self, operation: Operation) -> Option<Operation> {
+        let seq = operation.id.seq;
+        if let Some(at) = next_expiry(&operation) {
+            self.expiries.insert((at, seq));
+        }
+        let expiry = next_expiry(&operation);
+        self.bytes += size_of_record(&operation);
+        self.counts[place(operation.state)] += 1;
+        let before = self.by_seq.insert(seq, operation);
+        if let Some(before) = &before {
+            self.bytes -= size_of_record(before);
+            self.counts[place(before.state)] -= 1;
+            if let Some(at) = next_expiry(before).filter(|at| Some(*at) != expiry) {
+                self.expiries.remove(&(at, seq));
+            }
+        }
+        before
+    }
+
+    fn expire(&mut self, now: UnixMillis, limit: usize) -> usize {
+        for done in 0..limit {
+            let Some(&(at, seq)) = self.expiries.first().filter(|(at, _)| *at <= now) else { return done };
+            self.expiries.remove(&(at, seq));
+            let Some(operation) = self.by_seq.get(&seq) else { continue };
+            if is_forgotten(operation, now) {
+                self.remove(seq);
+            } else {
+                let mut trimmed = operation.clone();
+                trimmed.retained = Retained::StatusOnly;
+                self.insert(trimmed);
+            }
+        }
+        limit
+    }
+
+    fn remove(&mut self, seq: u64) {
+        let Some(operation) = self.by_seq.remove(&seq) else { return };
+        self.bytes -= size_of_record(&operation);
+        self.counts[place(operation.state)] -= 1;
+        if self.by_key.get(&operation.key_hash) == Some(&seq) {
+            self.by_key.remove(&operation.key_hash);
+        }
+        if let Some(waiters) = self.waiters.remove(&seq) {
+            waiters.notify_waiters();
+        }
+    }
+}
+
+fn is_forgotten(operation: &Operation, now: UnixMillis) -> bool {
+    operation.forgotten_at().is_some_and(|at| at <= now)
+}
+
+/// When the next part of a record is to be dropped.
+fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
+    match operation.retained {
+        Retained::Stored(_) => operation.expires_at(),
+        Retained::None | Retained::StatusOnly => operation.forgotten_at(),
+    }
+}
+
+fn size_of_record(operation: &Operation) -> u64 {
+    let response = match &operation.retained {
+        Retained::Stored(response) => size_of_response(response),
+        Retained::None | Retained::StatusOnly => 0,
+    };
+    let texts = operation.reason.len() + operation.status_target.as_ref().map_or(0, |target| target.len());
+    RECORD_BYTES + (texts + response) as u64
+}
+
+fn size_of_response(response: &StoredResponse) -> usize {
+    // A header costs its text, a slot of the map, and two handles.
+    const PER_HEADER: usize = 96;
+    let headers: usize =
+        response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER).sum();
+    headers + response.body.len()
+}
+
+/// The order of [`Ledger::counts`].
+const fn place(state: State) -> usize {
+    match state {
+        State::Pending => 0,
+        State::Succeeded => 1,
+        State::Failed => 2,
+        State::NotExecuted => 3,
+        State::Unknown => 4,
+    }
+}
+
+fn random_secret() -> [u8; 32] {
+    // Each carries 122 bits of the system's randomness.
+    let mut hash = Sha256::new();
+    (0..3).for_each(|_| hash.update(Uuid::new_v4().as_bytes()));
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests;

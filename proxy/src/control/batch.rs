@@ -1,0 +1,45 @@
+//! `POST operations:batchGet`
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Asked, Fault, document,
+    operations::{Found, find, key_of},
+    reply::Reply,
+};
+
+/// Keys in one request at most.
+const MAX_KEYS: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    keys: Vec<String>,
+    upstream: Option<String>,
+}
+
+/// The operations of several keys, in the order asked for.
+pub(super) async fn get(asked: &Asked<'_>, body: &Bytes) -> Result<Reply, Fault> {
+    let wanted: Wanted = serde_json::from_slice(body)
+        .map_err(|_| Fault::bad(r#"The body is JSON of the form {"keys": ["..."], "upstream": "optional name"}."#))?;
+    if wanted.keys.len() > MAX_KEYS {
+        return Err(Fault::bad(format!("At most {MAX_KEYS} keys can be asked for at once.")));
+    }
+    let mut items = Vec::with_capacity(wanted.keys.len());
+    for key in &wanted.keys {
+        items.push(item(asked, key, wanted.upstream.as_deref()).await?);
+    }
+    Ok(Reply::json(&json!({ "operations": items })).private())
+}
+
+async fn item(asked: &Asked<'_>, key: &str, upstream: Option<&str>) -> Result<Value, Fault> {
+    // No operation has a key that is none.
+    let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true })) };
+    Ok(match find(asked, &key, upstream).await? {
+        Found::One(operation) => document::of_operation(&operation),
+        Found::None => json!({ "not_found": true }),
+        Found::Several => json!({ "key_ambiguous": true }),
+    })
+}

@@ -1,0 +1,84 @@
+//! The document of one operation.
+
+use jiff::Timestamp;
+use mainstay_policies::{
+    evidence::Evidence,
+    operation::{KeyHash, Operation, State, UnixMillis},
+};
+use serde_json::{Value, json};
+
+/// The document of an operation: no bodies, no raw key.
+pub(super) fn of_operation(operation: &Operation) -> Value {
+    json!({
+        "id": operation.id.to_string(),
+        "key_hash": operation.key_hash.to_string(),
+        "route": &*operation.route,
+        "state": operation.state.label(),
+        "reason": &*operation.reason,
+        "source": operation.source.map(mainstay_policies::operation::Source::label),
+        "http_status": operation.http_status.map(|status| status.as_u16()),
+        "attempts": operation.attempts,
+        "created_at": time(operation.created_at),
+        "dispatched_at": operation.dispatched_at.map(time),
+        "settled_at": operation.settled_at.map(time),
+        "next_check_at": operation.next_check_at.map(time),
+        "expires_at": operation.expires_at().map(time),
+        "attention": operation.attention.map(|attention| json!({
+            "since": time(attention.since),
+            "reason": attention.reason.label(),
+        })),
+        "safe_to_use_new_key": is_safe_to_use_new_key(operation),
+        "last_evidence": operation.last_evidence.map(Evidence::label),
+    })
+}
+
+/// The document of a write that only the upstream knows of.
+pub(super) fn of_upstream(
+    key_hash: KeyHash,
+    route: &str,
+    state: State,
+    reason: &str,
+    evidence: Option<Evidence>,
+) -> Value {
+    json!({
+        "id": null,
+        "key_hash": key_hash.to_string(),
+        "route": route,
+        "state": state.label(),
+        "reason": reason,
+        "source": "upstream",
+        "http_status": null,
+        "attempts": 0,
+        "created_at": null,
+        "dispatched_at": null,
+        "settled_at": null,
+        "next_check_at": null,
+        "expires_at": null,
+        "attention": null,
+        "safe_to_use_new_key": matches!(state, State::Failed | State::NotExecuted),
+        "last_evidence": evidence.map(Evidence::label),
+    })
+}
+
+/// Only a write that is proven not to have happened, with nothing against it, may be tried under another key.
+fn is_safe_to_use_new_key(operation: &Operation) -> bool {
+    matches!(operation.state, State::Failed | State::NotExecuted) && operation.attention.is_none()
+}
+
+/// RFC 3339, in UTC, with milliseconds where there are any.
+fn time(at: UnixMillis) -> String {
+    let at = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    at.unwrap_or(Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time(u64::MAX), Timestamp::MAX.to_string());
+    }
+}

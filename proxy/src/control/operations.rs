@@ -1,0 +1,177 @@
+//! Reading operations: by id, by key, as a listing.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderName, header};
+use mainstay_policies::{
+    idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, preferred_wait, until_due},
+    operation::{
+        Operation, OperationId, State,
+        ledger::{Filter, LedgerError},
+    },
+    problem::Problem,
+};
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Asked, Fault, document, passthrough,
+    query::{Params, is_none_match},
+    reply::Reply,
+};
+
+const NO_OPERATION: &str = "There is no such operation.";
+
+/// Operations in one page of a listing: by default, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 200;
+
+/// `GET operations/{id}`
+pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+    Params::read(asked.parts.uri.query(), &[])?;
+    let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
+    let operation = asked.cx.ledger.read(id).await.map_err(|_| Fault::ledger())?;
+    let operation = operation.filter(|operation| operation.principal == asked.principal_hash);
+    show(asked, operation.ok_or_else(|| Fault::absent(NO_OPERATION))?).await
+}
+
+/// `GET operations?key=` and `GET operations?state=`
+pub(super) async fn find_or_list(asked: &Asked<'_>) -> Result<Reply, Fault> {
+    let query = asked.parts.uri.query();
+    let is_lookup = query.is_some_and(|query| query.split('&').any(|pair| pair == "key" || pair.starts_with("key=")));
+    if !is_lookup {
+        return list(asked, &Params::read(query, &["state", "cursor", "limit"])?).await;
+    }
+    let params = Params::read(query, &["key", "upstream", "path"])?;
+    let key = key_of(params.of("key").unwrap_or_default())
+        .map_err(|error| Fault::new(Problem::KeyInvalid, error.to_string()))?;
+    match find(asked, &key, params.of("upstream")).await? {
+        Found::One(operation) => show(asked, *operation).await,
+        Found::Several => Err(Fault::new(
+            Problem::KeyAmbiguous,
+            "More than one upstream has an operation with this key: name one with &upstream=NAME.",
+        )),
+        Found::None => match params.of("path") {
+            Some(path) => passthrough::ask(asked, &key, path, params.of("upstream")).await,
+            None => Err(Fault::absent("There is no operation with this key.")),
+        },
+    }
+}
+
+/// What is known under a key.
+pub(super) enum Found {
+    None,
+    One(Box<Operation>),
+    Several,
+}
+
+/// Looks a key up under every upstream, or under the named one. An upstream that was taken out of the configuration is
+/// still found by its name.
+pub(super) async fn find(asked: &Asked<'_>, key: &Key, upstream: Option<&str>) -> Result<Found, Fault> {
+    let configured = asked.cx.config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name));
+    let upstreams = upstream.map_or_else(|| configured.collect(), |name| vec![Arc::from(name)]);
+    let mut found = None;
+    for upstream in upstreams {
+        let hash = key.hash(asked.principal, &upstream);
+        if let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())?
+            && found.replace(operation).is_some()
+        {
+            return Ok(Found::Several);
+        }
+    }
+    Ok(found.map_or(Found::None, |operation| Found::One(Box::new(operation))))
+}
+
+/// A key as callers write it: quoted as in the header, or the bare characters.
+pub(super) fn key_of(text: &str) -> Result<Key, mainstay_policies::idempotency::KeyError> {
+    if text.starts_with('"')
+        && let Ok(key) = Key::parse(text.as_bytes(), KeySyntax::Strict)
+    {
+        return Ok(key);
+    }
+    Key::from_text(text)
+}
+
+/// One operation, once the caller's wait is over.
+async fn show(asked: &Asked<'_>, operation: Operation) -> Result<Reply, Fault> {
+    let headers = &asked.parts.headers;
+    let wait = preferred_wait(headers).map(|wait| wait.min(MAX_PREFER_WAIT));
+    let operation = match wait {
+        Some(wait) => wait_for_news(asked, operation, wait).await?,
+        None => operation,
+    };
+    let etag = etag(&operation);
+    let mut reply = if is_none_match(headers, &etag) {
+        Reply::not_modified()
+    } else {
+        Reply::json(&document::of_operation(&operation))
+    };
+    if !operation.state.is_terminal() {
+        let seconds = until_due(&operation, asked.cx.clock.now()).as_millis().div_ceil(1000);
+        reply = reply.with(header::RETRY_AFTER, seconds.to_string());
+    }
+    if let Some(wait) = wait {
+        let applied = HeaderName::from_static("preference-applied");
+        reply = reply.with(applied, format!("wait={}", wait.as_secs()));
+    }
+    Ok(reply.private().with(header::ETAG, etag))
+}
+
+/// Waits until the operation is settled or, for a caller that has seen a state of it, until it is in another one.
+async fn wait_for_news(asked: &Asked<'_>, mut operation: Operation, wait: Duration) -> Result<Operation, Fault> {
+    let deadline = Instant::now() + wait;
+    let headers = &asked.parts.headers;
+    let has_seen = headers.contains_key(header::IF_NONE_MATCH);
+    while !operation.state.is_terminal() && (!has_seen || is_none_match(headers, &etag(&operation))) {
+        let changed = asked.cx.ledger.changed(operation.id, operation.revision);
+        match timeout_at(deadline, changed).await {
+            Ok(Ok(current)) => operation = current,
+            Ok(Err(LedgerError::Absent)) => return Err(Fault::absent(NO_OPERATION)),
+            Ok(Err(_)) => return Err(Fault::ledger()),
+            Err(_) => break,
+        }
+    }
+    Ok(operation)
+}
+
+fn etag(operation: &Operation) -> String {
+    format!("\"{}\"", operation.revision)
+}
+
+async fn list(asked: &Asked<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
+    let limit = params.number("limit", PAGE, MAX_PAGE)?;
+    let after = params.of("cursor").map(|cursor| read_cursor(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let state = params.of("state").map(|label| state_of(label).ok_or_else(bad_state)).transpose()?;
+    let filter = Filter { principal: Some(asked.principal_hash), state, ..Filter::default() };
+    // One more than asked for tells whether there is a next page.
+    let mut found = asked.cx.ledger.list(filter, after, limit + 1).await.map_err(|_| Fault::ledger())?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|last| cursor(last.id));
+    let operations: Vec<_> = found.iter().map(document::of_operation).collect();
+    Ok(Reply::json(&json!({ "operations": operations, "next_cursor": next })).private())
+}
+
+fn state_of(label: &str) -> Option<State> {
+    let all = [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
+    all.into_iter().find(|state| state.label() == label)
+}
+
+fn bad_state() -> Fault {
+    Fault::bad("The parameter state is one of pending, succeeded, failed, not_executed, unknown.")
+}
+
+fn cursor(id: OperationId) -> String {
+    URL_SAFE_NO_PAD.encode([id.seq.to_be_bytes(), id.tag.to_be_bytes()].concat())
+}
+
+fn read_cursor(text: &str) -> Option<OperationId> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (seq, tag) = bytes.split_first_chunk::<8>()?;
+    Some(OperationId { seq: u64::from_be_bytes(*seq), tag: u64::from_be_bytes(tag.try_into().ok()?) })
+}
+
+fn bad_cursor() -> Fault {
+    Fault::bad("The parameter cursor is the next_cursor of an earlier page, unchanged.")
+}

@@ -1,0 +1,147 @@
+//! What is published: the policy, the problems, fresh keys.
+
+use std::fmt::Write;
+
+use http::header;
+use mainstay_policies::{
+    idempotency::{FingerprintBody, Idempotency, Key, KeySyntax, MAX_KEY_OCTETS, Mint, OnConcurrent},
+    problem::Problem,
+};
+use serde_json::{Value, json};
+
+use super::{Asked, Fault, query::Params, reply::Reply};
+use crate::{
+    config::model::{Config, Route},
+    problem_doc::explain,
+};
+
+/// Fresh keys in one answer at most.
+const MAX_IDS: usize = 100;
+
+/// `GET idempotency`: the rules under which keys are kept.
+pub(super) fn published_policy(config: &Config) -> Reply {
+    let protected = |route: &std::sync::Arc<Route>| {
+        let policy = route.policy.idempotency.as_ref()?;
+        Some(route_policy(route, policy))
+    };
+    let routes: Vec<Value> = config.routes.iter().filter_map(protected).collect();
+    Reply::json(&json!({ "routes": routes })).with(header::CACHE_CONTROL, "no-cache")
+}
+
+fn route_policy(route: &Route, policy: &Idempotency) -> Value {
+    let takes = |method: &&http::Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
+    let methods: Vec<&str> = policy.methods.iter().filter(takes).map(http::Method::as_str).collect();
+    let mut inputs = vec!["method", "path", "query", "media type", "content-encoding", "body"];
+    inputs.extend(policy.fingerprint.headers.iter().map(http::HeaderName::as_str));
+    json!({
+        "route": &*route.name,
+        "path": route.matches.path.text,
+        "methods": methods,
+        "required": policy.required,
+        "principal_required": policy.principal_required,
+        "key": {
+            "header": policy.key.header.as_str(),
+            "syntax": match policy.key.syntax {
+                KeySyntax::Lenient => "lenient",
+                KeySyntax::Strict => "strict",
+            },
+            "min_octets": 1,
+            "max_octets": MAX_KEY_OCTETS,
+            "mint": match policy.key.mint {
+                Mint::None => "none",
+                Mint::UuidV7 => "uuidv7",
+            },
+        },
+        "fingerprint": {
+            "inputs": inputs,
+            "body": match policy.fingerprint.body {
+                FingerprintBody::Exact => "exact",
+                FingerprintBody::Json => "json",
+            },
+        },
+        "on_concurrent": match policy.on_concurrent {
+            OnConcurrent::Reject => json!("reject"),
+            OnConcurrent::Wait(wait) => json!({ "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }),
+        },
+        "max_body_bytes": policy.max_body,
+        "max_response_bytes": policy.max_response,
+        "retention_seconds": policy.retention.as_secs(),
+        "tombstone_seconds": policy.tombstone.as_secs(),
+    })
+}
+
+/// `GET problems`
+pub(super) fn problems(asked: &Asked<'_>) -> Reply {
+    if wants_html(asked) {
+        let mut page = String::new();
+        for problem in Problem::ALL {
+            // Writing to a String does not fail.
+            let _ = write!(
+                page,
+                "<li><a href=\"{0}/problems/{1}\">{1}</a>: {2}</li>",
+                asked.prefix(),
+                problem.slug(),
+                problem.title()
+            );
+        }
+        return published(Reply::html(html("Problems", &format!("<ul>{page}</ul>"))));
+    }
+    let all: Vec<Value> = Problem::ALL.iter().map(|problem| problem_json(asked, *problem)).collect();
+    published(Reply::json(&json!({ "problems": all })))
+}
+
+/// `GET problems/{slug}`
+pub(super) fn problem(asked: &Asked<'_>, problem: Problem) -> Reply {
+    if !wants_html(asked) {
+        return published(Reply::json(&problem_json(asked, problem)));
+    }
+    let (meaning, cure) = explain(problem);
+    let body = format!(
+        "<p><code>{}</code>, status {}</p><h2>What it means</h2><p>{meaning}</p><h2>What to do</h2><p>{cure}</p>",
+        problem.slug(),
+        problem.status().as_u16(),
+    );
+    published(Reply::html(html(problem.title(), &body)))
+}
+
+/// `POST ids?count=N`
+pub(super) fn ids(asked: &Asked<'_>) -> Result<Reply, Fault> {
+    let params = Params::read(asked.parts.uri.query(), &["count"])?;
+    let count = params.number("count", 1, MAX_IDS)?;
+    let ids: Vec<String> = (0..count).map(|_| Key::mint().as_str().to_owned()).collect();
+    Ok(Reply::json(&json!({ "ids": ids })).no_store())
+}
+
+fn problem_json(asked: &Asked<'_>, problem: Problem) -> Value {
+    let (meaning, cure) = explain(problem);
+    json!({
+        "type": format!("{}/problems/{}", asked.prefix(), problem.slug()),
+        "title": problem.title(),
+        "status": problem.status().as_u16(),
+        "meaning": meaning,
+        "what_to_do": cure,
+    })
+}
+
+fn published(reply: Reply) -> Reply {
+    reply.with(header::VARY, "accept").with(header::CACHE_CONTROL, "max-age=3600")
+}
+
+/// Browsers name HTML first; programs name JSON or anything.
+fn wants_html(asked: &Asked<'_>) -> bool {
+    let values = asked.parts.headers.get_all(header::ACCEPT).iter();
+    let mut types = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let first = types.find_map(|range| {
+        let media_type = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        ["text/html", "application/json", "application/problem+json"].iter().position(|known| *known == media_type)
+    });
+    first == Some(0)
+}
+
+/// All texts are ours: nothing in them needs escaping.
+fn html(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\
+         <body><h1>{title}</h1>{body}</body></html>"
+    )
+}

@@ -1,0 +1,120 @@
+//! Asking the service itself about a key that the ledger does not know.
+
+use http::Method;
+use mainstay_policies::{
+    evidence::Evidence,
+    idempotency::{Key, StatusQuery, Verdict, query, template},
+    operation::State,
+    problem::Problem,
+};
+
+use super::{Asked, Fault, document, reply::Reply};
+use crate::config::model::{PathPattern, Route, Segment};
+
+/// The verdict of the upstream behind `path` about `key`.
+pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Option<&str>) -> Result<Reply, Fault> {
+    let absent = || Fault::absent("There is no operation with this key, and no service to ask about it.");
+    let path = path.split('?').next().unwrap_or_default();
+    let (route, captured) = write_route(&asked.cx.config.routes, path).ok_or_else(absent)?;
+    if upstream.is_some_and(|name| *name != *route.upstream.name) {
+        return Err(absent());
+    }
+    let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
+    let upstream_client = asked.cx.asker.as_deref().ok_or_else(absent)?;
+    // An operation that is not recorded has no name to put in.
+    let target = template::target(&status.path, key.as_str(), &captured);
+    let target = target.filter(|_| !template::placeholders(&status.path).any(|name| name == "operation"));
+    let target = target.ok_or_else(absent)?;
+    asked
+        .cx
+        .gate
+        .enter_unnamed(&route.upstream.name, status.rate_per_sec)
+        .map_err(|_| Fault::new(Problem::RateLimited, "The service has been asked often enough for now."))?;
+    let heard = query::ask(upstream_client, &route.upstream.name, status, &target, None, asked.cx.clock.now()).await;
+    let (state, reason, evidence) = view(heard.verdict, status);
+    let key_hash = key.hash(asked.principal, &route.upstream.name);
+    let document = document::of_upstream(key_hash, &route.name, state, reason, evidence);
+    Ok(Reply::json(&document).private())
+}
+
+/// The state of a write that was never seen here. That the service does not know it proves nothing, unless the question
+/// itself bars it: the write may be under way past us.
+fn view(verdict: Option<Verdict>, status: &StatusQuery) -> (State, &'static str, Option<Evidence>) {
+    match verdict {
+        Some(Verdict::Evidence(evidence)) => {
+            let state = match evidence {
+                Evidence::Succeeded => State::Succeeded,
+                Evidence::Failed => State::Failed,
+                Evidence::NotExecuted => State::NotExecuted,
+                Evidence::Ongoing | Evidence::Ambiguous => State::Unknown,
+            };
+            (state, "status_query", Some(evidence))
+        }
+        Some(Verdict::NotFound) if status.fenced => (State::NotExecuted, "status_query", Some(Evidence::NotExecuted)),
+        Some(Verdict::NotFound) => (State::Unknown, "not_found", None),
+        None => (State::Unknown, "no_evidence", None),
+    }
+}
+
+/// The first route that takes keyed writes on `path`, with its path parameters.
+fn write_route<'c, 'p>(
+    routes: &'c [std::sync::Arc<Route>],
+    path: &'p str,
+) -> Option<(&'c Route, Vec<(&'c str, &'p str)>)> {
+    routes.iter().find_map(|route| {
+        let policy = route.policy.idempotency.as_ref()?;
+        let takes = |method: &Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
+        let takes_writes = policy.methods.iter().any(takes);
+        let params = params_of(&route.matches.path, path).filter(|_| takes_writes)?;
+        Some((&**route, params))
+    })
+}
+
+/// The parameters of `path` if it has this pattern, as they stand in it.
+fn params_of<'c, 'p>(pattern: &'c PathPattern, path: &'p str) -> Option<Vec<(&'c str, &'p str)>> {
+    let mut given = path.strip_prefix('/')?.split('/');
+    let mut params = Vec::new();
+    for segment in &pattern.segments {
+        let value = given.next()?;
+        match segment {
+            Segment::Literal(text) if text == value => {}
+            Segment::Param(name) if !value.is_empty() => params.push((name.as_str(), value)),
+            Segment::Literal(_) | Segment::Param(_) => return None,
+        }
+    }
+    let mut rest = given.peekable();
+    // The bare root has one empty segment in its path, and none in its pattern.
+    let is_root = pattern.segments.is_empty() && path == "/";
+    (pattern.rest || is_root || rest.peek().is_none()).then_some(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(segments: &[&str], rest: bool) -> PathPattern {
+        let segment = |text: &&str| match text.strip_prefix(':') {
+            Some(name) => Segment::Param(name.into()),
+            None => Segment::Literal((*text).into()),
+        };
+        PathPattern { text: String::new(), segments: segments.iter().map(segment).collect(), rest }
+    }
+
+    #[test]
+    fn paths_have_the_patterns_of_the_routes() {
+        for (segments, rest, path, expected) in [
+            (&["payments"][..], false, "/payments", Some(vec![])),
+            (&["payments"], false, "/payments/7", None),
+            (&["payments"], true, "/payments", Some(vec![])),
+            (&["payments"], true, "/payments/7/x", Some(vec![])),
+            (&["p", ":id"], false, "/p/a%2Fb", Some(vec![("id", "a%2Fb")])),
+            (&["p", ":id"], false, "/p/", None),
+            (&["p", ":id"], false, "/p", None),
+            (&[], true, "/anything", Some(vec![])),
+            (&[], false, "/", Some(vec![])),
+            (&[], false, "/x", None),
+        ] {
+            assert_eq!(params_of(&pattern(segments, rest), path), expected, "{segments:?} {path}");
+        }
+    }
+}

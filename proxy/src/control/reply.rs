@@ -1,0 +1,91 @@
+//! Answers of the interface.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use mainstay_policies::problem::{Effect, Problem};
+use serde_json::Value;
+
+use super::{Asked, Fault};
+use crate::problem_doc;
+
+/// An answer before it is known whether its body is wanted.
+#[derive(Debug)]
+pub(super) struct Reply(Response<Bytes>);
+
+impl Reply {
+    pub(super) fn json(body: &Value) -> Self {
+        Self::new(StatusCode::OK, "application/json", body.to_string())
+    }
+
+    pub(super) fn html(body: String) -> Self {
+        Self::new(StatusCode::OK, "text/html; charset=utf-8", body)
+    }
+
+    pub(super) fn not_modified() -> Self {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        Self(response)
+    }
+
+    fn new(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Self(response)
+    }
+
+    /// The same with a header. A value that is no header value is left out: all of ours are made of ASCII.
+    pub(super) fn with(mut self, name: HeaderName, value: impl Into<Bytes>) -> Self {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value.into()) {
+            self.0.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn no_store(self) -> Self {
+        self.with(header::CACHE_CONTROL, "no-store")
+    }
+
+    /// What one caller may see, and may change at any time.
+    pub(super) fn private(self) -> Self {
+        self.with(header::CACHE_CONTROL, "private, no-cache")
+    }
+
+    pub(super) fn into_response(self, is_head: bool) -> Response<Bytes> {
+        if !is_head {
+            return self.0;
+        }
+        let (mut parts, body) = self.0.into_parts();
+        if parts.status != StatusCode::NOT_MODIFIED {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        Response::from_parts(parts, Bytes::new())
+    }
+}
+
+impl Fault {
+    pub(super) fn into_reply(self, asked: &Asked<'_>) -> Reply {
+        let trace_id = asked.trace_id();
+        let body = problem_doc::document(
+            asked.prefix(),
+            self.problem,
+            self.status,
+            &self.detail,
+            Effect::None,
+            trace_id,
+            None,
+        );
+        let mut reply = Reply::new(self.status, problem_doc::MEDIA_TYPE, body)
+            .no_store()
+            .with(HeaderName::from_static("mainstay-error"), self.problem.slug());
+        if let Some(allow) = self.allow {
+            reply = reply.with(header::ALLOW, allow);
+        }
+        if matches!(self.problem, Problem::LedgerUnavailable | Problem::RateLimited) {
+            reply = reply.with(header::RETRY_AFTER, "1");
+        }
+        reply
+    }
+}

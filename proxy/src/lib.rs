@@ -1,0 +1,5 @@
+//! Mainstay: a resilience sidecar proxy that never leaves a write in doubt.
+
+pub mod config;
+pub mod control;
+pub mod problem_doc;
