@@ -1,3 +1,25 @@
 //! Configuration: YAML in, one immutable [`Config`](model::Config) out.
+//!
+//! ```text
+//! files ─ yaml (tree with places) ─ env (${NAME}) ─ merge (directory) ─ raw/* (sections) ─ build (references) ─ Config
+//! ```
+//!
+//! Every step reports all it can find, with file, line, column and cure; nothing is ignored in silence.
 
+mod build;
+mod decode;
+mod env;
+mod load;
 pub mod model;
+mod node;
+mod raw;
+mod report;
+mod scalars;
+mod units;
+mod yaml;
+
+pub use load::{Loaded, load, parse};
+pub use report::{ConfigErrors, Origin, Warning};
+
+#[cfg(test)]
+mod tests;
