@@ -9,15 +9,12 @@ use super::{
     model::{Config, Listener, Match, PathPattern, Policy, Principal, Route, Segment, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
-        self, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_control, default_drain, default_ledger,
-        default_limits, default_probes, default_telemetry,
+        self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_control, default_drain,
+        default_ledger, default_limits, default_probes, default_telemetry,
     },
     report::suggest,
     scalars::Named,
 };
-
-/// The name of the policy of routes that name none.
-const NO_POLICY: &str = "none";
 
 /// Builds the configuration; `None` means that errors were reported.
 pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
@@ -143,7 +140,8 @@ impl Names<'_> {
     /// Reports a reference to a name that was never written.
     fn check(&self, cx: &mut Cx, key: &str, reference: &At<String>) {
         let written = self.written(key);
-        if written.contains(&reference.value.as_str()) {
+        // An empty `upstreams` has been reported; that nothing can refer to it is no second error.
+        if written.contains(&reference.value.as_str()) || (key == "upstreams" && written.is_empty()) {
             return;
         }
         let what = if key == "upstreams" { "upstream" } else { "policy" };

@@ -46,23 +46,23 @@ impl Cx {
     /// Reports an error; `None`, for `return cx.error(…)`.
     pub(crate) fn error<T>(&mut self, at: Pos, message: impl Into<String>, help: impl Into<String>) -> Option<T> {
         let help = help.into();
-        self.issues.push(Issue { at, message: message.into(), help: (!help.is_empty()).then_some(help) });
+        self.issues.push(Issue { help: (!help.is_empty()).then_some(help), ..Issue::new(at, message) });
         None
     }
 
     /// Reports that a value is not what its key takes.
     pub(crate) fn mismatch<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
-        let key = self.path.last().cloned().unwrap_or_default();
-        let message = match &node.kind {
-            Kind::Scalar(scalar) => format!("{} is not a value for `{key}`", scalar.shown()),
-            _ => format!("`{key}` cannot be {}", node.describe()),
+        let message = match (&node.kind, self.path.last()) {
+            (_, None) => format!("a configuration cannot be {}", node.describe()),
+            (Kind::Scalar(scalar), Some(key)) => format!("{} is not a value for `{key}`", scalar.shown()),
+            (_, Some(key)) => format!("`{key}` cannot be {}", node.describe()),
         };
         self.error(node.at, message, format!("expected {expected}"))
     }
 
-    /// The dotted path of the setting being read, for messages.
-    pub(crate) fn path(&self) -> String {
-        if self.path.is_empty() { "the top level".into() } else { format!("`{}`", self.path.join(".")) }
+    /// The section being read, for messages.
+    fn place(&self) -> String {
+        if self.path.is_empty() { "at the top level".into() } else { format!("in `{}`", self.path.join(".")) }
     }
 
     /// Reads something under a key.
@@ -91,7 +91,7 @@ impl Cx {
                 let message = format!("`{name}` is not available in this version");
                 self.error::<()>(key.at, message, "remove it");
             } else if !known().any(|known| known == name) {
-                let message = format!("unknown key `{}` in {}", super::node::shorten(name), self.path());
+                let message = format!("unknown key `{}` {}", super::node::shorten(name), self.place());
                 let help = suggest(name, known())
                     .unwrap_or_else(|| format!("known keys: {}", known().collect::<Vec<_>>().join(", ")));
                 self.error::<()>(key.at, message, help);
@@ -100,8 +100,8 @@ impl Cx {
         let mut complete = true;
         for field in fields.iter().filter(|field| field.required) {
             if node.lookup(field.key).is_none() {
-                let message = format!("`{}` is missing in {}", field.key, self.path());
-                self.error::<()>(node.at, message, field.doc.trim());
+                let message = format!("`{}` is missing {}", field.key, self.place());
+                self.error::<()>(node.at, message, format!("add it: {}", field.doc.trim()));
                 complete = false;
             }
         }
@@ -130,7 +130,8 @@ impl Cx {
         }
         match suggest(&scalar.text, words()) {
             Some(help) => {
-                let message = format!("{} is not a value for {}", scalar.shown(), self.path());
+                let key = self.path.last().map_or("this", String::as_str);
+                let message = format!("{} is not a value for `{key}`", scalar.shown());
                 self.error(node.at, message, format!("{help} ({})", listed()))
             }
             None => self.mismatch(node, &listed()),

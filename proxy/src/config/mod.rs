@@ -15,11 +15,13 @@ mod node;
 mod raw;
 mod report;
 mod scalars;
+mod show;
 mod units;
 mod yaml;
 
 pub use load::{Loaded, load, parse};
 pub use report::{ConfigErrors, Origin, Warning};
+pub use show::show;
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ impl Sources {
     fn render(&self, issue: &Issue) -> String {
         let mut out = format!("{}: {}", self.place(issue.at), issue.message);
         let help = issue.help.as_deref().unwrap_or_default();
-        if let Some(line) = self.line(issue.at) {
+        if let Some(line) = self.line(issue.at).filter(|_| !issue.secret) {
             let number = issue.at.line.to_string();
             let pad = " ".repeat(number.len());
             let (shown, indent, carets) = crop(line, issue.at);
@@ -77,11 +77,13 @@ pub(crate) struct Issue {
     pub(crate) at: Pos,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// The line holds a credential and must not be shown.
+    pub(crate) secret: bool,
 }
 
 impl Issue {
     pub(crate) fn new(at: Pos, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), help: None }
+        Self { at, message: message.into(), help: None, secret: false }
     }
 
     /// The same issue with its cure.

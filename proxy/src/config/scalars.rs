@@ -116,7 +116,11 @@ pub(crate) const ENV: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
 
 /// Reads a whole number in a range.
 fn integer(node: &Node, cx: &mut Cx, min: u64, max: u64) -> Option<u64> {
-    let expected = format!("a whole number from {min} to {max}");
+    let expected = match (min, max) {
+        (0, MANY) => "a whole number".to_owned(),
+        (_, MANY) => format!("a whole number, at least {min}"),
+        _ => format!("a whole number from {min} to {max}"),
+    };
     let text = &scalar(node, cx, &expected)?.text;
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     match text.parse::<u64>() {

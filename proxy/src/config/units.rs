@@ -26,7 +26,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
     let nanos = parse_quantity(text, &DURATION_UNITS).map_err(|reason| reason.explain(text, "a duration", cure))?;
     let duration = Duration::from_nanos(nanos);
     if duration > LONGEST {
-        return Err((format!("{text} is too long"), "the longest duration is 3650d".into()));
+        return Err((format!("`{text}` is too long"), "the longest duration is 3650d".into()));
     }
     Ok(duration)
 }

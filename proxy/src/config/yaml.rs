@@ -3,10 +3,12 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Error, Location, Options, Spanned, UserMessageFormatter, options::DuplicateKeyPolicy};
+use serde_saphyr::{
+    Error, Location, Options, Spanned, UserMessageFormatter, budget::BudgetBreach, options::DuplicateKeyPolicy,
+};
 
 use super::{
-    node::{At, Kind, Node, Pos, Scalar},
+    node::{At, Kind, Node, Pos, Scalar, shorten_to},
     report::Issue,
 };
 
@@ -30,7 +32,7 @@ pub(crate) fn read(file: usize, text: &str) -> Result<Node, Issue> {
         Ok(Some(tree)) => Ok(Reader { file, text }.node(tree)),
         Ok(None) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
         Err(Error::Eof { .. }) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
-        Err(error) => Err(issue(file, &error)),
+        Err(error) => Err(issue(file, text, &error)),
     }
 }
 
@@ -73,7 +75,7 @@ fn find_control(text: &str) -> Option<(usize, usize)> {
     Some((line, column))
 }
 
-fn issue(file: usize, error: &Error) -> Issue {
+fn issue(file: usize, text: &str, error: &Error) -> Issue {
     let error = error.without_snippet();
     let pos = error.location().map_or(Pos::file(file), |location| pos(file, &location));
     match error {
@@ -82,8 +84,8 @@ fn issue(file: usize, error: &Error) -> Issue {
             Issue::new(Pos { width: key.chars().count().max(1), ..pos }, format!("`{key}` is written twice in one map"))
                 .help("keep one of the two")
         }
-        Error::MultipleDocuments { .. } => Issue::new(pos, "a second YAML document begins here")
-            .help("one file holds one document; put the rest into files of a directory"),
+        Error::MultipleDocuments { .. } => second_document(pos),
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => second_document(pos),
         Error::Budget { breach, .. } => {
             Issue::new(pos, "the document is too large, too deep or repeats itself too often")
                 .help(format!("limit reached: {breach:?}"))
@@ -92,13 +94,26 @@ fn issue(file: usize, error: &Error) -> Issue {
             Issue::new(pos, "aliases repeat too much")
                 .help(format!("at most {MAX_REPLAYED} values may come from aliases"))
         }
-        Error::AliasError { error, .. } => issue(file, error),
+        Error::AliasError { error, .. } => issue(file, text, error),
         other => {
             let formatter = UserMessageFormatter;
-            let text = serde_saphyr::MessageFormatter::format_message(&formatter, other);
-            Issue::new(pos, format!("this is not valid YAML: {}", super::node::shorten_to(&text, 300)))
+            let reason = serde_saphyr::MessageFormatter::format_message(&formatter, other);
+            let issue = Issue::new(pos, format!("this is not valid YAML: {}", shorten_to(&reason, 300)));
+            let line = text.lines().nth(pos.line.saturating_sub(1)).unwrap_or_default();
+            if line.contains("${") {
+                issue.help("inside { } and [ ] a variable needs quotes: \"${NAME}\"")
+            } else if reason.contains("flow ") {
+                issue.help("is a `{`, a `[` or a comma missing before this place?")
+            } else {
+                issue
+            }
         }
     }
+}
+
+fn second_document(pos: Pos) -> Issue {
+    Issue::new(pos, "a second YAML document begins here")
+        .help("one file holds one document; put the rest into files of a directory")
 }
 
 fn pos(file: usize, location: &Location) -> Pos {

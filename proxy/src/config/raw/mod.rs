@@ -32,6 +32,9 @@ pub(crate) use upstream::RawUpstream;
 
 use super::{decode::section, model, scalars::Named};
 
+/// The name of the policy of routes that name none.
+pub(crate) const NO_POLICY: &str = "none";
+
 section! {
     /// The configuration of Mainstay.
     Root {

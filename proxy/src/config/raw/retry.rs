@@ -221,7 +221,8 @@ impl Setting for Condition {
             return match number.filter(|number| (1..GRPC.len()).contains(number)).and_then(|n| u16::try_from(n).ok()) {
                 Some(number) => Some(Self::Grpc(number)),
                 None => {
-                    let help = suggest(code, GRPC.into_iter().skip(1));
+                    let names: Vec<String> = GRPC[1..].iter().map(|name| format!("grpc:{name}")).collect();
+                    let help = suggest(text, names.iter().map(String::as_str));
                     let help = help.unwrap_or_else(|| "a gRPC code is a name or 1 to 16: grpc:unavailable".into());
                     cx.error(node.at, format!("{} is not a gRPC error", scalar.shown()), help)
                 }

@@ -58,7 +58,9 @@ impl Setting for StatusQuery {
             return cx.error(rules.at, "`rules` is empty, so no answer proves anything", "say what the answers mean");
         }
         let request = raw.request?.value;
-        let rate = or(raw.rate, RATE);
+        let usual = [1, 60, 3600, 86400].map(Duration::from_secs);
+        let rate =
+            cx.ranged("rate", raw.rate, RATE, |rate| usual.contains(&rate.unit), "a rate per s, m, h or d: 20/s");
         Some(Self {
             method: request.method,
             path: request.path,

@@ -10,7 +10,7 @@ use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
     model::{LogFormat, Logs, Otlp, Propagation, Telemetry},
     node::Node,
-    report::suggest,
+    report::{Issue, suggest},
 };
 
 /// The OTLP exporter's own default.
@@ -144,7 +144,11 @@ impl Setting for OtlpEndpoint {
                 let help = "TLS is not available in this version; use http://";
                 return cx.error(node.at, "a receiver behind https cannot be reached", help);
             }
-            // Not shown: the text may hold a password.
+            _ if scalar.text.contains('@') => {
+                let issue = Issue::new(node.at, "a receiver's address cannot hold credentials");
+                cx.issues.push(Issue { secret: true, ..issue.help("write http://host:port") });
+                return None;
+            }
             _ => {
                 return cx.error(
                     node.at,

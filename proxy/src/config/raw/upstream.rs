@@ -9,6 +9,7 @@ use crate::config::{
     decode::{Cx, Setting, or, section, words},
     model::{Endpoint, Protocol, Upstream},
     node::{At, Node},
+    report::Issue,
 };
 
 /// One round trip across a continent and a lost SYN: longer means that the endpoint is not there.
@@ -95,8 +96,9 @@ impl Setting for Endpoint {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            // Not shown: the text holds a password.
-            return cx.error(node.at, "an endpoint cannot hold credentials", "write http://host:port");
+            let issue = Issue::new(node.at, "an endpoint cannot hold credentials").help("write http://host:port");
+            cx.issues.push(Issue { secret: true, ..issue });
+            return None;
         }
         if !matches!(path, "" | "/") {
             return wrong(cx, "has a path", "an endpoint is a host and a port; requests keep their own path".into());

@@ -1,6 +1,8 @@
 //! What users write, and what they are told.
 
+mod bad;
 mod good;
+mod round_trip;
 
 use std::sync::Arc;
 
