@@ -196,7 +196,8 @@ pub(crate) fn any_of(forms: Vec<Schema>) -> Schema {
 
 /// One of a few words.
 pub(crate) fn words(words: &[&str]) -> Schema {
-    schemars::json_schema!({ "enum": words })
+    let variable = super::scalars::ENV;
+    schemars::json_schema!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": variable }] })
 }
 
 /// Declares a map of settings: a struct with one `Option<At<T>>` per key, its reader and its JSON Schema. The documentation

@@ -15,12 +15,15 @@ mod node;
 mod raw;
 mod report;
 mod scalars;
+mod schema;
 mod show;
 mod units;
+pub mod watch;
 mod yaml;
 
 pub use load::{Loaded, load, parse};
 pub use report::{ConfigErrors, Origin, Warning};
+pub use schema::schema;
 pub use show::show;
 
 #[cfg(test)]

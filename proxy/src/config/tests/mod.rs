@@ -3,6 +3,7 @@
 mod bad;
 mod good;
 mod round_trip;
+mod watch;
 
 use std::sync::Arc;
 
