@@ -1,5 +1,6 @@
 //! Mainstay.
 
+pub mod cli;
 pub mod config;
 
 fn main() {}

@@ -97,15 +97,14 @@ impl Cx {
                 self.error::<()>(key.at, message, help);
             }
         }
-        let mut complete = true;
         for field in fields.iter().filter(|field| field.required) {
             if node.lookup(field.key).is_none() {
                 let message = format!("`{}` is missing {}", field.key, self.place());
                 self.error::<()>(node.at, message, format!("add it: {}", field.doc.trim()));
-                complete = false;
             }
         }
-        complete.then_some(entries)
+        // A section that lacks something is read all the same, so that its other errors show in the same run.
+        Some(entries)
     }
 
     /// Reads the value under one key, if it is there.

@@ -7,6 +7,7 @@
 //! Every step reports all it can find, with file, line, column and cure; nothing is ignored in silence.
 
 mod build;
+pub mod check;
 mod decode;
 mod env;
 mod load;
@@ -25,6 +26,7 @@ pub use load::{Loaded, load, parse};
 pub use report::{ConfigErrors, Origin, Warning};
 pub use schema::schema;
 pub use show::show;
+pub(crate) use units::format_duration;
 
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,8 @@ impl Watcher {
         // The watch is set before this returns, so that no change after it goes unseen.
         let (events, changed) = mpsc::channel(1);
         let watch = watch(&path, events);
-        let task = Task { path, known: Known::Content(digest), results, asked, changed, poll, _watch: watch };
+        let reader = Reader::new(path, digest);
+        let task = Task { reader, results, asked, changed, poll, _watch: watch };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = task.run() => {}
@@ -111,8 +112,7 @@ enum Known {
 }
 
 struct Task {
-    path: PathBuf,
-    known: Known,
+    reader: Reader,
     results: mpsc::Sender<Result<Loaded, ConfigErrors>>,
     asked: mpsc::Receiver<()>,
     changed: mpsc::Receiver<()>,
@@ -134,16 +134,28 @@ impl Task {
                 }
                 _ = poll.tick() => false,
             };
-            if let Some(result) = self.look(asked).await
+            if let Some(result) = self.reader.look(asked).await
                 && self.results.send(result).await.is_err()
             {
                 return;
             }
         }
     }
+}
+
+/// Reads when there is something new to say.
+pub(crate) struct Reader {
+    path: PathBuf,
+    known: Known,
+}
+
+impl Reader {
+    pub(crate) fn new(path: PathBuf, digest: [u8; 32]) -> Self {
+        Self { path, known: Known::Content(digest) }
+    }
 
     /// Reads, if that was asked for or if the content differs from what was last reported.
-    async fn look(&mut self, asked: bool) -> Option<Result<Loaded, ConfigErrors>> {
+    pub(crate) async fn look(&mut self, asked: bool) -> Option<Result<Loaded, ConfigErrors>> {
         let path = self.path.clone();
         let now = blocking(move || digest(&path)).await?.map_or_else(Known::Unreadable, Known::Content);
         if !asked && now == self.known {

@@ -86,18 +86,16 @@ fn issue(file: usize, text: &str, error: &Error) -> Issue {
         }
         Error::MultipleDocuments { .. } => second_document(pos),
         Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => second_document(pos),
-        Error::Budget { breach, .. } => {
-            Issue::new(pos, "the document is too large, too deep or repeats itself too often")
-                .help(format!("limit reached: {breach:?}"))
-        }
-        Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            Issue::new(pos, "aliases repeat too much")
-                .help(format!("at most {MAX_REPLAYED} values may come from aliases"))
-        }
+        Error::Budget { breach, .. } => over_budget(pos, breach),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => aliases(pos),
         Error::AliasError { error, .. } => issue(file, text, error),
         other => {
             let formatter = UserMessageFormatter;
             let reason = serde_saphyr::MessageFormatter::format_message(&formatter, other);
+            // The scanner's own guard comes before the budget's when brackets are nested.
+            if reason.contains("recursion limit") {
+                return too_deep(pos);
+            }
             let issue = Issue::new(pos, format!("this is not valid YAML: {}", shorten_to(&reason, 300)));
             let line = text.lines().nth(pos.line.saturating_sub(1)).unwrap_or_default();
             if line.contains("${") {
@@ -109,6 +107,26 @@ fn issue(file: usize, text: &str, error: &Error) -> Issue {
             }
         }
     }
+}
+
+fn over_budget(pos: Pos, breach: &BudgetBreach) -> Issue {
+    match breach {
+        BudgetBreach::Depth { .. } => too_deep(pos),
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::RecordedAnchorEvents { .. }
+        | BudgetBreach::RecordedAnchorBytes { .. }
+        | BudgetBreach::MergeKeys { .. } => aliases(pos),
+        _ => Issue::new(pos, "the document is too large").help(format!("at most {MAX_NODES} values and 8MiB of text")),
+    }
+}
+
+fn too_deep(pos: Pos) -> Issue {
+    Issue::new(pos, "the document is nested too deep").help(format!("at most {MAX_DEPTH} levels"))
+}
+
+fn aliases(pos: Pos) -> Issue {
+    Issue::new(pos, "aliases repeat too much").help(format!("at most {MAX_REPLAYED} values may come from aliases"))
 }
 
 fn second_document(pos: Pos) -> Issue {

@@ -1,8 +1,12 @@
 //! What users write, and what they are told.
 
 mod bad;
+mod directory;
+mod environment;
 mod good;
+mod hostile;
 mod round_trip;
+mod schema;
 mod watch;
 
 use std::sync::Arc;

@@ -1,20 +1,15 @@
 //! Reload on real files: plain writes, renames, and Kubernetes' symlink swap.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use tokio::time::timeout;
 
 use super::{
     super::{
         Loaded, load,
-        watch::{Reloads, Watcher},
+        watch::{Reader, Reloads, Watcher},
     },
+    directory::Directory,
     good::EXAMPLE,
 };
 
@@ -22,31 +17,6 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A poll that never comes, so that only events can be what was noticed.
 const NEVER: Duration = Duration::from_hours(1);
-
-/// A directory of its own, removed at the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("mainstay-watch-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("the temporary directory can be written");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("the file can be written");
-        path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The example with the read policy's retries as a mark of its version.
 fn version(retries: u32) -> String {
@@ -138,10 +108,10 @@ async fn the_poll_finds_what_no_event_told() {
 }
 
 #[tokio::test]
-async fn a_bad_file_is_reported_once_and_its_cure_is_noticed() {
+async fn a_bad_file_is_reported_and_its_cure_is_noticed() {
     let directory = Directory::new();
     let path = directory.write("mainstay.yaml", &version(1));
-    let (_watcher, mut reloads) = watch(&path, Duration::from_millis(10));
+    let (_watcher, mut reloads) = watch(&path, NEVER);
     let swap = |text: &str| {
         let fresh = directory.write("fresh", text);
         fs::rename(fresh, &path).expect("the file can be renamed");
@@ -149,10 +119,27 @@ async fn a_bad_file_is_reported_once_and_its_cure_is_noticed() {
     swap("listenrs: {}\n");
     let error = next(&mut reloads).await.expect_err("it is bad");
     assert!(error.contains("did you mean `listeners`?"), "{error}");
-    // Many polls later than the report: had any repeated it, that report would come before this one.
-    tokio::time::sleep(Duration::from_millis(100)).await;
     swap(&version(5));
     assert_eq!(retries(&next(&mut reloads).await.expect("the cure comes next")), Some(5));
+}
+
+#[tokio::test]
+async fn each_state_is_reported_once() {
+    let directory = Directory::new();
+    let path = directory.write("mainstay.yaml", &version(1));
+    let digest = load(&path).expect("the first version is valid").origin.digest;
+    let mut reader = Reader::new(path.clone(), digest);
+    assert!(reader.look(false).await.is_none(), "nothing changed");
+    directory.write("mainstay.yaml", "listenrs: {}\n");
+    assert!(reader.look(false).await.is_some_and(|result| result.is_err()));
+    assert!(reader.look(false).await.is_none(), "the same bad file again");
+    fs::remove_file(&path).expect("the file can be removed");
+    assert!(reader.look(false).await.is_some_and(|result| result.is_err()));
+    assert!(reader.look(false).await.is_none(), "still not there");
+    directory.write("mainstay.yaml", &version(1));
+    assert!(reader.look(false).await.is_some_and(|result| result.is_ok()));
+    assert!(reader.look(false).await.is_none(), "known");
+    assert!(reader.look(true).await.is_some_and(|result| result.is_ok()), "asked for");
 }
 
 #[tokio::test]
