@@ -145,9 +145,12 @@ impl Names<'_> {
             return;
         }
         let what = if key == "upstreams" { "upstream" } else { "policy" };
-        let help = suggest(&reference.value, written.iter().copied()).unwrap_or_else(|| match written.is_empty() {
-            true => format!("define it under `{key}`"),
-            false => format!("known: {}", written.join(", ")),
+        let help = suggest(&reference.value, written.iter().copied()).unwrap_or_else(|| {
+            if written.is_empty() {
+                format!("define it under `{key}`")
+            } else {
+                format!("known: {}", written.join(", "))
+            }
         });
         let message = format!("there is no {what} `{}`", super::node::shorten(&reference.value));
         cx.error::<()>(reference.at, message, help);

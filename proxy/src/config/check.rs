@@ -29,3 +29,6 @@ pub fn check(config: &Config) -> Report {
 fn human(duration: Duration) -> String {
     super::units::format_duration(duration)
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,8 +189,8 @@ pub(crate) fn section_schema(doc: &str, fields: &[Field], generator: &mut Schema
 }
 
 /// A choice between forms of one setting.
-pub(crate) fn any_of(forms: Vec<Schema>) -> Schema {
-    schemars::json_schema!({ "anyOf": forms })
+pub(crate) fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
+    schemars::json_schema!({ "anyOf": forms.map(Schema::to_value).as_slice() })
 }
 
 /// One of a few words.

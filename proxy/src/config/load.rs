@@ -106,8 +106,8 @@ fn read_text(path: &Path) -> Result<String, ConfigErrors> {
         return Err(ConfigErrors::unreadable(path, "the file is larger than 4MiB"));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
         ConfigErrors::unreadable(path, format!("line {line} is not UTF-8"))
     })
 }

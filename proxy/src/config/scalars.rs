@@ -229,12 +229,11 @@ impl Setting for Method {
 impl Setting for HeaderName {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let scalar = scalar(node, cx, "a header name")?;
-        match Self::from_bytes(scalar.text.as_bytes()) {
-            Ok(name) => Some(name),
-            Err(_) => {
-                let message = format!("{} is not a header name", scalar.shown());
-                cx.error(node.at, message, "a header name is letters, digits and `-`, such as X-Tenant")
-            }
+        if let Ok(name) = Self::from_bytes(scalar.text.as_bytes()) {
+            Some(name)
+        } else {
+            let message = format!("{} is not a header name", scalar.shown());
+            cx.error(node.at, message, "a header name is letters, digits and `-`, such as X-Tenant")
         }
     }
 

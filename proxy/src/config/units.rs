@@ -137,6 +137,9 @@ fn fraction_of(fraction: &str, scale: u64) -> Result<u64, Reason> {
 }
 
 fn format_quantity(amount: u64, units: &[(&str, u64)]) -> String {
-    let (name, scale) = units.iter().rev().find(|(_, scale)| amount % scale == 0).unwrap_or(&units[0]);
+    let (name, scale) = units.iter().rev().find(|(_, scale)| amount.is_multiple_of(*scale)).unwrap_or(&units[0]);
     format!("{}{name}", amount / scale)
 }
+
+#[cfg(test)]
+mod tests;

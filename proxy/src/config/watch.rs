@@ -86,9 +86,10 @@ impl Drop for Watcher {
 /// Sends a token on every change in the directory that holds the configuration. `None` where the system has no watch left
 /// or the directory is not there: then the poll alone finds changes.
 fn watch(path: &Path, events: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let directory = match path.is_dir() {
-        true => path,
-        false => path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+    let directory = if path.is_dir() {
+        path
+    } else {
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     };
     let notify = move |event: notify::Result<notify::Event>| {
         let read_only = event.is_ok_and(|event| event.kind.is_access());

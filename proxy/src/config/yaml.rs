@@ -30,8 +30,7 @@ pub(crate) fn read(file: usize, text: &str) -> Result<Node, Issue> {
     let tree: Result<Option<Spanned<Tree>>, Error> = serde_saphyr::from_str_with_options(text, options());
     match tree {
         Ok(Some(tree)) => Ok(Reader { file, text }.node(tree)),
-        Ok(None) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
-        Err(Error::Eof { .. }) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
+        Ok(None) | Err(Error::Eof { .. }) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
         Err(error) => Err(issue(file, text, &error)),
     }
 }
@@ -84,8 +83,9 @@ fn issue(file: usize, text: &str, error: &Error) -> Issue {
             Issue::new(Pos { width: key.chars().count().max(1), ..pos }, format!("`{key}` is written twice in one map"))
                 .help("keep one of the two")
         }
-        Error::MultipleDocuments { .. } => second_document(pos),
-        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => second_document(pos),
+        Error::MultipleDocuments { .. } | Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            second_document(pos)
+        }
         Error::Budget { breach, .. } => over_budget(pos, breach),
         Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => aliases(pos),
         Error::AliasError { error, .. } => issue(file, text, error),

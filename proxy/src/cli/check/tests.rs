@@ -19,7 +19,7 @@ POST /payments/** -> app, policy write
 warning: ledger: operations are kept in memory and are lost on exit; after a restart a repeated write executes again
 warning: policy `read`: without `timeout.attempt` an attempt that hangs lasts until `timeout.total`: it is not retried, \
     and the circuit breaker sees it only then
-warning: route `rest`: POST and PATCH carry no key here, so they are retried only when nothing was sent; name the \
+warning: route `rest`: POST and PATCH requests carry no key here, so they are retried only when nothing was sent; name the \
     `methods` of this route, or add `idempotency`
 ";
 

@@ -179,7 +179,7 @@ fn writes(route: &Route, found: &mut Vec<Warning>) {
     let list = |methods: &[&Method]| methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(" and ");
     if !bare.is_empty() {
         found.push(Warning::new(format!(
-            "route `{}`: {} carry no key here, so they are retried only when nothing was sent; {}",
+            "route `{}`: {} requests carry no key here, so they are retried only when nothing was sent; {}",
             route.name,
             list(&bare),
             if methods.is_empty() {
@@ -191,7 +191,7 @@ fn writes(route: &Route, found: &mut Vec<Warning>) {
     }
     if !keyed.is_empty() && !route.upstream.honours_key {
         found.push(Warning::new(format!(
-            "route `{}`: upstream `{}` does not declare `honours_key: true`, so keyed {} are retried only when nothing was sent",
+            "route `{}`: upstream `{}` does not declare `honours_key: true`, so keyed {} requests are retried only when nothing was sent",
             route.name,
             route.upstream.name,
             list(&keyed)

@@ -60,8 +60,8 @@ section! {
 
 const RATIO: &str = "a ratio is above 0 and at most 1 (0.5 is half)";
 
-fn is_ratio(ratio: &f64) -> bool {
-    *ratio > 0.0 && *ratio <= 1.0
+fn is_ratio(ratio: f64) -> bool {
+    ratio > 0.0 && ratio <= 1.0
 }
 
 impl Setting for CircuitBreaker {
@@ -76,7 +76,8 @@ impl Setting for CircuitBreaker {
             );
         }
         let default = Self::default();
-        let error_ratio = raw.error_ratio.map(|ratio| cx.ranged("error_ratio", Some(ratio), 1.0, is_ratio, RATIO));
+        let error_ratio =
+            raw.error_ratio.map(|ratio| cx.ranged("error_ratio", Some(ratio), 1.0, |ratio| is_ratio(*ratio), RATIO));
         Some(Self {
             error_ratio,
             slow_call: value(raw.slow_call),
@@ -112,7 +113,7 @@ impl Setting for SlowCall {
         Some(Self {
             duration: cx.positive("duration", raw.duration, Duration::from_secs(1)),
             // Half of all calls, as for `error_ratio` in the examples.
-            ratio: cx.ranged("ratio", raw.ratio, 0.5, is_ratio, RATIO),
+            ratio: cx.ranged("ratio", raw.ratio, 0.5, |ratio| is_ratio(*ratio), RATIO),
         })
     }
 

@@ -55,28 +55,27 @@ impl Setting for ConcurrencyLimit {
         let max_wait = or(raw.max_wait, Duration::ZERO);
         // As many may wait as may run: a longer queue only turns overload into timeouts.
         let max_queue = if max_wait.is_zero() { 0 } else { max_concurrent.get() };
-        let adaptive = match raw.adaptive {
-            Some(adaptive) => Some(aimd(cx, &adaptive, max_concurrent, raw.min, raw.max, raw.threshold)?),
-            None => {
-                let stray = [
-                    ("min", raw.min.map(|n| n.at)),
-                    ("max", raw.max.map(|n| n.at)),
-                    ("threshold", raw.threshold.map(|n| n.at)),
-                ];
-                for (key, at) in stray {
-                    if let Some(at) = at {
-                        let message = format!("`{key}` has no effect without `adaptive`");
-                        cx.error::<()>(at, message, "add `adaptive: aimd`, or remove it");
-                    }
+        let adaptive = if let Some(adaptive) = raw.adaptive {
+            Some(aimd(cx, &adaptive, max_concurrent, raw.min, raw.max, raw.threshold)?)
+        } else {
+            let stray = [
+                ("min", raw.min.map(|n| n.at)),
+                ("max", raw.max.map(|n| n.at)),
+                ("threshold", raw.threshold.map(|n| n.at)),
+            ];
+            for (key, at) in stray {
+                if let Some(at) = at {
+                    let message = format!("`{key}` has no effect without `adaptive`");
+                    cx.error::<()>(at, message, "add `adaptive: aimd`, or remove it");
                 }
-                None
             }
+            None
         };
         Some(Self { max_concurrent, max_wait, max_queue: or(raw.max_queue, max_queue), adaptive })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![NonZeroU32::schema(generator), RawConcurrencyLimit::schema(generator)])
+        any_of([NonZeroU32::schema(generator), RawConcurrencyLimit::schema(generator)])
     }
 }
 

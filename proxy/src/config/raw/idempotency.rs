@@ -169,7 +169,7 @@ impl Setting for Idempotency {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![json_schema!({ "const": true }), RawIdempotency::schema(generator)])
+        any_of([json_schema!({ "const": true }), RawIdempotency::schema(generator)])
     }
 }
 
@@ -280,7 +280,7 @@ impl Setting for OnConcurrent {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![words(&["reject"]), RawWait::schema(generator)])
+        any_of([words(&["reject"]), RawWait::schema(generator)])
     }
 }
 

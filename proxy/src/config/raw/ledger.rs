@@ -55,10 +55,7 @@ impl Setting for Store {
         if node.is_word("disk") {
             return cx.error(node.at, "`store: disk` is not available in this version", "use memory");
         }
-        match node.is_word("memory") {
-            true => Some(Self::Memory),
-            false => cx.mismatch(node, "memory"),
-        }
+        if node.is_word("memory") { Some(Self::Memory) } else { cx.mismatch(node, "memory") }
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {

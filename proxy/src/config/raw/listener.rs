@@ -36,9 +36,10 @@ section! {
 impl Setting for Principal {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         if node.scalar().is_some() {
-            return match node.is_word("anonymous") {
-                true => Some(Self::Anonymous),
-                false => cx.mismatch(node, "anonymous or { header: X-Tenant }"),
+            return if node.is_word("anonymous") {
+                Some(Self::Anonymous)
+            } else {
+                cx.mismatch(node, "anonymous or { header: X-Tenant }")
             };
         }
         if node.lookup("tls").is_some() {
@@ -49,6 +50,6 @@ impl Setting for Principal {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![words(&["anonymous"]), RawPrincipal::schema(generator)])
+        any_of([words(&["anonymous"]), RawPrincipal::schema(generator)])
     }
 }

@@ -21,7 +21,9 @@ mod upstream;
 
 pub(crate) use ledger::default_ledger;
 pub(crate) use listener::RawListener;
-pub(crate) use outcome::{VERDICTS, to_json};
+pub(crate) use outcome::VERDICTS;
+#[cfg(test)]
+pub(crate) use outcome::to_json;
 pub(crate) use policy::RawPolicy;
 pub(crate) use retry::GRPC;
 pub(crate) use route::RawRoute;

@@ -117,7 +117,7 @@ impl Setting for RateLimit {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![Rate::schema(generator), RawRateLimit::schema(generator)])
+        any_of([Rate::schema(generator), RawRateLimit::schema(generator)])
     }
 }
 

@@ -57,7 +57,7 @@ section! {
         schedule: Vec<Duration>,
         /// The share of traffic that retries may add; `none` turns it off.
         budget: MaybeBudget,
-        /// What counts as a failure worth another try. Default connect_error, refused, reset, timeout, 503.
+        /// What counts as a failure worth another try. Default [`connect_error`, refused, reset, timeout, 503].
         on: Vec<Condition>,
         /// A larger request body is streamed and not retried. Default 64KiB.
         max_body: Size,
@@ -126,7 +126,7 @@ impl Setting for Retry {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![u32::schema(generator), RawRetry::schema(generator)])
+        any_of([u32::schema(generator), RawRetry::schema(generator)])
     }
 }
 
@@ -202,7 +202,7 @@ impl Setting for MaybeBudget {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![words(&["none"]), RawBudget::schema(generator)])
+        any_of([words(&["none"]), RawBudget::schema(generator)])
     }
 }
 
@@ -218,14 +218,15 @@ impl Setting for Condition {
         }
         if let Some(code) = text.strip_prefix("grpc:") {
             let number = GRPC.iter().position(|name| *name == code).or_else(|| code.parse().ok());
-            return match number.filter(|number| (1..GRPC.len()).contains(number)).and_then(|n| u16::try_from(n).ok()) {
-                Some(number) => Some(Self::Grpc(number)),
-                None => {
-                    let names: Vec<String> = GRPC[1..].iter().map(|name| format!("grpc:{name}")).collect();
-                    let help = suggest(text, names.iter().map(String::as_str));
-                    let help = help.unwrap_or_else(|| "a gRPC code is a name or 1 to 16: grpc:unavailable".into());
-                    cx.error(node.at, format!("{} is not a gRPC error", scalar.shown()), help)
-                }
+            return if let Some(number) =
+                number.filter(|number| (1..GRPC.len()).contains(number)).and_then(|n| u16::try_from(n).ok())
+            {
+                Some(Self::Grpc(number))
+            } else {
+                let names: Vec<String> = GRPC[1..].iter().map(|name| format!("grpc:{name}")).collect();
+                let help = suggest(text, names.iter().map(String::as_str));
+                let help = help.unwrap_or_else(|| "a gRPC code is a name or 1 to 16: grpc:unavailable".into());
+                cx.error(node.at, format!("{} is not a gRPC error", scalar.shown()), help)
             };
         }
         match text.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()) {

@@ -59,7 +59,7 @@ impl Setting for Match {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![PathPattern::schema(generator), RawMatch::schema(generator)])
+        any_of([PathPattern::schema(generator), RawMatch::schema(generator)])
     }
 }
 

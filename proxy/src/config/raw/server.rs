@@ -111,9 +111,10 @@ impl Setting for ControlPath {
         let text = String::decode(node, cx)?;
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
         let well_formed = text.starts_with('/') && text.len() > 1 && !text.ends_with('/') && !text.contains("//");
-        match plain && well_formed {
-            true => Some(Self(text.into())),
-            false => cx.mismatch(node, "a plain path without a slash at its end, such as /_mainstay"),
+        if plain && well_formed {
+            Some(Self(text.into()))
+        } else {
+            cx.mismatch(node, "a plain path without a slash at its end, such as /_mainstay")
         }
     }
 

@@ -37,7 +37,7 @@ section! {
 section! {
     /// An OTLP/HTTP receiver.
     RawOtlp {
-        /// Base URL, such as http://jaeger:4318; `/v1/traces` is appended.
+        /// Base URL, such as `http://jaeger:4318`; `/v1/traces` is appended.
         endpoint: OtlpEndpoint = required,
         /// Bounds one export. Default 10s.
         timeout: Duration,
@@ -122,7 +122,7 @@ impl Setting for MaybeOtlp {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![words(&["none"]), OtlpEndpoint::schema(generator), RawOtlp::schema(generator)])
+        any_of([words(&["none"]), OtlpEndpoint::schema(generator), RawOtlp::schema(generator)])
     }
 }
 

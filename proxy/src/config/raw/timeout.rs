@@ -38,6 +38,6 @@ impl Setting for Timeout {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of(vec![Duration::schema(generator), RawTimeout::schema(generator)])
+        any_of([Duration::schema(generator), RawTimeout::schema(generator)])
     }
 }

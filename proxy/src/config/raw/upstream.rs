@@ -22,7 +22,7 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is no
 section! {
     /// A service behind.
     RawUpstream {
-        /// Its addresses: http://host:port. At least one.
+        /// Its addresses: `http://host:port`. At least one.
         endpoints: Vec<At<Endpoint>> = required,
         /// Which HTTP is spoken to it; auto is HTTP/1.1 in clear. Default auto.
         protocol: Protocol,
@@ -89,9 +89,10 @@ impl Setting for Endpoint {
             return wrong(cx, "needs TLS", help);
         }
         let Some(rest) = text.strip_prefix("http://") else {
-            return match text.contains("://") {
-                true => wrong(cx, "is not an HTTP address", format!("expected {expected}")),
-                false => wrong(cx, "has no scheme", format!("write http://{}", crate::config::node::shorten(text))),
+            return if text.contains("://") {
+                wrong(cx, "is not an HTTP address", format!("expected {expected}"))
+            } else {
+                wrong(cx, "has no scheme", format!("write http://{}", crate::config::node::shorten(text)))
             };
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -58,7 +58,7 @@ fn retry(retry: &Retry) -> Value {
             "ttl": duration(budget.ttl),
         }),
     };
-    let conditions: Vec<Value> = retry.on.iter().map(condition).collect();
+    let conditions: Vec<Value> = retry.on.iter().copied().map(condition).collect();
     with(
         json!({ "max_retries": retry.max_retries }),
         [
@@ -71,14 +71,14 @@ fn retry(retry: &Retry) -> Value {
     )
 }
 
-fn condition(condition: &Condition) -> Value {
+fn condition(condition: Condition) -> Value {
     match condition {
         Condition::ConnectError => "connect_error".into(),
         Condition::Refused => "refused".into(),
         Condition::Reset => "reset".into(),
         Condition::Timeout => "timeout".into(),
         Condition::Status(status) => status.as_u16().into(),
-        Condition::Grpc(code) => match GRPC.get(usize::from(*code)) {
+        Condition::Grpc(code) => match GRPC.get(usize::from(code)) {
             Some(name) => format!("grpc:{name}").into(),
             None => format!("grpc:{code}").into(),
         },
@@ -234,7 +234,10 @@ fn rate(per_second: f64) -> String {
     let units = [Duration::from_secs(1), Duration::from_mins(1), Duration::from_hours(1), Duration::from_hours(24)];
     for unit in units {
         let count = (per_second * unit.as_secs_f64()).round();
-        if count >= 1.0 && count <= f64::from(u32::MAX) && count / unit.as_secs_f64() == per_second {
+        if count >= 1.0
+            && count <= f64::from(u32::MAX)
+            && (count / unit.as_secs_f64()).to_bits() == per_second.to_bits()
+        {
             return format_rate(count as u32, unit);
         }
     }

@@ -49,19 +49,19 @@ async fn next_valid(reloads: &mut Reloads) -> Loaded {
 #[tokio::test]
 async fn a_plain_write_is_noticed() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let (_watcher, mut reloads) = watch(&path, NEVER);
-    directory.write("mainstay.yaml", &version(2));
+    directory.write("mainstay.yaml", version(2));
     assert_eq!(retries(&next_valid(&mut reloads).await), Some(2));
 }
 
 #[tokio::test]
 async fn renames_are_noticed_again_and_again() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(0));
+    let path = directory.write("mainstay.yaml", version(0));
     let (_watcher, mut reloads) = watch(&path, NEVER);
     for round in 1..=3 {
-        let fresh = directory.write("mainstay.yaml.new", &version(round));
+        let fresh = directory.write("mainstay.yaml.new", version(round));
         fs::rename(fresh, &path).expect("the file can be renamed");
         assert_eq!(retries(&next(&mut reloads).await.expect("a rename is atomic")), Some(round));
     }
@@ -95,14 +95,14 @@ async fn a_config_map_update_is_noticed_again_and_again() {
 #[tokio::test]
 async fn the_poll_finds_what_no_event_told() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let elsewhere = Directory::new();
-    let target = elsewhere.write("real.yaml", &version(1));
+    let target = elsewhere.write("real.yaml", version(1));
     fs::remove_file(&path).expect("the file can be removed");
     symlink(&target, &path).expect("a link can be made");
     let (_watcher, mut reloads) = watch(&path, Duration::from_millis(20));
     // The watched directory does not change.
-    let fresh = elsewhere.write("fresh.yaml", &version(2));
+    let fresh = elsewhere.write("fresh.yaml", version(2));
     fs::rename(fresh, target).expect("the file can be renamed");
     assert_eq!(retries(&next(&mut reloads).await.expect("it is valid")), Some(2));
 }
@@ -110,7 +110,7 @@ async fn the_poll_finds_what_no_event_told() {
 #[tokio::test]
 async fn a_bad_file_is_reported_and_its_cure_is_noticed() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let (_watcher, mut reloads) = watch(&path, NEVER);
     let swap = |text: &str| {
         let fresh = directory.write("fresh", text);
@@ -126,7 +126,7 @@ async fn a_bad_file_is_reported_and_its_cure_is_noticed() {
 #[tokio::test]
 async fn each_state_is_reported_once() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let digest = load(&path).expect("the first version is valid").origin.digest;
     let mut reader = Reader::new(path.clone(), digest);
     assert!(reader.look(false).await.is_none(), "nothing changed");
@@ -136,7 +136,7 @@ async fn each_state_is_reported_once() {
     fs::remove_file(&path).expect("the file can be removed");
     assert!(reader.look(false).await.is_some_and(|result| result.is_err()));
     assert!(reader.look(false).await.is_none(), "still not there");
-    directory.write("mainstay.yaml", &version(1));
+    directory.write("mainstay.yaml", version(1));
     assert!(reader.look(false).await.is_some_and(|result| result.is_ok()));
     assert!(reader.look(false).await.is_none(), "known");
     assert!(reader.look(true).await.is_some_and(|result| result.is_ok()), "asked for");
@@ -145,7 +145,7 @@ async fn each_state_is_reported_once() {
 #[tokio::test]
 async fn a_vanished_file_is_reported() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let (_watcher, mut reloads) = watch(&path, NEVER);
     fs::remove_file(&path).expect("the file can be removed");
     let error = next(&mut reloads).await.expect_err("it is gone");
@@ -155,7 +155,7 @@ async fn a_vanished_file_is_reported() {
 #[tokio::test]
 async fn an_explicit_reload_reads_even_what_did_not_change() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let (watcher, mut reloads) = watch(&path, NEVER);
     for _ in 0..1000 {
         watcher.reload();
@@ -168,7 +168,7 @@ async fn an_explicit_reload_reads_even_what_did_not_change() {
 #[tokio::test]
 async fn dropping_the_watcher_ends_its_task() {
     let directory = Directory::new();
-    let path = directory.write("mainstay.yaml", &version(1));
+    let path = directory.write("mainstay.yaml", version(1));
     let (watcher, mut reloads) = watch(&path, NEVER);
     drop(watcher);
     assert!(timeout(PATIENCE, reloads.recv()).await.expect("the channel closes").is_none());
