@@ -32,7 +32,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let upstreams = build_upstreams(cx, upstreams_at, raw.upstreams);
     let policies = build_policies(cx, raw.policies);
     let routes = raw.routes.and_then(|routes| {
-        let names = Names { root, upstreams: &upstreams, policies: &policies };
+        let names = Names { root, upstreams: &upstreams, policies: &policies, none: no_policy() };
         build_routes(cx, &names, routes)
     });
     let control = or(raw.control, default_control());
@@ -126,6 +126,8 @@ struct Names<'a> {
     root: &'a Node,
     upstreams: &'a Upstreams,
     policies: &'a [(String, Arc<Policy>)],
+    /// The one policy of all routes that name none.
+    none: Arc<Policy>,
 }
 
 impl Names<'_> {
@@ -191,7 +193,7 @@ fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {
         found.and_then(|(_, upstream)| upstream.clone())
     });
     let policy = match raw.policy {
-        None => Some(no_policy()),
+        None => Some(Arc::clone(&names.none)),
         Some(reference) => {
             let found = names.policies.iter().find(|(name, _)| *name == reference.value.value);
             found.map(|(_, policy)| Arc::clone(policy))

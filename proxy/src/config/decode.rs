@@ -66,7 +66,7 @@ impl Cx {
     }
 
     /// Reads something under a key.
-    pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(key.to_owned());
         let value = read(self);
         self.path.pop();
@@ -110,11 +110,15 @@ impl Cx {
     /// Reads the value under one key, if it is there.
     pub(crate) fn field<T: Setting>(&mut self, entries: &[(At<String>, Node)], key: &str) -> Option<At<T>> {
         let (_, node) = entries.iter().find(|(name, _)| name.value == key)?;
-        let value = self.within(key, |cx| match node.kind {
+        Some(At { value: self.value(key, node)?, at: node.at })
+    }
+
+    /// Reads the value of a key.
+    pub(crate) fn value<T: Setting>(&mut self, key: &str, node: &Node) -> Option<T> {
+        self.within(key, |cx| match node.kind {
             Kind::Null => cx.error(node.at, format!("`{key}` has no value"), "give it one, or remove the key"),
             _ => T::decode(node, cx),
-        })?;
-        Some(At { value, at: node.at })
+        })
     }
 
     /// Reads one of a few words.

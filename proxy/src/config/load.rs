@@ -53,7 +53,7 @@ pub(crate) fn parse_with(name: &str, text: &str, lookup: Lookup<'_>) -> Result<L
     if text.len() as u64 > MAX_FILE {
         return Err(ConfigErrors::unreadable(Path::new(name), "the file is larger than 4MiB"));
     }
-    Files { files: vec![(PathBuf::from(name), text.to_owned())] }.assemble(lookup)
+    Files { files: vec![(PathBuf::from(name), text.to_owned())], ignored: Vec::new() }.assemble(lookup)
 }
 
 /// The digest of what [`load`] would read now.
@@ -63,28 +63,35 @@ pub(crate) fn digest(path: &Path) -> Result<[u8; 32], ConfigErrors> {
 
 struct Files {
     files: Vec<(PathBuf, String)>,
+    /// Files beside them that look meant and are not read.
+    ignored: Vec<PathBuf>,
 }
 
 fn read_files(path: &Path) -> Result<Files, ConfigErrors> {
     let metadata = fs::metadata(path).map_err(|error| ConfigErrors::unreadable(path, error))?;
-    let paths = if metadata.is_dir() { list(path)? } else { vec![path.to_owned()] };
+    let (paths, ignored) = if metadata.is_dir() { list(path)? } else { (vec![path.to_owned()], Vec::new()) };
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
         let text = read_text(&path)?;
         files.push((path, text));
     }
-    Ok(Files { files })
+    Ok(Files { files, ignored })
 }
 
 /// The `*.yaml` of a directory in name order. Hidden names are left out: Kubernetes keeps its `..data` there.
-fn list(directory: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
+fn list(directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfigErrors> {
     let unreadable = |error: std::io::Error| ConfigErrors::unreadable(directory, error);
-    let mut paths = Vec::new();
+    let (mut paths, mut ignored) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
-            paths.push(path);
+        if hidden || !path.is_file() {
+            continue;
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml") => paths.push(path),
+            Some("yml") if ignored.len() < MAX_FILES => ignored.push(path),
+            _ => {}
         }
         if paths.len() > MAX_FILES {
             return Err(ConfigErrors::unreadable(directory, "the directory holds more than 256 *.yaml files"));
@@ -94,7 +101,8 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
         return Err(ConfigErrors::unreadable(directory, "the directory holds no *.yaml file"));
     }
     paths.sort();
-    Ok(paths)
+    ignored.sort();
+    Ok((paths, ignored))
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigErrors> {
@@ -151,7 +159,7 @@ impl Files {
         let mut cx = Cx::with(issues);
         match build(&root, &mut cx) {
             Some(config) if cx.issues.is_empty() => Ok(Loaded {
-                warnings: warnings(&config),
+                warnings: warnings(&config, &self.ignored),
                 config: Arc::new(config),
                 origin: Origin { files: paths, digest },
             }),
@@ -211,8 +219,9 @@ fn merge_entry(
     }
 }
 
-fn warnings(config: &Config) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+fn warnings(config: &Config, ignored: &[PathBuf]) -> Vec<Warning> {
+    let not_read = |path: &PathBuf| Warning::new(format!("{} is not read: only *.yaml is", path.display()));
+    let mut warnings: Vec<Warning> = ignored.iter().map(not_read).collect();
     let protects = config.policies.iter().any(|policy| policy.idempotency.is_some());
     if protects && config.ledger.store == Store::Memory {
         warnings.push(Warning::new(

@@ -104,6 +104,8 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     pub(crate) fn new(sources: &Sources, mut issues: Vec<Issue>) -> Self {
         issues.sort_by_key(|issue| (issue.at.file, issue.at.line, issue.at.column));
+        // What an alias repeats is wrong once.
+        issues.dedup_by(|later, earlier| later.at == earlier.at && later.message == earlier.message);
         let rendered: Vec<String> = issues.iter().take(MAX_SHOWN).map(|issue| sources.render(issue)).collect();
         Self { more: issues.len() - rendered.len(), rendered }
     }

@@ -316,7 +316,7 @@ impl<T: Setting> Setting for Named<T> {
                 let message = format!("`{}` is not a name", super::node::shorten(&name.value));
                 cx.error::<()>(name.at, message, "names are up to 64 letters, digits, `-`, `_` and `.`");
             }
-            if let Some(value) = cx.within(&name.value, |cx| T::decode(value, cx)) {
+            if let Some(value) = cx.value(&name.value, value) {
                 named.push((name.clone(), value));
             }
         }

@@ -152,7 +152,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn node(&self, tree: Spanned<Tree>) -> Node {
         let Spanned { value, referenced, defined } = tree;
-        let location = if referenced.line() == 0 { defined } else { referenced };
+        // What is wrong behind an alias is shown where it is written, not where it is used.
+        let location = if defined.line() == 0 { referenced } else { defined };
         let mut at = pos(self.file, &location);
         let kind = match value {
             Tree::Null => Kind::Null,
@@ -177,7 +178,7 @@ impl Reader<'_> {
     }
 
     fn key(&self, key: Spanned<String>) -> At<String> {
-        let mut at = pos(self.file, &key.referenced);
+        let mut at = pos(self.file, &key.defined);
         at.width = at.width.min(key.value.chars().count().max(1) + 2);
         At { value: key.value, at }
     }

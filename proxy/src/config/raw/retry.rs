@@ -57,7 +57,7 @@ section! {
         schedule: Vec<Duration>,
         /// The share of traffic that retries may add; `none` turns it off.
         budget: MaybeBudget,
-        /// What counts as a failure worth another try. Default [`connect_error`, refused, reset, timeout, 503].
+        /// What counts as a failure worth another try. Default `[connect_error, refused, reset, timeout, 503]`.
         on: Vec<Condition>,
         /// A larger request body is streamed and not retried. Default 64KiB.
         max_body: Size,

@@ -120,7 +120,7 @@ impl Setting for Headers {
                 cx.error::<()>(key.at, message, "header names ignore case; keep one");
                 continue;
             }
-            if let Some(value) = cx.within(&key.value, |cx| HeaderValue::decode(value, cx)) {
+            if let Some(value) = cx.value(&key.value, value) {
                 headers.push((name, value));
             }
         }

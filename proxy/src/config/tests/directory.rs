@@ -115,7 +115,11 @@ fn hidden_and_other_files_are_left_out() {
     directory.write("mainstay.yaml", EXAMPLE);
     directory.write(".hidden.yaml", "nonsense");
     directory.write("notes.txt", "nonsense");
-    assert_eq!(directory.load().expect("it is valid").origin.files.len(), 1);
+    directory.write("more.yml", "nonsense");
+    let loaded = directory.load().expect("it is valid");
+    assert_eq!(loaded.origin.files.len(), 1);
+    let warning = loaded.warnings[0].text();
+    assert!(warning.ends_with("more.yml is not read: only *.yaml is"), "{warning}");
 }
 
 #[test]
