@@ -251,7 +251,9 @@ macro_rules! section {
 
         impl schemars::JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
+                // The prefix tells what is written from what is meant; a reader of the schema needs no such reminder.
+                let name = stringify!($name);
+                name.strip_prefix("Raw").unwrap_or(name).into()
             }
 
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -38,3 +38,8 @@ policies:
     let loaded = parse("mainstay.yaml", text).expect("the example is valid");
     assert_eq!(describe(Path::new("mainstay.yaml"), &loaded), EXPECTED);
 }
+
+#[test]
+fn an_invalid_or_absent_file_fails() {
+    assert_eq!(super::check(Path::new("no-such-file.yaml")), std::process::ExitCode::from(1));
+}

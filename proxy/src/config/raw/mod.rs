@@ -1,10 +1,11 @@
 //! What may be written, section by section: short forms, long forms, ranges and defaults. Each file turns one part of the
-//! document into the types of [`model`](super::model); references between the parts are resolved in
+//! document into the model types; references between the parts are resolved in
 //! [`build`](super::build).
 
 mod circuit_breaker;
 mod concurrency_limit;
 mod idempotency;
+mod key;
 mod ledger;
 mod listener;
 mod outcome;
