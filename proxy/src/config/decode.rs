@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::{
     node::{At, Kind, Node, Pos},
-    report::{Issue, suggest},
+    report::{Issue, closest, suggest},
 };
 
 /// Something that can be written in the configuration.
@@ -85,6 +85,8 @@ impl Cx {
             let keys = known().collect::<Vec<_>>().join(", ");
             return self.mismatch(node, &format!("a map of {keys}"));
         };
+        // A required key that was only misspelt is one error, not two.
+        let mut meant = Vec::new();
         for (key, _) in entries {
             let name = key.value.as_str();
             if later.contains(&name) {
@@ -95,9 +97,10 @@ impl Cx {
                 let help = suggest(name, known())
                     .unwrap_or_else(|| format!("known keys: {}", known().collect::<Vec<_>>().join(", ")));
                 self.error::<()>(key.at, message, help);
+                meant.extend(closest(name, known()));
             }
         }
-        for field in fields.iter().filter(|field| field.required) {
+        for field in fields.iter().filter(|field| field.required && !meant.contains(&field.key)) {
             if node.lookup(field.key).is_none() {
                 let message = format!("`{}` is missing {}", field.key, self.place());
                 self.error::<()>(node.at, message, format!("add it: {}", field.doc.trim()));

@@ -163,7 +163,8 @@ pub(crate) fn suggest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
     closest(written, candidates).map(|name| format!("did you mean `{name}`?"))
 }
 
-fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate most like what was written, if any is close.
+pub(crate) fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let normal = |text: &str| shorten_to(text, 60).to_lowercase().replace('-', "_");
     let written = normal(written);
     candidates

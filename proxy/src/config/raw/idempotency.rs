@@ -159,9 +159,14 @@ fn protected(cx: &mut Cx, methods: &At<Vec<Method>>) {
     }
 }
 
+fn is_never_replayed(name: &str) -> bool {
+    NEVER_REPLAYED.contains(&name)
+        || ["ratelimit", "x-ratelimit", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn replayed(cx: &mut Cx, replay: RawReplay) -> Option<Vec<HeaderName>> {
     let headers = replay.headers?.value;
-    for header in headers.iter().filter(|header| NEVER_REPLAYED.contains(&header.value.as_str())) {
+    for header in headers.iter().filter(|header| is_never_replayed(header.value.as_str())) {
         let message = format!("`{}` belongs to one exchange and is never replayed", header.value);
         cx.error::<()>(header.at, message, "remove it");
     }

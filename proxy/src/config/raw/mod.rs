@@ -9,7 +9,7 @@ mod key;
 mod ledger;
 mod listener;
 mod outcome;
-pub(crate) mod path;
+mod path;
 mod policy;
 mod rate_limit;
 mod retry;

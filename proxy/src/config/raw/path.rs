@@ -1,5 +1,7 @@
 //! Path patterns: exact, `{name}` for one segment, `/**` as a last part for any rest.
 
+use std::str::FromStr;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
@@ -26,8 +28,17 @@ impl Setting for PathPattern {
     }
 }
 
+impl FromStr for PathPattern {
+    type Err = String;
+
+    /// Reads a pattern outside of a configuration.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text).map_err(|(problem, help)| format!("`{}` {problem}: {help}", shorten(text)))
+    }
+}
+
 /// Reads a pattern; what is wrong comes back as (problem, cure).
-pub(crate) fn parse(text: &str) -> Result<PathPattern, (String, String)> {
+fn parse(text: &str) -> Result<PathPattern, (String, String)> {
     let wrong = |problem: &str, help: &str| Err((problem.to_owned(), help.to_owned()));
     let Some(inside) = text.strip_prefix('/') else {
         return Err(("does not start with a slash".into(), format!("write /{}", shorten(text))));

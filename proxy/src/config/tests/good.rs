@@ -147,3 +147,22 @@ fn a_memory_ledger_under_protected_writes_is_a_warning() {
     assert!(warnings(EXAMPLE)[0].text().contains("operations are kept in memory and are lost on exit"));
     assert!(warnings(&with_policy("{ timeout: 1s }")).is_empty());
 }
+
+#[test]
+fn paths_are_split_into_segments() {
+    use super::super::model::{PathPattern, Segment};
+    let literal = |text: &str| Segment::Literal(text.to_owned());
+    let param = |name: &str| Segment::Param(name.to_owned());
+    for (text, segments, rest) in [
+        ("/", vec![literal("")], false),
+        ("/a", vec![literal("a")], false),
+        ("/a/", vec![literal("a"), literal("")], false),
+        ("/a/{id}/b", vec![literal("a"), param("id"), literal("b")], false),
+        ("/**", vec![], true),
+        ("/a/**", vec![literal("a")], true),
+        ("/{x}/**", vec![param("x")], true),
+    ] {
+        let expected = PathPattern { text: text.to_owned(), segments, rest };
+        assert_eq!(text.parse(), Ok(expected), "{text}");
+    }
+}
