@@ -15,7 +15,7 @@ use super::{
 /// Nesting that no configuration needs; it bounds recursion here and in everything that walks the tree.
 const MAX_DEPTH: usize = 32;
 /// Values of one document: 5 000 routes written at length need about 60 000.
-const MAX_NODES: usize = 500_000;
+const MAX_NODES: usize = 200_000;
 /// Values that aliases may repeat: enough to share a policy among hundreds of routes, too few for a bomb.
 const MAX_REPLAYED: usize = 50_000;
 
