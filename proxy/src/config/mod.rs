@@ -1,3 +1,32 @@
 //! Configuration: YAML in, one immutable [`Config`](model::Config) out.
+//!
+//! ```text
+//! files ─ yaml (tree with places) ─ env (${NAME}) ─ merge (directory) ─ raw/* (sections) ─ build (references) ─ Config
+//! ```
+//!
+//! Every step reports all it can find, with file, line, column and cure; nothing is ignored in silence.
 
+mod build;
+pub mod check;
+mod decode;
+mod env;
+mod load;
 pub mod model;
+mod node;
+mod raw;
+mod report;
+mod scalars;
+mod schema;
+mod show;
+mod units;
+pub mod watch;
+mod yaml;
+
+pub use load::{Loaded, load, parse};
+pub use report::{ConfigErrors, Origin, Warning};
+pub use schema::schema;
+pub use show::show;
+pub(crate) use units::format_duration;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The whole: sections together, references resolved, contradictions between sections found.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use mainstay_policies::timeout::Timeout;
+
+use super::{
+    decode::{Cx, Setting, or},
+    model::{Config, Listener, Match, PathPattern, Policy, Principal, Route, Segment, Upstream},
+    node::{At, Kind, Node, Pos},
+    raw::{
+        self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_control, default_drain,
+        default_ledger, default_limits, default_probes, default_telemetry,
+    },
+    report::suggest,
+    scalars::Named,
+};
+
+/// Builds the configuration; `None` means that errors were reported.
+pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
+    if matches!(root.kind, Kind::Null) {
+        return cx.error(root.at, "this configuration is empty", "it needs `listeners`, `upstreams` and `routes`");
+    }
+    let raw = Root::decode(root, cx)?;
+    let listeners_at = raw.listeners.as_ref().map(|it| it.at);
+    let listeners = raw.listeners.map(|it| it.value.0).unwrap_or_default();
+    let probes_at = root.lookup("probes").and_then(|probes| probes.lookup("address")).map(|address| address.at);
+    let probes = or(raw.probes, default_probes());
+    let listeners =
+        build_listeners(cx, listeners_at, listeners, At { value: probes.address, at: probes_at.unwrap_or(root.at) });
+    let upstreams_at = raw.upstreams.as_ref().map(|it| it.at);
+    let upstreams = build_upstreams(cx, upstreams_at, raw.upstreams);
+    let policies = build_policies(cx, raw.policies);
+    let routes = raw.routes.and_then(|routes| {
+        let names = Names { root, upstreams: &upstreams, policies: &policies, none: no_policy() };
+        build_routes(cx, &names, routes)
+    });
+    let control = or(raw.control, default_control());
+    if !cx.issues.is_empty() {
+        return None;
+    }
+    Some(Config {
+        listeners,
+        upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
+        routes: routes?,
+        policies: policies.into_iter().map(|(_, policy)| policy).collect(),
+        ledger: or(raw.ledger, default_ledger()),
+        telemetry: or(raw.telemetry, default_telemetry()),
+        probes,
+        control,
+        limits: or(raw.limits, default_limits()),
+        drain: or(raw.drain, default_drain()),
+    })
+}
+
+fn build_listeners(
+    cx: &mut Cx,
+    at: Option<Pos>,
+    raw: Vec<(At<String>, RawListener)>,
+    probes: At<SocketAddr>,
+) -> Vec<Arc<Listener>> {
+    if let Some(at) = at.filter(|_| raw.is_empty() && cx.issues.is_empty()) {
+        cx.error::<()>(at, "there is no listener", "give one: inbound: { address: 0.0.0.0:8080 }");
+    }
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let mut listeners = Vec::with_capacity(raw.len());
+    for (name, listener) in raw {
+        let Some(address) = listener.address else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, other)| overlap(*other, address.value)) {
+            let message = format!("listener `{other}` already listens on {}", address.value);
+            cx.error::<()>(address.at, message, "give each listener its own port");
+        }
+        if overlap(probes.value, address.value) {
+            let message = format!("the probes already listen on {}", probes.value);
+            cx.error::<()>(address.at, message, "give this listener or `probes.address` another port");
+        }
+        taken.push((name.value.clone(), address.value));
+        listeners.push(Arc::new(Listener {
+            name: Arc::from(name.value),
+            address: address.value,
+            principal: or(listener.principal, Principal::Anonymous),
+            trust_deadline: or(listener.trust_deadline, false),
+        }));
+    }
+    listeners
+}
+
+/// Whether the second address cannot be bound beside the first. Port 0 is a fresh port each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let wildcard = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wildcard)
+}
+
+/// Every name that was written; `None` where reading it failed, so that references to it are no second error.
+type Upstreams = Vec<(String, Option<Arc<Upstream>>)>;
+
+fn build_upstreams(cx: &mut Cx, at: Option<Pos>, raw: Option<At<Named<RawUpstream>>>) -> Upstreams {
+    let raw = raw.map(|it| it.value.0).unwrap_or_default();
+    if let Some(at) = at.filter(|_| raw.is_empty() && cx.issues.is_empty()) {
+        cx.error::<()>(at, "there is no upstream", "give one: app: { endpoints: [http://127.0.0.1:9000] }");
+    }
+    raw.into_iter()
+        .map(|(name, upstream)| {
+            let built = upstream.build(&name.value, cx).map(Arc::new);
+            (name.value, built)
+        })
+        .collect()
+}
+
+fn build_policies(cx: &mut Cx, raw: Option<At<Named<RawPolicy>>>) -> Vec<(String, Arc<Policy>)> {
+    let raw = raw.map(|it| it.value.0).unwrap_or_default();
+    raw.into_iter()
+        .map(|(name, policy)| {
+            if name.value == NO_POLICY {
+                let message = "`none` is the name of the policy of routes that name none";
+                cx.error::<()>(name.at, message, "choose another name");
+            }
+            let built = policy.build(&name.value);
+            (name.value, Arc::new(built))
+        })
+        .collect()
+}
+
+/// What routes may refer to.
+struct Names<'a> {
+    root: &'a Node,
+    upstreams: &'a Upstreams,
+    policies: &'a [(String, Arc<Policy>)],
+    /// The one policy of all routes that name none.
+    none: Arc<Policy>,
+}
+
+impl Names<'_> {
+    /// Every name written under a top-level key, also where reading its value failed.
+    fn written(&self, key: &str) -> Vec<&str> {
+        match self.root.lookup(key).map(|node| &node.kind) {
+            Some(Kind::Map(entries)) => entries.iter().map(|(name, _)| name.value.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Reports a reference to a name that was never written.
+    fn check(&self, cx: &mut Cx, key: &str, reference: &At<String>) {
+        let written = self.written(key);
+        // An empty `upstreams` has been reported; that nothing can refer to it is no second error.
+        if written.contains(&reference.value.as_str()) || (key == "upstreams" && written.is_empty()) {
+            return;
+        }
+        let what = if key == "upstreams" { "upstream" } else { "policy" };
+        let help = suggest(&reference.value, written.iter().copied()).unwrap_or_else(|| {
+            if written.is_empty() {
+                format!("define it under `{key}`")
+            } else {
+                format!("known: {}", written.join(", "))
+            }
+        });
+        let message = format!("there is no {what} `{}`", super::node::shorten(&reference.value));
+        cx.error::<()>(reference.at, message, help);
+    }
+}
+
+fn build_routes(cx: &mut Cx, names: &Names<'_>, raw: At<Vec<RawRoute>>) -> Option<Vec<Arc<Route>>> {
+    if raw.value.is_empty() {
+        return cx.error(raw.at, "there is no route", "give one: - { match: { path: /** }, upstream: app }");
+    }
+    let mut explicit: Vec<String> = Vec::new();
+    let mut routes = Vec::with_capacity(raw.value.len());
+    for route in raw.value {
+        if let Some(name) = &route.name {
+            let text = &name.value.value.0;
+            if explicit.contains(text) {
+                let message = format!("two routes are named `{text}`");
+                cx.error::<()>(name.at, message, "give each route its own name");
+            }
+            explicit.push(text.clone());
+        }
+        if let Some(built) = build_route(cx, names, route) {
+            routes.push(Arc::new(built));
+        }
+    }
+    Some(routes)
+}
+
+fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {
+    if let Some(upstream) = &raw.upstream {
+        names.check(cx, "upstreams", &upstream.value);
+    }
+    if let Some(policy) = &raw.policy {
+        names.check(cx, "policies", &policy.value);
+    }
+    let upstream = raw.upstream.and_then(|reference| {
+        let found = names.upstreams.iter().find(|(name, _)| *name == reference.value.value);
+        found.and_then(|(_, upstream)| upstream.clone())
+    });
+    let policy = match raw.policy {
+        None => Some(Arc::clone(&names.none)),
+        Some(reference) => {
+            let found = names.policies.iter().find(|(name, _)| *name == reference.value.value);
+            found.map(|(_, policy)| Arc::clone(policy))
+        }
+    };
+    let matches = raw.matches?.value;
+    let (upstream, policy) = (upstream?, policy?);
+    check_status_template(cx, names.root, &matches, &policy);
+    Some(Route {
+        name: raw.name.map_or_else(|| Arc::from(matches.path.text.as_str()), |name| Arc::from(name.value.value.0)),
+        matches,
+        upstream,
+        policy,
+    })
+}
+
+fn no_policy() -> Arc<Policy> {
+    Arc::new(Policy {
+        name: Arc::from(NO_POLICY),
+        timeout: Timeout::default(),
+        retry: None,
+        rate_limit: None,
+        concurrency_limit: None,
+        circuit_breaker: None,
+        idempotency: None,
+    })
+}
+
+/// `{path.NAME}` in a status query must be a segment of every route that uses the policy.
+fn check_status_template(cx: &mut Cx, root: &Node, matches: &Match, policy: &Policy) {
+    let Some(status) = policy.idempotency.as_ref().and_then(|idempotency| idempotency.status.as_ref()) else { return };
+    let written = root.lookup("policies").and_then(|policies| policies.lookup(&policy.name));
+    let at = written.and_then(|policy| policy.lookup("idempotency")).and_then(raw::request_at);
+    for name in raw::split_variables(&status.path).unwrap_or_default() {
+        let Some(name) = name.strip_prefix("path.") else { continue };
+        let params: Vec<&str> = params(&matches.path).collect();
+        if !params.contains(&name) {
+            let message = format!("`{{path.{name}}}` is no part of the route `{}`", matches.path.text);
+            let help = suggest(name, params.iter().copied())
+                .unwrap_or_else(|| format!("the route's path needs a segment {{{name}}}"));
+            cx.error::<()>(at.unwrap_or(root.at), message, help);
+        }
+    }
+}
+
+fn params(path: &PathPattern) -> impl Iterator<Item = &str> {
+    path.segments.iter().filter_map(|segment| match segment {
+        Segment::Param(name) => Some(name.as_str()),
+        Segment::Literal(_) => None,
+    })
+}

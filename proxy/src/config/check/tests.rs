@@ -1,0 +1,232 @@
+//! What `check` warns about, and what it leaves in peace.
+
+use std::time::Duration;
+
+use super::{Report, check};
+use crate::config::parse;
+
+fn report(routes: &str, policies: &str) -> Report {
+    report_on(&format!("routes: [{routes}]\npolicies: {{ {policies} }}\n"))
+}
+
+fn report_on(text: &str) -> Report {
+    let mut document = text.to_owned();
+    for (key, section) in [
+        ("listeners:", "listeners: { inbound: { address: 0.0.0.0:8080 } }"),
+        ("upstreams:", "upstreams: { app: { endpoints: [http://127.0.0.1:9000] } }"),
+    ] {
+        if !text.contains(key) {
+            document.push_str(section);
+            document.push('\n');
+        }
+    }
+    match parse("mainstay.yaml", &document) {
+        Ok(loaded) => check(&loaded.config),
+        Err(errors) => panic!("{errors}\n\n{document}"),
+    }
+}
+
+/// One route that uses the policy; safe methods only, so that nothing is said about writes.
+fn warnings(policy: &str) -> Vec<String> {
+    texts(&report("{ match: { path: /a, methods: [GET] }, upstream: app, policy: it }", &format!("it: {policy}")))
+}
+
+fn texts(report: &Report) -> Vec<String> {
+    report.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn warns(policy: &str, expected: &[&str]) {
+    assert_eq!(warnings(policy), expected, "{policy}");
+}
+
+#[test]
+fn a_policy_that_works_is_left_in_peace() {
+    warns(
+        "{ timeout: { total: 5s, attempt: 1s }, retry: 2, circuit_breaker: { error_ratio: 0.5 }, rate_limit: 5/s }",
+        &[],
+    );
+    warns("{ timeout: 1s }", &[]);
+}
+
+#[test]
+fn timeouts_that_never_act_are_named() {
+    warns(
+        "{ timeout: { total: 1s, attempt: 2s } }",
+        &["policy `it`: `timeout.attempt` (2s) is not shorter than `timeout.total` (1s), so it never ends an attempt"],
+    );
+    warns(
+        "{ timeout: { total: 1s, attempt: 400ms }, retry: 5 }",
+        &["policy `it`: when attempts time out (400ms each), only 3 of 6 fit into `timeout.total` (1s)"],
+    );
+    warns(
+        "{ timeout: 1s, circuit_breaker: { error_ratio: 0.5 } }",
+        &[
+            "policy `it`: without `timeout.attempt` an attempt that hangs lasts until `timeout.total`: the circuit breaker \
+           sees it only then",
+        ],
+    );
+}
+
+#[test]
+fn waits_that_cannot_fit_are_named() {
+    warns(
+        "{ timeout: { total: 3s, attempt: 100ms }, retry: { max_retries: 3, schedule: [1s, 5s, 30s] } }",
+        &["policy `it`: the waits of 2 of 3 retries do not fit into `timeout.total` (3s), so they are never made"],
+    );
+    warns(
+        "{ timeout: { total: 1s, attempt: 100ms },
+           retry: { max_retries: 4, backoff: { base: 200ms, multiplier: 2, max: 10s, jitter: none } } }",
+        &["policy `it`: the waits of 2 of 4 retries do not fit into `timeout.total` (1s), so they are never made"],
+    );
+}
+
+#[test]
+fn limits_and_retries_without_effect_are_named() {
+    warns("{ retry: { on: [503] } }", &["policy `it`: `retry` without `max_retries` retries nothing"]);
+    warns(
+        "{ concurrency_limit: { max_concurrent: 5, max_queue: 5 } }",
+        &["policy `it`: `concurrency_limit.max_queue` has no effect without `max_wait`: no request waits"],
+    );
+}
+
+#[test]
+fn settling_that_cannot_work_is_named() {
+    let status = |request: &str, more: &str| {
+        format!(
+            "{{ idempotency: {{ {more} status: {{ request: '{request}', settle_after: 5s,
+               rules: [{{ status: 404, then: not_found }}] }} }} }}"
+        )
+    };
+    let settle = "policy `it`: `status.settle_after` (5s) is shorter than `timeout.total` (15s): `not_found` may be believed \
+                  while the write is still at work";
+    warns(&status("GET /a/{key}", ""), &[settle]);
+    warns(
+        &status("GET /a", "retention: 1h,"),
+        &[
+            "policy `it`: `idempotency.retention` (1h) is shorter than `status.schedule.give_up` (1d): responses expire while \
+             writes are still being settled",
+            settle,
+            "policy `it`: `status.request` holds neither {key} nor {operation} nor {path.NAME}, so every write gets one answer",
+        ],
+    );
+}
+
+#[test]
+fn principals_that_no_listener_knows_are_named() {
+    warns(
+        "{ idempotency: { principal: required }, rate_limit: { requests: 5, key: principal } }",
+        &[
+            "policy `it`: `principal: required`, but listener `inbound` is anonymous: there a keyed write always gets 401",
+            "policy `it`: `rate_limit.key: principal`, but listener `inbound` is anonymous: there all callers share one limit",
+        ],
+    );
+}
+
+#[test]
+fn retries_of_writes_without_a_key_are_named() {
+    let policy = "it: { timeout: { total: 5s, attempt: 1s }, retry: 2 }";
+    let keyed = "it: { timeout: { total: 5s, attempt: 1s }, retry: 2, idempotency: { methods: [POST] } }";
+    let route = |methods: &str| format!("{{ match: {{ path: /a{methods} }}, upstream: app, policy: it }}");
+    let said = |methods: &str, policy: &str| texts(&report(&route(methods), policy));
+    assert_eq!(said(", methods: [GET, PUT]", policy), [""; 0]);
+    assert_eq!(
+        said(", methods: [POST]", policy),
+        [
+            "route `/a`: POST requests carry no key here, so they are retried only when nothing was sent; add `idempotency`"
+        ]
+    );
+    assert_eq!(
+        said("", keyed),
+        [
+            "route `/a`: PATCH requests carry no key here, so they are retried only when nothing was sent; name the `methods` of this \
+             route, or add `idempotency`",
+            "route `/a`: upstream `app` does not declare `honours_key: true`, so keyed POST requests are retried only when nothing was \
+             sent",
+        ]
+    );
+    let honours = format!(
+        "upstreams: {{ app: {{ endpoints: [http://127.0.0.1:9000], honours_key: true }} }}
+routes: [{}]
+policies: {{ {keyed} }}
+",
+        route(", methods: [POST]")
+    );
+    assert_eq!(texts(&report_on(&honours)), [""; 0]);
+}
+
+#[test]
+fn routes_that_never_match_are_named() {
+    let shadowed = |first: &str, second: &str| {
+        let route = |text: &str| format!("{{ match: {text}, upstream: app }}");
+        let found = texts(&report(&format!("{}, {}", route(first), route(second)), ""));
+        assert!(found.iter().all(|text| text.contains("never matches")), "{found:?}");
+        !found.is_empty()
+    };
+    assert!(shadowed("/**", "/a"));
+    assert!(shadowed("/a/**", "'/a/{id}'"));
+    assert!(shadowed("/a/**", "/a"), "a rest matches the bare prefix");
+    assert!(shadowed("'/{x}/b'", "/a/b"));
+    assert!(shadowed("{ path: /a }", "{ path: /a, methods: [GET], host: x, headers: { a: b } }"));
+    assert!(shadowed("{ path: /a, methods: [GET, POST] }", "{ path: /a, methods: [GET] }"));
+    assert!(!shadowed("/a", "/**"));
+    assert!(!shadowed("/a/b", "'/a/{id}'"));
+    assert!(!shadowed("'/a/{id}'", "/a/**"));
+    assert!(!shadowed("/a/b/**", "/a"));
+    assert!(!shadowed("{ path: /**, methods: [POST] }", "/**"));
+    assert!(!shadowed("{ path: /**, headers: { a: b } }", "/**"));
+    assert!(!shadowed("{ path: /**, host: x }", "{ path: /**, host: y }"));
+    let control = texts(&report("{ match: /_mainstay/operations, upstream: app }", ""));
+    assert_eq!(
+        control,
+        ["route `/_mainstay/operations` never matches: `/_mainstay` belongs to Mainstay; move `control.path`"]
+    );
+    assert_eq!(texts(&report("{ match: /_mainstays, upstream: app }", "")), [""; 0]);
+}
+
+#[test]
+fn what_no_route_uses_is_named() {
+    let text = "upstreams: { app: { endpoints: [http://127.0.0.1:1] }, spare: { endpoints: [http://127.0.0.1:2] } }
+routes: [{ match: /**, upstream: app }]
+policies: { idle: { timeout: 1s } }
+drain: { timeout: 5s }
+";
+    assert_eq!(
+        texts(&report_on(text)),
+        [
+            "policy `idle`: no route uses it",
+            "upstream `spare`: no route uses it",
+            "`drain.timeout` (5s) is shorter than the longest `timeout.total` (15s): requests in flight may be cut off at exit",
+        ]
+    );
+}
+
+#[test]
+fn the_worst_case_adds_every_wait() {
+    let report = report(
+        "{ match: { path: /a, methods: [POST] }, upstream: app, policy: it }",
+        "it: { timeout: 2s, rate_limit: { requests: 5, behavior: queue }, idempotency: { on_concurrent: { wait: 3s } },
+               concurrency_limit: { max_concurrent: 5, max_wait: 250ms } }",
+    );
+    let bounds = &report.routes[0];
+    assert_eq!(bounds.latency, Duration::from_millis(5750));
+    assert_eq!(
+        bounds.latency_because,
+        "timeout.total 2s + rate_limit.queue.max_wait 500ms + concurrency_limit.max_wait 250ms + \
+         idempotency.on_concurrent.wait 3s"
+    );
+    assert_eq!((bounds.attempts, bounds.attempts_because.as_str()), (1, "nothing is retried"));
+}
+
+#[test]
+fn attempts_are_bounded_by_retries_and_by_time() {
+    let attempts = |policy: &str| {
+        let report = report("{ match: /a, upstream: app, policy: it }", &format!("it: {policy}"));
+        (report.routes[0].attempts, report.routes[0].attempts_because.clone())
+    };
+    assert_eq!(attempts("{ retry: 3 }"), (4, "1 + max_retries 3".into()));
+    assert_eq!(
+        attempts("{ timeout: 10s, retry: { max_retries: 9, schedule: [1s, 5s] } }"),
+        (3, "the waits of only 2 of 9 retries fit into 10s".into())
+    );
+}

@@ -1,0 +1,273 @@
+//! From the tree to typed settings, collecting every error on the way.
+//!
+//! A [`Setting`] reads itself from a node and describes itself for the JSON Schema, so the two cannot drift apart. `None`
+//! means that an error was reported; the caller goes on, so that one run shows all errors. A map of settings is declared
+//! with [`section!`].
+
+use std::time::Duration;
+
+use schemars::{Schema, SchemaGenerator};
+
+use super::{
+    node::{At, Kind, Node, Pos},
+    report::{Issue, closest, suggest},
+};
+
+/// Something that can be written in the configuration.
+pub(crate) trait Setting: Sized {
+    /// Reads itself, or reports why not.
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self>;
+
+    /// Its JSON Schema.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// One key of a section.
+pub(crate) struct Field {
+    pub(crate) key: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) required: bool,
+    pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+/// What has been reported so far, and where in the document reading stands.
+#[derive(Default)]
+pub(crate) struct Cx {
+    pub(crate) issues: Vec<Issue>,
+    path: Vec<String>,
+}
+
+impl Cx {
+    /// Goes on after what was reported before.
+    pub(crate) fn with(issues: Vec<Issue>) -> Self {
+        Self { issues, path: Vec::new() }
+    }
+
+    /// Reports an error; `None`, for `return cx.error(…)`.
+    pub(crate) fn error<T>(&mut self, at: Pos, message: impl Into<String>, help: impl Into<String>) -> Option<T> {
+        let help = help.into();
+        self.issues.push(Issue { help: (!help.is_empty()).then_some(help), ..Issue::new(at, message) });
+        None
+    }
+
+    /// Reports that a value is not what its key takes.
+    pub(crate) fn mismatch<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
+        let message = match (&node.kind, self.path.last()) {
+            (_, None) => format!("a configuration cannot be {}", node.describe()),
+            (Kind::Scalar(scalar), Some(key)) => format!("{} is not a value for `{key}`", scalar.shown()),
+            (_, Some(key)) => format!("`{key}` cannot be {}", node.describe()),
+        };
+        self.error(node.at, message, format!("expected {expected}"))
+    }
+
+    /// The section being read, for messages.
+    fn place(&self) -> String {
+        if self.path.is_empty() { "at the top level".into() } else { format!("in `{}`", self.path.join(".")) }
+    }
+
+    /// Reads something under a key.
+    fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(key.to_owned());
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    /// The keys of a section, checked: no unknown one, no missing one, none of a later version.
+    pub(crate) fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        fields: &[Field],
+        later: &[&str],
+    ) -> Option<&'n [(At<String>, Node)]> {
+        let known = || fields.iter().map(|field| field.key);
+        let Kind::Map(entries) = &node.kind else {
+            let keys = known().collect::<Vec<_>>().join(", ");
+            return self.mismatch(node, &format!("a map of {keys}"));
+        };
+        // A required key that was only misspelt is one error, not two.
+        let mut meant = Vec::new();
+        for (key, _) in entries {
+            let name = key.value.as_str();
+            if later.contains(&name) {
+                let message = format!("`{name}` is not available in this version");
+                self.error::<()>(key.at, message, "remove it");
+            } else if !known().any(|known| known == name) {
+                let message = format!("unknown key `{}` {}", super::node::shorten(name), self.place());
+                let help = suggest(name, known())
+                    .unwrap_or_else(|| format!("known keys: {}", known().collect::<Vec<_>>().join(", ")));
+                self.error::<()>(key.at, message, help);
+                meant.extend(closest(name, known()));
+            }
+        }
+        for field in fields.iter().filter(|field| field.required && !meant.contains(&field.key)) {
+            if node.lookup(field.key).is_none() {
+                let message = format!("`{}` is missing {}", field.key, self.place());
+                self.error::<()>(node.at, message, format!("add it: {}", field.doc.trim()));
+            }
+        }
+        // A section that lacks something is read all the same, so that its other errors show in the same run.
+        Some(entries)
+    }
+
+    /// Reads the value under one key, if it is there.
+    pub(crate) fn field<T: Setting>(&mut self, entries: &[(At<String>, Node)], key: &str) -> Option<At<T>> {
+        let (_, node) = entries.iter().find(|(name, _)| name.value == key)?;
+        Some(At { value: self.value(key, node)?, at: node.at })
+    }
+
+    /// Reads the value of a key.
+    pub(crate) fn value<T: Setting>(&mut self, key: &str, node: &Node) -> Option<T> {
+        self.within(key, |cx| match node.kind {
+            Kind::Null => cx.error(node.at, format!("`{key}` has no value"), "give it one, or remove the key"),
+            _ => T::decode(node, cx),
+        })
+    }
+
+    /// Reads one of a few words.
+    pub(crate) fn choice<T: Copy>(&mut self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
+        let words = || choices.iter().map(|(word, _)| *word);
+        let listed = || format!("one of {}", words().collect::<Vec<_>>().join(", "));
+        let Some(scalar) = node.scalar() else {
+            return self.mismatch(node, &listed());
+        };
+        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == scalar.text) {
+            return Some(*value);
+        }
+        match suggest(&scalar.text, words()) {
+            Some(help) => {
+                let key = self.path.last().map_or("this", String::as_str);
+                let message = format!("{} is not a value for `{key}`", scalar.shown());
+                self.error(node.at, message, format!("{help} ({})", listed()))
+            }
+            None => self.mismatch(node, &listed()),
+        }
+    }
+
+    /// A setting within its range, or its default; outside of it is an error.
+    pub(crate) fn ranged<T>(
+        &mut self,
+        key: &str,
+        setting: Option<At<T>>,
+        default: T,
+        holds: impl FnOnce(&T) -> bool,
+        range: &str,
+    ) -> T {
+        match setting {
+            None => default,
+            Some(setting) if holds(&setting.value) => setting.value,
+            Some(setting) => {
+                self.error::<()>(setting.at, format!("`{key}` is out of range"), range);
+                default
+            }
+        }
+    }
+
+    /// A duration that must be longer than nothing, or its default.
+    pub(crate) fn positive(&mut self, key: &str, setting: Option<At<Duration>>, default: Duration) -> Duration {
+        self.ranged(key, setting, default, |duration| !duration.is_zero(), "it must be longer than 0s")
+    }
+}
+
+/// The value of an optional setting, or its default.
+pub(crate) fn or<T>(setting: Option<At<T>>, default: T) -> T {
+    setting.map_or(default, |setting| setting.value)
+}
+
+/// The JSON Schema of a section.
+pub(crate) fn section_schema(doc: &str, fields: &[Field], generator: &mut SchemaGenerator) -> Schema {
+    let mut properties = serde_json::Map::new();
+    for field in fields {
+        let mut schema = (field.schema)(generator);
+        schema.insert("description".into(), field.doc.trim().into());
+        properties.insert(field.key.into(), schema.into());
+    }
+    let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.key).collect();
+    let mut schema = schemars::json_schema!({
+        "type": "object",
+        "description": doc.trim(),
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema.insert("required".into(), required.into());
+    }
+    schema
+}
+
+/// A choice between forms of one setting.
+pub(crate) fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
+    schemars::json_schema!({ "anyOf": forms.map(Schema::to_value).as_slice() })
+}
+
+/// One of a few words.
+pub(crate) fn words(words: &[&str]) -> Schema {
+    let variable = super::scalars::ENV;
+    schemars::json_schema!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": variable }] })
+}
+
+/// Declares a map of settings: a struct with one `Option<At<T>>` per key, its reader and its JSON Schema. The documentation
+/// of each field is the description that editors show.
+///
+/// `field: Type = required` makes a key mandatory; `field["key"]: Type` gives a key that Rust cannot spell; `later [...]`
+/// lists keys that the design names and this version refuses with their own message.
+macro_rules! section {
+    (
+        $(#[doc = $doc:literal])+
+        $name:ident {
+            $(
+                $(#[doc = $field_doc:literal])+
+                $field:ident $([$key:literal])? : $type:ty $(= $required:ident)?
+            ),* $(,)?
+        }
+        $(later [$($later:literal),* $(,)?])?
+    ) => {
+        $(#[doc = $doc])+
+        pub(crate) struct $name {
+            $( $(#[doc = $field_doc])+ pub(crate) $field: Option<$crate::config::node::At<$type>>, )*
+        }
+
+        impl $name {
+            const FIELDS: &'static [$crate::config::decode::Field] = &[$(
+                $crate::config::decode::Field {
+                    key: $crate::config::decode::section!(@key $field $($key)?),
+                    doc: concat!($($field_doc),+),
+                    required: $crate::config::decode::section!(@required $($required)?),
+                    schema: <$type as $crate::config::decode::Setting>::schema,
+                },
+            )*];
+            const LATER: &'static [&'static str] = &[$($($later),*)?];
+        }
+
+        impl $crate::config::decode::Setting for $name {
+            fn decode(node: &$crate::config::node::Node, cx: &mut $crate::config::decode::Cx) -> Option<Self> {
+                let entries = cx.entries(node, Self::FIELDS, Self::LATER)?;
+                Some(Self {
+                    $( $field: cx.field::<$type>(entries, $crate::config::decode::section!(@key $field $($key)?)), )*
+                })
+            }
+
+            fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                generator.subschema_for::<Self>()
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                // The prefix tells what is written from what is meant; a reader of the schema needs no such reminder.
+                let name = stringify!($name);
+                name.strip_prefix("Raw").unwrap_or(name).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $crate::config::decode::section_schema(concat!($($doc),+), Self::FIELDS, generator)
+            }
+        }
+    };
+    (@key $field:ident $key:literal) => { $key };
+    (@key $field:ident) => { stringify!($field) };
+    (@required required) => { true };
+    (@required) => { false };
+}
+
+pub(crate) use section;

@@ -1,0 +1,232 @@
+//! `idempotency`.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method, StatusCode};
+use mainstay_policies::idempotency::{
+    Fingerprint, Idempotency, KeySource, OnConcurrent, Outcomes, ResolvedResponse, StatusQuery,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::outcome::to_json;
+use crate::config::{
+    decode::{Cx, Setting, any_of, or, section, words},
+    node::{At, Node},
+    scalars::Size,
+};
+
+/// Bodies and responses are held in memory, whole.
+const MAX_BODY: u64 = 256 * 1024 * 1024;
+/// A repeat that waits holds a connection.
+const MAX_WAIT: Duration = Duration::from_mins(5);
+
+/// Never replayed: they belong to one exchange, not to the outcome (design, section 6).
+const NEVER_REPLAYED: [&str; 13] = [
+    "set-cookie",
+    "date",
+    "age",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "x-request-id",
+];
+
+section! {
+    /// How keyed writes are recognised, recorded and answered.
+    RawIdempotency {
+        /// A protected request without a key is refused. Default false.
+        required: bool,
+        /// Which methods are protected. Default [POST, PATCH].
+        methods: Vec<Method>,
+        /// `required` refuses a keyed write without a principal. Default optional.
+        principal: PrincipalRule,
+        /// Where the key comes from.
+        key: KeySource,
+        /// What makes two requests the same.
+        fingerprint: Fingerprint,
+        /// What a response proves.
+        outcome: Outcomes,
+        /// What a repeat meets while the first is in flight: `reject` or `{ wait: 2s }`. Default reject.
+        on_concurrent: OnConcurrent,
+        /// A larger request body is refused. Default 1MiB.
+        max_body: Size,
+        /// A larger response is not kept for replay. Default 256KiB.
+        max_response: Size,
+        /// How long after settling a response is replayed. Default 24h.
+        retention: Duration,
+        /// How long after settling a key is remembered. Default 30d.
+        tombstone: Duration,
+        /// How long after a timeout the attempt is kept open for a late answer. Default 30s.
+        late_response: Duration,
+        /// What is replayed beyond the built-in allow-list.
+        replay: RawReplay,
+        /// How to ask the upstream what became of a write.
+        status: StatusQuery,
+        /// What repeats get when a status query settled the operation and no response was stored.
+        resolved_response: ResolvedResponse,
+    }
+    later ["redispatch"]
+}
+
+section! {
+    /// What is replayed beyond the built-in allow-list.
+    RawReplay {
+        /// Response headers.
+        headers: Vec<At<HeaderName>>,
+    }
+}
+
+section! {
+    /// A repeat waits for the first request's outcome.
+    RawWait {
+        /// How long, before it gets 409.
+        wait: Duration = required,
+    }
+}
+
+section! {
+    /// What repeats get when a status query settled the operation and no response was stored.
+    RawResolved {
+        /// The status.
+        status: StatusCode = required,
+        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default empty.
+        body: JsonText,
+    }
+}
+
+impl Setting for Idempotency {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let default = Self::default();
+        if node.is_word("true") {
+            return Some(default);
+        }
+        if node.scalar().is_some() {
+            return cx.mismatch(node, "true, {} or a map; remove the key to switch it off");
+        }
+        let raw = RawIdempotency::decode(node, cx)?;
+        if let Some(methods) = raw.methods.as_ref() {
+            protected(cx, methods);
+        }
+        let (retention_at, tombstone_at) = (raw.retention.map(|it| it.at), raw.tombstone.map(|it| it.at));
+        let retention = cx.positive("retention", raw.retention, default.retention);
+        let tombstone = cx.positive("tombstone", raw.tombstone, default.tombstone);
+        if let Some(at) = tombstone_at.or(retention_at).filter(|_| tombstone < retention) {
+            let help =
+                "a key must be remembered (`tombstone`, default 30d) at least as long as its response (`retention`)";
+            cx.error::<()>(at, "`tombstone` is shorter than `retention`", help);
+        }
+        let bounded = |cx: &mut Cx, key, setting, default| {
+            cx.ranged(key, setting, Size(default), |size| size.0 <= MAX_BODY, "at most 256MiB: it is held in memory")
+                .bytes()
+        };
+        Some(Self {
+            required: or(raw.required, default.required),
+            methods: or(raw.methods, default.methods),
+            principal_required: or(raw.principal, PrincipalRule(default.principal_required)).0,
+            key: or(raw.key, default.key),
+            fingerprint: or(raw.fingerprint, default.fingerprint),
+            outcome: or(raw.outcome, default.outcome),
+            on_concurrent: or(raw.on_concurrent, default.on_concurrent),
+            max_body: bounded(cx, "max_body", raw.max_body, 1024 * 1024),
+            max_response: bounded(cx, "max_response", raw.max_response, 256 * 1024),
+            retention,
+            tombstone,
+            late_response: or(raw.late_response, default.late_response),
+            replay_headers: raw.replay.and_then(|replay| replayed(cx, replay.value)).unwrap_or_default(),
+            status: raw.status.map(|status| status.value),
+            resolved_response: raw.resolved_response.map(|response| response.value),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([json_schema!({ "const": true }), RawIdempotency::schema(generator)])
+    }
+}
+
+fn protected(cx: &mut Cx, methods: &At<Vec<Method>>) {
+    if methods.value.is_empty() {
+        cx.error::<()>(methods.at, "`methods` is empty, so nothing is protected", "name methods, or remove it");
+    }
+    for method in methods.value.iter().filter(|method| method.is_safe()) {
+        let message = format!("`{method}` changes nothing, so it needs no key");
+        cx.error::<()>(methods.at, message, "protect POST, PATCH, PUT or DELETE");
+    }
+}
+
+fn is_never_replayed(name: &str) -> bool {
+    NEVER_REPLAYED.contains(&name)
+        || ["ratelimit", "x-ratelimit", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn replayed(cx: &mut Cx, replay: RawReplay) -> Option<Vec<HeaderName>> {
+    let headers = replay.headers?.value;
+    for header in headers.iter().filter(|header| is_never_replayed(header.value.as_str())) {
+        let message = format!("`{}` belongs to one exchange and is never replayed", header.value);
+        cx.error::<()>(header.at, message, "remove it");
+    }
+    Some(headers.into_iter().map(|header| header.value).collect())
+}
+
+/// `optional` or `required`.
+pub(crate) struct PrincipalRule(bool);
+
+impl Setting for PrincipalRule {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("optional", false), ("required", true)]).map(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["optional", "required"])
+    }
+}
+
+impl Setting for OnConcurrent {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            return match cx.choice(node, &[("reject", Some(Self::Reject)), ("wait", None)])? {
+                Some(reject) => Some(reject),
+                None => cx.error(node.at, "`wait` needs a time", "write { wait: 2s }"),
+            };
+        }
+        let wait = RawWait::decode(node, cx)?.wait?;
+        let holds = |wait: &Duration| !wait.is_zero() && *wait <= MAX_WAIT;
+        Some(Self::Wait(cx.ranged("wait", Some(wait), MAX_WAIT, holds, "it is above 0s and at most 5m")))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["reject"]), RawWait::schema(generator)])
+    }
+}
+
+impl Setting for ResolvedResponse {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawResolved::decode(node, cx)?;
+        Some(Self { status: raw.status?.value, body: raw.body.map(|body| body.value.0).unwrap_or_default() })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawResolved::schema(generator)
+    }
+}
+
+/// A text that is JSON, written as text or as the value itself.
+pub(crate) struct JsonText(String);
+
+impl Setting for JsonText {
+    fn decode(node: &Node, _: &mut Cx) -> Option<Self> {
+        match node.scalar() {
+            Some(scalar) => Some(Self(scalar.text.clone())),
+            None => Some(Self(to_json(node).to_string())),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
+}

@@ -1,0 +1,47 @@
+//! `policies`.
+
+use std::sync::Arc;
+
+use mainstay_policies::{
+    circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
+    rate_limit::RateLimit, retry::Retry, timeout::Timeout,
+};
+
+use crate::config::{
+    decode::{or, section},
+    model::Policy,
+};
+
+section! {
+    /// A named set of rules. Each has a short form (`timeout: 1s`, `retry: 3`, `rate_limit: 500/s`) and a long one.
+    RawPolicy {
+        /// How long a request, an attempt and a silence may last: a total time, or a map.
+        timeout: Timeout,
+        /// When and how often a failed attempt is tried again: a number of retries, or a map.
+        retry: Retry,
+        /// How many requests are admitted in a time: a rate, or a map.
+        rate_limit: RateLimit,
+        /// How many requests may be in flight: a number, or a map.
+        concurrency_limit: ConcurrencyLimit,
+        /// When calls to a failing upstream stop.
+        circuit_breaker: CircuitBreaker,
+        /// How keyed writes are protected: `true`, or a map.
+        idempotency: Idempotency,
+    }
+    later ["fallback", "cache", "access", "hedge"]
+}
+
+impl RawPolicy {
+    /// The policy under its name.
+    pub(crate) fn build(self, name: &str) -> Policy {
+        Policy {
+            name: Arc::from(name),
+            timeout: or(self.timeout, Timeout::default()),
+            retry: self.retry.map(|it| it.value),
+            rate_limit: self.rate_limit.map(|it| it.value),
+            concurrency_limit: self.concurrency_limit.map(|it| it.value),
+            circuit_breaker: self.circuit_breaker.map(|it| it.value),
+            idempotency: self.idempotency.map(|it| it.value),
+        }
+    }
+}

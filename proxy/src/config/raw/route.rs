@@ -1,0 +1,133 @@
+//! `routes`.
+
+use http::{HeaderName, HeaderValue, Method};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::config::{
+    decode::{Cx, Setting, any_of, section},
+    model::{Match, PathPattern},
+    node::{At, Kind, Node},
+};
+
+section! {
+    /// Where a request goes, and what is enforced on the way.
+    RawRoute {
+        /// Its name in logs, metrics and documents. Default: its path.
+        name: At<RouteName>,
+        /// What it matches: a path, or a map of path, methods, host and headers.
+        matches["match"]: Match = required,
+        /// Where it leads, by name.
+        upstream: At<String> = required,
+        /// What is enforced, by name. Default: the default timeout and nothing else.
+        policy: At<String>,
+    }
+}
+
+section! {
+    /// What a route matches; every part that is given must match.
+    RawMatch {
+        /// Exact, with `{name}` for one segment, with a last `/**` for any rest. Default /**.
+        path: PathPattern,
+        /// Any of these methods. Default: all.
+        methods: Vec<Method>,
+        /// The host, without a port. Default: any.
+        host: Host,
+        /// Headers with these exact values.
+        headers: Headers,
+    }
+}
+
+impl Setting for Match {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            let path = PathPattern::decode(node, cx)?;
+            return Some(Self { path, methods: Vec::new(), host: None, headers: Vec::new() });
+        }
+        let raw = RawMatch::decode(node, cx)?;
+        if let Some(methods) = raw.methods.as_ref().filter(|methods| methods.value.is_empty()) {
+            cx.error::<()>(methods.at, "`methods` is empty, so nothing matches", "name methods, or remove it");
+        }
+        Some(Self {
+            path: match raw.path {
+                Some(path) => path.value,
+                None => PathPattern { text: "/**".into(), segments: Vec::new(), rest: true },
+            },
+            methods: raw.methods.map(|methods| methods.value).unwrap_or_default(),
+            host: raw.host.map(|host| host.value.0),
+            headers: raw.headers.map(|headers| headers.value.0).unwrap_or_default(),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([PathPattern::schema(generator), RawMatch::schema(generator)])
+    }
+}
+
+/// A route's name: a label in metrics.
+pub(crate) struct RouteName(pub(crate) String);
+
+impl Setting for RouteName {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let text = String::decode(node, cx)?;
+        let valid = text.len() <= 128 && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+        if valid { Some(Self(text)) } else { cx.mismatch(node, "up to 128 printable characters without spaces") }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 128 })
+    }
+}
+
+/// A host name or address, in lower case, without a port.
+pub(crate) struct Host(String);
+
+impl Setting for Host {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let text = String::decode(node, cx)?.to_ascii_lowercase();
+        if text.contains('*') {
+            return cx.error(node.at, "a host has no wildcard", "write the whole host, or remove it to match any");
+        }
+        let bracketed = text.starts_with('[') && text.ends_with(']');
+        if !bracketed && text.contains(':') {
+            return cx.error(node.at, format!("`{text}` has a port"), "a host is matched without its port");
+        }
+        let valid = bracketed || text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+        if valid { Some(Self(text)) } else { cx.mismatch(node, "a host name such as api.example.com") }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["api.example.com"] })
+    }
+}
+
+/// Header names with the values they must have.
+pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Setting for Headers {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            return cx.mismatch(node, "a map of header names to values");
+        };
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let Ok(name) = HeaderName::from_bytes(key.value.as_bytes()) else {
+                let message = format!("`{}` is not a header name", crate::config::node::shorten(&key.value));
+                cx.error::<()>(key.at, message, "a header name is letters, digits and `-`, such as X-Tenant");
+                continue;
+            };
+            if headers.iter().any(|(other, _)| *other == name) {
+                let message = format!("header `{name}` is matched twice");
+                cx.error::<()>(key.at, message, "header names ignore case; keep one");
+                continue;
+            }
+            if let Some(value) = cx.value(&key.value, value) {
+                headers.push((name, value));
+            }
+        }
+        Some(Self(headers))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": HeaderValue::schema(generator) })
+    }
+}

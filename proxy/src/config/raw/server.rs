@@ -1,0 +1,203 @@
+//! `probes`, `control`, `limits` and `drain`.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use mainstay_policies::rate_limit::RateLimit;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::config::{
+    decode::{Cx, Setting, or, section},
+    model::{Control, Drain, Limits, Probes},
+    node::Node,
+    scalars::Size,
+};
+
+section! {
+    /// The read-only listener for `/livez`, `/readyz` and `/metrics`.
+    RawProbes {
+        /// Where it listens. Default 0.0.0.0:9190.
+        address: SocketAddr,
+    }
+}
+
+section! {
+    /// `/_mainstay` on the data listeners: operations, problems, fresh keys.
+    RawControl {
+        /// The prefix. Default /_mainstay.
+        path: ControlPath,
+        /// Bounds all of it together, per listener. Default 100/s.
+        rate_limit: RateLimit,
+    }
+}
+
+section! {
+    /// Bounds on clients.
+    RawLimits {
+        /// Bytes of a request's head. Default 64KiB.
+        header_bytes: Size,
+        /// Header fields of a request. Default 100.
+        header_count: NonZeroUsize,
+        /// From a request's first byte to the last of its head. Default 10s.
+        header_timeout: Duration,
+        /// An idle client connection is closed after this. Default 75s.
+        keep_alive: Duration,
+        /// Client connections, all listeners together. Default 20000.
+        connections: NonZeroUsize,
+        /// Concurrent streams of one HTTP/2 client connection. Default 100.
+        streams: NonZeroU32,
+        /// Threads that serve traffic. Default: the CPUs that the process may use.
+        workers: NonZeroUsize,
+    }
+}
+
+section! {
+    /// How the process ends after SIGTERM.
+    RawDrain {
+        /// From SIGTERM to the end of accepting; readiness fails at once. Default 5s.
+        delay: Duration,
+        /// Requests in flight may take this long after accepting ends. Default 30s.
+        timeout: Duration,
+    }
+}
+
+/// Reachable for the kubelet and for Prometheus.
+pub(crate) fn default_probes() -> Probes {
+    Probes { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9190)) }
+}
+
+impl Setting for Probes {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawProbes::decode(node, cx)?;
+        Some(Self { address: or(raw.address, default_probes().address) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawProbes::schema(generator)
+    }
+}
+
+/// 100/s answers every lost client of a bad second, and costs less than a core.
+pub(crate) fn default_control() -> Control {
+    const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
+    Control { path: Arc::from("/_mainstay"), rate_limit: RateLimit::per(RATE, Duration::from_secs(1)) }
+}
+
+impl Setting for Control {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawControl::decode(node, cx)?;
+        let default = default_control();
+        Some(Self {
+            path: raw.path.map_or(default.path, |path| path.value.0),
+            rate_limit: or(raw.rate_limit, default.rate_limit),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawControl::schema(generator)
+    }
+}
+
+/// A path without variables and without a slash at its end.
+pub(crate) struct ControlPath(Arc<str>);
+
+impl Setting for ControlPath {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let text = String::decode(node, cx)?;
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'));
+        let well_formed = text.starts_with('/') && text.len() > 1 && !text.ends_with('/') && !text.contains("//");
+        if plain && well_formed {
+            Some(Self(text.into()))
+        } else {
+            cx.mismatch(node, "a plain path without a slash at its end, such as /_mainstay")
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)+$" })
+    }
+}
+
+/// Section 15 of the design; 75 s of keep-alive is nginx's.
+pub(crate) fn default_limits() -> Limits {
+    const fn some(number: usize) -> NonZeroUsize {
+        NonZeroUsize::new(number).expect("defaults are not zero")
+    }
+    Limits {
+        header_bytes: some(64 * 1024),
+        header_count: some(100),
+        header_timeout: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(75),
+        // Twice the idle connections that the design promises to hold.
+        connections: some(20_000),
+        streams: NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN),
+        workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    }
+}
+
+impl Setting for Limits {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawLimits::decode(node, cx)?;
+        let default = default_limits();
+        let header_bytes = cx.ranged(
+            "header_bytes",
+            raw.header_bytes,
+            Size(default.header_bytes.get() as u64),
+            |size| (8 * 1024..=1024 * 1024).contains(&size.0),
+            "it is from 8KiB to 1MiB",
+        );
+        Some(Self {
+            header_bytes: NonZeroUsize::new(header_bytes.bytes()).unwrap_or(default.header_bytes),
+            header_count: cx.ranged(
+                "header_count",
+                raw.header_count,
+                default.header_count,
+                |count| count.get() <= 10_000,
+                "it is from 1 to 10000",
+            ),
+            header_timeout: cx.positive("header_timeout", raw.header_timeout, default.header_timeout),
+            keep_alive: cx.positive("keep_alive", raw.keep_alive, default.keep_alive),
+            connections: or(raw.connections, default.connections),
+            streams: cx.ranged(
+                "streams",
+                raw.streams,
+                default.streams,
+                |streams| streams.get() <= 100_000,
+                "it is from 1 to 100000",
+            ),
+            workers: cx.ranged(
+                "workers",
+                raw.workers,
+                default.workers,
+                |workers| workers.get() <= 1024,
+                "it is from 1 to 1024",
+            ),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawLimits::schema(generator)
+    }
+}
+
+/// 5 s lets every load balancer see that readiness failed; 30 s is Kubernetes' own grace.
+pub(crate) fn default_drain() -> Drain {
+    Drain { delay: Duration::from_secs(5), timeout: Duration::from_secs(30) }
+}
+
+impl Setting for Drain {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawDrain::decode(node, cx)?;
+        let default = default_drain();
+        Some(Self { delay: or(raw.delay, default.delay), timeout: or(raw.timeout, default.timeout) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawDrain::schema(generator)
+    }
+}

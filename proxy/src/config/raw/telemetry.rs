@@ -1,0 +1,238 @@
+//! `telemetry`.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use http::Uri;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{
+    decode::{Cx, Setting, any_of, or, section, words},
+    model::{LogFormat, Logs, Otlp, Propagation, Telemetry},
+    node::Node,
+    report::{Issue, suggest},
+};
+
+/// The OTLP exporter's own default.
+const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The OpenTelemetry SDK's own default.
+const OTLP_QUEUE: NonZeroUsize = NonZeroUsize::new(2048).expect("2048 is not zero");
+
+section! {
+    /// Traces and logs.
+    RawTelemetry {
+        /// `service.name` of spans. Default mainstay.
+        service_name: String,
+        /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default none.
+        otlp: MaybeOtlp,
+        /// Formats of trace context, in order of preference. Default [w3c, b3, jaeger].
+        propagation: Vec<Propagation>,
+        /// The share of new traces that are sampled, 0 to 1. Default 1.
+        sample_ratio: f64,
+        /// Program log and access log.
+        logs: Logs,
+    }
+}
+
+section! {
+    /// An OTLP/HTTP receiver.
+    RawOtlp {
+        /// Base URL, such as `http://jaeger:4318`; `/v1/traces` is appended.
+        endpoint: OtlpEndpoint = required,
+        /// Bounds one export. Default 10s.
+        timeout: Duration,
+        /// Spans waiting at most; more are dropped and counted. Default 2048.
+        queue: NonZeroUsize,
+    }
+}
+
+section! {
+    /// Program log and access log.
+    RawLogs {
+        /// `json`: one object a line; `text`: for people. Default json.
+        format: LogFormat,
+        /// off, error, warn, info, debug, trace, or a filter such as `info,mainstay=debug`. Default info.
+        level: Level,
+        /// A line per request. Default true.
+        access: bool,
+    }
+}
+
+/// Everything that a trial wants to see; production lowers `sample_ratio`.
+pub(crate) fn default_telemetry() -> Telemetry {
+    Telemetry {
+        service_name: "mainstay".into(),
+        otlp: None,
+        propagation: vec![Propagation::W3c, Propagation::B3, Propagation::Jaeger],
+        sample_ratio: 1.0,
+        logs: default_logs(),
+    }
+}
+
+fn default_logs() -> Logs {
+    Logs { format: LogFormat::Json, level: "info".into(), access: true }
+}
+
+impl Setting for Telemetry {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawTelemetry::decode(node, cx)?;
+        let default = default_telemetry();
+        if let Some(formats) = &raw.propagation {
+            let repeated = formats.value.iter().enumerate().any(|(i, format)| formats.value[..i].contains(format));
+            if repeated {
+                cx.error::<()>(formats.at, "`propagation` names a format twice", "name each format once");
+            }
+        }
+        Some(Self {
+            service_name: or(raw.service_name, default.service_name),
+            otlp: raw.otlp.and_then(|otlp| otlp.value.0),
+            propagation: or(raw.propagation, default.propagation),
+            sample_ratio: cx.ranged(
+                "sample_ratio",
+                raw.sample_ratio,
+                default.sample_ratio,
+                |ratio| (0.0..=1.0).contains(ratio),
+                "it is from 0 (none) to 1 (all)",
+            ),
+            logs: or(raw.logs, default.logs),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawTelemetry::schema(generator)
+    }
+}
+
+/// `none`, a URL or a map.
+pub(crate) struct MaybeOtlp(Option<Otlp>);
+
+impl Setting for MaybeOtlp {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.is_word("none") {
+            return Some(Self(None));
+        }
+        let (endpoint, timeout, queue) = if node.scalar().is_some() {
+            (OtlpEndpoint::decode(node, cx)?, None, None)
+        } else {
+            let raw = RawOtlp::decode(node, cx)?;
+            (raw.endpoint?.value, raw.timeout, raw.queue)
+        };
+        let timeout = cx.positive("timeout", timeout, OTLP_TIMEOUT);
+        Some(Self(Some(Otlp { endpoint: endpoint.0, timeout, queue: or(queue, OTLP_QUEUE) })))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["none"]), OtlpEndpoint::schema(generator), RawOtlp::schema(generator)])
+    }
+}
+
+/// The base URL of an OTLP/HTTP receiver.
+pub(crate) struct OtlpEndpoint(Uri);
+
+impl Setting for OtlpEndpoint {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let expected = "the base URL of an OTLP/HTTP receiver: http://jaeger:4318";
+        let Some(scalar) = node.scalar() else {
+            return cx.mismatch(node, expected);
+        };
+        let Ok(uri) = scalar.text.parse::<Uri>() else {
+            return cx.mismatch(node, expected);
+        };
+        match uri.scheme_str() {
+            Some("http") if uri.query().is_none() && !scalar.text.contains('@') => {}
+            Some("https") => {
+                let help = "TLS is not available in this version; use http://";
+                return cx.error(node.at, "a receiver behind https cannot be reached", help);
+            }
+            _ if scalar.text.contains('@') => {
+                let issue = Issue::new(node.at, "a receiver's address cannot hold credentials");
+                cx.issues.push(Issue { secret: true, ..issue.help("write http://host:port") });
+                return None;
+            }
+            _ => {
+                return cx.error(
+                    node.at,
+                    "this is not the address of an OTLP receiver",
+                    format!("expected {expected}"),
+                );
+            }
+        }
+        if uri.path().ends_with("/v1/traces") {
+            return cx.error(node.at, "`/v1/traces` is appended by itself", format!("expected {expected}"));
+        }
+        Some(Self(uri))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": format!("^http://|{}", crate::config::scalars::ENV) })
+    }
+}
+
+/// The formats by the words used for them, here and in `config show`.
+pub(crate) const PROPAGATION: [(&str, Propagation); 4] = [
+    ("w3c", Propagation::W3c),
+    ("b3", Propagation::B3),
+    ("b3multi", Propagation::B3Multi),
+    ("jaeger", Propagation::Jaeger),
+];
+
+impl Setting for Propagation {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &PROPAGATION)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&PROPAGATION.map(|(word, _)| word))
+    }
+}
+
+impl Setting for Logs {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawLogs::decode(node, cx)?;
+        let default = default_logs();
+        Some(Self {
+            format: or(raw.format, default.format),
+            level: raw.level.map_or(default.level, |level| level.value.0),
+            access: or(raw.access, default.access),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawLogs::schema(generator)
+    }
+}
+
+impl Setting for LogFormat {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("json", Self::Json), ("text", Self::Text)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["json", "text"])
+    }
+}
+
+/// A `tracing` filter.
+pub(crate) struct Level(String);
+
+impl Setting for Level {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let text = String::decode(node, cx)?;
+        // A lone word that is no level would be taken for the name of a module, and silence everything else.
+        let lone = !text.contains(['=', ',', '[']);
+        if lone && !LEVELS.contains(&text.as_str()) {
+            let help = suggest(&text, LEVELS).unwrap_or_else(|| format!("one of {}", LEVELS.join(", ")));
+            let shown = crate::config::node::shorten(&text);
+            return cx.error(node.at, format!("`{shown}` is not a log level"), help);
+        }
+        match EnvFilter::builder().parse(&text) {
+            Ok(_) => Some(Self(text)),
+            Err(_) => cx.mismatch(node, "a level or a filter such as info,mainstay=debug"),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["info", "info,mainstay=debug"] })
+    }
+}

@@ -1,0 +1,164 @@
+//! The effective configuration as YAML, every default filled in; reading it back gives an equal [`Config`].
+
+mod policy;
+
+use std::{iter, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    model::{
+        Config, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route, Store, Telemetry,
+        Upstream,
+    },
+    raw::{NO_POLICY, PROPAGATION},
+    units::{format_duration, format_size},
+};
+
+/// The configuration as one YAML document.
+pub fn show(config: &Config) -> String {
+    let listeners = config.listeners.iter().map(|it| (it.name.to_string(), listener(it)));
+    let upstreams = config.upstreams.iter().map(|it| (it.name.to_string(), upstream(it)));
+    let policies = config.policies.iter().map(|it| (it.name.to_string(), policy::policy(it)));
+    let document = json!({
+        "listeners": map(listeners),
+        "upstreams": map(upstreams),
+        "routes": config.routes.iter().map(|it| route(it)).collect::<Vec<_>>(),
+        "policies": map(policies),
+        "ledger": {
+            "store": match config.ledger.store { Store::Memory => "memory" },
+            "max_open": config.ledger.max_open,
+            "max_bytes": format_size(config.ledger.max_bytes),
+        },
+        "telemetry": telemetry(&config.telemetry),
+        "probes": { "address": config.probes.address.to_string() },
+        "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
+        "limits": limits(&config.limits),
+        "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
+    });
+    serde_saphyr::to_string(&document).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+fn map(entries: impl Iterator<Item = (String, Value)>) -> Value {
+    Value::Object(entries.collect::<Map<_, _>>())
+}
+
+fn duration(duration: Duration) -> Value {
+    format_duration(duration).into()
+}
+
+fn size(bytes: usize) -> Value {
+    format_size(bytes as u64).into()
+}
+
+/// A text that came from the file and may hold a dollar sign, which reading would take for a variable.
+fn text(text: &str) -> Value {
+    text.replace('$', "$$").into()
+}
+
+/// The word that stands for a value.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word)
+}
+
+fn listener(listener: &Listener) -> Value {
+    json!({
+        "address": listener.address.to_string(),
+        "principal": match &listener.principal {
+            Principal::Anonymous => json!("anonymous"),
+            Principal::Header(name) => json!({ "header": text(name.as_str()) }),
+        },
+        "trust_deadline": listener.trust_deadline,
+    })
+}
+
+fn upstream(upstream: &Upstream) -> Value {
+    let endpoints: Vec<String> = upstream.endpoints.iter().map(|it| format!("http://{}", it.authority)).collect();
+    json!({
+        "endpoints": endpoints,
+        "protocol": match upstream.protocol {
+            Protocol::Auto => "auto",
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+        },
+        "connect_timeout": duration(upstream.connect_timeout),
+        "honours_key": upstream.honours_key,
+        "max_connections": upstream.max_connections.get(),
+        "idle_timeout": duration(upstream.idle_timeout),
+    })
+}
+
+fn route(route: &Route) -> Value {
+    let mut shown = Map::new();
+    if *route.name != *route.matches.path.text {
+        shown.insert("name".into(), text(&route.name));
+    }
+    shown.insert("match".into(), matches(&route.matches));
+    shown.insert("upstream".into(), route.upstream.name.to_string().into());
+    if *route.policy.name != *NO_POLICY {
+        shown.insert("policy".into(), route.policy.name.to_string().into());
+    }
+    Value::Object(shown)
+}
+
+fn matches(matches: &Match) -> Value {
+    let mut shown = Map::new();
+    shown.insert("path".into(), text(&matches.path.text));
+    if !matches.methods.is_empty() {
+        shown.insert("methods".into(), matches.methods.iter().map(|method| Value::from(method.as_str())).collect());
+    }
+    if let Some(host) = &matches.host {
+        shown.insert("host".into(), text(host));
+    }
+    if !matches.headers.is_empty() {
+        let headers =
+            matches.headers.iter().map(|(name, value)| (name.to_string(), text(value.to_str().unwrap_or_default())));
+        shown.insert("headers".into(), map(headers));
+    }
+    Value::Object(shown)
+}
+
+fn telemetry(telemetry: &Telemetry) -> Value {
+    let formats: Vec<&str> = telemetry.propagation.iter().map(|it| word::<Propagation>(&PROPAGATION, it)).collect();
+    json!({
+        "service_name": text(&telemetry.service_name),
+        "otlp": telemetry.otlp.as_ref().map_or_else(|| json!("none"), otlp),
+        "propagation": formats,
+        "sample_ratio": telemetry.sample_ratio,
+        "logs": {
+            "format": match telemetry.logs.format { LogFormat::Json => "json", LogFormat::Text => "text" },
+            "level": text(&telemetry.logs.level),
+            "access": telemetry.logs.access,
+        },
+    })
+}
+
+fn otlp(otlp: &Otlp) -> Value {
+    json!({
+        "endpoint": text(&otlp.endpoint.to_string()),
+        "timeout": duration(otlp.timeout),
+        "queue": otlp.queue.get(),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "header_bytes": size(limits.header_bytes.get()),
+        "header_count": limits.header_count.get(),
+        "header_timeout": duration(limits.header_timeout),
+        "keep_alive": duration(limits.keep_alive),
+        "connections": limits.connections.get(),
+        "streams": limits.streams.get(),
+        "workers": limits.workers.get(),
+    })
+}
+
+/// Appends to a shown map what is only shown when it is set.
+fn with(mut shown: Value, more: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    if let Value::Object(map) = &mut shown {
+        for (key, value) in more {
+            map.extend(iter::once((key.to_owned(), value)).filter_map(|(key, value)| Some((key, value?))));
+        }
+    }
+    shown
+}

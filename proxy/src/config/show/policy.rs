@@ -1,0 +1,289 @@
+//! Policies, shown.
+
+use http::{HeaderName, StatusCode};
+use mainstay_policies::{
+    circuit_breaker::{CircuitBreaker, Scope},
+    concurrency_limit::ConcurrencyLimit,
+    idempotency::{
+        FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeySyntax, Mint, OnConcurrent, Outcomes, Rule,
+        StatusQuery,
+    },
+    rate_limit::{Behavior, Key, RateLimit, WarmUp},
+    retry::{Condition, Delays, Jitter, Retry},
+};
+use serde_json::{Map, Value, json};
+
+use super::{duration, map, size, text, with, word};
+use crate::config::{
+    model::Policy,
+    raw::{GRPC, VERDICTS},
+    units::{format_duration, format_rate},
+};
+
+pub(super) fn policy(policy: &Policy) -> Value {
+    let timeout = with(
+        json!({ "total": duration(policy.timeout.total), "idle": duration(policy.timeout.idle) }),
+        [("attempt", policy.timeout.attempt.map(duration))],
+    );
+    with(
+        json!({ "timeout": timeout }),
+        [
+            ("retry", policy.retry.as_ref().map(retry)),
+            ("rate_limit", policy.rate_limit.as_ref().map(rate_limit)),
+            ("concurrency_limit", policy.concurrency_limit.as_ref().map(concurrency_limit)),
+            ("circuit_breaker", policy.circuit_breaker.as_ref().map(circuit_breaker)),
+            ("idempotency", policy.idempotency.as_ref().map(idempotency)),
+        ],
+    )
+}
+
+fn retry(retry: &Retry) -> Value {
+    let (backoff, schedule) = match &retry.delays {
+        Delays::Backoff(backoff) => {
+            let shown = json!({
+                "base": duration(backoff.base),
+                "max": duration(backoff.max),
+                "multiplier": backoff.multiplier,
+                "jitter": match backoff.jitter { Jitter::Full => "full", Jitter::None => "none" },
+            });
+            (Some(shown), None)
+        }
+        Delays::Schedule(waits) => (None, Some(waits.iter().map(|wait| duration(*wait)).collect())),
+    };
+    let budget = match &retry.budget {
+        None => json!("none"),
+        Some(budget) => json!({
+            "percent": budget.percent,
+            "min_retries_per_sec": budget.min_retries_per_sec,
+            "ttl": duration(budget.ttl),
+        }),
+    };
+    let conditions: Vec<Value> = retry.on.iter().copied().map(condition).collect();
+    with(
+        json!({ "max_retries": retry.max_retries }),
+        [
+            ("backoff", backoff),
+            ("schedule", schedule),
+            ("budget", Some(budget)),
+            ("on", Some(conditions.into())),
+            ("max_body", Some(size(retry.max_body))),
+        ],
+    )
+}
+
+fn condition(condition: Condition) -> Value {
+    match condition {
+        Condition::ConnectError => "connect_error".into(),
+        Condition::Refused => "refused".into(),
+        Condition::Reset => "reset".into(),
+        Condition::Timeout => "timeout".into(),
+        Condition::Status(status) => status.as_u16().into(),
+        Condition::Grpc(code) => match GRPC.get(usize::from(code)) {
+            Some(name) => format!("grpc:{name}").into(),
+            None => format!("grpc:{code}").into(),
+        },
+    }
+}
+
+pub(super) fn rate_limit(limit: &RateLimit) -> Value {
+    let warm_up = |curve: &WarmUp| json!({ "period": duration(curve.period), "cold_factor": curve.cold_factor });
+    let (behavior, queue, curve) = match &limit.behavior {
+        Behavior::Reject => ("reject", None, None),
+        Behavior::Queue { max_wait } => ("queue", Some(*max_wait), None),
+        Behavior::WarmUp(curve) => ("warm_up", None, Some(warm_up(curve))),
+        Behavior::WarmUpQueue { warm_up: curve, max_wait } => ("warm_up_queue", Some(*max_wait), Some(warm_up(curve))),
+    };
+    let shown = json!({
+        "requests": limit.requests.get(),
+        "unit": duration(limit.unit),
+        "burst": limit.burst.get(),
+        "key": match &limit.key {
+            Key::Route => json!("route"),
+            Key::Principal => json!("principal"),
+            Key::ClientIp => json!("client_ip"),
+            Key::Header(name) => text(&format!("{{header.{name}}}")),
+        },
+        "max_keys": limit.max_keys,
+        "behavior": behavior,
+        "headers": limit.headers,
+    });
+    with(shown, [("queue", queue.map(|wait| json!({ "max_wait": duration(wait) }))), ("warm_up", curve)])
+}
+
+fn concurrency_limit(limit: &ConcurrencyLimit) -> Value {
+    let shown = json!({
+        "max_concurrent": limit.max_concurrent.get(),
+        "max_wait": duration(limit.max_wait),
+        "max_queue": limit.max_queue,
+    });
+    let adaptive = limit.adaptive.as_ref();
+    with(
+        shown,
+        [
+            ("adaptive", adaptive.map(|_| json!("aimd"))),
+            ("min", adaptive.map(|aimd| json!(aimd.min.get()))),
+            ("max", adaptive.map(|aimd| json!(aimd.max.get()))),
+            ("threshold", adaptive.map(|aimd| duration(aimd.threshold))),
+        ],
+    )
+}
+
+fn circuit_breaker(breaker: &CircuitBreaker) -> Value {
+    let slow_call = breaker.slow_call.as_ref();
+    let conditions = with(
+        json!({}),
+        [
+            ("error_ratio", breaker.error_ratio.map(Value::from)),
+            ("slow_call", slow_call.map(|slow| json!({ "duration": duration(slow.duration), "ratio": slow.ratio }))),
+            ("error_count", breaker.error_count.map(|count| count.get().into())),
+            ("consecutive_errors", breaker.consecutive_errors.map(|count| count.get().into())),
+        ],
+    );
+    with(
+        conditions,
+        [
+            ("window", Some(duration(breaker.window))),
+            ("min_requests", Some(breaker.min_requests.get().into())),
+            ("open_duration", Some(duration(breaker.open_duration))),
+            (
+                "half_open",
+                Some(json!({
+                    "probes": breaker.half_open.probes.get(),
+                    "timeout": duration(breaker.half_open.timeout),
+                })),
+            ),
+            (
+                "scope",
+                Some(json!(match breaker.scope {
+                    Scope::Upstream => "upstream",
+                    Scope::Endpoint => "endpoint",
+                    Scope::Route => "route",
+                })),
+            ),
+            ("errors", Some(statuses(&breaker.errors))),
+        ],
+    )
+}
+
+fn idempotency(idempotency: &Idempotency) -> Value {
+    let methods: Vec<&str> = idempotency.methods.iter().map(http::Method::as_str).collect();
+    let shown = json!({
+        "required": idempotency.required,
+        "methods": methods,
+        "principal": if idempotency.principal_required { "required" } else { "optional" },
+        "key": {
+            "header": text(idempotency.key.header.as_str()),
+            "syntax": match idempotency.key.syntax { KeySyntax::Lenient => "lenient", KeySyntax::Strict => "strict" },
+            "mint": match idempotency.key.mint { Mint::None => "none", Mint::UuidV7 => "uuidv7" },
+        },
+        "fingerprint": {
+            "body": match idempotency.fingerprint.body { FingerprintBody::Exact => "exact", FingerprintBody::Json => "json" },
+            "headers": headers(&idempotency.fingerprint.headers),
+        },
+        "outcome": outcome(&idempotency.outcome),
+        "on_concurrent": match idempotency.on_concurrent {
+            OnConcurrent::Reject => json!("reject"),
+            OnConcurrent::Wait(wait) => json!({ "wait": duration(wait) }),
+        },
+        "max_body": size(idempotency.max_body),
+        "max_response": size(idempotency.max_response),
+        "retention": duration(idempotency.retention),
+        "tombstone": duration(idempotency.tombstone),
+        "late_response": duration(idempotency.late_response),
+        "replay": { "headers": headers(&idempotency.replay_headers) },
+    });
+    let resolved = idempotency.resolved_response.as_ref();
+    with(
+        shown,
+        [
+            ("status", idempotency.status.as_ref().map(status)),
+            ("resolved_response", resolved.map(|it| json!({ "status": it.status.as_u16(), "body": text(&it.body) }))),
+        ],
+    )
+}
+
+fn outcome(outcome: &Outcomes) -> Value {
+    json!({
+        "not_executed": statuses(&outcome.not_executed),
+        "succeeded": statuses(&outcome.succeeded),
+        "failed": statuses(&outcome.failed),
+        "ongoing": statuses(&outcome.ongoing),
+        "rules": outcome.rules.iter().map(rule).collect::<Vec<_>>(),
+    })
+}
+
+fn status(status: &StatusQuery) -> Value {
+    json!({
+        "request": text(&format!("{} {}", status.method, status.path)),
+        "rules": status.rules.iter().map(rule).collect::<Vec<_>>(),
+        "settle_after": duration(status.settle_after),
+        "fenced": status.fenced,
+        "schedule": {
+            "first": duration(status.schedule.first),
+            "factor": status.schedule.factor,
+            "max": duration(status.schedule.max),
+            "give_up": duration(status.schedule.give_up),
+        },
+        "rate": rate(status.rate_per_sec),
+    })
+}
+
+/// The rate as a count and a time that divide to the same number: per second if that is whole, else the longest usual unit.
+fn rate(per_second: f64) -> String {
+    use std::time::Duration;
+    let units = [Duration::from_secs(1), Duration::from_mins(1), Duration::from_hours(1), Duration::from_hours(24)];
+    for unit in units {
+        let count = (per_second * unit.as_secs_f64()).round();
+        if count >= 1.0
+            && count <= f64::from(u32::MAX)
+            && (count / unit.as_secs_f64()).to_bits() == per_second.to_bits()
+        {
+            return format_rate(count as u32, unit);
+        }
+    }
+    // One per so many nanoseconds.
+    format!("1/{}", format_duration(Duration::from_secs_f64(1.0 / per_second)))
+}
+
+fn rule(rule: &Rule) -> Value {
+    let conditions = rule.json.iter().map(|condition| (condition.pointer.clone(), expectation(condition)));
+    let json = (!rule.json.is_empty()).then(|| map(conditions));
+    with(
+        json!({}),
+        [
+            ("status", rule.status.map(|status| status.as_u16().into())),
+            ("json", json),
+            ("then", Some(word(&VERDICTS, &rule.then).into())),
+        ],
+    )
+}
+
+fn expectation(condition: &JsonCondition) -> Value {
+    match &condition.expect {
+        JsonExpect::Exists(exists) => json!({ "exists": exists }),
+        JsonExpect::OneOf(values) => match values.as_slice() {
+            [value] => json!({ "equals": escaped(value) }),
+            values => json!({ "in": values.iter().map(escaped).collect::<Vec<_>>() }),
+        },
+    }
+}
+
+/// A JSON value whose texts survive substitution.
+fn escaped(value: &Value) -> Value {
+    match value {
+        Value::String(string) => text(string),
+        Value::Array(items) => items.iter().map(escaped).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.clone(), escaped(value))).collect::<Map<_, _>>())
+        }
+        plain => plain.clone(),
+    }
+}
+
+fn statuses(statuses: &[StatusCode]) -> Value {
+    statuses.iter().map(|status| Value::from(status.as_u16())).collect()
+}
+
+fn headers(headers: &[HeaderName]) -> Value {
+    headers.iter().map(|name| text(name.as_str())).collect()
+}

@@ -1,0 +1,165 @@
+//! `config show` is complete: reading it back gives the same configuration.
+
+use proptest::prelude::*;
+
+use super::{super::show, good::EXAMPLE, parse, try_parse};
+
+/// Every key, none at its default.
+pub(super) const EVERYTHING: &str = r#"
+listeners:
+  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant }, trust_deadline: true }
+  second: { address: "[::1]:8082", principal: anonymous }
+upstreams:
+  app:
+    endpoints: [http://127.0.0.1:9000, http://app.example.com]
+    protocol: http2
+    connect_timeout: 300ms
+    honours_key: true
+    max_connections: 7
+    idle_timeout: 90s
+routes:
+  - name: "tenant$one"
+    match: { path: "/payments/{id}/**", methods: [POST, PUT, PURGE], host: api.example.com, headers: { x-kind: "a $b 'c'" } }
+    upstream: app
+    policy: all
+  - { match: "/price$$list", upstream: app, policy: paced }
+  - { match: "/", upstream: app, policy: curved }
+  - { match: /**, upstream: app }
+policies:
+  all:
+    timeout: { total: 20s, attempt: 2s, idle: 90s }
+    retry:
+      max_retries: 4
+      backoff: { base: 10ms, max: 3s, multiplier: 1.5, jitter: none }
+      budget: { percent: 12.5, min_retries_per_sec: 0.5, ttl: 30s }
+      on: [connect_error, refused, reset, timeout, 429, 502, "grpc:unavailable", "grpc:4"]
+      max_body: 1MiB
+    rate_limit:
+      requests: 100
+      unit: 1500ms
+      burst: 5
+      key: "{header.X-Tenant}"
+      max_keys: 10
+      behavior: warm_up_queue
+      queue: { max_wait: 2s }
+      warm_up: { period: 20s, cold_factor: 2.5 }
+      headers: true
+    concurrency_limit:
+      { max_concurrent: 10, max_wait: 50ms, max_queue: 3, adaptive: aimd, min: 2, max: 40, threshold: 250ms }
+    circuit_breaker:
+      error_ratio: 0.25
+      slow_call: { duration: 400ms, ratio: 0.75 }
+      error_count: 30
+      consecutive_errors: 6
+      window: 20s
+      min_requests: 9
+      open_duration: 7s
+      half_open: { probes: 3, timeout: 4s }
+      scope: endpoint
+      errors: [500, 503]
+    idempotency:
+      required: true
+      methods: [POST, PUT]
+      principal: required
+      key: { header: X-Key, syntax: strict, mint: uuidv7 }
+      fingerprint: { body: json, headers: [X-Currency] }
+      outcome:
+        not_executed: [429]
+        succeeded: [200, 201]
+        failed: [422]
+        ongoing: [202]
+        rules:
+          - { status: 200, json: { /state: REJECTED, /code: [1, "1", ~], /x: { exists: true } }, then: failed }
+          - { json: { /a$b: { equals: { c: "$d" } } }, then: ambiguous }
+      on_concurrent: { wait: 2s }
+      max_body: 2MiB
+      max_response: 100KiB
+      retention: 36h
+      tombstone: 40d
+      late_response: 45s
+      replay: { headers: [X-Receipt] }
+      status:
+        request: GET /payments/by-ref/{key}?id={path.id}
+        rules: [{ status: 200, then: succeeded }, { status: 404, then: not_found }]
+        settle_after: 90s
+        fenced: true
+        schedule: { first: 100ms, factor: 1.5, max: 30s, give_up: 12h }
+        rate: 90/m
+      resolved_response: { status: 200, body: { done: true, price: "5$" } }
+  paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none } }
+  curved: { rate_limit: { requests: 3, key: principal, behavior: warm_up }, idempotency: true }
+ledger: { store: memory, max_open: 500, max_bytes: 8MiB }
+telemetry:
+  service_name: pay$$
+  otlp: { endpoint: "http://jaeger:4318", timeout: 3s, queue: 99 }
+  propagation: [b3multi, jaeger]
+  sample_ratio: 0.01
+  logs: { format: text, level: "info,mainstay=debug", access: false }
+probes: { address: 127.0.0.1:9999 }
+control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip } }
+limits:
+  { header_bytes: 16KiB, header_count: 50, header_timeout: 3s, keep_alive: 30s, connections: 10, streams: 5, workers: 3 }
+drain: { delay: 0s, timeout: 1m }
+"#;
+
+#[track_caller]
+fn survives(text: &str) {
+    let config = parse(text);
+    let shown = show(&config);
+    let again = try_parse(&shown).unwrap_or_else(|errors| panic!("{errors}\n\n{shown}"));
+    assert_eq!(again.config, config, "{shown}");
+}
+
+#[test]
+fn what_is_shown_reads_back_equal() {
+    survives(EXAMPLE);
+    survives(EVERYTHING);
+}
+
+#[test]
+fn showing_fills_in_every_default() {
+    let shown = show(&parse(EXAMPLE));
+    for key in ["connect_timeout", "keep_alive", "tombstone", "open_duration", "min_retries_per_sec", "sample_ratio"] {
+        assert!(shown.contains(&format!("{key}:")), "{key} is not shown:\n{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_durations_and_numbers_read_back_equal(
+        total in 1u64..10_000_000_000_000,
+        requests in 1u32..1_000_000,
+        unit in 1u64..100_000_000_000,
+        percent in 0.0f64..1000.0,
+        bytes in 0u64..1_000_000,
+    ) {
+        survives(&EXAMPLE.replace(
+            "read:  { timeout: 1s, retry: 3, rate_limit: 500/s,",
+            &format!(
+                "read:  {{ timeout: {total}ns, retry: {{ max_retries: 1, max_body: {bytes}B, budget: {{ percent: {percent} }} }},
+                   rate_limit: {requests}/{unit}ns,",
+            ),
+        ));
+    }
+
+    #[test]
+    fn any_text_gives_an_answer(text in ".{0,400}") {
+        let _ = try_parse(&text);
+    }
+
+    #[test]
+    fn any_mangled_configuration_gives_an_answer(
+        at in 0usize..EVERYTHING.len(),
+        length in 0usize..40,
+        insert in "[ -~\n\t]{0,12}",
+    ) {
+        let mut text: Vec<char> = EVERYTHING.chars().collect();
+        let end = (at + length).min(text.len());
+        text.splice(at.min(end)..end, insert.chars());
+        let text: String = text.into_iter().collect();
+        if let Ok(loaded) = try_parse(&text) {
+            let again = try_parse(&show(&loaded.config));
+            prop_assert_eq!(again.map(|again| again.config), Ok(loaded.config));
+        }
+    }
+}
