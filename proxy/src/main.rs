@@ -1,5 +1,7 @@
 //! Mainstay.
 
+pub mod admin;
 pub mod config;
+pub mod telemetry;
 
 fn main() {}
