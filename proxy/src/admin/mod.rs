@@ -2,3 +2,5 @@
 
 pub mod probes;
 pub mod readiness;
+#[cfg(test)]
+mod tests;

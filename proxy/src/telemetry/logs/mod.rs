@@ -7,6 +7,8 @@ mod access;
 mod escape;
 mod format;
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

@@ -13,6 +13,8 @@ mod process;
 mod route;
 mod scrape;
 mod spans;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

@@ -4,8 +4,8 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
 };
 
 /// What a family holds.
@@ -40,6 +40,13 @@ impl<F> OnScrape<F> {
     pub(super) fn new(name: &'static str, help: &'static str, kind: Kind, read: F) -> Self {
         Self { name, help, kind, read }
     }
+
+    fn sample(&self, to: &mut MetricEncoder<'_>, value: f64) -> fmt::Result {
+        match self.kind {
+            Kind::Gauge => to.encode_gauge(&value),
+            Kind::Counter => to.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        }
+    }
 }
 
 impl<F> fmt::Debug for OnScrape<F> {
@@ -61,10 +68,11 @@ impl<F: Fn(&mut Samples) + Send + Sync + 'static> Collector for OnScrape<F> {
         };
         let mut family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         for (labels, value) in &samples.0 {
-            let metric = family.encode_family(labels)?;
-            match self.kind {
-                Kind::Gauge => ConstGauge::new(*value).encode(metric)?,
-                Kind::Counter => ConstCounter::new(*value).encode(metric)?,
+            // Without labels there must be no braces either.
+            if labels.is_empty() {
+                self.sample(&mut family, *value)?;
+            } else {
+                self.sample(&mut family.encode_family(labels)?, *value)?;
             }
         }
         Ok(())

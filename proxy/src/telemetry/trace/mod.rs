@@ -12,6 +12,8 @@ mod export;
 mod otlp;
 mod request;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
