@@ -21,7 +21,7 @@ use std::{
 
 use mainstay_policies::clock::WallClock;
 use tracing_subscriber::{
-    EnvFilter, Registry, filter::ParseError, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Registry, filter::LevelFilter, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 pub use self::access::{AccessEntry, AccessLog};
@@ -35,12 +35,12 @@ const BUFFER: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The level is not a filter.
-    #[error("`{level}` is not a log level or filter: {source}")]
+    #[error("`{level}` is not a log level or filter: {reason}")]
     Level {
         /// As it was given.
         level: String,
         /// What is wrong with it.
-        source: ParseError,
+        reason: String,
     },
     /// Another subscriber is installed.
     #[error("logging is set up already")]
@@ -99,7 +99,17 @@ impl Logging {
     }
 }
 
-/// Whether `level` is one; for checking a configuration.
+/// The filter that `level` describes: a level (`info`), or directives (`warn,mainstay=debug`). Also for checking a
+/// configuration.
 pub fn parse_level(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(level).map_err(|source| LogError::Level { level: level.to_owned(), source })
+    let refused = |reason: String| LogError::Level { level: level.to_owned(), reason };
+    // The library takes a lone word for the name of a module, so a typing error would silence the log.
+    let lone_words = level.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
+    for word in lone_words {
+        word.parse::<LevelFilter>()
+            .ok()
+            .filter(|_| !word.is_empty())
+            .ok_or_else(|| refused("a level is one of off, error, warn, info, debug, trace".to_owned()))?;
+    }
+    EnvFilter::builder().parse(level).map_err(|error| refused(error.to_string()))
 }

@@ -246,7 +246,7 @@ fn a_level_that_is_none_is_refused() {
     for level in ["info", "mainstay=debug", "warn,mainstay=trace", "off"] {
         assert!(parse_level(level).is_ok(), "{level}");
     }
-    for level in ["mainstay=loud", "a=b=c"] {
+    for level in ["mainstay=loud", "a=b=c", "ino", "warn,mainstay", "info,"] {
         let error = parse_level(level).unwrap_err().to_string();
         assert!(error.contains(level), "{error}");
     }
@@ -263,10 +263,27 @@ proptest! {
 }
 
 #[test]
-fn a_writer_that_is_not_used_writes_nothing_but_its_line() {
+fn a_line_feed_inside_an_event_is_escaped() {
     let sink = Sink::default();
     let (lines, _) = lines(sink.clone(), BUFFER);
     lines.make_writer().write_all(b"two\nlines\n").unwrap();
     lines.flush(PATIENCE);
     assert_eq!(sink.text(), "two\\u000alines\n");
+}
+
+/// The only test that installs the process's subscriber.
+#[test]
+fn the_level_changes_while_running_and_a_bad_one_changes_nothing() {
+    use tracing::{Level, enabled};
+    let logs = |level: &str| Logs { format: LogFormat::Text, level: level.to_owned(), access: false };
+    assert!(matches!(init(&logs("loud"), WallClock::system(), Arc::default()), Err(LogError::Level { .. })));
+    let logging = init(&logs("warn"), WallClock::system(), Arc::default()).unwrap();
+    assert!(enabled!(Level::WARN) && !enabled!(Level::INFO));
+    logging.apply(&logs("info")).unwrap();
+    assert!(enabled!(Level::INFO) && !enabled!(Level::DEBUG));
+    assert!(logging.apply(&Logs { access: true, ..logs("loud") }).is_err());
+    assert!(enabled!(Level::INFO) && !logging.access().enabled());
+    logging.set_level("off").unwrap();
+    assert!(!enabled!(Level::ERROR));
+    assert!(matches!(init(&logs("warn"), WallClock::system(), Arc::default()), Err(LogError::AlreadySetUp)));
 }

@@ -401,3 +401,11 @@ fn an_endpoint_that_cannot_be_used_leaves_requests_alone() {
     let tracing = Tracing::new(&telemetry(Some("https://collector:4318"), 1.0), "i", Arc::default());
     assert!(tracing.start(&HeaderMap::new(), Instant::now()).sampled());
 }
+/// The data path may move them between tasks, and keeps an attempt longer than its request.
+#[test]
+fn traces_can_be_sent_and_kept() {
+    fn check<T: Send + 'static>(_: &T) {}
+    let trace = offline(0.0).start(&HeaderMap::new(), Instant::now());
+    check(&trace);
+    check(trace.handle());
+}
