@@ -1,0 +1,60 @@
+//! Whether traffic should come here.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// What has to hold before traffic may come, and what must not. One byte, so that a reader never sees half a change.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+/// One condition of readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A configuration is in force.
+    ConfigValid = 1,
+    /// Every listener is bound.
+    ListenersBound = 2,
+    /// The ledger has been read, and operations of a dead owner are `unknown`.
+    LedgerRecovered = 4,
+    /// SIGTERM has come; this one must *not* hold.
+    Draining = 8,
+}
+
+impl Readiness {
+    /// Nothing holds yet.
+    pub const fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    /// Says whether a condition holds.
+    pub fn set(&self, condition: Condition, holds: bool) {
+        if holds {
+            self.0.fetch_or(condition as u8, Relaxed);
+        } else {
+            self.0.fetch_and(!(condition as u8), Relaxed);
+        }
+    }
+
+    /// Whether a condition holds.
+    pub fn holds(&self, condition: Condition) -> bool {
+        self.0.load(Relaxed) & condition as u8 != 0
+    }
+
+    /// Whether traffic should come.
+    pub fn is_ready(&self) -> bool {
+        self.reasons().next().is_none()
+    }
+
+    /// Why traffic should not come; empty if it should.
+    pub fn reasons(&self) -> impl Iterator<Item = &'static str> {
+        let held = self.0.load(Relaxed);
+        [
+            (Condition::ConfigValid, true, "config not valid"),
+            (Condition::ListenersBound, true, "listeners not bound"),
+            (Condition::LedgerRecovered, true, "ledger not recovered"),
+            (Condition::Draining, false, "draining"),
+        ]
+        .into_iter()
+        .filter(move |(condition, wanted, _)| (held & *condition as u8 != 0) != *wanted)
+        .map(|(_, _, reason)| reason)
+    }
+}

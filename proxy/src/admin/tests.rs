@@ -1,0 +1,160 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use mainstay_policies::clock::WallClock;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    probes::{ProbeState, serve},
+    readiness::{Condition, Readiness},
+};
+use crate::telemetry::metrics::Metrics;
+
+struct Probes {
+    address: SocketAddr,
+    state: Arc<ProbeState>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+async fn probes() -> Probes {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Arc::new(Metrics::new(&WallClock::system()));
+    let state = Arc::new(ProbeState { readiness: Readiness::new(), metrics });
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(serve(listener, Arc::clone(&state), stopped));
+    Probes { address, state, stop, task }
+}
+
+impl Probes {
+    /// The whole answer, head and body.
+    async fn ask(&self, method: &str, target: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("{method} {target} HTTP/1.1\r\nhost: probes\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn status(&self, method: &str, target: &str) -> u16 {
+        self.ask(method, target).await.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    fn all_ready(&self) {
+        for condition in [Condition::ConfigValid, Condition::ListenersBound, Condition::LedgerRecovered] {
+            self.state.readiness.set(condition, true);
+        }
+    }
+}
+
+#[tokio::test]
+async fn livez_says_only_that_the_process_runs() {
+    let probes = probes().await;
+    assert_eq!(probes.status("GET", "/livez").await, 200);
+}
+
+#[tokio::test]
+async fn readyz_says_why_not() {
+    let probes = probes().await;
+    let answer = probes.ask("GET", "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nconfig not valid\nlisteners not bound\nledger not recovered\n"), "{answer}");
+    probes.all_ready();
+    assert_eq!(probes.status("GET", "/readyz").await, 200);
+    probes.state.readiness.set(Condition::Draining, true);
+    let answer = probes.ask("GET", "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\ndraining\n"), "{answer}");
+}
+
+#[test]
+fn every_condition_counts() {
+    let conditions = [Condition::ConfigValid, Condition::ListenersBound, Condition::LedgerRecovered];
+    for missing in conditions {
+        let readiness = Readiness::new();
+        for condition in conditions {
+            readiness.set(condition, condition != missing);
+        }
+        assert!(!readiness.is_ready(), "{missing:?}");
+        readiness.set(missing, true);
+        assert!(readiness.is_ready() && readiness.holds(missing));
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let probes = probes().await;
+    let answer = probes.ask("GET", "/metrics").await;
+    assert!(answer.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("\nmainstay_build_info{"), "{answer}");
+}
+
+#[tokio::test]
+async fn head_has_no_body_and_nothing_can_be_written() {
+    let probes = probes().await;
+    let answer = probes.ask("HEAD", "/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let refusal = probes.ask("POST", "/readyz").await;
+    assert!(refusal.starts_with("HTTP/1.1 405 ") && refusal.contains("\r\nallow: GET, HEAD\r\n"), "{refusal}");
+    assert_eq!(probes.status("DELETE", "/metrics").await, 405);
+    assert_eq!(probes.status("GET", "/").await, 404);
+    assert_eq!(probes.status("GET", "/livez/").await, 404);
+    assert_eq!(probes.status("GET", "/livez?verbose").await, 200);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_places_come_back() {
+    let probes = probes().await;
+    let mut idle = Vec::new();
+    for _ in 0..128 {
+        let mut stream = TcpStream::connect(probes.address).await.unwrap();
+        // An answer proves that the place is taken.
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: probes\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        idle.push(stream);
+    }
+    let mut one_more = TcpStream::connect(probes.address).await.unwrap();
+    // Closed at once: the end, or a reset if our request crossed it.
+    let refused = timeout(Duration::from_secs(5), one_more.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(refused, Ok(0) | Err(_)), "{refused:?}");
+    drop(idle);
+    let back = async {
+        loop {
+            let mut stream = TcpStream::connect(probes.address).await.unwrap();
+            let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: probes\r\n\r\n").await;
+            if asked.is_ok() && stream.read(&mut [0; 512]).await.is_ok_and(|read| read > 0) {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), back).await.unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_ends_the_listener_and_its_connections() {
+    let probes = probes().await;
+    let mut idle = TcpStream::connect(probes.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: probes\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 512]).await.unwrap() > 0);
+    probes.stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), probes.task).await.unwrap().unwrap();
+    assert!(matches!(timeout(Duration::from_secs(5), idle.read(&mut [0; 1])).await.unwrap(), Ok(0) | Err(_)));
+    assert!(TcpStream::connect(probes.address).await.is_err());
+}
+
+#[tokio::test]
+async fn garbage_disturbs_nobody() {
+    let probes = probes().await;
+    let mut stream = TcpStream::connect(probes.address).await.unwrap();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01garbage\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+    assert_eq!(probes.status("GET", "/livez").await, 200);
+}

@@ -1,0 +1,139 @@
+//! A bounded buffer of lines and the thread that writes them.
+//!
+//! A line is copied under a short lock. The thread lets lines gather for [`LINGER`], takes them all and writes them at once,
+//! so a busy log costs a few system calls a second, and an idle one none.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Long enough to gather, short enough that a person who watches does not notice.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Where lines go.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// The buffer is no longer empty.
+    filled: Condvar,
+    /// Everything is written.
+    idle: Condvar,
+    capacity: usize,
+    dropped: Arc<AtomicU64>,
+}
+
+struct State {
+    buffer: Vec<u8>,
+    writing: bool,
+}
+
+impl Lines {
+    /// Starts a thread that writes to `sink`; it lives as long as the process.
+    pub(super) fn start(
+        name: &str,
+        sink: impl Write + Send + 'static,
+        capacity: usize,
+        dropped: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { buffer: Vec::new(), writing: false }),
+            filled: Condvar::new(),
+            idle: Condvar::new(),
+            capacity,
+            dropped,
+        });
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_to(sink))?;
+        Ok(Self(shared))
+    }
+
+    /// Adds a line with its line feed, or drops and counts it.
+    pub(super) fn push(&self, line: &[u8]) {
+        let mut state = self.0.state.lock();
+        if state.buffer.len() + line.len() > self.0.capacity {
+            drop(state);
+            self.0.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let wake = state.buffer.is_empty() && !state.writing;
+        state.buffer.extend_from_slice(line);
+        drop(state);
+        if wake {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Waits until everything is written, at most so long.
+    pub(super) fn flush(&self, within: Duration) {
+        let mut state = self.0.state.lock();
+        // An error is only the news that time ran out.
+        let _ = self.0.idle.wait_while_for(&mut state, |state| state.writing || !state.buffer.is_empty(), within);
+    }
+}
+
+impl Shared {
+    fn write_to(&self, mut sink: impl Write) {
+        let mut taken = Vec::new();
+        loop {
+            {
+                let mut state = self.state.lock();
+                state.writing = false;
+                if state.buffer.is_empty() {
+                    self.idle.notify_all();
+                    self.filled.wait_while(&mut state, |state| state.buffer.is_empty());
+                }
+                state.writing = true;
+            }
+            std::thread::sleep(LINGER);
+            std::mem::swap(&mut self.state.lock().buffer, &mut taken);
+            // Nobody is left to tell if the log cannot be written.
+            let _ = sink.write_all(&taken).and_then(|()| sink.flush());
+            taken.clear();
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line { lines: self.clone(), text: Vec::with_capacity(256) }
+    }
+}
+
+/// One event of `tracing`; it becomes one line, whatever is in it.
+pub(super) struct Line {
+    lines: Lines,
+    text: Vec<u8>,
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let text = String::from_utf8_lossy(&self.text);
+        let mut line = Vec::with_capacity(self.text.len() + 1);
+        super::escape::controls(text.trim_end_matches('\n'), &mut line);
+        line.push(b'\n');
+        self.lines.push(&line);
+    }
+}

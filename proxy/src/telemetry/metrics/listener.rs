@@ -1,0 +1,91 @@
+//! Connections of clients.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// The counters of one listener.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    active: AtomicI64,
+    accepted: AtomicU64,
+    limited: AtomicU64,
+}
+
+/// A connection that is open; dropped when it is not.
+#[derive(Debug)]
+pub struct ConnectionGuard(Arc<Counters>);
+
+impl ListenerMetrics {
+    /// A connection was accepted.
+    pub fn connection(&self) -> ConnectionGuard {
+        self.0.accepted.fetch_add(1, Relaxed);
+        self.0.active.fetch_add(1, Relaxed);
+        ConnectionGuard(Arc::clone(&self.0))
+    }
+
+    /// A connection was refused, or had to wait, because there were too many.
+    pub fn connection_limited(&self) {
+        self.0.limited.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Every listener there has been; their names are few.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Mutex<BTreeMap<Box<str>, Arc<Counters>>>);
+
+impl Listeners {
+    pub(super) fn resolve(&self, name: &str) -> ListenerMetrics {
+        ListenerMetrics(Arc::clone(self.0.lock().entry(name.into()).or_default()))
+    }
+}
+
+impl Collector for Listeners {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let listeners = self.0.lock();
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        let mut active = encoder.encode_descriptor(
+            "mainstay_connections_active",
+            "Client connections open",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, counters) in listeners.iter() {
+            let value = counters.active.load(Relaxed);
+            ConstGauge::new(value).encode(active.encode_family(&[("listener", &**name)])?)?;
+        }
+        let mut counter = |name, help, read: fn(&Counters) -> &AtomicU64| -> fmt::Result {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (name, counters) in listeners.iter() {
+                let value = read(counters).load(Relaxed);
+                ConstCounter::new(value).encode(family.encode_family(&[("listener", &**name)])?)?;
+            }
+            Ok(())
+        };
+        counter("mainstay_connections", "Client connections accepted", |counters| &counters.accepted)?;
+        counter("mainstay_connections_limited", "Times the connection limit was hit", |counters| &counters.limited)
+    }
+}

@@ -1,0 +1,191 @@
+//! Trace context on the wire: W3C Trace Context (levels 1 and 2), B3 in one header and in several, Jaeger's
+//! `uber-trace-id`.
+//!
+//! **Extraction** tries the configured formats in order; the first that is well-formed wins, and a malformed header counts as
+//! absent. **Injection** writes every configured format, as OpenTelemetry's composite propagator does, so that whichever one
+//! the service reads names our attempt as its parent.
+//!
+//! * A format that is *not* configured passes untouched. Mainstay takes no part in that trace, exactly as a TCP proxy
+//!   would not, so what it says of caller and service stays true.
+//! * `tracestate` belongs to the `traceparent` beside it. It passes byte for byte if that `traceparent` is the one we
+//!   continue; otherwise it is removed, as the specification demands, and so it is when it has more than
+//!   [`w3c::MAX_TRACESTATE_MEMBERS`] members.
+//! * `baggage` and `uberctx-*` are the application's and pass.
+//! * 64-bit trace ids (B3, Jaeger) are the same ids padded with zeros; B3 and Jaeger get them back with 16 digits.
+
+mod b3;
+mod hex;
+mod jaeger;
+#[cfg(test)]
+mod tests;
+mod w3c;
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::model::Propagation;
+
+/// What a caller said about its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The caller's trace and span; `None` if it only sent a decision (B3 allows that).
+    pub ids: Option<Ids>,
+    /// Whether the trace is sampled; `None` leaves the decision to us.
+    pub decision: Option<bool>,
+    /// B3's and Jaeger's debug flag: sampled, whatever any sampler says.
+    pub debug: bool,
+    /// W3C level 2: the trace id's low 56 bits are random.
+    pub random: bool,
+    /// The format that said so.
+    pub format: Propagation,
+}
+
+/// A trace and a span in it; neither is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The trace.
+    pub trace_id: u128,
+    /// The span.
+    pub span_id: u64,
+}
+
+/// The context of one span of ours, as it is written for the next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace; not zero.
+    pub trace_id: u128,
+    /// Our span, which becomes the parent of the service's; not zero.
+    pub span_id: u64,
+    /// Whether the trace is sampled.
+    pub sampled: bool,
+    /// The debug flag travels on.
+    pub debug: bool,
+    /// The level 2 random flag travels on.
+    pub random: bool,
+    /// The format whose trace this continues; `None` if it began here.
+    pub origin: Option<Propagation>,
+}
+
+impl TraceContext {
+    /// The trace id as 32 hex digits.
+    pub const fn trace_id(&self) -> TraceId {
+        TraceId(self.trace_id)
+    }
+}
+
+/// A trace id, shown as 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceId(pub u128);
+
+impl TraceId {
+    /// The digits, without allocation; ASCII.
+    pub fn hex(self) -> [u8; 32] {
+        hex::encode_u128(self.0)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Reads and writes the configured formats; a few bytes, copied into each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagator {
+    /// In order, each at most once.
+    formats: [Option<Propagation>; FORMATS],
+}
+
+/// How many formats there are.
+const FORMATS: usize = 4;
+
+impl Propagator {
+    /// A propagator for `formats`, in order of preference; repeats are ignored.
+    pub fn new(formats: &[Propagation]) -> Self {
+        let mut kept = [None; FORMATS];
+        let mut len = 0;
+        for format in formats {
+            if !kept.contains(&Some(*format)) {
+                kept[len] = Some(*format);
+                len += 1;
+            }
+        }
+        Self { formats: kept }
+    }
+
+    /// The caller's context in the first configured format that is well-formed.
+    pub fn extract(&self, headers: &HeaderMap) -> Option<Parent> {
+        self.formats().find_map(|format| match format {
+            Propagation::W3c => w3c::extract(headers),
+            Propagation::B3 => b3::extract_single(headers),
+            Propagation::B3Multi => b3::extract_multi(headers),
+            Propagation::Jaeger => jaeger::extract(headers),
+        })
+    }
+
+    /// Writes `cx` in every configured format, in place of what was there.
+    pub fn inject(&self, cx: &TraceContext, headers: &mut HeaderMap) {
+        for format in self.formats() {
+            match format {
+                Propagation::W3c => w3c::inject(cx, headers),
+                Propagation::B3 => b3::inject_single(cx, headers),
+                Propagation::B3Multi => b3::inject_multi(cx, headers),
+                Propagation::Jaeger => jaeger::inject(cx, headers),
+            }
+        }
+    }
+
+    fn formats(&self) -> impl Iterator<Item = Propagation> {
+        self.formats.iter().map_while(|format| *format)
+    }
+}
+
+/// Entry for fuzzing: arbitrary header values in every format at once. Whatever is accepted must survive being written
+/// and read again.
+///
+/// # Panics
+///
+/// If an accepted context does not survive, which is a bug.
+pub fn fuzz(data: &[u8]) {
+    const NAMES: [HeaderName; 7] =
+        [w3c::TRACEPARENT, w3c::TRACESTATE, b3::SINGLE, b3::TRACE_ID, b3::SPAN_ID, b3::SAMPLED, jaeger::UBER_TRACE_ID];
+    let mut headers = HeaderMap::new();
+    for (value, name) in data.split(|byte| *byte == b'\n').zip(NAMES.iter().cycle()).take(4 * NAMES.len()) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    for format in [Propagation::W3c, Propagation::B3, Propagation::B3Multi, Propagation::Jaeger] {
+        let propagator = Propagator::new(&[format]);
+        let Some(Parent { ids: Some(ids), decision, debug, random, .. }) = propagator.extract(&headers) else {
+            continue;
+        };
+        let cx = TraceContext {
+            trace_id: ids.trace_id,
+            span_id: ids.span_id,
+            sampled: decision.unwrap_or(false),
+            debug,
+            random,
+            origin: Some(format),
+        };
+        let mut written = headers.clone();
+        propagator.inject(&cx, &mut written);
+        let again = propagator.extract(&written).expect("what we write is well-formed");
+        assert_eq!(again.ids, Some(ids), "{format:?} changed the ids");
+        assert_eq!(again.decision, Some(cx.sampled), "{format:?} changed the decision");
+    }
+}
+
+/// The one value of a header; `None` if it is absent or repeated, since nobody can say which of several is meant.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.as_bytes())
+}
+
+/// A header value from bytes that we made ourselves.
+fn value(ascii: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(ascii).expect("hex digits, dashes and colons are valid in a header")
+}

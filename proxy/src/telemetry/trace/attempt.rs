@@ -1,0 +1,129 @@
+//! The span of an attempt.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, uri::Authority};
+use opentelemetry::trace::SpanKind;
+use tokio::time::Instant;
+
+use super::{
+    random_span_id,
+    request::short_name,
+    span::{Recorder, Recording},
+};
+use crate::telemetry::propagation::{Propagator, TraceContext, TraceId};
+
+/// Starts attempts in a request's trace; cheap to clone, and independent of the request's own span.
+#[derive(Clone)]
+pub struct TraceHandle {
+    pub(super) cx: TraceContext,
+    pub(super) propagator: Propagator,
+    pub(super) recorder: Option<Arc<Recorder>>,
+}
+
+/// What a client span says of its attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptStart<'a> {
+    /// From 1.
+    pub number: u32,
+    /// The method.
+    pub method: &'a Method,
+    /// The path alone; for a status query its template, since the path holds the key.
+    pub path: &'a str,
+    /// The endpoint.
+    pub authority: &'a Authority,
+    /// The upstream's name.
+    pub upstream: &'a Arc<str>,
+    /// Why it is tried again; `None` for the first.
+    pub retry_reason: Option<&'static str>,
+}
+
+impl TraceHandle {
+    /// The trace id, for logs.
+    pub const fn trace_id(&self) -> TraceId {
+        self.cx.trace_id()
+    }
+
+    /// A client span for one attempt, with an id of its own under the request's span.
+    pub fn attempt(&self, start: &AttemptStart<'_>, now: Instant) -> AttemptSpan {
+        let cx = TraceContext { span_id: random_span_id(), ..self.cx };
+        let span = self.recorder.as_ref().map(|recorder| {
+            let recorder = Arc::clone(recorder);
+            let mut span = Recording::new(recorder, cx, Some(self.cx.span_id), SpanKind::Client, now);
+            span.rename(short_name(start.method));
+            span.set_method(start.method);
+            span.set_text("server.address", start.authority.host());
+            if let Some(port) = start.authority.port_u16() {
+                span.set("server.port", i64::from(port));
+            }
+            span.set_text("url.path", start.path);
+            span.set("mainstay.upstream", Arc::clone(start.upstream));
+            if start.number > 1 {
+                span.set("http.request.resend_count", i64::from(start.number - 1));
+            }
+            if let Some(reason) = start.retry_reason {
+                span.set("mainstay.retry.reason", reason);
+            }
+            Box::new(span)
+        });
+        AttemptSpan { cx, propagator: self.propagator, span }
+    }
+}
+
+/// The trace of one attempt.
+///
+/// It ends in [`finish`](Self::finish). Dropped before, it is recorded with `error.type: cancelled`.
+pub struct AttemptSpan {
+    cx: TraceContext,
+    propagator: Propagator,
+    span: Option<Box<Recording>>,
+}
+
+impl AttemptSpan {
+    /// The context that the upstream sees as its parent.
+    pub const fn context(&self) -> &TraceContext {
+        &self.cx
+    }
+
+    /// Writes this attempt's context in every configured format, in place of what was there.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        self.propagator.inject(&self.cx, headers);
+    }
+
+    /// Something that befell this attempt.
+    pub fn event(&mut self, name: &'static str, now: Instant) {
+        if let Some(span) = &mut self.span {
+            span.event(name, now, Vec::new());
+        }
+    }
+
+    /// The upstream's status; a 4xx or 5xx makes the span an error.
+    pub fn status(&mut self, status: StatusCode) {
+        if let Some(span) = &mut self.span {
+            span.status(status);
+        }
+    }
+
+    /// Why the attempt failed: [`Cause::label`](mainstay_policies::evidence::Cause::label).
+    pub fn error(&mut self, error: &'static str) {
+        if let Some(span) = &mut self.span {
+            span.error(error);
+        }
+    }
+
+    /// Ends the span.
+    pub fn finish(mut self, now: Instant) {
+        if let Some(span) = self.span.take() {
+            span.end(now);
+        }
+    }
+}
+
+impl Drop for AttemptSpan {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            span.error("cancelled");
+            span.end(Instant::now());
+        }
+    }
+}
