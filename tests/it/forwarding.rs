@@ -50,7 +50,9 @@ async fn response_framings_pass() {
 #[tokio::test]
 async fn head_204_and_304_have_no_body_and_leave_the_connection_usable() {
     let upstream = Upstream::start(|seen| match seen.target.as_str() {
-        "/head" if seen.method == "HEAD" => vec![Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"v1\"\r\n\r\n".into())],
+        "/head" if seen.method == "HEAD" => {
+            vec![Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"v1\"\r\n\r\n".into())]
+        }
         "/204" => Answer::status(204).header("X-Kept", "yes").steps(),
         "/304" => Answer::status(304).header("ETag", "\"v1\"").steps(),
         _ => Answer::ok("next").steps(),
@@ -70,7 +72,8 @@ async fn head_204_and_304_have_no_body_and_leave_the_connection_usable() {
 
 #[tokio::test]
 async fn response_trailers_reach_a_client_that_takes_them() {
-    let upstream = Upstream::answering(Answer::ok("body").trailer("X-Checksum", "abc").header("Trailer", "X-Checksum")).await;
+    let upstream =
+        Upstream::answering(Answer::ok("body").trailer("X-Checksum", "abc").header("Trailer", "X-Checksum")).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
     let reply = proxy.send(Request::get("/").header("TE", "trailers")).await;
     assert_eq!(reply.expect_upstream(200).text(), "body");
@@ -170,7 +173,8 @@ async fn repeated_headers_stay_apart_and_in_order() {
 
 #[tokio::test]
 async fn header_values_pass_byte_for_byte() {
-    let upstream = Upstream::start(|seen| Answer::ok("ok").header("X-Back", seen.header("x-odd").unwrap_or("")).steps()).await;
+    let upstream =
+        Upstream::start(|seen| Answer::ok("ok").header("X-Back", seen.header("x-odd").unwrap_or("")).steps()).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
     let mut client = proxy.connect().await;
     client.write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Odd: tab\there \xe9\xff \"q\"; a=b\r\nX-Empty:\r\n\r\n").await;

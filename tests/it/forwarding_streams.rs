@@ -37,7 +37,9 @@ async fn a_large_request_streams_through_in_constant_memory() {
     let proxy = Proxy::single(upstream.addr, "timeout: 120s, retry: 3").await;
     let before = proxy.rss();
     let mut client = proxy.connect().await;
-    client.write(format!("PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", mib as u64 * MIB).as_bytes()).await;
+    client
+        .write(format!("PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", mib as u64 * MIB).as_bytes())
+        .await;
     let part = vec![b'x'; 64 * 1024];
     for _ in 0..mib * 16 {
         client.write(&part).await;
@@ -94,7 +96,8 @@ async fn response_bytes_arrive_as_they_are_sent() {
 
 #[tokio::test]
 async fn request_bytes_arrive_as_they_are_sent() {
-    let upstream = Upstream::start(|_| vec![Step::BodyBytes(10), Step::Send(Answer::ok("early").bytes()), Step::Stall]).await;
+    let upstream =
+        Upstream::start(|_| vec![Step::BodyBytes(10), Step::Send(Answer::ok("early").bytes()), Step::Stall]).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
     let mut client = proxy.connect().await;
     client.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
@@ -104,7 +107,8 @@ async fn request_bytes_arrive_as_they_are_sent() {
 
 #[tokio::test]
 async fn an_early_response_reaches_a_client_that_is_still_sending() {
-    let upstream = Upstream::start(|_| vec![Step::Send(Answer::status(413).body("too much").bytes()), Step::Close]).await;
+    let upstream =
+        Upstream::start(|_| vec![Step::Send(Answer::status(413).body("too much").bytes()), Step::Close]).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
     let mut client = proxy.connect().await;
     client.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;

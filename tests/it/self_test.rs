@@ -53,12 +53,9 @@ async fn a_request_that_was_not_read_whole_has_no_effect() {
 
 #[tokio::test]
 async fn accept_scripts_end_connections_as_they_say() {
-    for (accept, reset) in [
-        (Accept::Reset, true),
-        (Accept::ResetAfter(4), true),
-        (Accept::Close, false),
-        (Accept::CloseAfter(4), false),
-    ] {
+    for (accept, reset) in
+        [(Accept::Reset, true), (Accept::ResetAfter(4), true), (Accept::Close, false), (Accept::CloseAfter(4), false)]
+    {
         let name = format!("{accept:?}");
         let upstream = Upstream::with(move |_| accept.clone(), |_| vec![]).await;
         let mut client = Client::connect(upstream.addr).await;
@@ -71,7 +68,8 @@ async fn accept_scripts_end_connections_as_they_say() {
 #[tokio::test]
 async fn truncated_bodies_are_reported_as_incomplete() {
     let upstream = Upstream::start(|seen| {
-        let answer = if seen.target == "/chunked" { Answer::ok("long body").chunked() } else { Answer::ok("long body") };
+        let answer =
+            if seen.target == "/chunked" { Answer::ok("long body").chunked() } else { Answer::ok("long body") };
         let all = answer.bytes().len();
         let mut steps = answer.cut(all - 7);
         steps.push(Step::Close);

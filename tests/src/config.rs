@@ -80,6 +80,13 @@ impl Config {
         self
     }
 
+    /// Replaces the ledger's settings.
+    #[must_use]
+    pub fn ledger(mut self, settings: &str) -> Self {
+        self.top.retain(|text| !text.starts_with("ledger:"));
+        self.top(&format!("ledger: {{ {settings} }}"))
+    }
+
     /// New addresses, for a second try after somebody else took one.
     pub fn move_away(&mut self) {
         self.data = free_addr();

@@ -160,8 +160,10 @@ async fn answer(
             send(respond, response, body, &trailers);
         }
         H2Step::GrpcEcho => {
-            let response =
-                Response::builder().header("content-type", content_type.unwrap_or_else(|| "application/grpc".parse().expect("a header value")));
+            let response = Response::builder().header(
+                "content-type",
+                content_type.unwrap_or_else(|| "application/grpc".parse().expect("a header value")),
+            );
             send(respond, response, read, &[("grpc-status", "0"), ("grpc-message", "echoed")]);
         }
         H2Step::ResetAfterHead => {
@@ -216,7 +218,10 @@ async fn go_away(mut stream: TcpStream) -> std::io::Result<()> {
     // Last stream 0, NO_ERROR.
     stream.write_all(&[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await?;
     stream.shutdown().await?;
-    tokio::time::timeout(Duration::from_secs(1), async { while stream.read(&mut [0; 1024]).await? > 0 {} Ok(()) })
-        .await
-        .unwrap_or(Ok(()))
+    tokio::time::timeout(Duration::from_secs(1), async {
+        while stream.read(&mut [0; 1024]).await? > 0 {}
+        Ok(())
+    })
+    .await
+    .unwrap_or(Ok(()))
 }

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     Request, Response,
     body::{Frame, Incoming},
-    client::conn::http2::{SendRequest, handshake},
+    client::conn::http2::{Builder, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -59,8 +59,12 @@ impl H2Client {
     pub async fn connect(addr: SocketAddr) -> Self {
         within("an HTTP/2 handshake", async {
             let stream = TcpStream::connect(addr).await.expect("connect");
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("an HTTP/2 handshake");
+            let (sender, connection) = Builder::new(TokioExecutor::new())
+                // Above any server's limit, so that the limit that is seen is the server's.
+                .initial_max_send_streams(10_000)
+                .handshake(TokioIo::new(stream))
+                .await
+                .expect("an HTTP/2 handshake");
             let driver = tokio::spawn(async move { drop(connection.await) });
             Self { sender, driver, authority: addr.to_string() }
         })

@@ -39,7 +39,13 @@ impl Oracle {
                 }
                 for other in successes {
                     if (other.status, &other.body.data) != (first.status, &first.body.data) {
-                        found.push(format!("{key}: {} {:?}, later {} {:?}", first.status, first.text(), other.status, other.text()));
+                        found.push(format!(
+                            "{key}: {} {:?}, later {} {:?}",
+                            first.status,
+                            first.text(),
+                            other.status,
+                            other.text()
+                        ));
                     }
                 }
             }

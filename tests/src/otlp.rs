@@ -19,7 +19,9 @@ pub struct Collector {
 impl Collector {
     /// Listens.
     pub async fn start() -> Self {
-        Self { upstream: Upstream::answering(Answer::status(200).header("Content-Type", "application/x-protobuf")).await }
+        Self {
+            upstream: Upstream::answering(Answer::status(200).header("Content-Type", "application/x-protobuf")).await,
+        }
     }
 
     /// Its base URL's address.
@@ -37,7 +39,9 @@ impl Collector {
     pub fn exports(&self) -> Vec<ExportTraceServiceRequest> {
         let requests = self.upstream.requests();
         let whole = requests.iter().filter(|request| request.body.complete);
-        whole.map(|r| ExportTraceServiceRequest::decode(r.body.data.as_slice()).expect("an OTLP trace export")).collect()
+        whole
+            .map(|r| ExportTraceServiceRequest::decode(r.body.data.as_slice()).expect("an OTLP trace export"))
+            .collect()
     }
 
     /// Every span received so far.

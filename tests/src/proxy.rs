@@ -292,6 +292,7 @@ pub fn metric_in(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64>
 
 /// Runs the binary with arguments to its end.
 pub async fn run(arguments: &[&str]) -> std::process::Output {
-    let output = tokio::process::Command::new(binary()).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output =
+        tokio::process::Command::new(binary()).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
     within("the command ends", output).await.expect("run mainstay")
 }
