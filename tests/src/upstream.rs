@@ -282,6 +282,7 @@ impl InFlight<'_> {
                 }
                 Step::Close => {
                     wire.finish().await;
+                    self.shared.note(|log| log.peer_closed += 1);
                     return Next::Gone;
                 }
                 Step::Echo => {
