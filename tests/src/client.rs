@@ -132,11 +132,11 @@ impl Request {
             out += "Host: app.test\r\n";
         }
         for (name, value) in &self.headers {
-            out += &format!("{name}: {value}\r\n");
+            out.extend([name, ": ", value, "\r\n"]);
         }
         match &self.body {
             Some(_) if self.chunked => out += "Transfer-Encoding: chunked\r\n",
-            Some(body) => out += &format!("Content-Length: {}\r\n", body.len()),
+            Some(body) => out.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]),
             None => {}
         }
         out += "\r\n";

@@ -69,7 +69,7 @@ impl Config {
     /// Adds settings of the data listener, such as `trust_deadline: true`.
     #[must_use]
     pub fn listener(mut self, more: &str) -> Self {
-        self.listener += &format!(", {more}");
+        self.listener.extend([", ", more]);
         self
     }
 
@@ -101,7 +101,7 @@ impl Config {
         );
         for (title, lines) in [("upstreams", &self.upstreams), ("routes", &self.routes), ("policies", &self.policies)] {
             if !lines.is_empty() {
-                out += &format!("{title}:\n{}\n", lines.join("\n"));
+                out.extend([title, ":\n", &lines.join("\n"), "\n"]);
             }
         }
         out + &self.top.join("\n") + "\n"

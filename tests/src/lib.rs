@@ -23,10 +23,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The value of `future`, or a failed test that names what did not happen in time.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
-    }
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain: {what}"))
 }
 
 /// Asks again and again until `probe` gives a value.

@@ -201,10 +201,10 @@ impl Answer {
     pub fn head_bytes(&self) -> Bytes {
         let mut out = format!("HTTP/1.1 {} Scripted\r\n", self.status);
         for (name, value) in &self.headers {
-            out += &format!("{name}: {value}\r\n");
+            out.extend([name, ": ", value, "\r\n"]);
         }
         match self.framing {
-            AnswerFraming::Length => out += &format!("Content-Length: {}\r\n", self.body.len()),
+            AnswerFraming::Length => out.extend(["Content-Length: ", &self.body.len().to_string(), "\r\n"]),
             AnswerFraming::Chunked => out += "Transfer-Encoding: chunked\r\n",
             AnswerFraming::Close => out += "Connection: close\r\n",
             AnswerFraming::Headless => {}
