@@ -97,7 +97,7 @@ async fn upstream_error() {
     assert_eq!(check(&reply, 502, "upstream-error", &["127.0.0.1", &port])["effect"], "unknown");
 }
 
-const KEYED: &str = "timeout: 300ms, idempotency: { required: true, max_body: 100, max_response: 50 }";
+const KEYED: &str = "timeout: 300ms, idempotency: { required: true, max_body: 100B, max_response: 50B }";
 
 #[tokio::test]
 async fn key_missing_and_key_invalid() {
