@@ -36,6 +36,11 @@ async fn metrics_count_what_happened_under_bounded_labels() {
     proxy.send(Request::keyed("/", "secret-key", "secret-body")).await.expect_upstream(200);
     proxy.get("/").await.expect_upstream(200);
     proxy.get("/").await.expect_problem(429, "rate-limited");
+    // A request is counted at its end, which is a moment after its client has the answer.
+    eventually("four requests are counted", || async {
+        (proxy.metric("mainstay_requests_total", &[]).await == Some(4.0)).then_some(())
+    })
+    .await;
     let page = proxy.probe("/metrics").await;
     assert!(
         page.header("content-type").is_some_and(|v| v.contains("text/plain") || v.contains("openmetrics")),
