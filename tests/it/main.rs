@@ -1,1 +1,24 @@
-//! Integration tests.
+//! Black-box tests of the `mainstay` binary: one behaviour each, against scripted upstreams over loopback.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod breaker;
+mod cli;
+mod forwarding;
+mod forwarding_streams;
+mod framing;
+mod hostile;
+mod http2;
+mod idempotency;
+mod idempotency_death;
+mod idempotency_keys;
+mod idempotency_settling;
+mod limits;
+mod probes;
+mod problems;
+mod reload;
+mod retry;
+mod retry_safety;
+mod routing;
+mod self_test;
+mod timeout;
+mod traces;

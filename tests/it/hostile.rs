@@ -1,0 +1,149 @@
+//! Clients that are slow, many or broken cost little and disturb nobody.
+
+use futures_util::future::join_all;
+use mainstay_tests::prelude::*;
+use tokio::time::Instant;
+
+#[tokio::test]
+async fn slowloris_clients_are_cut_off_and_disturb_nobody() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let config = Config::single(upstream.addr, "timeout: 5s").top("limits: { header_timeout: 1s }");
+    let proxy = Proxy::start(config).await;
+    let slow: Vec<_> = (0..200)
+        .map(|_| {
+            let addr = proxy.addr;
+            tokio::spawn(async move {
+                let mut client = Client::connect(addr).await;
+                client.write(b"GET / HTTP/1.1\r\nHost: a\r\n").await;
+                while client.wire.send(b"X-A: b\r\n").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..50 {
+        let began = Instant::now();
+        proxy.get("/").await.expect_upstream(200);
+        assert!(began.elapsed() < Duration::from_secs(1), "an honest client waited {:?}", began.elapsed());
+    }
+    for task in within("every slow client is cut off", join_all(slow)).await {
+        task.unwrap();
+    }
+    assert_eq!(upstream.count(), 50);
+}
+
+#[tokio::test]
+async fn idle_connections_are_cheap() {
+    const COUNT: u64 = 1000;
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    for _ in 0..20 {
+        proxy.get("/").await.expect_upstream(200);
+    }
+    let before = proxy.rss();
+    let mut clients = Vec::new();
+    for _ in 0..COUNT {
+        let mut client = proxy.connect().await;
+        client.call(&Request::get("/")).await.expect_upstream(200);
+        clients.push(client);
+    }
+    let each = proxy.rss().saturating_sub(before) / COUNT;
+    assert!(each < 20 * 1024, "{each} bytes for an idle connection");
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_or_are_refused_and_come_back() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 5s").top("limits: { connections: 10 }")).await;
+    let mut inside = Vec::new();
+    for _ in 0..10 {
+        let mut client = proxy.connect().await;
+        client.call(&Request::get("/")).await.expect_upstream(200);
+        inside.push(client);
+    }
+    let mut outside = proxy.connect().await;
+    outside.write(&Request::get("/outside").bytes()).await;
+    let served = tokio::time::timeout(Duration::from_millis(500), outside.try_reply()).await;
+    assert!(!served.is_ok_and(|r| r.is_ok_and(|r| r.status == 200)), "an eleventh connection was served");
+    drop(outside);
+    drop(inside);
+    eventually("places are free again", || async {
+        let mut client = proxy.connect().await;
+        client.write(&Request::get("/").bytes()).await;
+        let reply = tokio::time::timeout(Duration::from_secs(1), client.try_reply()).await.ok()?.ok()?;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flood_of_pipelined_requests_is_bounded() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Answer::ok("ok").behind(&held)).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 9s").await;
+    let before = proxy.rss();
+    let mut client = proxy.connect().await;
+    let batch = Request::get("/").header("X-Fill", &"x".repeat(1000)).bytes().repeat(100);
+    // Until the proxy takes no more: it must stop reading long before memory shows it.
+    let mut sent = 0;
+    while sent < 64 && tokio::time::timeout(Duration::from_millis(300), client.wire.send(&batch)).await.is_ok() {
+        sent += 1;
+    }
+    upstream.wait_requests(1).await;
+    assert_eq!(upstream.count(), 1, "one request of a connection at a time");
+    assert!(proxy.rss().saturating_sub(before) < 8 * 1024 * 1024);
+    gate.open();
+    drop(client);
+}
+
+#[tokio::test]
+async fn broken_clients_of_every_kind_leave_nothing_behind() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let mut proxy =
+        Proxy::start(Config::single(upstream.addr, "timeout: 2s").top("limits: { header_timeout: 500ms }")).await;
+    proxy.get("/").await.expect_upstream(200);
+    let before = proxy.fds();
+    let junk: [&[u8]; 8] = [
+        b"",
+        b"\0",
+        b"GET",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x82",
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00",
+    ];
+    for round in 0..10 {
+        for bytes in junk {
+            let mut client = proxy.connect().await;
+            client.write(bytes).await;
+            if round % 2 == 0 { drop(client) } else { client.reset() }
+        }
+    }
+    eventually("every connection is gone", || {
+        let now = proxy.fds();
+        async move { (now <= before + 4).then_some(()) }
+    })
+    .await;
+    proxy.get("/").await.expect_upstream(200);
+    assert!(proxy.runs());
+    assert!(!proxy.log().contains("panicked"), "{}", proxy.log());
+}
+
+#[tokio::test]
+async fn a_stalled_upload_holds_no_one_else() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 9s").top("limits: { workers: 1 }")).await;
+    let mut stalled = Vec::new();
+    for _ in 0..50 {
+        let mut client = proxy.connect().await;
+        client.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf").await;
+        stalled.push(client);
+    }
+    for _ in 0..20 {
+        let began = Instant::now();
+        proxy.get("/").await.expect_upstream(200);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+}

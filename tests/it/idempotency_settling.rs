@@ -1,0 +1,222 @@
+//! The status query that a repeat of an unknown write makes.
+
+use mainstay_tests::prelude::*;
+
+/// Writes are done and their answer lost; anything else is asked about and gets `answer`.
+async fn losing(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Upstream {
+    Upstream::start(move |seen| match seen.method.as_str() {
+        "POST" => vec![Step::Body, Step::Reset],
+        _ => answer(seen).steps(),
+    })
+    .await
+}
+
+fn policy(rules: &str, more: &str) -> String {
+    format!(
+        "timeout: 3s, idempotency: {{ required: true, status: {{ request: \"GET /by-ref/{{key}}\", \
+         schedule: {{ first: 1h, max: 1h }}, rules: [{rules}] {more} }} }}"
+    )
+}
+
+const SUCCESS: &str = "{ status: 200, json: { /state: SUCCESS }, then: succeeded }";
+const DECIDED: &str = "{ status: 200, json: { /state: [FAILED, REJECTED] }, then: failed }";
+const ONGOING: &str = "{ status: 200, json: { /state: PROCESSING }, then: ongoing }";
+const ABSENT: &str = "{ status: 404, then: not_found }";
+
+fn rules() -> String {
+    [SUCCESS, DECIDED, ONGOING, ABSENT].join(", ")
+}
+
+/// Loses a write, then repeats it; gives the first answer and the repeat's.
+async fn lose_and_repeat(proxy: &Proxy, key: &str) -> (Reply, Reply) {
+    let first = proxy.send(Request::keyed("/pay", key, "x")).await;
+    first.expect_problem(502, "outcome-unknown");
+    let repeat = proxy.send(Request::keyed("/pay", key, "x")).await;
+    (first, repeat)
+}
+
+fn posts(upstream: &Upstream) -> usize {
+    upstream.requests().iter().filter(|r| r.method == "POST").count()
+}
+
+#[tokio::test]
+async fn a_repeat_asks_and_is_sent_to_the_settled_operation() {
+    for (answer, state) in [("SUCCESS", "succeeded"), ("FAILED", "failed"), ("REJECTED", "failed")] {
+        let upstream = losing(move |_| Answer::json(200, &format!("{{\"state\":\"{answer}\"}}"))).await;
+        let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+        let (first, repeat) = lose_and_repeat(&proxy, "k").await;
+        assert_eq!(repeat.status, 303, "{answer}: {}", repeat.text());
+        assert_eq!(repeat.header("location"), first.header("operation-location"));
+        let document = proxy.operation(&first.operation()).await;
+        assert_eq!((&document["state"], &document["source"]), (&state.into(), &"status_query".into()), "{answer}");
+        assert_eq!(posts(&upstream), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_settled_operation_is_not_asked_about_again() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+    lose_and_repeat(&proxy, "k").await;
+    assert_eq!(proxy.send(Request::keyed("/pay", "k", "x")).await.status, 303);
+    assert_eq!(upstream.count(), 2, "one write, one query");
+}
+
+#[tokio::test]
+async fn a_resolved_response_stands_in_for_the_lost_one() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
+    let policy = format!(
+        "timeout: 3s, idempotency: {{ required: true, resolved_response: {{ status: 201, body: '{{\"done\":true}}' }}, \
+         status: {{ request: \"GET /by-ref/{{key}}\", rules: [{SUCCESS}] }} }}"
+    );
+    let proxy = Proxy::single(upstream.addr, &policy).await;
+    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
+    assert_eq!((repeat.status, repeat.json()["done"].as_bool()), (201, Some(true)), "{repeat:#?}");
+}
+
+#[tokio::test]
+async fn no_evidence_leaves_the_outcome_unknown() {
+    let cases: Vec<(&str, Answer)> = vec![
+        ("500", Answer::json(500, "{\"state\":\"SUCCESS\"}")),
+        ("503", Answer::status(503)),
+        ("401", Answer::json(401, "{\"state\":\"FAILED\"}")),
+        ("403", Answer::status(403)),
+        ("redirect", Answer::json(302, "{\"state\":\"SUCCESS\"}").header("Location", "/elsewhere")),
+        ("html", Answer::ok("<h1>{\"state\":\"SUCCESS\"}</h1>").header("Content-Type", "text/html")),
+        ("not json", Answer::json(200, "{\"state\":\"SUCC")),
+        ("no match", Answer::json(200, "{\"state\":\"NEW\"}")),
+        ("no such field", Answer::json(200, "{\"other\":\"SUCCESS\"}")),
+        ("empty", Answer::json(200, "")),
+        ("wrong type of value", Answer::json(200, "{\"state\":[\"SUCCESS\"]}")),
+    ];
+    for (name, answer) in cases {
+        let upstream = losing(move |_| answer.clone()).await;
+        let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+        let (first, repeat) = lose_and_repeat(&proxy, "k").await;
+        assert_eq!((repeat.status, repeat.slug()), (409, Some("outcome-unknown")), "{name}");
+        assert_eq!(proxy.operation(&first.operation()).await["state"], "unknown", "{name}");
+        assert_eq!((upstream.count(), posts(&upstream)), (2, 1), "{name}: one query, and redirects are not followed");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_status_answer_leaves_the_outcome_unknown() {
+    let upstream = Upstream::start(|_| vec![Step::Body, Step::Reset]).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
+    repeat.expect_problem(409, "outcome-unknown");
+}
+
+#[tokio::test]
+async fn not_found_before_settle_after_proves_nothing() {
+    let upstream = losing(|_| Answer::json(404, "{}")).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), ", settle_after: 1h")).await;
+    let (first, repeat) = lose_and_repeat(&proxy, "k").await;
+    repeat.expect_problem(409, "outcome-unknown");
+    assert_eq!(proxy.operation(&first.operation()).await["state"], "unknown");
+    assert_eq!(posts(&upstream), 1);
+}
+
+#[tokio::test]
+async fn not_found_after_settle_after_frees_the_key() {
+    let upstream = Upstream::start(|seen| match (seen.method.as_str(), seen.index) {
+        ("POST", 0) => vec![Step::Body, Step::Reset],
+        ("POST", _) => Answer::status(201).steps(),
+        _ => Answer::json(404, "{}").steps(),
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), ", settle_after: 600ms, rate: 1000/s")).await;
+    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
+    repeat.expect_problem(409, "outcome-unknown");
+    let again = eventually("the repeat is executed", || async {
+        let reply = proxy.send(Request::keyed("/pay", "k", "x")).await;
+        (reply.status == 201).then_some(reply)
+    })
+    .await;
+    assert_eq!((again.header("idempotent-replayed"), posts(&upstream)), (None, 2));
+}
+
+#[tokio::test]
+async fn not_found_of_a_fenced_endpoint_frees_the_key_at_once() {
+    let upstream = Upstream::start(|seen| match (seen.method.as_str(), seen.index) {
+        ("POST", 0) => vec![Step::Body, Step::Reset],
+        ("POST", _) => Answer::status(201).steps(),
+        _ => Answer::json(404, "{}").steps(),
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), ", settle_after: 1h, fenced: true")).await;
+    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
+    assert_eq!((repeat.status, repeat.header("idempotent-replayed")), (201, None), "{}", repeat.text());
+    assert_eq!(posts(&upstream), 2);
+}
+
+#[tokio::test]
+async fn ongoing_is_neither_success_nor_failure() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"PROCESSING\"}")).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+    let (first, repeat) = lose_and_repeat(&proxy, "k").await;
+    assert_eq!(repeat.status, 409, "{}", repeat.text());
+    let document = proxy.operation(&first.operation()).await;
+    assert_eq!((&document["state"], &document["last_evidence"]), (&"unknown".into(), &"ongoing".into()), "{document}");
+}
+
+#[tokio::test]
+async fn the_first_matching_rule_decides() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\",\"voided\":true}")).await;
+    let rules = format!("{{ status: 200, json: {{ /voided: true }}, then: failed }}, {SUCCESS}");
+    let proxy = Proxy::single(upstream.addr, &policy(&rules, "")).await;
+    let (first, _) = lose_and_repeat(&proxy, "k").await;
+    assert_eq!(proxy.operation(&first.operation()).await["state"], "failed");
+}
+
+#[tokio::test]
+async fn the_query_names_the_key_as_one_encoded_segment() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+    lose_and_repeat(&proxy, "\"a/../b c?d%#\"").await;
+    let query = upstream.requests().pop().unwrap();
+    assert_eq!((query.method.as_str(), query.target.as_str()), ("GET", "/by-ref/a%2F..%2Fb%20c%3Fd%25%23"));
+}
+
+#[tokio::test]
+async fn the_query_may_name_path_parameters_and_the_operation() {
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
+    let policy = format!(
+        "timeout: 3s, idempotency: {{ required: true, status: {{ request: \"GET /shops/{{path.shop}}/ops/{{operation}}\", rules: [{SUCCESS}] }} }}"
+    );
+    let config = Config::new().upstream("app", upstream.addr, "").policy("p", &policy);
+    let proxy = Proxy::start(config.route("path: \"/shops/{shop}/payments\"", "app", "p")).await;
+    let first = proxy.send(Request::keyed("/shops/no%2F7/payments", "k", "x")).await;
+    first.expect_problem(502, "outcome-unknown");
+    assert_eq!(proxy.send(Request::keyed("/shops/no%2F7/payments", "k", "x")).await.status, 303);
+    assert_eq!(upstream.requests()[1].target, format!("/shops/no%2F7/ops/{}", first.operation()));
+}
+
+#[tokio::test]
+async fn concurrent_repeats_make_one_query() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match seen.method.as_str() {
+        "POST" => vec![Step::Body, Step::Reset],
+        _ => Answer::json(200, "{\"state\":\"SUCCESS\"}").behind(&held),
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
+    let first = proxy.send(Request::keyed("/pay", "k", "x")).await;
+    first.expect_problem(502, "outcome-unknown");
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = proxy.connect().await;
+        client.write(&Request::keyed("/pay", "k", "x").bytes()).await;
+        clients.push(client);
+    }
+    upstream.wait_requests(2).await;
+    let second = tokio::time::timeout(Duration::from_millis(300), upstream.wait_requests(3)).await;
+    assert!(second.is_err(), "two queries of one operation were in flight");
+    gate.open();
+    for client in &mut clients {
+        let reply = client.reply().await;
+        assert!(reply.status == 303 || reply.status == 409, "{reply:#?}");
+    }
+    proxy.operation_in(&first.operation(), "succeeded").await;
+}

@@ -1,0 +1,117 @@
+//! Which route a request takes.
+
+use mainstay_tests::prelude::*;
+
+/// An upstream per name, each answering with its name.
+async fn named(names: &[&'static str]) -> (Vec<Upstream>, Config) {
+    let mut upstreams = Vec::new();
+    let mut config = Config::new().policy("p", "timeout: 5s");
+    for name in names {
+        let upstream = Upstream::answering(Answer::ok(*name)).await;
+        config = config.upstream(name, upstream.addr, "");
+        upstreams.push(upstream);
+    }
+    (upstreams, config)
+}
+
+async fn check(proxy: &Proxy, request: Request, expected: &str) {
+    let name = format!("{request:?}");
+    let reply = proxy.send(request).await;
+    if expected == "none" {
+        reply.expect_problem(404, "no-route");
+    } else {
+        assert_eq!(reply.expect_upstream(200).text(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn paths_match_exactly_by_segment_or_by_rest() {
+    let (_upstreams, config) = named(&["exact", "param", "deep", "rest"]).await;
+    let config = config
+        .route("path: /exact", "exact", "p")
+        .route("path: \"/users/{id}\"", "param", "p")
+        .route("path: \"/users/{id}/orders/{order}\"", "deep", "p")
+        .route("path: /static/**", "rest", "p");
+    let proxy = Proxy::start(config).await;
+    for (path, expected) in [
+        ("/exact", "exact"),
+        ("/exact?with=query", "exact"),
+        ("/exact/more", "none"),
+        ("/exac", "none"),
+        ("/Exact", "none"),
+        ("/users/42", "param"),
+        ("/users/a%2Fb", "param"),
+        ("/users/42/orders/7", "deep"),
+        ("/users/42/orders", "none"),
+        ("/users", "none"),
+        ("/static", "rest"),
+        ("/static/", "rest"),
+        ("/static/a/b/c.css", "rest"),
+        ("/staticfile", "none"),
+        ("/", "none"),
+    ] {
+        check(&proxy, Request::get(path), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_match_in_file_order_wins() {
+    let (_upstreams, config) = named(&["first", "second", "third"]).await;
+    let config = config
+        .route("path: /a/special", "first", "p")
+        .route("path: \"/a/{any}\"", "second", "p")
+        .route("path: /a/unreachable", "third", "p")
+        .route("path: /**", "third", "p");
+    let proxy = Proxy::start(config).await;
+    for (path, expected) in [("/a/special", "first"), ("/a/unreachable", "second"), ("/b", "third"), ("/", "third")] {
+        check(&proxy, Request::get(path), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn methods_hosts_and_headers_narrow_a_match() {
+    let (_upstreams, config) = named(&["write", "shop", "beta", "both", "rest"]).await;
+    let config = config
+        .route("path: /x, methods: [POST, PUT]", "write", "p")
+        .route("path: /x, host: shop.example, headers: { X-Beta: \"1\" }", "both", "p")
+        .route("path: /x, host: shop.example", "shop", "p")
+        .route("path: /x, headers: { X-Beta: \"1\" }", "beta", "p")
+        .route("path: /x", "rest", "p");
+    let proxy = Proxy::start(config).await;
+    let get = || Request::get("/x");
+    check(&proxy, Request::post("/x", "b"), "write").await;
+    check(&proxy, Request::new("PUT", "/x"), "write").await;
+    check(&proxy, get().header("Host", "shop.example"), "shop").await;
+    check(&proxy, get().header("Host", "SHOP.example:8080"), "shop").await;
+    check(&proxy, get().header("Host", "notshop.example"), "rest").await;
+    check(&proxy, get().header("x-beta", "1"), "beta").await;
+    check(&proxy, get().header("X-Beta", "2"), "rest").await;
+    check(&proxy, get().header("Host", "shop.example").header("X-Beta", "1"), "both").await;
+    check(&proxy, get(), "rest").await;
+}
+
+#[tokio::test]
+async fn several_endpoints_all_get_traffic() {
+    let (a, b) = (Upstream::answering(Answer::ok("a")).await, Upstream::answering(Answer::ok("b")).await);
+    let config =
+        Config::new().endpoints("app", &[a.addr, b.addr], "").policy("p", "timeout: 5s").route("path: /**", "app", "p");
+    let proxy = Proxy::start(config).await;
+    for _ in 0..100 {
+        proxy.get("/").await.expect_upstream(200);
+    }
+    assert!(a.count() > 10 && b.count() > 10, "{} and {}", a.count(), b.count());
+}
+
+#[tokio::test]
+async fn the_control_path_is_not_forwarded() {
+    let upstream = Upstream::answering(Answer::ok("leaked")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    for target in [
+        "/_mainstay/operations/00000000000000010000000000000001",
+        "/_mainstay/idempotency",
+        "/_mainstay/problems/timeout",
+    ] {
+        assert_ne!(proxy.get(target).await.text(), "leaked", "{target}");
+    }
+    assert_eq!(upstream.count(), 0);
+}

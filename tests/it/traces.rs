@@ -1,0 +1,203 @@
+//! Trace context in and out, and the spans that a collector receives.
+
+use mainstay_tests::{
+    otlp::{Collector, attribute, hex},
+    prelude::*,
+};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+async fn forwarded(propagation: &str, headers: &[(&str, &str)]) -> Seen {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let mut config = Config::single(upstream.addr, "timeout: 5s");
+    if !propagation.is_empty() {
+        config = config.top(&format!("telemetry: {{ propagation: [{propagation}] }}"));
+    }
+    let proxy = Proxy::start(config).await;
+    let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(name, value));
+    proxy.send(request).await.expect_upstream(200);
+    upstream.only()
+}
+
+/// (trace id, span id, flags) of a `traceparent`.
+fn w3c(seen: &Seen) -> (String, String, String) {
+    let all = seen.headers("traceparent");
+    assert_eq!(all.len(), 1, "one traceparent: {seen:#?}");
+    let parts: Vec<_> = all[0].split('-').map(str::to_owned).collect();
+    let [version, trace, span, flags] = parts.try_into().unwrap();
+    assert_eq!((version.as_str(), trace.len(), span.len()), ("00", 32, 16));
+    assert!(trace != "0".repeat(32) && span != "0".repeat(16));
+    (trace, span, flags)
+}
+
+#[tokio::test]
+async fn w3c_context_goes_on_under_a_new_span() {
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    let headers = [("traceparent", parent.as_str()), ("tracestate", "vendor=1,other=2"), ("baggage", "user=7")];
+    let seen = forwarded("", &headers).await;
+    let (trace, span, flags) = w3c(&seen);
+    assert_eq!((trace.as_str(), flags.as_str()), (TRACE, "01"));
+    assert_ne!(span, PARENT, "the upstream's parent is our attempt");
+    assert_eq!((seen.header("tracestate"), seen.header("baggage")), (Some("vendor=1,other=2"), Some("user=7")));
+}
+
+#[tokio::test]
+async fn a_decision_not_to_sample_is_kept() {
+    let parent = format!("00-{TRACE}-{PARENT}-00");
+    let (trace, _, flags) = w3c(&forwarded("", &[("traceparent", &parent)]).await);
+    assert_eq!((trace.as_str(), flags.as_str()), (TRACE, "00"));
+}
+
+#[tokio::test]
+async fn a_fresh_trace_begins_where_none_came() {
+    let (one, two) = (w3c(&forwarded("", &[]).await).0, w3c(&forwarded("", &[]).await).0);
+    assert_ne!(one, two);
+}
+
+#[tokio::test]
+async fn a_broken_context_is_replaced() {
+    let zeros = format!("00-{}-{PARENT}-01", "0".repeat(32));
+    let upper = format!("00-{}-{PARENT}-01", TRACE.to_uppercase());
+    for bad in [
+        "",
+        "nonsense",
+        "00-short-short-01",
+        zeros.as_str(),
+        upper.as_str(),
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ] {
+        let (trace, _, _) = w3c(&forwarded("", &[("traceparent", bad)]).await);
+        assert_ne!(trace, TRACE, "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn b3_single_goes_on() {
+    let seen = forwarded("b3", &[("b3", &format!("{TRACE}-{PARENT}-1"))]).await;
+    let parts: Vec<_> = seen.header("b3").expect("b3 out").split('-').collect();
+    assert_eq!((parts[0], parts[2]), (TRACE, "1"));
+    assert_ne!(parts[1], PARENT);
+}
+
+#[tokio::test]
+async fn b3_multi_goes_on() {
+    let headers = [("X-B3-TraceId", TRACE), ("X-B3-SpanId", PARENT), ("X-B3-Sampled", "1")];
+    let seen = forwarded("b3multi", &headers).await;
+    assert_eq!((seen.headers("x-b3-traceid"), seen.headers("x-b3-sampled")), (vec![TRACE], vec!["1"]));
+    let spans = seen.headers("x-b3-spanid");
+    assert!(spans.len() == 1 && spans[0] != PARENT && spans[0].len() == 16, "{spans:?}");
+}
+
+#[tokio::test]
+async fn jaeger_context_goes_on() {
+    let seen = forwarded("jaeger", &[("uber-trace-id", &format!("{TRACE}:{PARENT}:0:1"))]).await;
+    let parts: Vec<_> = seen.header("uber-trace-id").expect("uber-trace-id out").split(':').collect();
+    assert_eq!((parts[0], parts[3]), (TRACE, "1"));
+    assert_ne!(parts[1], PARENT);
+}
+
+#[tokio::test]
+async fn a_later_format_is_read_when_the_first_is_absent() {
+    for (name, value) in [("b3", format!("{TRACE}-{PARENT}-1")), ("uber-trace-id", format!("{TRACE}:{PARENT}:0:1"))] {
+        let seen = forwarded("w3c, b3, jaeger", &[(name, &value)]).await;
+        assert_eq!(w3c(&seen).0, TRACE, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_format_in_order_wins() {
+    let other = "1".repeat(32);
+    let headers = [("traceparent", format!("00-{other}-{PARENT}-01")), ("b3", format!("{TRACE}-{PARENT}-1"))];
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let parts = forwarded("b3, w3c", &headers).await.header("b3").unwrap().to_owned();
+    assert!(parts.starts_with(TRACE), "{parts}");
+}
+
+async fn traced(upstream: &Upstream, policy: &str) -> (Collector, Proxy) {
+    let collector = Collector::start().await;
+    let telemetry = format!("telemetry: {{ otlp: {{ endpoint: \"http://{}\" }} }}", collector.addr());
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).top(&telemetry)).await;
+    (collector, proxy)
+}
+
+fn of_kind(spans: &[Span], kind: SpanKind) -> Vec<&Span> {
+    spans.iter().filter(|span| span.kind() == kind).collect()
+}
+
+#[tokio::test]
+async fn a_server_span_and_a_client_span_per_attempt_are_exported() {
+    let upstream = Upstream::start(|seen| Answer::status(if seen.index == 0 { 503 } else { 200 }).steps()).await;
+    let (collector, proxy) = traced(&upstream, "timeout: 5s, retry: 1").await;
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    proxy.send(Request::get("/a?secret=1").header("traceparent", &parent)).await.expect_upstream(200);
+    let spans = collector.trace(TRACE, 3).await;
+    let (server, client) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));
+    assert_eq!((server.len(), client.len()), (1, 2), "{spans:#?}");
+    assert_eq!(hex(&server[0].parent_span_id), PARENT);
+    for attempt in &client {
+        assert_eq!(attempt.parent_span_id, server[0].span_id);
+        assert!(attempt.end_time_unix_nano >= attempt.start_time_unix_nano && attempt.start_time_unix_nano > 0);
+    }
+    let sent: Vec<_> = upstream.requests().iter().map(|seen| w3c(seen).1).collect();
+    let mut exported: Vec<_> = client.iter().map(|span| hex(&span.span_id)).collect();
+    exported.sort_by_key(|id| sent.iter().position(|s| s == id));
+    assert_eq!(exported, sent, "each attempt's span is the parent that its upstream was told");
+    assert_eq!(attribute(&server[0].attributes, "http.request.method").as_deref(), Some("GET"));
+    assert_eq!(attribute(&server[0].attributes, "http.response.status_code").as_deref(), Some("200"));
+    let statuses: Vec<_> =
+        client.iter().filter_map(|s| attribute(&s.attributes, "http.response.status_code")).collect();
+    assert!(statuses.contains(&"503".to_owned()) && statuses.contains(&"200".to_owned()), "{statuses:?}");
+    let (target, media) = &collector.posts()[0];
+    assert_eq!((target.as_str(), media.as_deref()), ("/v1/traces", Some("application/x-protobuf")));
+    let resource = collector.exports().remove(0).resource_spans.remove(0).resource.unwrap();
+    assert_eq!(attribute(&resource.attributes, "service.name").as_deref(), Some("mainstay"));
+}
+
+#[tokio::test]
+async fn a_keyed_write_names_its_operation_and_never_its_key() {
+    let upstream = Upstream::answering(Answer::status(201).body("secret-answer")).await;
+    let (collector, proxy) = traced(&upstream, "idempotency: { required: true }").await;
+    let request =
+        Request::keyed("/", "secret-key", "secret-body").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
+    let reply = proxy.send(request.header("Authorization", "Bearer secret-token")).await;
+    let spans = collector.trace(TRACE, 2).await;
+    let server = of_kind(&spans, SpanKind::Server);
+    assert_eq!(attribute(&server[0].attributes, "mainstay.operation.id"), Some(reply.operation()));
+    assert_eq!(attribute(&server[0].attributes, "mainstay.operation.state").as_deref(), Some("succeeded"));
+    let shown = format!("{spans:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_unsampled_request_is_not_exported() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let (collector, proxy) = traced(&upstream, "timeout: 5s").await;
+    let unsampled = "2".repeat(32);
+    proxy
+        .send(Request::get("/").header("traceparent", &format!("00-{unsampled}-{PARENT}-00")))
+        .await
+        .expect_upstream(200);
+    proxy.send(Request::get("/").header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))).await.expect_upstream(200);
+    collector.trace(TRACE, 2).await;
+    assert!(collector.spans().iter().all(|span| hex(&span.trace_id) != unsampled));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_down_or_silent_costs_nothing() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let silent = Upstream::with(|_| Accept::Stall, |_| vec![]).await;
+    let refusing = Refusing::new();
+    for addr in [silent.addr, refusing.addr] {
+        let telemetry = format!("telemetry: {{ otlp: {{ endpoint: \"http://{addr}\", queue: 16 }} }}");
+        let mut proxy = Proxy::start(Config::single(upstream.addr, "timeout: 5s").top(&telemetry)).await;
+        let began = tokio::time::Instant::now();
+        for _ in 0..200 {
+            proxy.get("/").await.expect_upstream(200);
+        }
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert!(proxy.runs());
+        assert!(proxy.terminate().await.success(), "the exit waits for no collector");
+    }
+}

@@ -1,0 +1,115 @@
+//! Configuration files for tests, from short pieces of YAML flow syntax.
+
+use std::net::SocketAddr;
+
+use crate::net::free_addr;
+
+/// A configuration under construction, with the addresses it will listen on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data listener.
+    pub data: SocketAddr,
+    /// The probes listener.
+    pub probes: SocketAddr,
+    listener: String,
+    upstreams: Vec<String>,
+    routes: Vec<String>,
+    policies: Vec<String>,
+    top: Vec<String>,
+}
+
+impl Config {
+    /// Only listeners on free addresses and a ledger in memory.
+    pub fn new() -> Self {
+        Self {
+            data: free_addr(),
+            probes: free_addr(),
+            listener: String::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            policies: Vec::new(),
+            top: vec!["ledger: { store: memory }".to_owned()],
+        }
+    }
+
+    /// Everything goes to one upstream `app` under one policy `p`.
+    pub fn single(upstream: SocketAddr, policy: &str) -> Self {
+        Self::new().upstream("app", upstream, "").policy("p", policy).route("path: /**", "app", "p")
+    }
+
+    /// Adds an upstream with one endpoint and more settings, such as `honours_key: true`.
+    #[must_use]
+    pub fn upstream(self, name: &str, endpoint: SocketAddr, more: &str) -> Self {
+        self.endpoints(name, &[endpoint], more)
+    }
+
+    /// Adds an upstream with several endpoints.
+    #[must_use]
+    pub fn endpoints(mut self, name: &str, endpoints: &[SocketAddr], more: &str) -> Self {
+        let list: Vec<_> = endpoints.iter().map(|addr| format!("\"http://{addr}\"")).collect();
+        let separator = if more.is_empty() { "" } else { ", " };
+        self.upstreams.push(format!("  {name}: {{ endpoints: [{}]{separator}{more} }}", list.join(", ")));
+        self
+    }
+
+    /// Adds a policy.
+    #[must_use]
+    pub fn policy(mut self, name: &str, rules: &str) -> Self {
+        self.policies.push(format!("  {name}: {{ {rules} }}"));
+        self
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, matches: &str, upstream: &str, policy: &str) -> Self {
+        self.routes.push(format!("  - {{ match: {{ {matches} }}, upstream: {upstream}, policy: {policy} }}"));
+        self
+    }
+
+    /// Adds settings of the data listener, such as `trust_deadline: true`.
+    #[must_use]
+    pub fn listener(mut self, more: &str) -> Self {
+        self.listener.extend([", ", more]);
+        self
+    }
+
+    /// Adds top-level text, such as `limits: { header_timeout: 1s }`.
+    #[must_use]
+    pub fn top(mut self, text: &str) -> Self {
+        self.top.push(text.to_owned());
+        self
+    }
+
+    /// Replaces the ledger's settings.
+    #[must_use]
+    pub fn ledger(mut self, settings: &str) -> Self {
+        self.top.retain(|text| !text.starts_with("ledger:"));
+        self.top(&format!("ledger: {{ {settings} }}"))
+    }
+
+    /// New addresses, for a second try after somebody else took one.
+    pub fn move_away(&mut self) {
+        self.data = free_addr();
+        self.probes = free_addr();
+    }
+
+    /// The file.
+    pub fn render(&self) -> String {
+        let mut out = format!(
+            "listeners:\n  inbound: {{ address: \"{}\"{} }}\nprobes: {{ address: \"{}\" }}\n",
+            self.data, self.listener, self.probes
+        );
+        for (title, lines) in [("upstreams", &self.upstreams), ("routes", &self.routes), ("policies", &self.policies)] {
+            if !lines.is_empty() {
+                out.extend([title, ":\n", &lines.join("\n"), "\n"]);
+            }
+        }
+        out + &self.top.join("\n") + "\n"
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
