@@ -39,12 +39,13 @@ def connections(stage, name, count, rounds, seconds):
     """Memory with many idle connections, each having made one request, and what they do to the cost of others."""
     raise_open_files(count + 1000)
     proxy = stage.start(name)
-    cost = lambda: median(  # noqa: E731 - the same measurement twice, before and with
-        _cpu_us(proxy, lambda: load.wrk(name, proxy.port, seconds)) for _ in range(rounds)
-    )
+
+    def cost():
+        return median(_cpu_us(proxy, lambda: load.wrk(name, proxy.port, seconds)) for _ in range(rounds))
+
     load.wrk(name, proxy.port, 1)
     alone, before = cost(), proxy.process.rss_bytes()
-    idle = _open(proxy.port, count)
+    idle = _open(name, proxy.port, count)
     try:
         held = proxy.process.rss_bytes()
         among = cost()
@@ -73,7 +74,10 @@ def body(stage, name, length=GIB):
         def look():
             peak[0] = max(peak[0], proxy.process.rss_bytes())
 
-        transfer(proxy.port, length, look)
+        try:
+            transfer(proxy.port, length, look)
+        except OSError as error:
+            raise Trouble(f"{name}: a {direction} of {length} bytes: {error}") from error
         rows.append({
             "name": name, "direction": direction, "bytes": length, "rss_before_bytes": before,
             "rss_peak_bytes": peak[0], "growth_bytes": peak[0] - before, "seconds": time.monotonic() - begun,
@@ -104,9 +108,19 @@ def _cpu_us(proxy, generate):
     return (proxy.process.cpu_seconds() - before) / requests * 1e6
 
 
-def _open(port, count):
-    request = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+def _open(name, port, count):
     opened = []
+    try:
+        _open_into(opened, port, count)
+    except OSError as error:
+        for connection in opened:
+            connection.close()
+        raise Trouble(f"{name}: connection {len(opened)} of {count}: {error}") from error
+    return opened
+
+
+def _open_into(opened, port, count):
+    request = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
     for start in range(0, count, _CONNECTS_PER_BATCH):
         batch = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(min(_CONNECTS_PER_BATCH, count - start))]
         opened.extend(batch)
@@ -114,7 +128,6 @@ def _open(port, count):
             connection.sendall(request)
         for connection in batch:
             _read_answer(connection)
-    return opened
 
 
 def _read_answer(connection):
