@@ -1,0 +1,1 @@
+"""What `run` is made of: the machine, the contenders, the load, and one module per question."""
