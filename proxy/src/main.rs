@@ -1,5 +1,3 @@
 //! Mainstay.
 
-pub mod config;
-
 fn main() {}
