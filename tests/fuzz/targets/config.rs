@@ -12,8 +12,14 @@ fuzz_target!(|text: &str| {
         (Ok(first), Ok(again)) => {
             assert_eq!(first.config, again.config);
             assert!(!first.config.listeners.is_empty(), "nothing would be served");
-            for warning in &first.warnings {
+            for warning in first.warnings.iter().chain(&config::check::check(&first.config).warnings) {
                 assert!(!warning.to_string().is_empty());
+            }
+            // What is shown is the whole configuration: read again, it is the same one.
+            let shown = config::show(&first.config);
+            match config::parse("shown.yaml", &shown) {
+                Ok(read) => assert_eq!(read.config, first.config, "{shown}"),
+                Err(errors) => panic!("what is shown is refused:\n{errors}\n{shown}"),
             }
         }
         (Err(first), Err(again)) => {
