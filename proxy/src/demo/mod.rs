@@ -152,9 +152,9 @@ listeners: {{ inbound: {{ address: {proxy} }} }}
 upstreams: {{ app: {{ endpoints: [http://{service}] }} }}
 routes:
   - {{ match: {{ path: /payments, methods: [POST] }}, upstream: app, policy: write }}
-  - {{ match: {{ path: /** }}, upstream: app, policy: read }}
+  - {{ match: {{ path: /**, methods: [GET, HEAD] }}, upstream: app, policy: read }}
 policies:
-  read: {{ timeout: 1s, retry: 3 }}
+  read: {{ timeout: {{ total: 1s, attempt: 300ms }}, retry: 2 }}
   write:
     timeout: 500ms
     idempotency:
