@@ -4,5 +4,6 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod telemetry;
 pub mod problem_doc;

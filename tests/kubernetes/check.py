@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Builds every kustomization under deploy/kubernetes as `kubectl kustomize` would, and checks what a cluster would get:
+
+* every object against the strict schema of the Kubernetes versions it is meant for;
+* the configuration that the pod would mount, with `mainstay check`;
+* that terminationGracePeriodSeconds covers everything that must end within it;
+* that a volume's ConfigMap, a port's name and a Service's selector lead somewhere.
+
+Usage: check.py MAINSTAY_BINARY       (needs the PyPI package kubernetes-validate)
+"""
+
+import copy
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import kubernetes_validate
+import yaml
+
+DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
+# Seconds that must be left when everything took as long as it may.
+MARGIN = 5
+# Which Kubernetes each kustomization is for. The strict schemas of old versions refuse what those do not know.
+VERSIONS = {
+    "base": ["1.34", "1.37"],
+    "overlays/jaeger": ["1.34", "1.37"],
+    "overlays/plain-container": ["1.27", "1.37"],
+}
+
+
+class Problem(Exception):
+    pass
+
+
+def expect(held, message):
+    if not held:
+        raise Problem(message)
+
+
+def load(path):
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def build(directory):
+    """The objects of a kustomization, for the fields that ours use; any other field is a problem, not a guess."""
+    (kustomization,) = load(directory / "kustomization.yaml")
+    known = {"apiVersion", "kind", "labels", "resources", "configMapGenerator", "generatorOptions", "patches"}
+    expect(set(kustomization) <= known, f"{directory}: not understood by this check: {set(kustomization) - known}")
+    objects = []
+    for resource in kustomization.get("resources", []):
+        path = directory / resource
+        expect(path.exists(), f"{directory}: resource {resource} does not exist")
+        objects += build(path.resolve()) if path.is_dir() else load(path)
+    for generator in kustomization.get("configMapGenerator", []):
+        generate(directory, generator, objects)
+    for patch in kustomization.get("patches", []):
+        target = patch["target"]
+        matching = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (target["kind"], target["name"])]
+        expect(matching, f"{directory}: patch {patch['path']} matches no object")
+        for document in matching:
+            apply(document, load(directory / patch["path"])[0])
+    for label in kustomization.get("labels", []):
+        for document in objects:
+            document["metadata"].setdefault("labels", {}).update(label["pairs"])
+    return objects
+
+
+def generate(directory, generator, objects):
+    expect(set(generator) <= {"name", "behavior", "files"}, f"{directory}: not understood: {generator}")
+    existing = [o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == generator["name"]]
+    merge = generator.get("behavior") == "merge"
+    expect(merge == bool(existing), f"{directory}: ConfigMap {generator['name']} must exist exactly if it is merged")
+    data = {pathlib.Path(file).name: (directory / file).read_text() for file in generator["files"]}
+    if merge:
+        existing[0]["data"].update(data)
+    else:
+        metadata = {"name": generator["name"]}
+        objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def apply(document, operations):
+    """JSON Patch (RFC 6902): remove, replace and move, which is what ours use."""
+    for operation in operations:
+        op = operation["op"]
+        expect(op in {"remove", "replace", "move"}, f"patch operation not understood by this check: {op}")
+        source = operation["from"] if op == "move" else operation["path"]
+        parent, key = locate(document, source)
+        expect(key in parent if isinstance(parent, dict) else key < len(parent), f"nothing at {source}")
+        if op == "replace":
+            parent[key] = copy.deepcopy(operation["value"])
+            continue
+        value = parent.pop(key)
+        if op == "move":
+            parent, key = locate(document, operation["path"])
+            if isinstance(parent, list):
+                expect(key <= len(parent), f"{operation['path']} is beyond the end")
+                parent.insert(key, value)
+            else:
+                parent[key] = value
+
+
+def locate(document, pointer):
+    *steps, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    for step in steps:
+        document = document[int(step) if isinstance(document, list) else step]
+    return document, int(last) if isinstance(document, list) else last
+
+
+def seconds(duration):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", duration).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def check_references(objects):
+    maps = {o["metadata"]["name"] for o in objects if o["kind"] == "ConfigMap"}
+    pods = [o["spec"]["template"] for o in objects if o["kind"] == "Deployment"]
+    for pod in pods:
+        volumes = {v["name"]: v for v in pod["spec"].get("volumes", [])}
+        for volume in volumes.values():
+            name = volume["configMap"]["name"]
+            expect(name in maps, f"volume {volume['name']}: no ConfigMap {name}")
+        for container in containers(pod["spec"]):
+            for mount in container.get("volumeMounts", []):
+                expect(mount["name"] in volumes, f"{container['name']}: no volume {mount['name']}")
+                expect("subPath" not in mount, f"{container['name']}: subPath never updates")
+    for service in (o for o in objects if o["kind"] == "Service"):
+        selector = service["spec"]["selector"].items()
+        chosen = [pod for pod in pods if selector <= pod["metadata"]["labels"].items()]
+        expect(chosen, f"Service {service['metadata']['name']} selects no pod")
+        ports = {port["name"] for c in containers(chosen[0]["spec"]) for port in c.get("ports", [])}
+        for port in service["spec"]["ports"]:
+            expect(port["targetPort"] in ports, f"no container port is called {port['targetPort']}")
+
+
+def containers(spec):
+    return spec.get("initContainers", []) + spec["containers"]
+
+
+def check_shutdown(objects):
+    """The sum of deployment.yaml, from the values that the pod would really use."""
+    (spec,) = [o["spec"]["template"]["spec"] for o in objects if o["metadata"]["name"] == "payments"
+               and o["kind"] == "Deployment"]
+    (config,) = [o["data"] for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "mainstay"]
+    drain = yaml.safe_load(config["drain.yaml"])["drain"]
+    ours = seconds(drain["delay"]) + seconds(drain["timeout"])
+    (service,) = [c for c in spec["containers"] if c["name"] == "payments"]
+    hook = service["lifecycle"]["preStop"]
+    pre_stop = hook["sleep"]["seconds"] if "sleep" in hook else int(hook["exec"]["command"][1])
+    theirs = pre_stop + int(next(e["value"] for e in service["env"] if e["name"] == "DRAIN_SECONDS"))
+    native = any(c["name"] == "mainstay" for c in spec.get("initContainers", []))
+    if native:
+        needed = theirs + ours + MARGIN
+    else:
+        expect(pre_stop > ours, f"the service goes after {pre_stop} s, before Mainstay has drained ({ours} s)")
+        needed = max(theirs, ours) + MARGIN
+    grace = spec["terminationGracePeriodSeconds"]
+    expect(grace >= needed, f"terminationGracePeriodSeconds is {grace}, shutdown may take {needed}")
+
+
+def check_configuration(objects, mainstay):
+    (config,) = [o["data"] for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "mainstay"]
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in config.items():
+            (pathlib.Path(directory) / name).write_text(text)
+        checked = subprocess.run([mainstay, "check", directory], capture_output=True, text=True, timeout=30)
+    report = checked.stdout + checked.stderr
+    expect(checked.returncode == 0, f"mainstay check refuses the mounted configuration:\n{report}")
+    # The one warning it should give: that the only ledger there is forgets.
+    odd = [line for line in report.splitlines() if "warning" in line and "operations are kept in memory" not in line]
+    expect(not odd, "\n".join(odd))
+
+
+def check(name, mainstay):
+    objects = build(DEPLOY / name)
+    check_references(objects)
+    check_shutdown(objects)
+    for version in VERSIONS[name]:
+        for document in objects:
+            kubernetes_validate.validate(document, version, strict=True)
+    check_configuration(objects, mainstay)
+    return len(objects)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    found = {str(path.parent.relative_to(DEPLOY)) for path in DEPLOY.rglob("kustomization.yaml")}
+    failed = False
+    if found != set(VERSIONS):
+        print(f"kubernetes: kustomizations and VERSIONS differ: {found ^ set(VERSIONS)}", file=sys.stderr)
+        failed = True
+    for name in sorted(found & set(VERSIONS)):
+        try:
+            count = check(name, sys.argv[1])
+            print(f"kubernetes: {name}: {count} objects valid for {', '.join(VERSIONS[name])}")
+        except Problem as problem:
+            print(f"kubernetes: {name}: {problem}", file=sys.stderr)
+            failed = True
+        except kubernetes_validate.ValidationError as error:
+            place = ".".join(map(str, error.path))
+            print(f"kubernetes: {name}: not valid for {error.version}: {place}: {error.message}", file=sys.stderr)
+            failed = True
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
