@@ -1,0 +1,116 @@
+//! Opening a connection to an endpoint: resolve, connect, handshake, all within `connect_timeout`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::uri::Authority;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mainstay_policies::evidence::{AttemptError, Cause, Sent};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+
+use super::io::{CountedStream, Written};
+use crate::body::ProxyBody;
+
+/// hyper's read buffer of one connection grows to this at most; it bounds memory for a peer that sends faster than the
+/// other side reads.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Flow-control windows of an HTTP/2 connection: large enough for a fast local link, small enough to bound what a stalled
+/// client leaves in memory.
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Where an endpoint is, with a literal address already parsed.
+pub(crate) struct Target {
+    pub(crate) authority: Authority,
+    port: u16,
+    literal: Option<SocketAddr>,
+}
+
+impl Target {
+    pub(crate) fn new(authority: Authority) -> Self {
+        let port = authority.port_u16().unwrap_or(80);
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
+        Self { authority, port, literal }
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let stream = match self.literal {
+            Some(address) => TcpStream::connect(address).await?,
+            None => self.connect_by_name().await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Tries each resolved address in turn; the last error stands.
+    async fn connect_by_name(&self) -> std::io::Result<TcpStream> {
+        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name resolves to no address");
+        for address in lookup_host((self.authority.host(), self.port)).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Connects before `deadline`. Nothing of a request can have been sent if this fails.
+async fn tcp(target: &Target, deadline: Instant) -> Result<CountedStream, AttemptError> {
+    match timeout_at(deadline, target.connect()).await {
+        Ok(Ok(stream)) => Ok(CountedStream::new(stream)),
+        Ok(Err(error)) => Err(AttemptError::new(Cause::Connect, Sent::No).with_source(error)),
+        Err(_) => Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
+    }
+}
+
+fn handshake_failed(error: hyper::Error) -> AttemptError {
+    AttemptError::new(Cause::Connect, Sent::No).with_source(error)
+}
+
+/// Opens an HTTP/1.1 connection and spawns the task that drives it.
+pub(crate) async fn http1(
+    target: &Target,
+    deadline: Instant,
+) -> Result<(http1::SendRequest<ProxyBody>, Written), AttemptError> {
+    let stream = tcp(target, deadline).await?;
+    let written = stream.written();
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(handshake_failed)?;
+    // Ends when the sender is dropped, the peer closes, or the connection was upgraded.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok((sender, written))
+}
+
+/// Opens an HTTP/2 connection (prior knowledge) and spawns the task that drives it.
+pub(crate) async fn http2(target: &Target, deadline: Instant) -> Result<http2::SendRequest<ProxyBody>, AttemptError> {
+    let stream = tcp(target, deadline).await?;
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = match timeout_at(deadline, handshake).await {
+        Ok(result) => result.map_err(handshake_failed)?,
+        Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
+    };
+    // Ends when every sender is dropped and its streams are done, or the peer closes.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,148 @@
+//! The service behind: its endpoints, the connections to them, and what each attempt is known to have done.
+//!
+//! The pool is our own, over `hyper::client::conn`: `try_send_request` hands back a request that was not sent, which is the
+//! one hard proof that it was not, and hyper-util's client hides it and retries by itself.
+
+mod connect;
+mod io;
+mod pool;
+mod send;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::{Request, Response, uri::Authority};
+use mainstay_policies::evidence::AttemptError;
+use tokio::time::Instant;
+
+pub use send::{Progress, UpstreamBody};
+
+use self::{connect::Target, pool::Pool};
+use crate::{
+    body::ProxyBody,
+    config::model::{self, Protocol},
+};
+
+/// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
+pub struct Upstream {
+    params: Arc<model::Upstream>,
+    endpoints: Vec<Endpoint>,
+}
+
+struct Endpoint {
+    target: Arc<Target>,
+    /// One pool per worker: connections never cross threads.
+    pools: Vec<Arc<Pool>>,
+    /// Requests in flight, all workers together.
+    outstanding: AtomicUsize,
+}
+
+/// A request in flight to an endpoint; ends when dropped.
+pub struct InFlight {
+    upstream: Arc<Upstream>,
+    endpoint: usize,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.upstream.endpoints[self.endpoint].outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Upstream {
+    /// An upstream with no connection yet, for `workers` threads.
+    pub fn new(params: Arc<model::Upstream>, workers: usize) -> Self {
+        let endpoints = params
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let target = Arc::new(Target::new(endpoint.authority.clone()));
+                let pool = || {
+                    Arc::new(Pool::new(
+                        target.clone(),
+                        params.connect_timeout,
+                        params.idle_timeout,
+                        params.max_connections.get(),
+                    ))
+                };
+                Endpoint {
+                    pools: (0..workers).map(|_| pool()).collect(),
+                    outstanding: AtomicUsize::new(0),
+                    target: target.clone(),
+                }
+            })
+            .collect();
+        Self { params, endpoints }
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Arc<model::Upstream> {
+        &self.params
+    }
+
+    /// How many endpoints it has.
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The address of an endpoint, for `Host` and spans.
+    pub fn authority(&self, endpoint: usize) -> &Authority {
+        &self.endpoints[endpoint].target.authority
+    }
+
+    /// Whether HTTP/2 is spoken to it.
+    pub fn speaks_http2(&self) -> bool {
+        self.params.protocol == Protocol::Http2
+    }
+
+    /// Power of two choices on requests in flight (Mitzenmacher, 2001): of two random endpoints the less loaded one. A retry
+    /// avoids the endpoint that it comes from.
+    pub fn pick(&self, avoid: Option<usize>) -> usize {
+        let count = self.endpoints.len();
+        if count == 1 {
+            return 0;
+        }
+        let draw = || {
+            let candidate = fastrand::usize(..count);
+            if Some(candidate) == avoid { (candidate + 1 + fastrand::usize(..count - 1)) % count } else { candidate }
+        };
+        let (a, b) = (draw(), draw());
+        let load = |at: usize| self.endpoints[at].outstanding.load(Ordering::Relaxed);
+        if load(b) < load(a) { b } else { a }
+    }
+
+    /// Counts a request in flight to `endpoint` until the guard is dropped.
+    pub fn enter(self: &Arc<Self>, endpoint: usize) -> InFlight {
+        self.endpoints[endpoint].outstanding.fetch_add(1, Ordering::Relaxed);
+        InFlight { upstream: self.clone(), endpoint }
+    }
+
+    /// Sends one request from `worker` to `endpoint`.
+    ///
+    /// # Errors
+    /// Why there is no response, and whether the application may have seen the request. `progress` tells the same for an
+    /// attempt that is dropped before it ends.
+    pub async fn send(
+        &self,
+        worker: usize,
+        endpoint: usize,
+        request: Request<ProxyBody>,
+        progress: &Progress,
+    ) -> Result<Response<UpstreamBody>, AttemptError> {
+        let pool = &self.endpoints[endpoint].pools[worker];
+        if self.speaks_http2() {
+            Box::pin(send::http2(pool, request, progress)).await
+        } else {
+            send::http1(pool, request, progress).await
+        }
+    }
+
+    /// Closes connections of `worker` that have been idle for too long.
+    pub fn sweep(&self, worker: usize, now: Instant) {
+        for endpoint in &self.endpoints {
+            endpoint.pools[worker].sweep(now);
+        }
+    }
+}
