@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod listener;
 pub mod problem_doc;
 pub mod telemetry;
 pub mod upstream;

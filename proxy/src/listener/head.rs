@@ -1,0 +1,183 @@
+//! What a request's head must be before hyper sees it.
+//!
+//! hyper reads a head with both `Content-Length` and `Transfer-Encoding`, or with a repeated `Content-Length`, and drops
+//! one of them in silence. Such framing is how one message is smuggled inside another (RFC 9112 sections 6.3 and 11.2), so
+//! it is refused here, where the bytes are still as the client sent them.
+
+use memchr::{memchr, memmem};
+
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// More bytes than `limits.header_bytes`.
+    TooLarge,
+    /// More fields than `limits.header_count`.
+    TooMany,
+    /// `Content-Length` beside `Transfer-Encoding`, or more than one of either.
+    AmbiguousFraming,
+    /// A transfer coding other than `chunked`, which a body cannot be passed on in.
+    UnknownCoding,
+    /// A field line that starts with white space (obsolete line folding, RFC 9112 section 5.2).
+    Folded,
+    /// A field line without a name, or with white space before its colon.
+    Malformed,
+}
+
+impl Refused {
+    /// The words for the caller.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::TooLarge => "The request's header fields are larger than this proxy accepts.",
+            Self::TooMany => "The request has more header fields than this proxy accepts.",
+            Self::AmbiguousFraming => {
+                "The request's length is ambiguous: send either one Content-Length or one Transfer-Encoding."
+            }
+            Self::UnknownCoding => "The only transfer coding that this proxy understands is chunked.",
+            Self::Folded => "A header field is folded over several lines; send it on one.",
+            Self::Malformed => "A header field is malformed.",
+        }
+    }
+
+    /// 431 where size is the reason, 501 for a coding (RFC 9112 section 6.1), else 400.
+    pub const fn status(self) -> http::StatusCode {
+        match self {
+            Self::TooLarge | Self::TooMany => http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnknownCoding => http::StatusCode::NOT_IMPLEMENTED,
+            Self::AmbiguousFraming | Self::Folded | Self::Malformed => http::StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The length of the head that `bytes` begin with, its blank line included; `None` while it is incomplete.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Checks a whole head, from the request line to the blank line.
+///
+/// # Errors
+/// Why it is refused. What this lets through still has to pass hyper's own parser.
+pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<(), Refused> {
+    if head.len() > max_bytes {
+        return Err(Refused::TooLarge);
+    }
+    let mut lines = Lines(head);
+    lines.next(); // the request line is hyper's to judge
+    let (mut fields, mut lengths, mut encodings) = (0, 0, 0);
+    for line in lines {
+        let Some(&first) = line.first() else { break };
+        fields += 1;
+        match first {
+            b' ' | b'\t' => return Err(Refused::Folded),
+            b'c' | b'C' if is_field(line, b"content-length")? => lengths += 1,
+            b't' | b'T' if is_field(line, TRANSFER_ENCODING)? => {
+                encodings += 1;
+                if !line[TRANSFER_ENCODING.len() + 1..].trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Err(Refused::UnknownCoding);
+                }
+            }
+            _ => {}
+        }
+    }
+    if fields > max_fields {
+        return Err(Refused::TooMany);
+    }
+    if lengths + encodings > 1 {
+        return Err(Refused::AmbiguousFraming);
+    }
+    Ok(())
+}
+
+/// Whether the line's field name is `name`; a name followed by white space is refused, since peers disagree about it.
+fn is_field(line: &[u8], name: &[u8]) -> Result<bool, Refused> {
+    if line.len() <= name.len() || !line[..name.len()].eq_ignore_ascii_case(name) {
+        return Ok(false);
+    }
+    match line[name.len()] {
+        b':' => Ok(true),
+        b' ' | b'\t' => Err(Refused::Malformed),
+        _ => Ok(false),
+    }
+}
+
+/// Lines without their ends; a lone LF ends a line too, as hyper reads it.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (line, rest) = match memchr(b'\n', self.0) {
+            Some(end) => (&self.0[..end], &self.0[end + 1..]),
+            None => (self.0, &self.0[self.0.len()..]),
+        };
+        self.0 = rest;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_head(fields: &str) -> Result<(), Refused> {
+        check(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes(), 1024, 5)
+    }
+
+    #[test]
+    fn an_ordinary_head_passes() {
+        assert_eq!(check_head("Content-Length: 5\r\n"), Ok(()));
+        assert_eq!(check_head("Transfer-Encoding: chunked\r\n"), Ok(()));
+        assert_eq!(check_head("Content-Length-X: 1\r\nContent-Length: 5\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused_in_any_order_and_case() {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nX: y\r\nCONTENT-LENGTH: 6\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        ] {
+            assert_eq!(check_head(fields), Err(Refused::AmbiguousFraming), "{fields}");
+        }
+    }
+
+    #[test]
+    fn only_the_chunked_coding_is_understood() {
+        for coding in ["identity", "gzip", "chunked, chunked", "chunked, identity", "\"chunked\"", ""] {
+            assert_eq!(
+                check_head(&format!("Transfer-Encoding: {coding}\r\n")),
+                Err(Refused::UnknownCoding),
+                "{coding}"
+            );
+        }
+        assert_eq!(check_head("Transfer-Encoding:\tCHUNKED \r\n"), Ok(()));
+    }
+
+    #[test]
+    fn folded_lines_and_spaced_framing_names_are_refused() {
+        assert_eq!(check_head("X: a\r\n b\r\n"), Err(Refused::Folded));
+        assert_eq!(check_head("Content-Length : 5\r\n"), Err(Refused::Malformed));
+        assert_eq!(check_head("Transfer-Encoding\t: chunked\r\n"), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn too_many_fields_and_too_many_bytes_are_told_apart() {
+        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), Ok(()));
+        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n"), Err(Refused::TooMany));
+        assert_eq!(check_head(&format!("A: {}\r\n", "x".repeat(1024))), Err(Refused::TooLarge));
+    }
+
+    #[test]
+    fn the_head_ends_after_its_blank_line() {
+        assert_eq!(length(b"GET / HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(length(b"GET / HTTP/1.1\r\n\r\nrest"), Some(18));
+    }
+}

@@ -1,0 +1,197 @@
+//! Where each client connection stands, so that slow and idle ones can be found without a timer per request.
+//!
+//! hyper's `header_read_timeout` arms a timer for every request and is the keep-alive timeout too. Here a connection only
+//! notes what it is doing and since when, and one sweep per worker and half second ends those that take too long.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+/// How often a worker looks for connections that take too long, and so how late it may be.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Between requests.
+    Idle,
+    /// A head, or the beginning of HTTP/2, has begun to arrive.
+    Head,
+    /// A request is being served, or the connection has changed protocol.
+    Busy,
+    /// The answer has been given before the request's body was read: what arrives is not a head.
+    Unread,
+}
+
+/// One connection's phase. Written and read on the worker's thread; atomics only because tasks must be `Send`.
+pub(crate) struct Connection {
+    phase: AtomicU8,
+    /// Milliseconds since the worker began.
+    since: AtomicU32,
+    /// A request body has not been read to its end.
+    body_open: AtomicBool,
+    /// HTTP/2 streams that are open.
+    streams: AtomicU32,
+    clock: Arc<Ticks>,
+    _place: Place,
+}
+
+/// Coarse monotonic time of one worker, advanced by its sweep: reading it costs no system call.
+pub(crate) struct Ticks(AtomicU32);
+
+impl Connection {
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.since.store(self.clock.0.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// A request has arrived, with a body still to be read or without.
+    pub(crate) fn begin(&self, body_open: bool) {
+        self.body_open.store(body_open, Ordering::Relaxed);
+        self.enter(Phase::Busy);
+    }
+
+    /// The request's body has been read to its end.
+    pub(crate) fn body_ended(&self) {
+        self.body_open.store(false, Ordering::Relaxed);
+    }
+
+    /// A request has been read whole and is being served: an end of the client's side need not mean that it has left.
+    pub(crate) fn may_be_half_closed(&self) -> bool {
+        self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed)
+    }
+
+    /// An HTTP/2 stream has begun.
+    pub(crate) fn stream_begun(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.enter(Phase::Busy);
+    }
+
+    /// An HTTP/2 stream has ended.
+    pub(crate) fn stream_ended(&self) {
+        if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// The answer has been handed over whole.
+    pub(crate) fn end(&self) {
+        let unread = self.body_open.load(Ordering::Relaxed);
+        self.enter(if unread { Phase::Unread } else { Phase::Idle });
+    }
+
+    pub(crate) fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
+    /// How long it has been idle, or reading a head.
+    fn overdue(&self, now: u32, limits: &Patience) -> bool {
+        let since = Duration::from_millis(u64::from(now.wrapping_sub(self.since.load(Ordering::Relaxed))));
+        if self.is(Phase::Idle) || self.is(Phase::Unread) {
+            limits.draining || since >= limits.keep_alive
+        } else {
+            self.is(Phase::Head) && since >= limits.header_timeout
+        }
+    }
+}
+
+/// How long a connection may stay in a phase.
+pub(crate) struct Patience {
+    pub(crate) header_timeout: Duration,
+    pub(crate) keep_alive: Duration,
+    /// Idle connections end at once.
+    pub(crate) draining: bool,
+}
+
+/// The HTTP/1 connections of one worker.
+pub(crate) struct Connections {
+    began: Instant,
+    ticks: Arc<Ticks>,
+    all: Mutex<Vec<(Arc<Connection>, AbortHandle)>>,
+}
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), ticks: Arc::new(Ticks(AtomicU32::new(0))), all: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn open(&self, place: Place) -> Arc<Connection> {
+        Arc::new(Connection {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            since: AtomicU32::new(self.ticks.0.load(Ordering::Relaxed)),
+            body_open: AtomicBool::new(false),
+            streams: AtomicU32::new(0),
+            clock: self.ticks.clone(),
+            _place: place,
+        })
+    }
+
+    /// Lets the sweep end the connection's task.
+    pub(crate) fn watch(&self, connection: Arc<Connection>, task: AbortHandle) {
+        self.all.lock().push((connection, task));
+    }
+
+    /// Ends what takes too long and forgets what has ended. Runs on the worker's thread, so no connection is being polled
+    /// meanwhile.
+    pub(crate) fn sweep(&self, limits: &Patience) {
+        let now = self.began.elapsed().as_millis() as u32;
+        self.ticks.0.store(now, Ordering::Relaxed);
+        self.all.lock().retain(|(connection, task)| {
+            if task.is_finished() {
+                return false;
+            }
+            let overdue = connection.overdue(now, limits);
+            if overdue {
+                task.abort();
+            }
+            !overdue
+        });
+    }
+}
+
+/// Counts client connections of all workers against `limits.connections`.
+pub(crate) struct Places {
+    open: AtomicUsize,
+    freed: Notify,
+}
+
+/// One connection's place; free again when dropped.
+pub(crate) struct Place(Arc<Places>);
+
+impl Places {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), freed: Notify::new() })
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Waits until fewer than `limit` connections are open. While it waits nothing is accepted, so the kernel's queue
+    /// fills and new clients wait instead of being cut off.
+    pub(crate) async fn take(self: &Arc<Self>, limit: usize) -> Place {
+        loop {
+            let freed = self.freed.notified();
+            if self.open.fetch_add(1, Ordering::AcqRel) < limit {
+                return Place(self.clone());
+            }
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            // The timeout covers a limit raised by a reload.
+            let _ = tokio::time::timeout(Duration::from_secs(1), freed).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
+    }
+}
