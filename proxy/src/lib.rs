@@ -8,5 +8,6 @@ pub mod control;
 pub mod demo;
 pub mod listener;
 pub mod problem_doc;
+pub mod router;
 pub mod telemetry;
 pub mod upstream;

@@ -37,6 +37,7 @@ pub use claim::{Claim, Settlement};
 pub use fingerprint::Fingerprinter;
 pub use key::{Key, KeyError, KeyRead, MAX_KEY_OCTETS};
 pub use layer::{IdempotencyLayer, Principal};
+pub use normal_path::normalise as normalise_path;
 pub use params::*;
 pub use prefer::preferred_wait;
 pub use protection::{Begin, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};

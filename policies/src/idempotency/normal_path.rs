@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 /// The normal form of `path`.
-pub(super) fn normalise(path: &str) -> Cow<'_, str> {
+pub fn normalise(path: &str) -> Cow<'_, str> {
     if path.is_empty() {
         return Cow::Borrowed("/");
     }

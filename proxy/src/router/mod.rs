@@ -1,0 +1,142 @@
+//! Which route serves a request: the first in file order that matches.
+//!
+//! Paths are compiled into a tree of segments, so that a lookup costs the same with one route and with thousands; what a
+//! path alone does not decide (method, host, headers) is checked on the few candidates that remain, in file order.
+//!
+//! Matching is on the normalised path (RFC 3986 section 6.2.2: dot segments removed, needless percent-encoding undone), so
+//! that `/%70ayments` cannot slip past the policy of `/payments`. What is forwarded is the path as it came.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use http::{HeaderMap, Method};
+
+use crate::config::model::{Match, PathPattern, Segment};
+
+#[cfg(test)]
+mod tests;
+
+/// What of a request decides its route.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The host without port, as it came.
+    pub host: &'a str,
+    /// The path as it came.
+    pub path: &'a str,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// Routes, compiled.
+pub struct Router<T> {
+    routes: Vec<(Match, T)>,
+    root: Node,
+}
+
+/// A node of the tree; lists hold indices of routes in file order.
+#[derive(Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node>,
+    param: Option<Box<Node>>,
+    /// Routes whose pattern ends here.
+    ends: Vec<u32>,
+    /// Routes whose pattern goes on with `/**` here.
+    rest: Vec<u32>,
+}
+
+impl<T> Router<T> {
+    /// Compiles routes that are given in file order.
+    pub fn new(routes: impl IntoIterator<Item = (Match, T)>) -> Self {
+        let routes: Vec<_> = routes.into_iter().collect();
+        let mut root = Node::default();
+        for (index, (matches, _)) in routes.iter().enumerate() {
+            root.insert(&matches.path, index as u32);
+        }
+        Self { routes, root }
+    }
+
+    /// The first route that matches, with its pattern.
+    pub fn find(&self, target: Target<'_>) -> Option<(&T, &Match)> {
+        let path = normalise(target.path);
+        let mut best = self.routes.len() as u32;
+        self.root.search(path.strip_prefix('/').or(Some(&path)), &mut |candidates| {
+            let found = candidates.iter().take_while(|index| **index < best).find(|index| {
+                let (matches, _) = &self.routes[**index as usize];
+                matches_beside_path(matches, &target)
+            });
+            if let Some(index) = found {
+                best = *index;
+            }
+        });
+        self.routes.get(best as usize).map(|(matches, route)| (route, matches))
+    }
+
+    /// Every route, in file order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.routes.iter().map(|(_, route)| route)
+    }
+}
+
+impl Node {
+    fn insert(&mut self, pattern: &PathPattern, index: u32) {
+        let mut node = self;
+        for segment in &pattern.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Param(_) => node.param.get_or_insert_default(),
+            };
+        }
+        if pattern.rest { node.rest.push(index) } else { node.ends.push(index) }
+    }
+
+    /// Hands every list of candidates to `offer`. `path` is what is left after the slash; `None` at the end.
+    fn search(&self, path: Option<&str>, offer: &mut impl FnMut(&[u32])) {
+        offer(&self.rest);
+        let Some(path) = path else {
+            return offer(&self.ends);
+        };
+        let (segment, left) = match memchr::memchr(b'/', path.as_bytes()) {
+            Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+            None => (path, None),
+        };
+        if let Some(node) = self.literals.get(segment) {
+            node.search(left, offer);
+        }
+        if let Some(node) = &self.param
+            && !segment.is_empty()
+        {
+            node.search(left, offer);
+        }
+    }
+}
+
+fn matches_beside_path(matches: &Match, target: &Target<'_>) -> bool {
+    (matches.methods.is_empty() || matches.methods.contains(target.method))
+        && matches.host.as_ref().is_none_or(|host| target.host.eq_ignore_ascii_case(host))
+        && matches.headers.iter().all(|(name, value)| target.headers.get_all(name).iter().any(|given| given == value))
+}
+
+/// The values of a pattern's `{name}` segments in a path that it matches, as they stand there (percent-encoded).
+pub fn params<'a>(pattern: &'a PathPattern, path: &str) -> Vec<(&'a str, String)> {
+    let path = normalise(path);
+    let given = path.strip_prefix('/').unwrap_or(&path).split('/');
+    pattern
+        .segments
+        .iter()
+        .zip(given)
+        .filter_map(|(segment, value)| match segment {
+            Segment::Param(name) => Some((name.as_str(), value.to_owned())),
+            Segment::Literal(_) => None,
+        })
+        .collect()
+}
+
+/// RFC 3986 section 6.2.2, borrowed when there is nothing to do.
+fn normalise(path: &str) -> Cow<'_, str> {
+    let bytes = path.as_bytes();
+    if memchr::memchr(b'%', bytes).is_none() && memchr::memmem::find(bytes, b"/.").is_none() {
+        return Cow::Borrowed(path);
+    }
+    mainstay_policies::idempotency::normalise_path(path)
+}
