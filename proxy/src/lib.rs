@@ -1,13 +1,30 @@
 //! Mainstay: a resilience sidecar proxy that never leaves a write in doubt.
+//!
+//! A library only so that fuzz targets and tests reach its parts; the program is `main.rs`. A request's life is in `stack`,
+//! the program's in [`app`].
 
 pub mod admin;
+pub mod app;
+mod asker;
+mod attempt;
 pub mod body;
 pub mod cli;
+mod client_body;
 pub mod config;
 pub mod control;
 pub mod demo;
+mod exchange;
+mod forward;
+mod gauges;
+mod keyed;
 pub mod listener;
 pub mod problem_doc;
+mod respond;
 pub mod router;
+mod snapshot;
+mod stack;
 pub mod telemetry;
+mod tunnel;
+mod unkeyed;
 pub mod upstream;
+mod worker;

@@ -106,8 +106,10 @@ async fn outcome_lists_override_the_defaults() {
 
 #[tokio::test]
 async fn outcome_rules_read_the_body() {
-    let upstream =
-        Upstream::start(|seen| Answer::json(200, &format!("{{\"state\":\"{}\"}}", seen.text())).steps()).await;
+    let upstream = Upstream::start(|seen| {
+        Answer::json(200, &format!("{{\"state\":\"{}\"}}", seen.header("idempotency-key").unwrap_or_default())).steps()
+    })
+    .await;
     let policy = "idempotency: { required: true, outcome: { rules: [ \
                   { status: 200, json: { /state: DECLINED }, then: failed }, \
                   { status: 200, json: { /state: [BUSY, LATER] }, then: not_executed } ] } }";

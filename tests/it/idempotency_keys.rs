@@ -249,7 +249,10 @@ async fn a_different_request_is_422_even_while_the_first_is_in_flight() {
 
 #[tokio::test]
 async fn principals_do_not_share_keys_or_see_each_other() {
-    let upstream = Upstream::start(|seen| Answer::status(201).body(seen.text()).steps()).await;
+    let upstream = Upstream::start(|seen| {
+        Answer::status(201).body(format!("of {}", seen.header("x-tenant").unwrap_or_default())).steps()
+    })
+    .await;
     let config =
         Config::single(upstream.addr, "idempotency: { required: true }").listener("principal: { header: X-Tenant }");
     let proxy = Proxy::start(config).await;

@@ -314,7 +314,8 @@ async fn a_write_whose_client_left_is_finished_before_the_exit() {
     eventually("accepting ends", || async { tokio::net::TcpStream::connect(proxy.addr).await.is_err().then_some(()) })
         .await;
     assert!(proxy.runs(), "a write is still in flight");
+    assert_eq!(upstream.log().peer_closed, 0, "the write was cut off");
     gate.open();
     assert_eq!(proxy.ended().await.code(), Some(0));
-    assert_eq!(upstream.log().peer_closed, 0, "the write was cut off");
+    assert_eq!(upstream.effects("k"), 1);
 }

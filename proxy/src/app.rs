@@ -1,0 +1,335 @@
+//! The program's life: start, reload, drain, end.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use mainstay_policies::{
+    clock::WallClock,
+    idempotency::QueryGate,
+    operation::{ledger::Ledger, memory::MemoryLedger},
+};
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    admin::{
+        probes::{self, ProbeState},
+        readiness::{Condition, Readiness},
+    },
+    config::model::{self, Config},
+    gauges,
+    listener::{self, Places},
+    snapshot::{Parts, Snapshot},
+    telemetry::{
+        logs::{AccessLog, Logging},
+        metrics::Metrics,
+        trace::Tracing,
+    },
+    worker::{self, Listen, Worker},
+};
+
+/// How often the ledger forgets what has expired, and limiters what is idle.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+/// Records that one round of housekeeping removes at most, so that it never holds up a write for long.
+const EXPIRED_AT_ONCE: usize = 1000;
+/// Keys of one limiter that one round of housekeeping looks at.
+const KEYS_AT_ONCE: usize = 4096;
+/// How often a drain looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long the last spans may take to leave.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// What every worker and every request shares.
+pub(crate) struct Shared {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) parts: Parts,
+    pub(crate) tracing: Tracing,
+    pub(crate) access: Arc<AccessLog>,
+    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) executions: Executions,
+}
+
+impl Shared {
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}
+
+/// Keyed writes that run in tasks of their own; a drain waits for their answers.
+#[derive(Default)]
+pub(crate) struct Executions(Arc<AtomicUsize>);
+
+/// One of them; gone when dropped.
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Executions {
+    /// Runs `execution` on this worker, to its end: no client can cancel it.
+    pub(crate) fn spawn(&self, execution: impl Future<Output = ()> + Send + 'static) {
+        let running = Running(self.0.clone());
+        running.0.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let _running = running;
+            execution.await;
+        });
+    }
+}
+
+/// Why the program does not start, or a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operator's: the address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Which listener.
+        what: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The machine's: no thread or no runtime.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[source] io::Error),
+}
+
+/// A running proxy.
+pub struct App {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    listeners: Mutex<HashMap<Arc<str>, Bound>>,
+    logging: Arc<Logging>,
+    probes: Arc<ProbeState>,
+    tasks: Vec<JoinHandle<()>>,
+    stop_probes: watch::Sender<bool>,
+}
+
+/// A listener that is being served.
+struct Bound {
+    params: Arc<ArcSwap<model::Listener>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What the program is started with.
+pub struct Foundation {
+    /// Wall time.
+    pub clock: WallClock,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// The logs, set up already.
+    pub logging: Arc<Logging>,
+}
+
+impl App {
+    /// Starts to serve `config`. Must run on a tokio runtime, which then serves the probes and the housekeeping.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or a thread cannot be started. Nothing is left running.
+    pub async fn start(config: Arc<Config>, foundation: Foundation) -> Result<Self, StartError> {
+        let Foundation { clock, metrics, logging } = foundation;
+        let workers = config.limits.workers.get();
+        let ledger: Arc<dyn Ledger> =
+            Arc::new(MemoryLedger::new(clock.clone(), config.ledger.max_open, config.ledger.max_bytes));
+        let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
+        let tracing = Tracing::new(&config.telemetry, &instance, metrics.spans());
+        let probes = Arc::new(ProbeState { readiness: Readiness::new(), metrics: metrics.clone() });
+        let probe_address = config.probes.address;
+        let probe_socket = TcpListener::bind(probe_address).await.map_err(|source| StartError::Listen {
+            address: probe_address,
+            what: "probes".into(),
+            source,
+        })?;
+        let gate = QueryGate::default();
+        let parts = Parts { ledger, clock, metrics, workers, gate };
+        let snapshot = Snapshot::build(config, &parts, None);
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            parts,
+            tracing,
+            access: logging.access(),
+            draining: watch::Sender::new(false),
+            places: Places::new(),
+            executions: Executions::default(),
+        });
+        let mut app = Self {
+            shared: shared.clone(),
+            workers: Vec::new(),
+            listeners: Mutex::default(),
+            logging,
+            probes: probes.clone(),
+            tasks: Vec::new(),
+            stop_probes: watch::Sender::new(false),
+        };
+        for number in 0..workers {
+            app.workers.push(worker::start(number, shared.clone()).map_err(StartError::Worker)?);
+        }
+        let listeners = shared.snapshot.load().config.listeners.clone();
+        app.listen(&listeners)?;
+        gauges::register(&shared);
+        shared.parts.metrics.config_loaded(true);
+        probes.readiness.set(Condition::ConfigValid, true);
+        probes.readiness.set(Condition::ListenersBound, true);
+        probes.readiness.set(Condition::LedgerRecovered, true);
+        app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes, app.stop_probes.subscribe())));
+        app.tasks.push(tokio::spawn(keep_house(shared)));
+        Ok(app)
+    }
+
+    /// Serves `config` from now on. Requests in flight keep the one that they began with.
+    ///
+    /// # Errors
+    /// A new address cannot be bound; everything stays as it was.
+    pub fn reload(&self, config: &Arc<Config>) -> Result<(), StartError> {
+        let before = self.shared.snapshot.load_full();
+        self.listen(&config.listeners)?;
+        let snapshot = Snapshot::build(config.clone(), &self.shared.parts, Some(&before));
+        self.shared.snapshot.store(Arc::new(snapshot));
+        self.listeners.lock().retain(|name, bound| {
+            let kept = config.listeners.iter().any(|listener| listener.name == *name);
+            if !kept {
+                let _ = bound.stop.send(true);
+            }
+            kept
+        });
+        self.shared.tracing.apply(&config.telemetry);
+        if let Err(error) = self.logging.apply(&config.telemetry.logs) {
+            tracing::warn!(%error, "the log level stays as it was");
+        }
+        self.shared.parts.metrics.config_loaded(true);
+        for (what, changed) in fixed_at_start(&before.config, config) {
+            if changed {
+                tracing::warn!("a change of `{what}` takes effect at the next start");
+            }
+        }
+        Ok(())
+    }
+
+    /// A configuration was refused; the one in force stays.
+    pub fn reload_failed(&self) {
+        self.shared.parts.metrics.config_loaded(false);
+    }
+
+    /// Binds what is new or has moved, then lets go of the old addresses.
+    fn listen(&self, listeners: &[Arc<model::Listener>]) -> Result<(), StartError> {
+        let mut bound = self.listeners.lock();
+        let mut fresh = Vec::new();
+        for listener in listeners {
+            if bound.get(&listener.name).is_some_and(|bound| bound.params.load().address == listener.address) {
+                continue;
+            }
+            let sockets = listener::listen(listener.address, self.workers.len()).map_err(|source| {
+                StartError::Listen { address: listener.address, what: format!("listener `{}`", listener.name), source }
+            })?;
+            fresh.push((listener.clone(), sockets));
+        }
+        for listener in listeners {
+            if let Some(bound) = bound.get(&listener.name) {
+                bound.params.store(listener.clone());
+            }
+        }
+        for (listener, sockets) in fresh {
+            let stop = watch::Sender::new(false);
+            let params = Arc::new(ArcSwap::new(listener.clone()));
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let listen = Listen { params: params.clone(), socket, stop: stop.subscribe() };
+                // A worker ends only when this end of the channel is dropped.
+                let _ = worker.sockets.send(listen);
+            }
+            tracing::info!(listener = %listener.name, address = %listener.address, "listening");
+            if let Some(moved) = bound.insert(listener.name.clone(), Bound { params, stop }) {
+                let _ = moved.stop.send(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`.
+    pub async fn shutdown(self) {
+        let drain = self.shared.snapshot.load().config.drain.clone();
+        self.probes.readiness.set(Condition::Draining, true);
+        tracing::info!(delay_ms = drain.delay.as_millis() as u64, "draining");
+        sleep(drain.delay).await;
+        for bound in self.listeners.lock().values() {
+            let _ = bound.stop.send(true);
+        }
+        self.shared.draining.send_replace(true);
+        let deadline = Instant::now() + drain.timeout;
+        while self.is_busy() && Instant::now() < deadline {
+            sleep(DRAIN_POLL).await;
+        }
+        if self.is_busy() {
+            tracing::warn!(
+                connections = self.shared.places.open(),
+                "the drain's time is over; connections are cut off"
+            );
+        }
+        self.end().await;
+    }
+
+    /// Connections that are open, or writes that have not been answered. Late answers are not waited for.
+    fn is_busy(&self) -> bool {
+        let [pending, ..] = self.shared.parts.ledger.counts();
+        self.shared.places.open() > 0 || pending > 0
+    }
+
+    async fn end(self) {
+        let Self { shared, workers, logging, tasks, stop_probes, .. } = self;
+        let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok())
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker ended with a panic");
+        }
+        shared.tracing.shutdown(FLUSH_WITHIN).await;
+        let _ = stop_probes.send(true);
+        tasks.iter().for_each(JoinHandle::abort);
+        tracing::info!("ended");
+        let _ = tokio::task::spawn_blocking(move || logging.flush(FLUSH_WITHIN)).await;
+    }
+}
+
+/// What a reload does not change.
+fn fixed_at_start(before: &Config, after: &Config) -> [(&'static str, bool); 3] {
+    [
+        ("limits.workers", before.limits.workers != after.limits.workers),
+        ("probes", before.probes != after.probes),
+        ("ledger", before.ledger != after.ledger),
+    ]
+}
+
+/// Forgets what has expired, off the path of requests.
+async fn keep_house(shared: Arc<Shared>) {
+    let mut every = interval(HOUSEKEEPING_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = every.tick().await;
+        if let Err(error) = shared.parts.ledger.expire(shared.parts.clock.now(), EXPIRED_AT_ONCE).await {
+            tracing::warn!(%error, "the ledger cannot forget what has expired");
+        }
+        let snapshot = shared.snapshot.load_full();
+        for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
+            limiter.sweep(now, KEYS_AT_ONCE);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Asking an upstream outside of a client's request: status queries.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header::HOST};
+use mainstay_policies::{
+    evidence::{AttemptError, Cause, Sent},
+    idempotency::{Asker, query::QUERY_TIMEOUT},
+    timeout::IdleBody,
+};
+use tokio::time::Instant;
+
+use crate::{
+    app::Shared,
+    body::ProxyBody,
+    forward,
+    keyed::collect::{self, Collected},
+    snapshot::Snapshot,
+    telemetry::trace::AttemptStart,
+    upstream::{Progress, Upstream},
+};
+
+/// Bytes of a status endpoint's answer that are read; a larger one is no evidence.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Asks over the connections of one worker.
+pub(crate) struct DataPlaneAsker {
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    worker: usize,
+}
+
+impl DataPlaneAsker {
+    pub(crate) const fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>, worker: usize) -> Self {
+        Self { shared, snapshot, worker }
+    }
+
+    async fn send(&self, upstream: &Arc<Upstream>, request: Request<Bytes>) -> Result<Response<Bytes>, AttemptError> {
+        let now = Instant::now();
+        let endpoint = upstream.pick(None);
+        let _in_flight = upstream.enter(endpoint);
+        let authority = upstream.authority(endpoint);
+        let (head, body) = request.into_parts();
+        let mut headers = head.headers;
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+            headers.insert(HOST, host);
+        }
+        let mut span = self.shared.tracing.start(&HeaderMap::new(), now).attempt(
+            // The path holds the key, so the span does not show it.
+            &AttemptStart {
+                number: 1,
+                method: &head.method,
+                path: "(status query)",
+                authority,
+                upstream: &upstream.params().name,
+                retry_reason: None,
+            },
+            now,
+        );
+        span.inject(&mut headers);
+        let uri = if upstream.speaks_http2() {
+            forward::absolute_form(&head.uri, &mut headers, authority)
+        } else {
+            forward::origin_form(&head.uri)
+        };
+        if head.method == Method::POST {
+            forward::fix_length(&mut headers, body.len());
+        }
+        let mut request = Request::new(ProxyBody::from(body));
+        *request.method_mut() = head.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let response = match upstream.send(self.worker, endpoint, request, &Progress::default()).await {
+            Ok(response) => response,
+            Err(error) => {
+                span.error(error.cause.label());
+                span.finish(Instant::now());
+                return Err(error);
+            }
+        };
+        span.status(response.status());
+        span.finish(Instant::now());
+        let (head, body) = response.into_parts();
+        let body = IdleBody::new(body, QUERY_TIMEOUT);
+        let broken = || AttemptError::new(Cause::Reset, Sent::Maybe);
+        match collect::up_to(body, MAX_ANSWER_BYTES).await {
+            Ok(Collected::Whole(body)) => Ok(Response::from_parts(head, body)),
+            Ok(Collected::TooLarge { .. }) => Err(broken().with_source("the answer is too large")),
+            Err(error) => Err(broken().with_source(error)),
+        }
+    }
+}
+
+impl Asker for DataPlaneAsker {
+    fn ask(
+        &self,
+        upstream: &str,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, AttemptError>> + Send + '_>> {
+        let upstream = self.snapshot.upstreams.get(upstream).cloned();
+        Box::pin(async move {
+            match upstream {
+                Some(upstream) => self.send(&upstream, request).await,
+                None => {
+                    Err(AttemptError::new(Cause::Connect, Sent::No).with_source("the upstream is configured no more"))
+                }
+            }
+        })
+    }
+}

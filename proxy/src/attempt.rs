@@ -1,0 +1,203 @@
+//! The inner part of the stack: retry, circuit breaker, attempt timeout, endpoint, connection.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+};
+use mainstay_policies::{
+    circuit_breaker::{CallOutcome, Permit},
+    evidence::{AttemptError, Cause, Sent},
+    timeout::set_deadline_headers,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    body::ProxyBody,
+    forward,
+    respond::Failure,
+    snapshot::Route,
+    telemetry::metrics::AttemptResult,
+    telemetry::trace::{AttemptSpan, AttemptStart, TraceHandle},
+    upstream::{InFlight, Progress, UpstreamBody},
+};
+
+/// The head of a request as the upstream shall see it, before what each attempt adds.
+#[derive(Clone)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// The protocol that the connection shall change to.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
+impl Head {
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    }
+}
+
+/// What all attempts of one request share.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    pub(crate) route: Arc<Route>,
+    pub(crate) worker: usize,
+    pub(crate) trace: TraceHandle,
+    /// When the total time ends.
+    pub(crate) deadline: Instant,
+}
+
+/// One attempt, from the breaker's permit to what it proved.
+pub(crate) struct Attempt {
+    pub(crate) endpoint: usize,
+    pub(crate) progress: Progress,
+    pub(crate) in_flight: InFlight,
+    route: Arc<Route>,
+    permit: Option<Permit>,
+    span: AttemptSpan,
+    started: Instant,
+}
+
+/// How an attempt comes to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Nth {
+    /// From 1.
+    pub(crate) number: u32,
+    /// Where the last one went.
+    pub(crate) avoid: Option<usize>,
+    /// Why it is tried again.
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl Nth {
+    pub(crate) const FIRST: Self = Self { number: 1, avoid: None, reason: None };
+
+    pub(crate) const fn next(self, endpoint: usize, reason: &'static str) -> Self {
+        Self { number: self.number + 1, avoid: Some(endpoint), reason: Some(reason) }
+    }
+}
+
+impl Outbound {
+    /// Chooses an endpoint and asks its breaker. With a breaker per endpoint an open one only excludes its endpoint.
+    pub(crate) fn begin(&self, nth: Nth, head: &Head, now: Instant) -> Result<Attempt, Failure> {
+        if now >= self.deadline {
+            return Err(Failure::NoTime(Sent::No));
+        }
+        let route = &self.route;
+        let count = route.upstream.endpoint_count();
+        let mut endpoint = route.upstream.pick(nth.avoid);
+        let mut tried = 1;
+        let permit = loop {
+            let Some(breaker) = route.breakers.of(endpoint) else { break None };
+            match breaker.acquire(now) {
+                Ok(permit) => break Some(permit),
+                Err(_) if tried < count && matches!(route.breakers, crate::snapshot::Breakers::Each(_)) => {
+                    endpoint = (endpoint + 1) % count;
+                    tried += 1;
+                }
+                Err(rejected) => {
+                    route.metrics.breaker_rejected();
+                    return Err(Failure::CircuitOpen { retry_after: rejected.retry_after });
+                }
+            }
+        };
+        let start = AttemptStart {
+            number: nth.number,
+            method: &head.method,
+            path: head.uri.path(),
+            authority: route.upstream.authority(endpoint),
+            upstream: &route.upstream.params().name,
+            retry_reason: nth.reason,
+        };
+        Ok(Attempt {
+            endpoint,
+            progress: Progress::default(),
+            in_flight: route.upstream.enter(endpoint),
+            route: route.clone(),
+            permit,
+            span: self.trace.attempt(&start, now),
+            started: now,
+        })
+    }
+
+    /// When an attempt that starts now must have a response.
+    pub(crate) fn attempt_deadline(&self, now: Instant) -> (Instant, Cause) {
+        match self.route.params.policy.timeout.attempt {
+            Some(attempt) if now + attempt < self.deadline => (now + attempt, Cause::AttemptTimeout),
+            _ => (self.deadline, Cause::TotalTimeout),
+        }
+    }
+
+    /// The request of one attempt.
+    pub(crate) fn request(&self, attempt: &Attempt, head: Head, body: ProxyBody, now: Instant) -> Request<ProxyBody> {
+        let grpc = head.is_grpc();
+        let Head { method, uri, mut headers, upgrade } = head;
+        attempt.span.inject(&mut headers);
+        set_deadline_headers(&mut headers, self.deadline.saturating_duration_since(now), grpc);
+        let uri = if self.route.upstream.speaks_http2() {
+            forward::absolute_form(&uri, &mut headers, self.route.upstream.authority(attempt.endpoint))
+        } else {
+            match upgrade {
+                Some(protocol) => forward::ask_upgrade(&mut headers, protocol),
+                None => forward::announce_te(&mut headers),
+            }
+            if matches!(body, ProxyBody::Stream(_)) && !headers.contains_key(CONTENT_LENGTH) {
+                // hyper would send no body with a GET of unknown length.
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            forward::origin_form(&uri)
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by
+    /// time the attempt is dropped, which closes its connection or resets its stream.
+    pub(crate) async fn send(
+        &self,
+        attempt: &Attempt,
+        request: Request<ProxyBody>,
+        now: Instant,
+    ) -> Result<Response<UpstreamBody>, AttemptError> {
+        let (until, cause) = self.attempt_deadline(now);
+        let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress);
+        match timeout_at(until, sending).await {
+            Ok(result) => result,
+            Err(_) => Err(AttemptError::new(cause, attempt.progress.sent())),
+        }
+    }
+}
+
+impl Attempt {
+    /// Tells breaker, span and metrics what became of the attempt. A permit that is dropped without this is a cancel, and no
+    /// sample.
+    pub(crate) fn record<B>(&mut self, result: &Result<Response<B>, AttemptError>, now: Instant) {
+        let (outcome, counted) = match result {
+            Ok(response) => {
+                let status = response.status();
+                self.span.status(status);
+                let failed = self.route.breakers.of(self.endpoint).is_some_and(|breaker| breaker.is_error(status));
+                (if failed { CallOutcome::Error } else { CallOutcome::Success }, AttemptResult::Response(status))
+            }
+            Err(error) => {
+                self.span.error(error.cause.label());
+                (CallOutcome::Error, AttemptResult::Failed(error.cause))
+            }
+        };
+        if let Some(permit) = self.permit.take() {
+            permit.record(outcome, now);
+        }
+        self.route.metrics.attempt(counted, now.duration_since(self.started));
+    }
+
+    /// Ends the attempt's span; what stays is the count of requests in flight, until the body has ended.
+    pub(crate) fn finish(self, now: Instant) -> InFlight {
+        self.span.finish(now);
+        self.in_flight
+    }
+}

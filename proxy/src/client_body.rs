@@ -1,0 +1,98 @@
+//! A request's body as it comes from the client.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::{Request, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+
+use crate::{
+    body::{BoxError, ProxyBody},
+    listener::Connection,
+};
+
+/// How long a body that was announced with `Expect: 100-continue` waits for the upstream's word. Many servers never give
+/// it; RFC 9110 section 10.1.1 says not to wait indefinitely.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A client's body: tells the connection when it has been read, and waits for the upstream's `100 Continue` where the
+/// client does. hyper sends its own `100 Continue` to the client when the body is first polled.
+pub(crate) struct ClientBody {
+    incoming: Incoming,
+    connection: Arc<Connection>,
+    gate: Option<(Gate, Pin<Box<Sleep>>)>,
+}
+
+/// Opens when the upstream says `100 Continue`.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<GateState>);
+
+#[derive(Default)]
+struct GateState {
+    open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Gate {
+    /// Has the upstream's `100 Continue` to `request` open this gate.
+    pub(crate) fn watch(&self, request: &mut Request<ProxyBody>) {
+        let state = self.0.clone();
+        hyper::ext::on_informational(request, move |response| {
+            if response.status() == StatusCode::CONTINUE {
+                state.open.store(true, Ordering::Release);
+                state.waker.wake();
+            }
+        });
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.waker.register(cx.waker());
+        if self.0.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl ClientBody {
+    pub(crate) fn new(incoming: Incoming, connection: Arc<Connection>, gate: Option<Gate>) -> Self {
+        Self { incoming, connection, gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))) }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Some((gate, patience)) = &mut this.gate {
+            if gate.poll_open(cx).is_pending() && patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.gate = None;
+        }
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+            this.connection.body_ended();
+        }
+        polled.map(|frame| frame.map(|result| result.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,267 @@
+//! One request and its answer, for everything that wants to know how it went: metrics, access log, trace, and the client
+//! connection's phase. It ends once: with the last byte of the answer, or when the client leaves.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use mainstay_policies::{
+    concurrency_limit::Permit,
+    operation::{OperationId, State},
+    problem::Problem,
+};
+use tokio::time::Instant;
+
+use crate::{
+    app::Shared,
+    body::{BoxError, ProxyBody},
+    listener::Connection,
+    respond::Failure,
+    snapshot::Route,
+    telemetry::{logs::AccessEntry, metrics::RequestMeter, trace::RequestTrace},
+    upstream::InFlight,
+};
+
+/// One request and its answer.
+pub(crate) struct Exchange {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// `None` once it has been finished.
+    trace: Option<RequestTrace>,
+    /// The client's connection, and whether it is HTTP/1; `None` once the exchange has ended.
+    connection: Option<(Arc<Connection>, bool)>,
+    pub(crate) route: Option<Arc<Route>>,
+    /// Counts the request, or that it was cancelled.
+    meter: Option<RequestMeter>,
+    /// Held to the end of the answer's body.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) attempts: u32,
+    pub(crate) problem: Option<Problem>,
+    pub(crate) operation: Option<(OperationId, State)>,
+    pub(crate) replayed: bool,
+    /// Bytes of the request's body, as far as they are known.
+    pub(crate) bytes_in: u64,
+    status: Option<StatusCode>,
+    bytes: u64,
+    listener: Arc<str>,
+    client: SocketAddr,
+}
+
+/// Where a request came from.
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) listener: Arc<str>,
+    pub(crate) client: SocketAddr,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) is_http1: bool,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The answer was handed over whole.
+    Complete,
+    /// The upstream broke off inside the body.
+    Truncated,
+    /// The client left.
+    Cancelled,
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: Arc<Shared>, arrival: Arrival, method: Method, uri: Uri, trace: RequestTrace) -> Self {
+        Self {
+            shared,
+            started: arrival.at,
+            method,
+            uri,
+            trace: Some(trace),
+            connection: Some((arrival.connection, arrival.is_http1)),
+            route: None,
+            meter: None,
+            permit: None,
+            attempts: 0,
+            problem: None,
+            operation: None,
+            replayed: false,
+            bytes_in: 0,
+            status: None,
+            bytes: 0,
+            listener: arrival.listener,
+            client: arrival.client,
+        }
+    }
+
+    pub(crate) fn trace(&mut self) -> &mut RequestTrace {
+        self.trace.as_mut().expect("the trace is taken only when the exchange ends")
+    }
+
+    /// The request takes this route.
+    pub(crate) fn take_route(&mut self, route: Arc<Route>) {
+        let method = self.method.clone();
+        let params = &route.params;
+        self.trace().route(&method, &params.matches.path.text, &params.name, &params.policy.name);
+        self.meter = Some(route.metrics.begin(self.started));
+        self.route = Some(route);
+    }
+
+    /// An answer that is at hand whole.
+    pub(crate) fn answer(mut self, response: Response<ProxyBody>) -> Response<ProxyBody> {
+        self.status = Some(response.status());
+        self.bytes = response.body().size_hint().exact().unwrap_or_default();
+        self.end(Ended::Complete);
+        response
+    }
+
+    /// An answer whose body still arrives; the exchange ends with it.
+    pub(crate) fn stream<B>(mut self, response: Response<B>, held: Option<InFlight>) -> Response<ProxyBody>
+    where
+        B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+    {
+        self.status = Some(response.status());
+        response.map(|body| {
+            if body.is_end_stream() {
+                self.end(Ended::Complete);
+                return ProxyBody::Empty;
+            }
+            ProxyBody::stream(Tail { body, exchange: self, _held: held })
+        })
+    }
+
+    /// Tells an adaptive concurrency limit how the upstream is doing. An answered request keeps its place to the end of the
+    /// body.
+    pub(crate) fn teach_limit<T>(&mut self, outcome: &Result<T, Failure>) {
+        match outcome {
+            Ok(_) => {
+                if let Some(permit) = &self.permit {
+                    permit.observe_latency(self.started.elapsed());
+                }
+            }
+            Err(Failure::Attempt(_) | Failure::OutcomeUnknown { .. }) => {
+                if let Some(permit) = self.permit.take() {
+                    permit.dropped_by_upstream();
+                }
+            }
+            // Not the upstream's doing.
+            Err(_) => {}
+        }
+    }
+
+    /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
+    pub(crate) fn switch(&mut self) -> (Option<Permit>, Option<(Arc<Connection>, bool)>) {
+        (self.permit.take(), self.connection.take())
+    }
+
+    fn end(&mut self, how: Ended) {
+        let Some(mut trace) = self.trace.take() else { return };
+        match self.connection.take() {
+            Some((connection, true)) => connection.end(),
+            Some((connection, false)) => connection.stream_ended(),
+            None => {}
+        }
+        self.permit = None;
+        let now = Instant::now();
+        let status = self.status.filter(|_| how != Ended::Cancelled);
+        if let (Some(meter), Some(status)) = (self.meter.take(), status) {
+            meter.finish(status, now);
+        }
+        if let Some(status) = status {
+            trace.status(status);
+        }
+        if let Some((id, state)) = self.operation {
+            trace.operation(id, state);
+        }
+        if let (Some(route), Some(problem)) = (&self.route, self.problem) {
+            route.metrics.problem(problem);
+        }
+        if how == Ended::Truncated {
+            trace.error("truncated");
+        } else if let Some(problem) = self.problem {
+            trace.error(problem.slug());
+        }
+        if self.shared.access.enabled() {
+            let outcome = match (how, self.problem) {
+                (Ended::Cancelled, _) => "client_disconnected",
+                (Ended::Truncated, _) => "truncated",
+                (Ended::Complete, Some(problem)) => problem.slug(),
+                (Ended::Complete, None) if self.replayed => "replayed",
+                (Ended::Complete, None) => "ok",
+            };
+            self.shared.access.record(&AccessEntry {
+                listener: &self.listener,
+                client: Some(self.client),
+                method: &self.method,
+                path: self.uri.path(),
+                route: self.route.as_ref().map(|route| &*route.params.name),
+                upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
+                status,
+                duration: now.duration_since(self.started),
+                attempts: self.attempts,
+                bytes_in: self.bytes_in,
+                bytes_out: self.bytes,
+                trace_id: trace.trace_id(),
+                outcome,
+                operation: self.operation,
+            });
+        }
+        if how == Ended::Cancelled {
+            // Dropped without `finish`: the span says that the client left.
+            drop(trace);
+        } else {
+            trace.finish(now);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(Ended::Cancelled);
+    }
+}
+
+/// The rest of an answer, with what must last as long.
+struct Tail<B> {
+    body: B,
+    exchange: Exchange,
+    _held: Option<InFlight>,
+}
+
+impl<B> Body for Tail<B>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if this.body.is_end_stream() {
+                    this.exchange.end(Ended::Complete);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.exchange.end(Ended::Truncated),
+            Poll::Ready(None) => this.exchange.end(Ended::Complete),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

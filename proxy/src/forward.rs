@@ -1,0 +1,254 @@
+//! What a proxy changes in the headers that it forwards (RFC 9110 section 7.6).
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE, VIA,
+    },
+    uri::{Authority, PathAndQuery},
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that belong to one connection. `trailer` stays: it announces what both sides of this proxy do forward.
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+
+/// Whether the request asks to change the protocol of its connection, and to which.
+pub(crate) fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 {
+        return None;
+    }
+    let upgrade = headers.get(UPGRADE)?;
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade")).then(|| upgrade.clone())
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim).filter(|option| !option.is_empty()))
+}
+
+/// Removes what was meant for this connection only, including what `Connection` lists.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.get(CONNECTION)
+        && !connection.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+        && !connection.as_bytes().eq_ignore_ascii_case(b"close")
+    {
+        let listed: Vec<HeaderName> = connection_options(headers).filter_map(|option| option.parse().ok()).collect();
+        for name in listed {
+            // A peer cannot make the message lose its addressee or its length.
+            if name != HOST && name != CONTENT_LENGTH && name != TE {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What the client's connection adds to every request on it.
+pub(crate) struct Client {
+    /// Its address, as `X-Forwarded-For` shows it.
+    pub(crate) address: HeaderValue,
+}
+
+/// Makes a client's header fields those of the request to the upstream.
+pub(crate) fn request(headers: &mut HeaderMap, client: &Client, version: Version, authority: Option<&Authority>) {
+    let wants_trailers = headers.get_all(TE).iter().any(|value| {
+        value.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+    });
+    strip_hop_by_hop(headers);
+    headers.remove(TE);
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    // The request line of an absolute-form or HTTP/2 request names the host; it wins (RFC 9112 section 3.2.2).
+    if let Some(authority) = authority
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(HOST, host);
+    }
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    headers.append(VIA, via(version));
+    append_forwarded_for(headers, client);
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = headers.get(HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// HTTP/2 may split `Cookie` into several fields; HTTP/1.1 must have one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn append_forwarded_for(headers: &mut HeaderMap, client: &Client) {
+    let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
+    if before.peek().is_none() {
+        headers.insert(X_FORWARDED_FOR, client.address.clone());
+        return;
+    }
+    let mut list: Vec<&[u8]> = before.map(HeaderValue::as_bytes).collect();
+    list.push(client.address.as_bytes());
+    if let Ok(joined) = HeaderValue::from_bytes(&list.join(&b", "[..])) {
+        headers.insert(X_FORWARDED_FOR, joined);
+    }
+}
+
+/// The received protocol's version, and our name (RFC 9110 section 7.6.3).
+const fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2 mainstay",
+        Version::HTTP_10 => "1.0 mainstay",
+        _ => "1.1 mainstay",
+    })
+}
+
+/// Makes an upstream's header fields those of the answer to the client.
+pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: StatusCode) {
+    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
+    strip_hop_by_hop(headers);
+    if let Some(upgrade) = upgrade {
+        ask_upgrade(headers, upgrade);
+    }
+    headers.append(VIA, via(version));
+}
+
+/// Puts back what asks for, or grants, a change of protocol.
+pub(crate) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+/// Announces `TE` on an HTTP/1.1 connection, as RFC 9110 section 10.1.4 asks.
+pub(crate) fn announce_te(headers: &mut HeaderMap) {
+    if headers.contains_key(TE) && !headers.contains_key(CONNECTION) {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// The request target for an HTTP/1.1 upstream.
+pub(crate) fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::from(path)
+}
+
+/// The request target for an HTTP/2 upstream, whose authority is the request's `Host`, or the endpoint.
+pub(crate) fn absolute_form(uri: &Uri, headers: &mut HeaderMap, endpoint: &Authority) -> Uri {
+    let authority = headers
+        .remove(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok())
+        .unwrap_or_else(|| endpoint.clone());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// Takes `Expect: 100-continue` off a request whose body we hold already.
+pub(crate) fn drop_expectation(headers: &mut HeaderMap) {
+    headers.remove(EXPECT);
+}
+
+/// Says how long a body is that we hold whole, whatever framing it came with.
+pub(crate) fn fix_length(headers: &mut HeaderMap, length: usize) {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
+            .collect()
+    }
+
+    fn forwarded(fields: &[(&str, &str)], version: Version) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        request(&mut headers, &Client { address: HeaderValue::from_static("10.0.0.9") }, version, None);
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_does_not_pass() {
+        let headers = forwarded(
+            &[
+                ("connection", "keep-alive, X-Private"),
+                ("x-private", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "x"),
+                ("transfer-encoding", "chunked"),
+                ("te", "gzip, trailers"),
+                ("upgrade", "h2c"),
+                ("x-kept", "1"),
+            ],
+            Version::HTTP_11,
+        );
+        for name in ["connection", "x-private", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+        assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers["x-kept"], "1");
+    }
+
+    #[test]
+    fn a_client_cannot_strip_the_host_or_the_length() {
+        let headers = forwarded(
+            &[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")],
+            Version::HTTP_11,
+        );
+        assert_eq!(headers["host"], "a");
+        assert_eq!(headers["content-length"], "3");
+    }
+
+    #[test]
+    fn the_path_of_the_request_is_recorded() {
+        let headers =
+            forwarded(&[("host", "shop"), ("x-forwarded-for", "1.2.3.4"), ("via", "1.1 front")], Version::HTTP_11);
+        assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.0.0.9");
+        assert_eq!(headers["x-forwarded-host"], "shop");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers.get_all("via").iter().collect::<Vec<_>>(), ["1.1 front", "1.1 mainstay"]);
+    }
+
+    #[test]
+    fn cookie_crumbs_of_http2_become_one_field() {
+        let headers = forwarded(&[("cookie", "a=1"), ("cookie", "b=2")], Version::HTTP_2);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_of_its_headers() {
+        let both = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(upgrade(&both, Version::HTTP_11), Some(HeaderValue::from_static("websocket")));
+        assert_eq!(upgrade(&map(&[("upgrade", "websocket")]), Version::HTTP_11), None);
+        assert_eq!(upgrade(&both, Version::HTTP_10), None);
+    }
+}

@@ -1,0 +1,206 @@
+//! The execution of one keyed write, in a task of its own.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use mainstay_policies::{
+    evidence::{AttemptError, Sent},
+    idempotency::{Claim, Protection, Settlement},
+    operation::{OperationId, Source, State},
+    problem::Problem,
+    retry::{Decision, Repeatable},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{late, settle};
+use crate::{
+    app::Shared,
+    attempt::{Attempt, Head, Nth, Outbound},
+    body::ProxyBody,
+    respond::Failure,
+    unkeyed::{decide, note_denied},
+    upstream::UpstreamBody,
+};
+
+/// One keyed write on its way.
+pub(crate) struct Execution {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outbound: Outbound,
+    pub(crate) protection: Arc<Protection>,
+    pub(crate) claim: Claim,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    /// Taken by the answer.
+    pub(crate) answer: Option<oneshot::Sender<Executed>>,
+}
+
+/// What the client is told.
+pub(crate) struct Executed {
+    pub(crate) outcome: Result<Response<ProxyBody>, Failure>,
+    pub(crate) attempts: u32,
+    pub(crate) operation: OperationId,
+    pub(crate) state: State,
+}
+
+/// How the attempts went on after one of them.
+enum Next {
+    Again(Nth),
+    Done,
+}
+
+impl Execution {
+    /// Makes attempts until one stands; settles; answers; waits for a late answer.
+    pub(crate) async fn run(mut self) {
+        let retrier = self.outbound.route.retrier.clone();
+        let mut attempts = retrier.as_ref().map(|retrier| retrier.start(Instant::now()));
+        let repeatable = if self.protection.honours_key() { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
+        let mut nth = Nth::FIRST;
+        loop {
+            let now = Instant::now();
+            let attempt = match self.outbound.begin(nth, &self.head, now) {
+                Ok(attempt) => attempt,
+                Err(failure) => return self.not_executed(failure.reason(), failure, nth.number - 1).await,
+            };
+            if let Err(error) = self.claim.dispatched().await {
+                tracing::warn!(%error, operation = %self.claim.id(), "a write was not sent");
+                let detail =
+                    Cow::Borrowed("The ledger cannot take writes. Nothing was sent; repeat with the same key.");
+                let failure = Failure::Request(Problem::LedgerUnavailable, detail);
+                return self.not_executed("ledger_unavailable", failure, nth.number - 1).await;
+            }
+            let mut decide = |shared: &Shared, outbound: &Outbound, result: &Result<_, AttemptError>, now| {
+                attempts.as_mut().map(|attempts| decide(shared, attempts, result, repeatable, outbound, now))
+            };
+            match self.attempt(attempt, nth, &mut decide).await {
+                Next::Again(next) => nth = next,
+                Next::Done => return,
+            }
+        }
+    }
+
+    /// One attempt, to its end or to the decision that it is tried again.
+    async fn attempt(
+        &mut self,
+        mut attempt: Attempt,
+        nth: Nth,
+        decide: &mut impl FnMut(
+            &Shared,
+            &Outbound,
+            &Result<Response<UpstreamBody>, AttemptError>,
+            Instant,
+        ) -> Option<Decision>,
+    ) -> Next {
+        let outbound = self.outbound.clone();
+        let now = Instant::now();
+        let request = outbound.request(&attempt, self.head.clone(), ProxyBody::from(self.body.clone()), now);
+        let (until, cause) = outbound.attempt_deadline(now);
+        let endpoint = attempt.endpoint;
+        let progress = std::mem::take(&mut attempt.progress);
+        let mut sending = Box::pin(outbound.route.upstream.send(outbound.worker, endpoint, request, &progress));
+        let result = match timeout_at(until, sending.as_mut()).await {
+            Ok(result) => result,
+            Err(_) => Err(AttemptError::new(cause, progress.sent())),
+        };
+        let now = Instant::now();
+        attempt.record(&result, now);
+        match decide(&self.shared, &outbound, &result, now) {
+            Some(Decision::Retry { after, reason }) => {
+                outbound.route.metrics.retry(reason);
+                if !matches!(&result, Err(error) if error.sent == Sent::No) {
+                    self.claim.leave_in_doubt();
+                }
+                attempt.finish(now);
+                drop((sending, result));
+                sleep(after).await;
+                return Next::Again(nth.next(endpoint, reason));
+            }
+            Some(Decision::Stop(stop)) => note_denied(&outbound.route, stop),
+            None => {}
+        }
+        let timed_out = matches!(&result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe);
+        let in_flight = attempt.finish(now);
+        self.finish(result, nth.number).await;
+        if timed_out {
+            // The caller has been told that nobody knows; the attempt may still tell us.
+            late::wait(self, sending).await;
+        }
+        drop(in_flight);
+        Next::Done
+    }
+
+    /// Settles what the last attempt proved, then answers.
+    async fn finish(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, attempts: u32) {
+        match result {
+            Ok(response) => settle::response(self, response, attempts).await,
+            Err(error) if error.sent == Sent::No => {
+                let reason = error.cause.label();
+                self.not_executed(reason, Failure::Attempt(error), attempts).await;
+            }
+            Err(error) => {
+                let status =
+                    if error.cause.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+                tracing::debug!(%error, operation = %self.claim.id(), "a write's answer was lost");
+                self.in_doubt(error.cause.label(), None, status, attempts).await;
+            }
+        }
+    }
+
+    /// The last attempt proved that it did nothing. Earlier ones may have acted: then the outcome is unknown.
+    async fn not_executed(&mut self, reason: &'static str, failure: Failure, attempts: u32) {
+        let settled = self.settle(Settlement::NotExecuted { reason }, Source::Response).await;
+        let outcome = match settled {
+            Ok(State::NotExecuted) => Err(failure),
+            Ok(_) => Err(self.outcome_unknown(StatusCode::BAD_GATEWAY)),
+            Err(failure) => Err(failure),
+        };
+        self.tell(outcome, attempts);
+    }
+
+    /// Nobody knows. `upstream_status` is the upstream's, where there was one; `status` is what the caller gets.
+    pub(super) async fn in_doubt(
+        &mut self,
+        reason: &'static str,
+        upstream_status: Option<StatusCode>,
+        status: StatusCode,
+        attempts: u32,
+    ) {
+        let settlement = Settlement::Ambiguous { reason, status: upstream_status, stored: None };
+        let outcome = match self.settle(settlement, Source::Response).await {
+            Ok(_) => Err(self.outcome_unknown(status)),
+            Err(failure) => Err(failure),
+        };
+        self.tell(outcome, attempts);
+    }
+
+    /// Records how the execution ended; the state that the operation has then.
+    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Result<State, Failure> {
+        let id = self.claim.id();
+        match self.claim.settle(what, source).await {
+            Ok(operation) => {
+                let source = operation.state.is_terminal().then_some(source);
+                self.outbound.route.metrics.operation_settled(operation.state, source);
+                Ok(operation.state)
+            }
+            Err(error) => {
+                tracing::error!(%error, operation = %id, "the outcome of a write could not be recorded");
+                Err(Failure::LedgerLost { operation: id })
+            }
+        }
+    }
+
+    pub(super) fn outcome_unknown(&self, status: StatusCode) -> Failure {
+        Failure::OutcomeUnknown { status, operation: self.claim.id() }
+    }
+
+    /// Answers the client, if it is still there.
+    pub(super) fn tell(&mut self, outcome: Result<Response<ProxyBody>, Failure>, attempts: u32) {
+        let (operation, state) = (self.claim.id(), self.claim.operation().state);
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(Executed { outcome, attempts, operation, state });
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One configuration, made ready to serve: routes compiled, policy state attached.
+//!
+//! A reload builds a new snapshot and swaps it in whole. What did not change keeps its state: an upstream its connections,
+//! a limiter its count, a breaker its verdict, a budget its balance.
+
+use std::{collections::HashMap, sync::Arc};
+
+use mainstay_policies::{
+    circuit_breaker::{Breaker, Scope},
+    clock::WallClock,
+    concurrency_limit::Limit,
+    idempotency::{Protection, QueryGate},
+    operation::ledger::Ledger,
+    rate_limit::Limiter,
+    retry::Retrier,
+};
+
+use crate::{
+    config::model::{self, Config},
+    router::Router,
+    telemetry::metrics::{Metrics, RouteMetrics},
+    upstream::Upstream,
+};
+
+/// What one configuration means at run time.
+pub(crate) struct Snapshot {
+    pub(crate) config: Arc<Config>,
+    pub(crate) router: Router<Arc<Route>>,
+    pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// One limit per listener over everything under the control path.
+    pub(crate) control_limits: HashMap<Arc<str>, Arc<Limiter>>,
+    shared_breakers: HashMap<(Arc<str>, Arc<str>), Breakers>,
+}
+
+/// A route, ready to serve.
+pub(crate) struct Route {
+    pub(crate) params: Arc<model::Route>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) limiter: Option<Arc<Limiter>>,
+    pub(crate) concurrency: Option<Arc<Limit>>,
+    pub(crate) retrier: Option<Arc<Retrier>>,
+    pub(crate) breakers: Breakers,
+    pub(crate) protection: Option<Arc<Protection>>,
+    pub(crate) metrics: RouteMetrics,
+}
+
+/// The breakers that stand before an upstream's endpoints.
+#[derive(Clone)]
+pub(crate) enum Breakers {
+    None,
+    /// Scope `route` or `upstream`.
+    One(Arc<Breaker>),
+    /// Scope `endpoint`.
+    Each(Arc<[Arc<Breaker>]>),
+}
+
+impl Breakers {
+    /// The breaker that guards `endpoint`.
+    pub(crate) fn of(&self, endpoint: usize) -> Option<&Arc<Breaker>> {
+        match self {
+            Self::None => None,
+            Self::One(breaker) => Some(breaker),
+            Self::Each(breakers) => breakers.get(endpoint),
+        }
+    }
+
+    /// Each breaker once.
+    pub(crate) fn all(&self) -> &[Arc<Breaker>] {
+        match self {
+            Self::None => &[],
+            Self::One(breaker) => std::slice::from_ref(breaker),
+            Self::Each(breakers) => breakers,
+        }
+    }
+}
+
+/// What snapshots are built with.
+pub(crate) struct Parts {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) clock: WallClock,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Threads that serve; fixed at start, since sockets and pools belong to them.
+    pub(crate) workers: usize,
+    /// Bounds status queries per upstream, whoever asks.
+    pub(crate) gate: QueryGate,
+}
+
+impl Snapshot {
+    /// Makes `config` ready, with the state of what `before` has in common with it.
+    pub(crate) fn build(config: Arc<Config>, parts: &Parts, before: Option<&Self>) -> Self {
+        let upstreams: HashMap<_, _> = config
+            .upstreams
+            .iter()
+            .map(|params| {
+                let kept = before
+                    .and_then(|before| before.upstreams.get(&params.name))
+                    .filter(|upstream| upstream.params() == params);
+                let upstream = kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), parts.workers)));
+                (params.name.clone(), upstream)
+            })
+            .collect();
+        let known: HashMap<RouteIdentity, &Arc<Route>> = before
+            .into_iter()
+            .flat_map(|before| before.router.iter())
+            .map(|route| (identity(&route.params), route))
+            .collect();
+        let mut shared_breakers = HashMap::new();
+        let routes: Vec<_> = config
+            .routes
+            .iter()
+            .map(|params| {
+                let before_route = known.get(&identity(params)).copied();
+                let upstream = upstreams[&params.upstream.name].clone();
+                let breakers = breakers(params, &upstream, before_route, before, &mut shared_breakers);
+                let route = Route::build(params.clone(), upstream, breakers, parts, before_route);
+                (params.matches.clone(), Arc::new(route))
+            })
+            .collect();
+        let control_limits = config
+            .listeners
+            .iter()
+            .map(|listener| {
+                let params = &config.control.rate_limit;
+                let kept = before.and_then(|before| before.control_limits.get(&listener.name));
+                (listener.name.clone(), limiter(params, kept))
+            })
+            .collect();
+        Self { router: Router::new(routes), config, upstreams, control_limits, shared_breakers }
+    }
+
+    /// Every breaker with a name that operators and metrics can use.
+    pub(crate) fn breakers(&self) -> impl Iterator<Item = (String, &Arc<Breaker>)> {
+        let shared = self
+            .shared_breakers
+            .iter()
+            .map(|((policy, upstream), breakers)| (format!("{policy}/{upstream}"), breakers));
+        let own = self.router.iter().filter_map(|route| {
+            let params = route.params.policy.circuit_breaker.as_ref()?;
+            (params.scope == Scope::Route)
+                .then(|| (format!("{}/{}", route.params.policy.name, route.params.name), &route.breakers))
+        });
+        shared.chain(own).flat_map(|(name, breakers)| {
+            let several = breakers.all().len() > 1;
+            breakers
+                .all()
+                .iter()
+                .enumerate()
+                .map(move |(at, breaker)| (if several { format!("{name}/{at}") } else { name.clone() }, breaker))
+        })
+    }
+}
+
+/// What makes two routes of different files the same route.
+type RouteIdentity = (String, Arc<str>, Arc<str>);
+
+fn identity(route: &model::Route) -> RouteIdentity {
+    (format!("{:?}", route.matches), route.upstream.name.clone(), route.policy.name.clone())
+}
+
+fn breakers(
+    params: &Arc<model::Route>,
+    upstream: &Arc<Upstream>,
+    before_route: Option<&Arc<Route>>,
+    before: Option<&Snapshot>,
+    shared: &mut HashMap<(Arc<str>, Arc<str>), Breakers>,
+) -> Breakers {
+    let Some(breaker) = &params.policy.circuit_breaker else { return Breakers::None };
+    let make = |kept: Option<&Arc<Breaker>>| match kept {
+        Some(kept) if kept.params() == breaker => kept.clone(),
+        Some(kept) => Arc::new(kept.reconfigured(breaker.clone())),
+        None => Arc::new(Breaker::new(breaker.clone())),
+    };
+    if breaker.scope == Scope::Route {
+        return Breakers::One(make(before_route.and_then(|route| route.breakers.of(0))));
+    }
+    let key = (params.policy.name.clone(), upstream.params().name.clone());
+    shared
+        .entry(key.clone())
+        .or_insert_with(|| {
+            let kept = before.and_then(|before| before.shared_breakers.get(&key));
+            match breaker.scope {
+                Scope::Endpoint => Breakers::Each(
+                    (0..upstream.endpoint_count()).map(|at| make(kept.and_then(|kept| kept.of(at)))).collect(),
+                ),
+                Scope::Upstream | Scope::Route => Breakers::One(make(kept.and_then(|kept| kept.of(0)))),
+            }
+        })
+        .clone()
+}
+
+fn limiter(params: &mainstay_policies::rate_limit::RateLimit, kept: Option<&Arc<Limiter>>) -> Arc<Limiter> {
+    match kept {
+        Some(kept) if kept.params() == params => kept.clone(),
+        Some(kept) => Arc::new(kept.reconfigured(params.clone())),
+        None => Arc::new(Limiter::new(params.clone())),
+    }
+}
+
+impl Route {
+    fn build(
+        params: Arc<model::Route>,
+        upstream: Arc<Upstream>,
+        breakers: Breakers,
+        parts: &Parts,
+        before: Option<&Arc<Self>>,
+    ) -> Self {
+        let policy = &params.policy;
+        let limiter =
+            policy.rate_limit.as_ref().map(|params| limiter(params, before.and_then(|before| before.limiter.as_ref())));
+        let concurrency = policy.concurrency_limit.as_ref().map(|params| {
+            match before.and_then(|before| before.concurrency.as_ref()) {
+                Some(kept) if kept.params() == params => kept.clone(),
+                Some(kept) => Arc::new(kept.reconfigured(params.clone())),
+                None => Arc::new(Limit::new(params.clone())),
+            }
+        });
+        let retrier = policy.retry.as_ref().map(|params| match before.and_then(|before| before.retrier.as_ref()) {
+            Some(kept) if kept.params() == params => kept.clone(),
+            Some(kept) => Arc::new(kept.reconfigured(params.clone())),
+            None => Arc::new(Retrier::new(params.clone())),
+        });
+        let protection = policy.idempotency.as_ref().map(|idempotency| {
+            let protection = Protection::new(
+                idempotency.clone(),
+                params.name.clone(),
+                params.upstream.name.clone(),
+                parts.ledger.clone(),
+                parts.clock.clone(),
+                params.upstream.honours_key,
+            );
+            Arc::new(protection.with_total_timeout(policy.timeout.total).with_gate(parts.gate.clone()))
+        });
+        let metrics = parts.metrics.route(&params.name, &params.upstream.name, &policy.name);
+        Self { params, upstream, limiter, concurrency, retrier, breakers, protection, metrics }
+    }
+}

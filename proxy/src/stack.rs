@@ -1,0 +1,326 @@
+//! The order of the layers, and why each stands where it stands.
+//!
+//! ```text
+//! principal, route         who and where, before any rule can be chosen
+//! rate limit               first: a flood must cost as little as possible
+//! concurrency limit        before the ledger, so that a flood cannot fill it
+//! idempotency              before time and retries: one operation, however many attempts, and its replay needs no upstream
+//! total timeout            bounds everything below, waits between attempts included
+//! retry                    decides on what an attempt proved
+//! circuit breaker          sees attempts, not requests; its permit is taken last, so nothing can strand a probe
+//! attempt timeout, endpoint, connection
+//! ```
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
+    header::{CONNECTION, HOST},
+    request::Parts,
+};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use mainstay_policies::{
+    evidence::Sent,
+    idempotency::{self, Protection, Recognised},
+    problem::Problem,
+    rate_limit::{Admission, Key, Usage},
+    timeout::{IdleBody, deadline_from_headers},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::{
+    app::Shared,
+    asker::DataPlaneAsker,
+    attempt::{Head, Outbound},
+    body::ProxyBody,
+    client_body::ClientBody,
+    config::model::{self, Principal},
+    control::{self, ControlContext},
+    exchange::{Arrival, Exchange},
+    forward::{self, Client},
+    keyed::{
+        self,
+        collect::{self, Collected},
+    },
+    listener::Connection,
+    respond::{self, Failure, Voice},
+    router::Target,
+    snapshot::{Route, Snapshot},
+    telemetry::trace::RequestInfo,
+    unkeyed,
+};
+
+/// Bytes of a request to the control path; the largest is a batch of 100 keys of 255 bytes.
+const CONTROL_BODY_BYTES: usize = 64 * 1024;
+/// How long such a request may take to arrive.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all requests of one client connection share.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) worker: usize,
+    pub(crate) listener: Arc<arc_swap::ArcSwap<model::Listener>>,
+    pub(crate) client: Client,
+    pub(crate) peer: SocketAddr,
+    pub(crate) connection: Arc<Connection>,
+}
+
+/// A request that has been given a route, on its way through the rest of the stack.
+pub(crate) struct Routed {
+    pub(crate) exchange: Exchange,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) outbound: Outbound,
+    pub(crate) parts: Parts,
+    /// `None` once it has been read.
+    pub(crate) body: Option<Incoming>,
+    pub(crate) principal: Option<Bytes>,
+    /// The rate limit's headers, if they are wanted.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// What a request turned out to be.
+enum Found {
+    Route(Box<Routed>),
+    Control(Box<Asked>),
+    Refused(Response<ProxyBody>),
+}
+
+/// A request to Mainstay itself.
+struct Asked {
+    exchange: Exchange,
+    snapshot: Arc<Snapshot>,
+    listener: Arc<model::Listener>,
+    parts: Parts,
+    body: Incoming,
+    principal: Option<Bytes>,
+}
+
+impl Session {
+    /// Serves one request: the whole stack, from the outside in. Never fails: every error is an answer.
+    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        let is_http1 = request.version() != Version::HTTP_2;
+        let mut response = match self.find_route(request) {
+            Found::Refused(response) => response,
+            Found::Control(request) => Box::pin(self.control(*request)).await,
+            Found::Route(mut routed) => match self.admit(&mut routed).await {
+                Err(failure) => routed.refuse(failure),
+                Ok(()) => match recognise(&mut routed) {
+                    Err(failure) => routed.refuse(failure),
+                    Ok(None) => unkeyed::serve(self, routed).await,
+                    // Boxed, as all that is rare, so that every request does not carry its room.
+                    Ok(Some((protection, key))) => Box::pin(keyed::serve(self, routed, protection, key)).await,
+                },
+            },
+        };
+        if is_http1 && self.shared.is_draining() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Begins the exchange: connection phase, trace, access log.
+    fn begin(&self, parts: &Parts, body: &Incoming, listener: &model::Listener) -> Exchange {
+        let now = Instant::now();
+        let is_http1 = parts.version != Version::HTTP_2;
+        if is_http1 {
+            self.connection.begin(!body.is_end_stream());
+        } else {
+            self.connection.stream_begun();
+        }
+        let mut trace = self.shared.tracing.start(&parts.headers, now);
+        trace.describe(&RequestInfo {
+            method: &parts.method,
+            path: parts.uri.path(),
+            scheme: "http",
+            host: Some(host(&parts.uri, &parts.headers)),
+            version: parts.version,
+            listener: &listener.name,
+        });
+        let arrival = Arrival {
+            at: now,
+            listener: listener.name.clone(),
+            client: self.peer,
+            connection: self.connection.clone(),
+            is_http1,
+        };
+        Exchange::new(self.shared.clone(), arrival, parts.method.clone(), parts.uri.clone(), trace)
+    }
+
+    /// Who is calling, and where it leads.
+    fn find_route(&self, request: Request<Incoming>) -> Found {
+        let (parts, body) = request.into_parts();
+        let listener = self.listener.load_full();
+        let mut exchange = self.begin(&parts, &body, &listener);
+        let snapshot = self.shared.snapshot.load_full();
+        let principal = principal(&listener, &parts.headers);
+        if is_control(&snapshot, parts.uri.path()) {
+            return Found::Control(Box::new(Asked { exchange, snapshot, listener, parts, body, principal }));
+        }
+        if parts.method == Method::CONNECT {
+            let detail = Cow::Borrowed("CONNECT is not supported: this proxy stands in front of a service.");
+            return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::BadRequest, detail)));
+        }
+        let target = Target {
+            method: &parts.method,
+            host: host(&parts.uri, &parts.headers),
+            path: parts.uri.path(),
+            headers: &parts.headers,
+        };
+        let Some((route, _)) = snapshot.router.find(target) else {
+            let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
+            return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::NoRoute, detail)));
+        };
+        let route = route.clone();
+        exchange.take_route(route.clone());
+        let outbound = Outbound {
+            deadline: deadline(&exchange, &route, &listener, &parts.headers),
+            trace: exchange.trace().handle().clone(),
+            worker: self.worker,
+            route,
+        };
+        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), principal, usage: None }))
+    }
+
+    /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
+    async fn control(&self, request: Asked) -> Response<ProxyBody> {
+        let Asked { mut exchange, snapshot, listener, mut parts, body, principal } = request;
+        if let Some(limiter) = snapshot.control_limits.get(&listener.name)
+            && let Admission::Rejected { retry_after, .. } = limiter.admit(&[], exchange.started)
+        {
+            return refuse(exchange, &snapshot, Failure::RateLimited { retry_after });
+        }
+        let body = IdleBody::new(ClientBody::new(body, self.connection.clone(), None), CONTROL_PATIENCE);
+        let read = timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await;
+        let Ok(Ok(Collected::Whole(body))) = read else {
+            let detail = format!("The body must be complete, and no longer than {CONTROL_BODY_BYTES} bytes.");
+            return refuse(exchange, &snapshot, Failure::Request(Problem::BodyTooLarge, Cow::Owned(detail)));
+        };
+        let asker = DataPlaneAsker::new(self.shared.clone(), snapshot.clone(), self.worker);
+        let context = ControlContext {
+            ledger: self.shared.parts.ledger.clone(),
+            config: snapshot.config.clone(),
+            clock: self.shared.parts.clock.clone(),
+            gate: self.shared.parts.gate.clone(),
+            asker: Some(Arc::new(asker)),
+        };
+        parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
+        let response = control::handle(&context, &parts, body, principal.as_deref()).await;
+        exchange.answer(response.map(ProxyBody::from))
+    }
+
+    /// Rate limit, then concurrency limit.
+    async fn admit(&self, routed: &mut Routed) -> Result<(), Failure> {
+        if let Some(limiter) = routed.outbound.route.limiter.clone() {
+            let params = limiter.params();
+            let key: &[u8] = match &params.key {
+                Key::Route => &[],
+                Key::Principal => routed.principal.as_deref().unwrap_or_default(),
+                Key::ClientIp => self.client.address.as_bytes(),
+                Key::Header(name) => routed.parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default(),
+            };
+            let admission = limiter.admit(key, routed.exchange.started);
+            let (Admission::Admitted(usage) | Admission::Wait(_, usage) | Admission::Rejected { usage, .. }) =
+                &admission;
+            routed.usage = params.headers.then_some(*usage);
+            match admission {
+                Admission::Admitted(_) => {}
+                // Dropping the slot gives it back.
+                Admission::Wait(slot, _) if slot.until() > routed.outbound.deadline => {
+                    return Err(Failure::NoTime(Sent::No));
+                }
+                Admission::Wait(slot, _) => {
+                    sleep_until(slot.until()).await;
+                    slot.taken();
+                }
+                Admission::Rejected { retry_after, .. } => {
+                    routed.outbound.route.metrics.rate_limited();
+                    routed.exchange.trace().event("rate_limited", Instant::now());
+                    return Err(Failure::RateLimited { retry_after });
+                }
+            }
+        }
+        if let Some(limit) = routed.outbound.route.concurrency.clone() {
+            routed.exchange.permit = Some(limit.acquire().await.map_err(|overloaded| {
+                routed.outbound.route.metrics.overloaded();
+                routed.exchange.trace().event("overloaded", Instant::now());
+                Failure::Overloaded { retry_after: overloaded.retry_after }
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The request's head as the upstream shall see it.
+    pub(crate) fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Head {
+        let mut headers = std::mem::take(&mut parts.headers);
+        forward::request(&mut headers, &self.client, parts.version, parts.uri.authority());
+        Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, upgrade }
+    }
+}
+
+/// Idempotency: whether this is a keyed write.
+fn recognise(routed: &mut Routed) -> Result<Option<(Arc<Protection>, idempotency::Key)>, Failure> {
+    let Some(protection) = routed.outbound.route.protection.clone() else { return Ok(None) };
+    match protection.recognise(&routed.parts.method, &routed.parts.headers, routed.principal.as_deref()) {
+        Ok(Recognised::Unprotected) => Ok(None),
+        Ok(Recognised::Keyed(key)) => Ok(Some((protection, key))),
+        Err(refusal) => {
+            routed.outbound.route.metrics.idempotency_refused(refusal.problem);
+            Err(Failure::Refused(refusal))
+        }
+    }
+}
+
+impl Routed {
+    pub(crate) fn refuse(self, failure: Failure) -> Response<ProxyBody> {
+        let mut response = refuse(self.exchange, &self.snapshot, failure);
+        if let Some(usage) = &self.usage {
+            respond::rate_limit_headers(response.headers_mut(), usage);
+        }
+        response
+    }
+}
+
+/// Answers with a problem document.
+pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failure) -> Response<ProxyBody> {
+    let trace_id = exchange.trace().trace_id().to_string();
+    let voice = Voice { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id) };
+    let (response, problem) = respond::failure(&voice, failure);
+    exchange.problem = Some(problem);
+    exchange.answer(response)
+}
+
+/// When the total time ends. A deadline that the caller sends counts only where it is trusted, and only if it is smaller.
+fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, headers: &HeaderMap) -> Instant {
+    let total = route.params.policy.timeout.total;
+    let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
+    exchange.started + given.map_or(total, |given| given.min(total))
+}
+
+/// Who is calling; an empty header is no principal.
+fn principal(listener: &model::Listener, headers: &HeaderMap) -> Option<Bytes> {
+    match &listener.principal {
+        Principal::Anonymous => None,
+        Principal::Header(name) => {
+            headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
+        }
+    }
+}
+
+/// The host that the request is for, without its port.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    if let Some(host) = uri.host() {
+        return host;
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// Whether the path is under the control prefix, on a segment's boundary.
+fn is_control(snapshot: &Snapshot, path: &str) -> bool {
+    path.strip_prefix(&*snapshot.config.control.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,80 @@
+//! An upgraded connection: bytes both ways until either side ends or both fall silent.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    time::sleep,
+};
+
+/// Joins the two sides once both have changed protocol. `held` is kept until the tunnel ends.
+pub(crate) fn spawn(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, held: impl Send + 'static) {
+    // Ends with either connection, or after `idle` of silence.
+    tokio::spawn(async move {
+        let _held = held;
+        let joined = async { Ok::<_, hyper::Error>((client.await?, upstream.await?)) };
+        match joined.await {
+            Ok((client, upstream)) => run(client, upstream, idle).await,
+            Err(error) => tracing::debug!(%error, "an upgrade was granted but did not happen"),
+        }
+    });
+}
+
+async fn run(client: Upgraded, upstream: Upgraded, idle: Duration) {
+    let active = Arc::new(AtomicBool::new(false));
+    let mut client = Watched { io: TokioIo::new(client), active: active.clone() };
+    let mut upstream = Watched { io: TokioIo::new(upstream), active: active.clone() };
+    let silence = async {
+        loop {
+            sleep(idle).await;
+            if !active.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = copy_bidirectional(&mut client, &mut upstream) => {}
+        () = silence => tracing::debug!("an upgraded connection fell silent and was closed"),
+    }
+}
+
+/// Notes when bytes arrive.
+struct Watched {
+    io: TokioIo<Upgraded>,
+    active: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.active.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,237 @@
+//! A request without idempotency: attempts until one stands, then its answer, streamed.
+
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{EXPECT, HeaderMap},
+};
+use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
+use mainstay_policies::{
+    body::Replay,
+    evidence::{AttemptError, Cause, Sent},
+    retry::{Attempts, Decision, Outcome, Repeatable, Stop, is_idempotent},
+    timeout::IdleBody,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    app::Shared,
+    attempt::{Head, Nth, Outbound},
+    body::ProxyBody,
+    client_body::{ClientBody, Gate},
+    forward,
+    respond::{self, Failure},
+    stack::{Routed, Session},
+    tunnel,
+    upstream::{InFlight, UpstreamBody},
+};
+
+/// A response whose head has come, with the count that it is in flight.
+type Answer = (Response<UpstreamBody>, InFlight);
+
+/// Serves a request that is not a keyed write.
+pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Response<ProxyBody> {
+    let idle = routed.outbound.route.params.policy.timeout.idle;
+    let upgrade = forward::upgrade(&routed.parts.headers, routed.parts.version);
+    // Where an upgrade would take over the client's connection.
+    let client_side = if upgrade.is_some() { routed.parts.extensions.remove::<OnUpgrade>() } else { None };
+    let head = session.head(&mut routed.parts, upgrade);
+    let gate = head.headers.get(EXPECT).map(|_| Gate::default());
+    let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
+        None => Resend::Empty,
+        Some(body) => {
+            let body = ClientBody::new(body, session.connection.clone(), gate.clone());
+            let body = IdleBody::new(body, idle);
+            match routed.outbound.route.retrier.as_ref().filter(|retrier| retrier.params().max_retries > 0) {
+                Some(retrier) => Resend::Replay(Replay::new(body, retrier.params().max_body)),
+                None => Resend::Once(Some(ProxyBody::stream(body))),
+            }
+        }
+    };
+    let wants_upgrade = head.upgrade.is_some();
+    let mut attempts = 0;
+    let answered = until_one_stands(&session.shared, &routed.outbound, head, body, gate, &mut attempts).await;
+    routed.exchange.attempts = attempts;
+    routed.exchange.teach_limit(&answered);
+    match answered {
+        Ok((response, in_flight)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            match client_side.filter(|_| wants_upgrade) {
+                Some(client_side) => switch_protocols(routed, response, in_flight, client_side, idle),
+                // Nobody asked: the upstream speaks nonsense.
+                None => routed.refuse(Failure::Attempt(AttemptError::new(Cause::Malformed, Sent::Maybe))),
+            }
+        }
+        Ok((response, in_flight)) => {
+            let mut response = response;
+            finish_head(&mut response, &routed, attempts);
+            routed.exchange.stream(response.map(|body| IdleBody::new(body, idle)), Some(in_flight))
+        }
+        Err(failure) => {
+            if matches!(failure, Failure::CircuitOpen { .. }) {
+                routed.exchange.trace().event("breaker_open", Instant::now());
+            }
+            let mut response = routed.refuse(failure);
+            name_attempts(response.headers_mut(), attempts);
+            response
+        }
+    }
+}
+
+/// What every forwarded answer's head gets.
+fn finish_head<B>(response: &mut Response<B>, routed: &Routed, attempts: u32) {
+    let (version, status) = (response.version(), response.status());
+    forward::response(response.headers_mut(), version, status);
+    // The version is each connection's own.
+    *response.version_mut() = http::Version::HTTP_11;
+    name_attempts(response.headers_mut(), attempts);
+    if let Some(usage) = &routed.usage {
+        respond::rate_limit_headers(response.headers_mut(), usage);
+    }
+}
+
+pub(crate) fn name_attempts(headers: &mut HeaderMap, attempts: u32) {
+    if attempts > 1 {
+        headers.insert(respond::MAINSTAY_ATTEMPTS, HeaderValue::from(attempts));
+    }
+}
+
+fn switch_protocols(
+    mut routed: Box<Routed>,
+    mut response: Response<UpstreamBody>,
+    in_flight: InFlight,
+    client_side: OnUpgrade,
+    idle: std::time::Duration,
+) -> Response<ProxyBody> {
+    let upstream_side = hyper::upgrade::on(&mut response);
+    finish_head(&mut response, &routed, 1);
+    // The tunnel is the request's body: it holds the concurrency permit as long as it lasts.
+    let held = (in_flight, routed.exchange.switch(), response.body_mut().take_lease());
+    tunnel::spawn(client_side, upstream_side, idle, held);
+    routed.exchange.answer(response.map(|_| ProxyBody::Empty))
+}
+
+/// A request body in a form that can, or cannot, be sent again.
+enum Resend {
+    Empty,
+    Once(Option<ProxyBody>),
+    Replay(Replay<IdleBody<ClientBody>>),
+}
+
+impl Resend {
+    /// The body for the next attempt, if there can be one.
+    fn take(&mut self) -> Option<ProxyBody> {
+        match self {
+            Self::Empty => Some(ProxyBody::Empty),
+            Self::Once(body) => body.take(),
+            Self::Replay(body) => body.attempt().map(ProxyBody::stream),
+        }
+    }
+
+    fn can_repeat(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Once(body) => body.is_some(),
+            Self::Replay(body) => body.replayable(),
+        }
+    }
+}
+
+/// Makes attempts until one stands, time runs out, or trying again would not be safe.
+async fn until_one_stands(
+    shared: &Shared,
+    outbound: &Outbound,
+    head: Head,
+    mut body: Resend,
+    gate: Option<Gate>,
+    made: &mut u32,
+) -> Result<Answer, Failure> {
+    let route = &outbound.route;
+    let mut now = Instant::now();
+    let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
+    let repeats = route.retrier.as_ref().is_some_and(|retrier| retrier.params().max_retries > 0);
+    let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
+    let mut head = Some(head);
+    let mut next_body = body.take().expect("every body can be sent once");
+    let mut nth = Nth::FIRST;
+    let mut last: Option<Result<Answer, Failure>> = None;
+    let mut reached = Sent::No;
+    loop {
+        let next_head = if repeats { head.clone() } else { head.take() };
+        let next_head = next_head.expect("without retries there is one attempt, and it takes the head");
+        let mut attempt = match outbound.begin(nth, &next_head, now) {
+            Ok(attempt) => attempt,
+            // The breaker opened between attempts: what the last one brought stands.
+            Err(failure) => return last.unwrap_or(Err(failure)),
+        };
+        drop(last.take());
+        *made = nth.number;
+        let mut request: Request<ProxyBody> = outbound.request(&attempt, next_head, next_body, now);
+        if let Some(gate) = &gate {
+            gate.watch(&mut request);
+        }
+        let mut result = outbound.send(&attempt, request, now).await;
+        now = Instant::now();
+        attempt.record(&result, now);
+        let endpoint = attempt.endpoint;
+        let decision = attempts.as_mut().map(|attempts| {
+            let failed = result.as_ref().map_or(true, |response| response.status().is_server_error());
+            if failed && !body.can_repeat() {
+                return Decision::Stop(Stop::Body);
+            }
+            decide(shared, attempts, &result, repeatable, outbound, now)
+        });
+        match &mut result {
+            // What the caller is told about the effect speaks for every attempt, not only for the last.
+            Err(error) if reached == Sent::Maybe => error.sent = Sent::Maybe,
+            Err(error) => reached = error.sent,
+            Ok(_) => reached = Sent::Maybe,
+        }
+        let in_flight = attempt.finish(now);
+        let outcome = match result {
+            Ok(response) => Ok((response, in_flight)),
+            Err(error) => Err(Failure::Attempt(error)),
+        };
+        match decision {
+            Some(Decision::Retry { after, reason }) => {
+                route.metrics.retry(reason);
+                // Taken before the wait, so that the stream of the last attempt reads no further.
+                let Some(again) = body.take() else { return outcome };
+                next_body = again;
+                // Kept while waiting, so that it can still be the answer if no further attempt is allowed.
+                last = Some(outcome);
+                sleep(after).await;
+                now = Instant::now();
+                nth = nth.next(endpoint, reason);
+            }
+            Some(Decision::Stop(stop)) => {
+                note_denied(route, stop);
+                return outcome;
+            }
+            None => return outcome,
+        }
+    }
+}
+
+/// Asks the retry policy about an attempt's result.
+pub(crate) fn decide(
+    shared: &Shared,
+    attempts: &mut Attempts<'_>,
+    result: &Result<Response<UpstreamBody>, AttemptError>,
+    repeatable: Repeatable,
+    outbound: &Outbound,
+    now: Instant,
+) -> Decision {
+    let outcome = match result {
+        Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
+        Err(error) => Outcome::Error(error),
+    };
+    let remaining = Some(outbound.deadline.saturating_duration_since(now));
+    attempts.next(&outcome, repeatable, remaining, now, shared.parts.clock.now())
+}
+
+/// Counts a failure that would have been tried again, but for a bound.
+pub(crate) fn note_denied(route: &crate::snapshot::Route, stop: Stop) {
+    if stop != Stop::NotRetryable {
+        route.metrics.retry_denied(stop.label());
+    }
+}
