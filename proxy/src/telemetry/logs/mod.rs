@@ -1,6 +1,6 @@
 //! The program's log (on standard error) and the [access log](AccessLog) (on standard output), as JSON or as text.
 //!
-//! Both go through a bounded buffer and a thread of its own ([`lines`]): a reader that stalls costs lines, which are
+//! Both go through a bounded buffer and a thread of its own (`lines`): a reader that stalls costs lines, which are
 //! counted, and never a request. What a request brought is escaped, so that it cannot forge a line or steer a terminal.
 
 mod access;

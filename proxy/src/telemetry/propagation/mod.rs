@@ -9,7 +9,7 @@
 //!   would not, so what it says of caller and service stays true.
 //! * `tracestate` belongs to the `traceparent` beside it. It passes byte for byte if that `traceparent` is the one we
 //!   continue; otherwise it is removed, as the specification demands, and so it is when it has more than
-//!   [`w3c::MAX_TRACESTATE_MEMBERS`] members.
+//!   `w3c::MAX_TRACESTATE_MEMBERS` members.
 //! * `baggage` and `uberctx-*` are the application's and pass.
 //! * 64-bit trace ids (B3, Jaeger) are the same ids padded with zeros; B3 and Jaeger get them back with 16 digits.
 

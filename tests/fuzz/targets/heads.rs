@@ -1,0 +1,48 @@
+//! Request heads as anybody may send them. One that passes is framed in one way only, and its path leads to one route.
+
+#![no_main]
+
+use http::{HeaderMap, Method};
+use libfuzzer_sys::fuzz_target;
+use mainstay::{
+    config::model::{Match, PathPattern},
+    listener::head,
+    router::{Router, Target, params},
+};
+
+const MAX_BYTES: usize = 4096;
+const MAX_FIELDS: usize = 16;
+
+fuzz_target!(|data: &[u8]| {
+    let Some(length) = head::length(data) else { return };
+    let request = &data[..length];
+    if head::check(request, MAX_BYTES, MAX_FIELDS).is_err() {
+        return;
+    }
+    assert!(length <= MAX_BYTES);
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let fields: Vec<&str> = text.split('\n').skip(1).map(|line| line.trim_end_matches('\r')).collect();
+    let fields = &fields[..fields.iter().position(|line| line.is_empty()).unwrap_or(fields.len())];
+    assert!(fields.len() <= MAX_FIELDS);
+    let framing = fields.iter().filter(|line| {
+        line.split_once(':').is_some_and(|(name, _)| {
+            matches!(name.trim_end_matches([' ', '\t']), "content-length" | "transfer-encoding")
+        })
+    });
+    assert!(framing.count() <= 1, "two framings passed: {text:?}");
+    route(text.split(' ').nth(1).unwrap_or_default());
+});
+
+/// The tree, the patterns and the parameters agree about any path.
+fn route(path: &str) {
+    let pattern = |text: &str| text.parse::<PathPattern>().expect("a valid pattern");
+    let patterns = ["/a/{x}/b", "/a/**", "/{y}", "/**"].map(pattern);
+    let router = Router::new(patterns.iter().map(|path| {
+        (Match { path: path.clone(), methods: Vec::new(), host: None, headers: Vec::new() }, path.clone())
+    }));
+    let target = Target { method: &Method::GET, host: "", path, headers: &HeaderMap::new() };
+    let (found, _) = router.find(target).expect("the last pattern matches everything");
+    for (_, value) in params(found, path) {
+        assert!(!value.contains('/') && !value.is_empty());
+    }
+}
