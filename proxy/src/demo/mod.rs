@@ -165,6 +165,8 @@ policies:
         rules: [{{ status: 200, json: {{ /state: SUCCESS }}, then: succeeded }}, {{ status: 404, then: not_found }}]
 ledger: {{ store: memory }}
 probes: {{ address: {probes} }}
+drain: {{ delay: 0s }}
+telemetry: {{ logs: {{ access: false, level: error }} }}
 "
     )
 }
