@@ -28,6 +28,8 @@ pub enum Cause {
     Reset,
     /// The peer answered with something that is not HTTP.
     Malformed,
+    /// The request's own body broke off or stalled: the caller's doing, and no sign of the upstream's health.
+    RequestBody,
     /// The attempt's own time ran out.
     AttemptTimeout,
     /// The request's total time ran out.
@@ -43,6 +45,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Malformed => "malformed",
+            Self::RequestBody => "request_body",
             Self::AttemptTimeout => "attempt_timeout",
             Self::TotalTimeout => "timeout",
         }

@@ -184,6 +184,12 @@ impl Attempt {
                 let failed = self.route.breakers.of(self.endpoint).is_some_and(|breaker| breaker.is_error(status));
                 (if failed { CallOutcome::Error } else { CallOutcome::Success }, AttemptResult::Response(status))
             }
+            // The caller's doing: its permit is dropped, which is a cancel and no sample.
+            Err(error) if error.cause == Cause::RequestBody => {
+                self.span.error(error.cause.label());
+                self.permit = None;
+                (CallOutcome::Success, AttemptResult::Failed(error.cause))
+            }
             Err(error) => {
                 self.span.error(error.cause.label());
                 (CallOutcome::Error, AttemptResult::Failed(error.cause))

@@ -13,13 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
-    body::{BoxError, ProxyBody},
+    body::{BoxError, ProxyBody, WireBody},
     listener::Connection,
 };
 
@@ -30,9 +30,24 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 /// A client's body: tells the connection when it has been read, and waits for the upstream's `100 Continue` where the
 /// client does. hyper sends its own `100 Continue` to the client when the body is first polled.
 pub(crate) struct ClientBody {
-    incoming: Incoming,
+    incoming: WireBody,
     connection: Arc<Connection>,
+    failed: Failed,
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
+}
+
+/// Whether a client's body broke off or stalled: then the attempt that carried it failed by the client's doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failed(Arc<AtomicBool>);
+
+impl Failed {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Opens when the upstream says `100 Continue`.
@@ -64,8 +79,18 @@ impl Gate {
 }
 
 impl ClientBody {
-    pub(crate) fn new(incoming: Incoming, connection: Arc<Connection>, gate: Option<Gate>) -> Self {
-        Self { incoming, connection, gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))) }
+    pub(crate) fn new(incoming: Incoming, version: Version, connection: Arc<Connection>, gate: Option<Gate>) -> Self {
+        Self {
+            incoming: WireBody::new(incoming, version == Version::HTTP_2),
+            connection,
+            failed: Failed::default(),
+            gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
+        }
+    }
+
+    /// Tells later whether it broke off.
+    pub(crate) fn failed(&self) -> Failed {
+        self.failed.clone()
     }
 }
 
@@ -85,7 +110,10 @@ impl Body for ClientBody {
         if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
             this.connection.body_ended();
         }
-        polled.map(|frame| frame.map(|result| result.map_err(Into::into)))
+        if matches!(polled, Poll::Ready(Some(Err(_)))) {
+            this.failed.set();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

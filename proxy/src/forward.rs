@@ -37,15 +37,15 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
     if let Some(connection) = headers.get(CONNECTION)
         && !connection.as_bytes().eq_ignore_ascii_case(b"keep-alive")
         && !connection.as_bytes().eq_ignore_ascii_case(b"close")
     {
         let listed: Vec<HeaderName> = connection_options(headers).filter_map(|option| option.parse().ok()).collect();
         for name in listed {
-            // A peer cannot make the message lose its addressee or its length.
-            if name != HOST && name != CONTENT_LENGTH && name != TE {
+            // A peer cannot make the message lose its addressee, its length, or who sent it.
+            if name != HOST && name != CONTENT_LENGTH && name != TE && Some(&name) != identifies {
                 headers.remove(name);
             }
         }
@@ -55,18 +55,32 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Only Mainstay says these: an upstream that says them would be taken for it.
+static OURS: [HeaderName; 4] = [
+    HeaderName::from_static("mainstay-error"),
+    HeaderName::from_static("mainstay-attempts"),
+    HeaderName::from_static("idempotent-replayed"),
+    HeaderName::from_static("operation-location"),
+];
+
 /// What the client's connection adds to every request on it.
 pub(crate) struct Client {
     /// Its address, as `X-Forwarded-For` shows it.
     pub(crate) address: HeaderValue,
 }
 
-/// Makes a client's header fields those of the request to the upstream.
-pub(crate) fn request(headers: &mut HeaderMap, client: &Client, version: Version, authority: Option<&Authority>) {
+/// Makes a client's header fields those of the request to the upstream. `identifies` is the header that says who is calling.
+pub(crate) fn request(
+    headers: &mut HeaderMap,
+    client: &Client,
+    version: Version,
+    authority: Option<&Authority>,
+    identifies: Option<&HeaderName>,
+) {
     let wants_trailers = headers.get_all(TE).iter().any(|value| {
         value.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     });
-    strip_hop_by_hop(headers);
+    strip_hop_by_hop(headers, identifies);
     headers.remove(TE);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -127,9 +141,12 @@ const fn via(version: Version) -> HeaderValue {
 /// Makes an upstream's header fields those of the answer to the client.
 pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: StatusCode) {
     let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
-    strip_hop_by_hop(headers);
+    strip_hop_by_hop(headers, None);
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
+    }
+    for name in &OURS {
+        headers.remove(name);
     }
     headers.append(VIA, via(version));
 }
@@ -192,7 +209,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        request(&mut headers, &Client { address: HeaderValue::from_static("10.0.0.9") }, version, None);
+        request(&mut headers, &Client { address: HeaderValue::from_static("10.0.0.9") }, version, None, None);
         headers
     }
 

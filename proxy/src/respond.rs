@@ -183,6 +183,9 @@ fn attempt(error: &AttemptError) -> Said {
         }
         Cause::Reset => Said::new(Problem::UpstreamError, "The connection ended before a complete answer.", effect),
         Cause::Malformed => Said::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect),
+        Cause::RequestBody => {
+            Said::new(Problem::BadRequest, "The request's body broke off or stalled before it was complete.", effect)
+        }
         Cause::AttemptTimeout => {
             Said::new(Problem::Timeout, "The service did not answer within the time for one attempt.", effect)
         }

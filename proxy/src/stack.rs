@@ -16,7 +16,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONNECTION, HOST},
+    header::{CONNECTION, CONTENT_LENGTH, HOST},
     request::Parts,
 };
 use http_body::Body as _;
@@ -154,13 +154,13 @@ impl Session {
         let listener = self.listener.load_full();
         let mut exchange = self.begin(&parts, &body, &listener);
         let snapshot = self.shared.snapshot.load_full();
+        if let Err(detail) = unambiguous(&parts, &listener) {
+            let failure = Failure::Request(Problem::BadRequest, Cow::Borrowed(detail));
+            return Found::Refused(refuse(exchange, &snapshot, failure));
+        }
         let principal = principal(&listener, &parts.headers);
         if is_control(&snapshot, parts.uri.path()) {
             return Found::Control(Box::new(Asked { exchange, snapshot, listener, parts, body, principal }));
-        }
-        if parts.method == Method::CONNECT {
-            let detail = Cow::Borrowed("CONNECT is not supported: this proxy stands in front of a service.");
-            return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::BadRequest, detail)));
         }
         let target = Target {
             method: &parts.method,
@@ -191,7 +191,7 @@ impl Session {
         {
             return refuse(exchange, &snapshot, Failure::RateLimited { retry_after });
         }
-        let body = IdleBody::new(ClientBody::new(body, self.connection.clone(), None), CONTROL_PATIENCE);
+        let body = IdleBody::new(ClientBody::new(body, parts.version, self.connection.clone(), None), CONTROL_PATIENCE);
         let read = timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await;
         let Ok(Ok(Collected::Whole(body))) = read else {
             let detail = format!("The body must be complete, and no longer than {CONTROL_BODY_BYTES} bytes.");
@@ -254,7 +254,12 @@ impl Session {
     /// The request's head as the upstream shall see it.
     pub(crate) fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Head {
         let mut headers = std::mem::take(&mut parts.headers);
-        forward::request(&mut headers, &self.client, parts.version, parts.uri.authority());
+        let listener = self.listener.load();
+        let identifies = match &listener.principal {
+            Principal::Header(name) => Some(name),
+            Principal::Anonymous => None,
+        };
+        forward::request(&mut headers, &self.client, parts.version, parts.uri.authority(), identifies);
         Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, upgrade }
     }
 }
@@ -296,6 +301,40 @@ fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, head
     let total = route.params.policy.timeout.total;
     let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
     exchange.started + given.map_or(total, |given| given.min(total))
+}
+
+/// Whether the request says one thing only: to whom it is addressed, how long it is, and who sends it.
+fn unambiguous(parts: &Parts, listener: &model::Listener) -> Result<(), &'static str> {
+    if parts.method == Method::CONNECT {
+        return Err("CONNECT is not supported: this proxy stands in front of a service.");
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err("The request has more than one Host."),
+        (Some(host), None) if !is_authority(host) => {
+            return Err("The request's Host is not a host with an optional port.");
+        }
+        // RFC 9112 section 3.2.
+        (None, None) if parts.version == Version::HTTP_11 => return Err("An HTTP/1.1 request must have a Host."),
+        _ => {}
+    }
+    if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("The request's target names a user.");
+    }
+    if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err("The request has more than one Content-Length.");
+    }
+    if let Principal::Header(name) = &listener.principal
+        && parts.headers.get_all(name).iter().nth(1).is_some()
+    {
+        return Err("The header that says who is calling stands there more than once.");
+    }
+    Ok(())
+}
+
+/// A host, and perhaps a port; an empty `Host` is allowed where the target has no authority.
+fn is_authority(host: &HeaderValue) -> bool {
+    host.is_empty() || (!host.as_bytes().contains(&b'@') && http::uri::Authority::try_from(host.as_bytes()).is_ok())
 }
 
 /// Who is calling; an empty header is no principal.

@@ -18,7 +18,7 @@ use crate::{
     app::Shared,
     attempt::{Head, Nth, Outbound},
     body::ProxyBody,
-    client_body::{ClientBody, Gate},
+    client_body::{ClientBody, Failed, Gate},
     forward,
     respond::{self, Failure},
     stack::{Routed, Session},
@@ -37,10 +37,12 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let client_side = if upgrade.is_some() { routed.parts.extensions.remove::<OnUpgrade>() } else { None };
     let head = session.head(&mut routed.parts, upgrade);
     let gate = head.headers.get(EXPECT).map(|_| Gate::default());
+    let mut failed = None;
     let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
         None => Resend::Empty,
         Some(body) => {
-            let body = ClientBody::new(body, session.connection.clone(), gate.clone());
+            let body = ClientBody::new(body, routed.parts.version, session.connection.clone(), gate.clone());
+            failed = Some(body.failed());
             let body = IdleBody::new(body, idle);
             match routed.outbound.route.retrier.as_ref().filter(|retrier| retrier.params().max_retries > 0) {
                 Some(retrier) => Resend::Replay(Replay::new(body, retrier.params().max_body)),
@@ -50,7 +52,8 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     };
     let wants_upgrade = head.upgrade.is_some();
     let mut attempts = 0;
-    let answered = until_one_stands(&session.shared, &routed.outbound, head, body, gate, &mut attempts).await;
+    let answered =
+        until_one_stands(&session.shared, &routed.outbound, head, Sending { body, failed, gate }, &mut attempts).await;
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
     match answered {
@@ -136,15 +139,22 @@ impl Resend {
     }
 }
 
+/// What the client sends, and what is known of its sending.
+struct Sending {
+    body: Resend,
+    failed: Option<Failed>,
+    gate: Option<Gate>,
+}
+
 /// Makes attempts until one stands, time runs out, or trying again would not be safe.
 async fn until_one_stands(
     shared: &Shared,
     outbound: &Outbound,
     head: Head,
-    mut body: Resend,
-    gate: Option<Gate>,
+    sending: Sending,
     made: &mut u32,
 ) -> Result<Answer, Failure> {
+    let Sending { mut body, failed, gate } = sending;
     let route = &outbound.route;
     let mut now = Instant::now();
     let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
@@ -171,6 +181,11 @@ async fn until_one_stands(
         }
         let mut result = outbound.send(&attempt, request, now).await;
         now = Instant::now();
+        if let Err(error) = &mut result
+            && failed.as_ref().is_some_and(Failed::is_set)
+        {
+            error.cause = Cause::RequestBody;
+        }
         attempt.record(&result, now);
         let endpoint = attempt.endpoint;
         let decision = attempts.as_mut().map(|attempts| {

@@ -76,7 +76,7 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     }
     let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
-    let body = IdleBody::new(ClientBody::new(incoming, session.connection.clone(), None), idle);
+    let body = IdleBody::new(ClientBody::new(incoming, routed.parts.version, session.connection.clone(), None), idle);
     match timeout_at(routed.outbound.deadline, collect::up_to(body, max)).await {
         Ok(Ok(collect::Collected::Whole(body))) => Ok(body),
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
@@ -106,6 +106,11 @@ async fn begin(
                 let mut head = session.head(&mut routed.parts, None);
                 forward::drop_expectation(&mut head.headers);
                 forward::fix_length(&mut head.headers, body.len());
+                // A minted key, or one that the client tried to keep from the upstream: it must see what we rely on.
+                let name = &protection.params().key.header;
+                if !head.headers.contains_key(name) {
+                    head.headers.insert(name.clone(), key.header_value());
+                }
                 let (answer, answered) = oneshot::channel();
                 let execution = Execution {
                     shared: session.shared.clone(),

@@ -12,14 +12,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{
+    Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use tokio::time::Instant;
 
 use super::pool::{Lease, Pool, StreamLease};
-use crate::body::{BoxError, ProxyBody};
+use crate::body::{BoxError, ProxyBody, WireBody};
 
 /// Times that a request handed back by an aged connection is given to another one before a fresh one is opened for it.
 const AGED_CONNECTIONS: usize = 3;
@@ -53,7 +56,8 @@ pub(crate) async fn http1(
         let mut failure = match lease.sender.try_send_request(request).await {
             Ok(response) => {
                 let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                return Ok(response.map(|body| UpstreamBody::http1(body, lease, switches)));
+                return framed(response)
+                    .map(|response| response.map(|body| UpstreamBody::http1(body, lease, switches)));
             }
             Err(failure) => failure,
         };
@@ -105,6 +109,25 @@ pub(crate) async fn http2(
     }
 }
 
+/// Makes the framing of an HTTP/1 response one: a transfer coding overrides a length (RFC 9112 section 6.3), repeated equal
+/// lengths are one. A coding other than `chunked` cannot be passed on.
+fn framed<B>(mut response: Response<B>) -> Result<Response<B>, AttemptError> {
+    let headers = response.headers_mut();
+    if let Some(coding) = headers.get(TRANSFER_ENCODING) {
+        let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if !chunked || headers.get_all(TRANSFER_ENCODING).iter().count() > 1 {
+            return Err(AttemptError::new(Cause::Malformed, Sent::Maybe).with_source("an unknown transfer coding"));
+        }
+        headers.remove(CONTENT_LENGTH);
+    } else if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(first) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        // hyper refuses lengths that differ.
+        headers.insert(CONTENT_LENGTH, first);
+    }
+    Ok(response)
+}
+
 /// What a transport error says. `sent` is what the byte count says.
 fn classify(error: hyper::Error, sent: Sent) -> AttemptError {
     if refused_by_http2(&error) || error.is_canceled() {
@@ -130,22 +153,22 @@ fn refused_by_http2(error: &hyper::Error) -> bool {
 
 /// A response body; its connection goes back to the pool when it has ended cleanly, and is closed when it is dropped before.
 pub struct UpstreamBody {
-    body: Incoming,
+    body: WireBody,
     lease: Option<Lease>,
     _stream: Option<StreamLease>,
 }
 
 impl UpstreamBody {
     fn http1(body: Incoming, lease: Lease, switches: bool) -> Self {
-        let mut body = Self { body, lease: Some(lease), _stream: None };
+        let mut body = Self { body: WireBody::new(body, false), lease: Some(lease), _stream: None };
         if !switches {
             body.release_at_end();
         }
         body
     }
 
-    const fn http2(body: Incoming, lease: StreamLease) -> Self {
-        Self { body, lease: None, _stream: Some(lease) }
+    fn http2(body: Incoming, lease: StreamLease) -> Self {
+        Self { body: WireBody::new(body, true), lease: None, _stream: Some(lease) }
     }
 
     /// The connection itself, when it changes protocol and will carry no further request.
@@ -177,7 +200,7 @@ impl Body for UpstreamBody {
             Poll::Ready(Some(Ok(_))) => self.release_at_end(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
-        polled.map(|frame| frame.map(|result| result.map_err(Into::into)))
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -160,12 +160,13 @@ impl Route {
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// In the order of their declaration.
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Connect,
     Cause::Tls,
     Cause::Refused,
     Cause::Reset,
     Cause::Malformed,
+    Cause::RequestBody,
     Cause::AttemptTimeout,
     Cause::TotalTimeout,
 ];
