@@ -1,12 +1,16 @@
 //! Metrics that are read when they are asked for, rather than counted when something happens.
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 use mainstay_policies::circuit_breaker;
 use tokio::time::Instant;
 
 use crate::{
     app::Shared,
+    snapshot::Route,
     telemetry::metrics::{Kind, Samples},
 };
 
@@ -47,32 +51,44 @@ fn operations(shared: &Shared, samples: &mut Samples) {
 fn breakers(shared: &Shared, samples: &mut Samples) {
     use circuit_breaker::State;
     let now = Instant::now();
+    // Routes of one name and policy are one row: the worst of them.
+    let mut worst: BTreeMap<String, f64> = BTreeMap::new();
     for (name, breaker) in shared.snapshot.load().breakers() {
         let value = match breaker.snapshot(now).state {
             State::Closed | State::ForcedClosed | State::Disabled => 0.0,
             State::HalfOpen => 1.0,
             State::Open | State::ForcedOpen => 2.0,
         };
+        let shown = worst.entry(name).or_insert(value);
+        *shown = shown.max(value);
+    }
+    for (name, value) in worst {
         samples.push(&[("breaker", &name)], value);
     }
 }
 
 fn budgets(shared: &Shared, samples: &mut Samples) {
     let now = Instant::now();
-    for route in shared.snapshot.load().router.iter() {
-        if let Some(retrier) = route.retrier.as_ref().filter(|retrier| retrier.params().budget.is_some()) {
-            samples.push(&[("route", &route.params.name), ("policy", &route.params.policy.name)], retrier.balance(now));
-        }
-    }
+    by_route(shared, samples, |route| {
+        let retrier = route.retrier.as_ref().filter(|retrier| retrier.params().budget.is_some())?;
+        Some(retrier.balance(now))
+    });
 }
 
 fn concurrency(shared: &Shared, samples: &mut Samples) {
-    for route in shared.snapshot.load().router.iter() {
-        if let Some(limit) = &route.concurrency {
-            samples.push(
-                &[("route", &route.params.name), ("policy", &route.params.policy.name)],
-                f64::from(limit.in_flight()),
-            );
+    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.in_flight())));
+}
+
+/// A sample per name and policy: routes that share both, as those of one path for several methods may, are added up.
+fn by_route(shared: &Shared, samples: &mut Samples, read: impl Fn(&Route) -> Option<f64>) {
+    let snapshot = shared.snapshot.load();
+    let mut sums = BTreeMap::new();
+    for route in snapshot.router.iter() {
+        if let Some(value) = read(route) {
+            *sums.entry((&*route.params.name, &*route.params.policy.name)).or_insert(0.0) += value;
         }
+    }
+    for ((route, policy), value) in sums {
+        samples.push(&[("route", route), ("policy", policy)], value);
     }
 }

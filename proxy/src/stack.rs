@@ -76,8 +76,6 @@ pub(crate) struct Routed {
     /// `None` once it has been read.
     pub(crate) body: Option<Incoming>,
     pub(crate) principal: Option<Bytes>,
-    /// The rate limit's headers, if they are wanted.
-    pub(crate) usage: Option<Usage>,
 }
 
 /// What a request turned out to be.
@@ -104,15 +102,22 @@ impl Session {
         let mut response = match self.find_route(request) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(self.control(*request)).await,
-            Found::Route(mut routed) => match self.admit(&mut routed).await {
-                Err(failure) => routed.refuse(failure),
-                Ok(()) => match recognise(&mut routed) {
+            Found::Route(mut routed) => {
+                let mut usage = None;
+                let mut response = match self.admit(&mut routed, &mut usage).await {
                     Err(failure) => routed.refuse(failure),
-                    Ok(None) => unkeyed::serve(self, routed).await,
-                    // Boxed, as all that is rare, so that every request does not carry its room.
-                    Ok(Some((protection, key))) => Box::pin(keyed::serve(self, routed, protection, key)).await,
-                },
-            },
+                    Ok(()) => match recognise(&mut routed) {
+                        Err(failure) => routed.refuse(failure),
+                        Ok(None) => unkeyed::serve(self, routed).await,
+                        // Boxed, as all that is rare, so that every request does not carry its room.
+                        Ok(Some((protection, key))) => Box::pin(keyed::serve(self, routed, protection, key)).await,
+                    },
+                };
+                if let Some(usage) = &usage {
+                    respond::rate_limit_headers(response.headers_mut(), usage);
+                }
+                response
+            }
         };
         if is_http1 && self.shared.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -145,7 +150,9 @@ impl Session {
             connection: self.connection.clone(),
             is_http1,
         };
-        Exchange::new(self.shared.clone(), arrival, parts.method.clone(), parts.uri.clone(), trace)
+        let mut exchange = Exchange::new(self.shared.clone(), arrival, parts.method.clone(), parts.uri.clone(), trace);
+        exchange.bytes_in = body.size_hint().exact().unwrap_or_default();
+        exchange
     }
 
     /// Who is calling, and where it leads.
@@ -180,7 +187,7 @@ impl Session {
             worker: self.worker,
             route,
         };
-        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), principal, usage: None }))
+        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), principal }))
     }
 
     /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
@@ -210,8 +217,8 @@ impl Session {
         exchange.answer(response.map(ProxyBody::from))
     }
 
-    /// Rate limit, then concurrency limit.
-    async fn admit(&self, routed: &mut Routed) -> Result<(), Failure> {
+    /// Rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
+    async fn admit(&self, routed: &mut Routed, shown: &mut Option<Usage>) -> Result<(), Failure> {
         if let Some(limiter) = routed.outbound.route.limiter.clone() {
             let params = limiter.params();
             let key: &[u8] = match &params.key {
@@ -223,7 +230,7 @@ impl Session {
             let admission = limiter.admit(key, routed.exchange.started);
             let (Admission::Admitted(usage) | Admission::Wait(_, usage) | Admission::Rejected { usage, .. }) =
                 &admission;
-            routed.usage = params.headers.then_some(*usage);
+            *shown = params.headers.then_some(*usage);
             match admission {
                 Admission::Admitted(_) => {}
                 // Dropping the slot gives it back.
@@ -279,11 +286,7 @@ fn recognise(routed: &mut Routed) -> Result<Option<(Arc<Protection>, idempotency
 
 impl Routed {
     pub(crate) fn refuse(self, failure: Failure) -> Response<ProxyBody> {
-        let mut response = refuse(self.exchange, &self.snapshot, failure);
-        if let Some(usage) = &self.usage {
-            respond::rate_limit_headers(response.headers_mut(), usage);
-        }
-        response
+        refuse(self.exchange, &self.snapshot, failure)
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
         Ok((response, in_flight)) => {
             let mut response = response;
-            finish_head(&mut response, &routed, attempts);
+            finish_head(&mut response, attempts);
             routed.exchange.stream(response.map(|body| IdleBody::new(body, idle)), Some(in_flight))
         }
         Err(failure) => {
@@ -81,15 +81,12 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
 }
 
 /// What every forwarded answer's head gets.
-fn finish_head<B>(response: &mut Response<B>, routed: &Routed, attempts: u32) {
+fn finish_head<B>(response: &mut Response<B>, attempts: u32) {
     let (version, status) = (response.version(), response.status());
     forward::response(response.headers_mut(), version, status);
     // The version is each connection's own.
     *response.version_mut() = http::Version::HTTP_11;
     name_attempts(response.headers_mut(), attempts);
-    if let Some(usage) = &routed.usage {
-        respond::rate_limit_headers(response.headers_mut(), usage);
-    }
 }
 
 pub(crate) fn name_attempts(headers: &mut HeaderMap, attempts: u32) {
@@ -106,7 +103,7 @@ fn switch_protocols(
     idle: std::time::Duration,
 ) -> Response<ProxyBody> {
     let upstream_side = hyper::upgrade::on(&mut response);
-    finish_head(&mut response, &routed, 1);
+    finish_head(&mut response, 1);
     // The tunnel is the request's body: it holds the concurrency permit as long as it lasts.
     let held = (in_flight, routed.exchange.switch(), response.body_mut().take_lease());
     tunnel::spawn(client_side, upstream_side, idle, held);

@@ -162,9 +162,6 @@ fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<Pro
             let (version, status) = (response.version(), response.status());
             forward::response(response.headers_mut(), version, status);
             *response.version_mut() = http::Version::HTTP_11;
-            if let Some(usage) = &routed.usage {
-                respond::rate_limit_headers(response.headers_mut(), usage);
-            }
             match response.body() {
                 ProxyBody::Stream(_) => routed.exchange.stream(response, None),
                 ProxyBody::Empty | ProxyBody::Full(_) => routed.exchange.answer(response),
