@@ -3,22 +3,27 @@
 
 mod breaker;
 mod cli;
+mod client_bodies;
 mod forwarding;
 mod forwarding_streams;
 mod framing;
+mod h2_streams;
 mod hostile;
 mod http2;
 mod idempotency;
 mod idempotency_death;
 mod idempotency_keys;
 mod idempotency_settling;
+mod identity;
 mod limits;
 mod probes;
 mod problems;
 mod reload;
 mod retry;
+mod retry_evidence;
 mod retry_safety;
 mod routing;
 mod self_test;
 mod timeout;
 mod traces;
+mod upstream_framing;

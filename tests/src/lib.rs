@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod config;
+pub mod frames;
 pub mod h2_upstream;
 pub mod h2c;
 pub mod net;

@@ -1,0 +1,206 @@
+//! HTTP/2 frames by hand, for what no library sends: both a client and an upstream that break off where they like.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{net::loopback, wire::Wire, within};
+
+/// Frame types (RFC 9113 section 6).
+pub const DATA: u8 = 0;
+/// HEADERS.
+pub const HEADERS: u8 = 1;
+/// `RST_STREAM`.
+pub const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+
+/// Flag of DATA and HEADERS.
+pub const END_STREAM: u8 = 1;
+/// Flag of HEADERS.
+pub const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// Error codes (RFC 9113 section 7).
+pub const NO_ERROR: u32 = 0;
+/// `CANCEL`.
+pub const CANCEL: u32 = 8;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
+    let mut out = vec![length[1], length[2], length[3], kind, flags];
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// A HEADERS frame with these fields, all of them literal.
+pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            // Longer strings would need a second byte of length.
+            block.push(u8::try_from(text.len()).ok().filter(|&n| n < 127).expect("a short string"));
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    frame(HEADERS, flags | END_HEADERS, stream, &block)
+}
+
+/// A `RST_STREAM` frame.
+pub fn reset(stream: u32, code: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+/// A frame as it came.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its stream.
+    pub stream: u32,
+    /// The rest.
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Whether the sender says nothing more on the stream.
+    pub const fn ends(&self) -> bool {
+        self.kind == RST_STREAM || (matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0)
+    }
+}
+
+/// The next frame; SETTINGS and PING are acknowledged on the way.
+async fn next(wire: &mut Wire) -> io::Result<Frame> {
+    let head = wire.take(9).await?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    let frame_in = Frame { kind: head[3], flags: head[4], stream, payload: wire.take(length).await? };
+    if matches!(frame_in.kind, SETTINGS | PING) && frame_in.flags & ACK == 0 {
+        let echoed = if frame_in.kind == PING { &frame_in.payload[..] } else { &[] };
+        wire.send(&frame(frame_in.kind, ACK, 0, echoed)).await?;
+    }
+    Ok(frame_in)
+}
+
+/// A client that sends what it is given.
+#[derive(Debug)]
+pub struct FrameClient {
+    wire: Wire,
+}
+
+impl FrameClient {
+    /// Connects and sends the preface.
+    pub async fn connect(addr: SocketAddr) -> Self {
+        let stream = within("a connection to the proxy", TcpStream::connect(addr)).await.expect("connect");
+        let mut wire = Wire::new(stream);
+        wire.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("send the preface");
+        Self { wire }
+    }
+
+    /// Sends bytes.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        within("the proxy takes our frames", self.wire.send(bytes)).await.expect("send frames");
+    }
+
+    /// The head of a POST without its END_STREAM.
+    pub fn post(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+        let pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "app.test"), (":path", path)];
+        headers(stream, 0, &[&pseudo[..], more].concat())
+    }
+
+    /// Waits until the proxy has taken in every frame sent so far.
+    pub async fn taken_in(&mut self) {
+        self.send(&frame(PING, 0, 0, b"barrier!")).await;
+        within("the proxy acknowledges a PING", async {
+            loop {
+                let frame = next(&mut self.wire).await.expect("a frame, not the end of the connection");
+                if frame.kind == PING && frame.flags & ACK != 0 && frame.payload == b"barrier!" {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Every frame on a stream up to its end, or to that of the connection.
+    pub async fn answer(&mut self, stream: u32) -> Vec<Frame> {
+        let mut seen = Vec::new();
+        within("the stream ends", async {
+            while let Ok(frame) = next(&mut self.wire).await {
+                if frame.stream == stream {
+                    let last = frame.ends();
+                    seen.push(frame);
+                    if last {
+                        return;
+                    }
+                }
+            }
+        })
+        .await;
+        seen
+    }
+}
+
+/// An upstream that answers every complete request with bytes of the test's choice.
+pub struct FrameUpstream {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    requests: Arc<Mutex<usize>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for FrameUpstream {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl FrameUpstream {
+    /// `answer` gives the frames for a request on that stream.
+    pub async fn start(answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(loopback(0)).await.expect("bind to loopback");
+        let addr = listener.local_addr().expect("a bound socket has an address");
+        let requests = Arc::new(Mutex::new(0));
+        let (count, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (count, answer) = (Arc::clone(&count), Arc::clone(&answer));
+                connections.spawn(async move { drop(serve(Wire::new(stream), &count, &*answer).await) });
+            }
+        });
+        Self { addr, requests, accepting }
+    }
+
+    /// Complete requests seen.
+    pub fn count(&self) -> usize {
+        *self.requests.lock()
+    }
+}
+
+async fn serve(
+    mut wire: Wire,
+    count: &Mutex<usize>,
+    answer: &(dyn Fn(u32) -> Vec<u8> + Send + Sync),
+) -> io::Result<()> {
+    wire.take(PREFACE.len()).await?;
+    wire.send(&frame(SETTINGS, 0, 0, &[])).await?;
+    loop {
+        let frame = next(&mut wire).await?;
+        if frame.kind != RST_STREAM && frame.ends() {
+            *count.lock() += 1;
+            wire.send(&answer(frame.stream)).await?;
+        }
+    }
+}
