@@ -30,8 +30,9 @@ use crate::{
         probes::{self, ProbeState},
         readiness::{Condition, Readiness},
     },
-    config::model::{self, Config},
+    config::model::{self, Config, Store},
     gauges,
+    ledger::{DiskLedger, OpenError},
     listener::{self, Places},
     snapshot::{Parts, Snapshot},
     telemetry::{
@@ -108,6 +109,12 @@ pub enum StartError {
         /// The system's words.
         source: io::Error,
     },
+    /// The operator's: the ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The operator's: no ledger was opened at start, for no route protected writes then.
+    #[error("writes are protected from now on, and the ledger is opened only at start: restart the proxy")]
+    LedgerNotOpen,
     /// The machine's: no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] io::Error),
@@ -122,6 +129,8 @@ pub struct App {
     probes: Arc<ProbeState>,
     tasks: Vec<JoinHandle<()>>,
     stop_probes: watch::Sender<bool>,
+    /// Whether operations are kept where the configuration says.
+    ledger_is_open: bool,
 }
 
 /// A listener that is being served.
@@ -147,9 +156,9 @@ impl App {
     /// An address cannot be bound, or a thread cannot be started. Nothing is left running.
     pub async fn start(config: Arc<Config>, foundation: Foundation) -> Result<Self, StartError> {
         let Foundation { clock, metrics, logging } = foundation;
+        let ledger_is_open = config.protects_writes() || config.ledger.store == Store::Memory;
         let workers = config.limits.workers.get();
-        let ledger: Arc<dyn Ledger> =
-            Arc::new(MemoryLedger::new(clock.clone(), config.ledger.max_open, config.ledger.max_bytes));
+        let ledger = open_ledger(&config, &clock)?;
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
         let tracing = Tracing::new(&config.telemetry, &instance, metrics.spans());
         let probes = Arc::new(ProbeState { readiness: Readiness::new(), metrics: metrics.clone() });
@@ -179,6 +188,7 @@ impl App {
             probes: probes.clone(),
             tasks: Vec::new(),
             stop_probes: watch::Sender::new(false),
+            ledger_is_open,
         };
         for number in 0..workers {
             app.workers.push(worker::start(number, shared.clone()).map_err(StartError::Worker)?);
@@ -201,6 +211,9 @@ impl App {
     /// A new address cannot be bound; everything stays as it was.
     pub fn reload(&self, config: &Arc<Config>) -> Result<(), StartError> {
         let before = self.shared.snapshot.load_full();
+        if !self.ledger_is_open && config.protects_writes() {
+            return Err(StartError::LedgerNotOpen);
+        }
         self.listen(&config.listeners)?;
         let snapshot = Snapshot::build(config.clone(), &self.shared.parts, Some(&before));
         self.shared.snapshot.store(Arc::new(snapshot));
@@ -307,6 +320,17 @@ impl App {
         tracing::info!("ended");
         let _ = tokio::task::spawn_blocking(move || logging.flush(FLUSH_WITHIN)).await;
     }
+}
+
+/// The ledger of `config`. If no route protects writes it is not opened: nothing would be kept there.
+fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
+    let model::Ledger { store, max_open, max_bytes } = &config.ledger;
+    Ok(match store {
+        Store::Disk { path } if config.protects_writes() => {
+            Arc::new(DiskLedger::open(path, clock.clone(), *max_open, *max_bytes)?)
+        }
+        Store::Disk { .. } | Store::Memory => Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes)),
+    })
 }
 
 /// What a reload does not change.

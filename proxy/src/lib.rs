@@ -17,6 +17,7 @@ mod exchange;
 mod forward;
 mod gauges;
 mod keyed;
+pub mod ledger;
 pub mod listener;
 pub mod problem_doc;
 mod respond;

@@ -39,6 +39,13 @@ pub struct Config {
     pub drain: Drain,
 }
 
+impl Config {
+    /// Whether any route protects writes, and so needs a ledger.
+    pub fn protects_writes(&self) -> bool {
+        self.routes.iter().any(|route| route.policy.idempotency.is_some())
+    }
+}
+
 /// An address on which Mainstay accepts HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
@@ -179,6 +186,11 @@ pub struct Ledger {
 pub enum Store {
     /// In memory, lost on exit: for trials.
     Memory,
+    /// In a directory of its own.
+    Disk {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 /// Traces and logs.

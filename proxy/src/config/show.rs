@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     model::{
-        Config, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route, Store, Telemetry,
-        Upstream,
+        Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route, Store,
+        Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::{format_duration, format_size},
@@ -25,11 +25,7 @@ pub fn show(config: &Config) -> String {
         "upstreams": map(upstreams),
         "routes": config.routes.iter().map(|it| route(it)).collect::<Vec<_>>(),
         "policies": map(policies),
-        "ledger": {
-            "store": match config.ledger.store { Store::Memory => "memory" },
-            "max_open": config.ledger.max_open,
-            "max_bytes": format_size(config.ledger.max_bytes),
-        },
+        "ledger": ledger(&config.ledger),
         "telemetry": telemetry(&config.telemetry),
         "probes": { "address": config.probes.address.to_string() },
         "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
@@ -37,6 +33,16 @@ pub fn show(config: &Config) -> String {
         "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
     });
     serde_saphyr::to_string(&document).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+fn ledger(ledger: &Ledger) -> Value {
+    let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
+    match &ledger.store {
+        Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
+        Store::Disk { path } => {
+            json!({ "store": "disk", "path": path.to_string_lossy(), "max_open": max_open, "max_bytes": max_bytes })
+        }
+    }
 }
 
 fn map(entries: impl Iterator<Item = (String, Value)>) -> Value {

@@ -34,6 +34,7 @@ routes:
 policies:
   read:  { timeout: 1s, retry: 3, rate_limit: 500/s, circuit_breaker: { error_ratio: 0.5 } }
   write: { timeout: { total: 2s, attempt: 600ms }, idempotency: { required: true } }
+ledger: { store: memory }
 ";
     let loaded = parse("mainstay.yaml", text).expect("the example is valid");
     assert_eq!(describe(Path::new("mainstay.yaml"), &loaded), EXPECTED);

@@ -9,38 +9,61 @@ use crate::config::{
     scalars::Size,
 };
 
+/// Where a package or an image would make the directory.
+const PATH: &str = "/var/lib/mainstay";
+/// A few million records with small responses: far more than a day of writes of one service.
+const MAX_BYTES_ON_DISK: u64 = 4 * 1024 * 1024 * 1024;
 /// A sidecar's memory limit is 128 to 256 MiB, so trials stay well below it.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_BYTES_IN_MEMORY: u64 = 64 * 1024 * 1024;
 /// Operations that nobody has settled; more means that something is badly wrong.
 const MAX_OPEN: usize = 100_000;
 
 section! {
     /// Where operations (keyed writes) are kept.
     RawLedger {
-        /// `memory`: lost on exit, for trials. Default memory.
-        store: Store,
+        /// `disk`: a restart loses nothing. `memory`: lost on exit, for trials. Default disk.
+        store: RawStore,
+        /// The directory of a ledger on disk; made if it is absent. Default /var/lib/mainstay.
+        path: String,
         /// Operations that are not terminal at most; one more is refused. Default 100000.
         max_open: usize,
-        /// Bytes of operations and responses at most; one more is refused. Default 64MiB.
+        /// Bytes of operations and responses at most; one more is refused. Default 4GiB on disk, 64MiB in memory.
         max_bytes: Size,
     }
-    later ["path", "settle", "encrypt"]
+    later ["settle", "encrypt"]
 }
 
-/// In memory, bounded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawStore {
+    Disk,
+    Memory,
+}
+
+/// On disk, bounded.
 pub(crate) fn default_ledger() -> Ledger {
-    Ledger { store: Store::Memory, max_open: MAX_OPEN, max_bytes: MAX_BYTES }
+    Ledger { store: Store::Disk { path: PATH.into() }, max_open: MAX_OPEN, max_bytes: MAX_BYTES_ON_DISK }
 }
 
 impl Setting for Ledger {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let raw = RawLedger::decode(node, cx)?;
-        let default = default_ledger();
+        let (store, max_bytes) = match or(raw.store, RawStore::Disk) {
+            RawStore::Disk => {
+                let path = raw.path.map_or_else(|| PATH.into(), |path| path.value.into());
+                (Store::Disk { path }, MAX_BYTES_ON_DISK)
+            }
+            RawStore::Memory => {
+                if let Some(path) = raw.path {
+                    cx.error::<()>(path.at, "`store: memory` has no `path`", "remove it, or use `store: disk`");
+                }
+                (Store::Memory, MAX_BYTES_IN_MEMORY)
+            }
+        };
         Some(Self {
-            store: or(raw.store, default.store),
-            max_open: cx.ranged("max_open", raw.max_open, default.max_open, |open| *open > 0, "at least 1"),
+            store,
+            max_open: cx.ranged("max_open", raw.max_open, MAX_OPEN, |open| *open > 0, "at least 1"),
             max_bytes: cx
-                .ranged("max_bytes", raw.max_bytes, Size(default.max_bytes), |size| size.0 >= 1 << 20, "at least 1MiB")
+                .ranged("max_bytes", raw.max_bytes, Size(max_bytes), |size| size.0 >= 1 << 20, "at least 1MiB")
                 .0,
         })
     }
@@ -50,15 +73,12 @@ impl Setting for Ledger {
     }
 }
 
-impl Setting for Store {
+impl Setting for RawStore {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        if node.is_word("disk") {
-            return cx.error(node.at, "`store: disk` is not available in this version", "use memory");
-        }
-        if node.is_word("memory") { Some(Self::Memory) } else { cx.mismatch(node, "memory") }
+        cx.choice(node, &[("disk", Self::Disk), ("memory", Self::Memory)])
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        words(&["memory"])
+        words(&["disk", "memory"])
     }
 }

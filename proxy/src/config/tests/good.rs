@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_policies::idempotency::JsonExpect;
 use serde_json::json;
 
-use super::{parse, try_parse};
+use super::{super::model::Store, parse, try_parse};
 
 /// The example of the design and of the README.
 pub(super) const EXAMPLE: &str = "
@@ -144,8 +144,26 @@ fn yaml_anchors_and_merge_keys_share_policies() {
 #[test]
 fn a_memory_ledger_under_protected_writes_is_a_warning() {
     let warnings = |text: &str| try_parse(text).expect("it is valid").warnings;
-    assert!(warnings(EXAMPLE)[0].text().contains("operations are kept in memory and are lost on exit"));
-    assert!(warnings(&with_policy("{ timeout: 1s }")).is_empty());
+    let in_memory = |text: &str| format!("{text}ledger: {{ store: memory }}\n");
+    assert!(warnings(&in_memory(EXAMPLE))[0].text().contains("operations are kept in memory and are lost on exit"));
+    assert!(warnings(EXAMPLE).is_empty(), "on disk is the default");
+    assert!(warnings(&in_memory(&with_policy("{ timeout: 1s }"))).is_empty());
+}
+
+#[test]
+fn a_ledger_is_on_disk_unless_it_says_otherwise() {
+    let ledger = |text: &str| parse(&format!("{EXAMPLE}{text}\n")).ledger.clone();
+    let disk = |path: &str| Store::Disk { path: path.into() };
+    for (text, store, max_bytes) in [
+        ("", disk("/var/lib/mainstay"), 4 << 30),
+        ("ledger: { max_open: 5 }", disk("/var/lib/mainstay"), 4 << 30),
+        ("ledger: { store: disk, path: data }", disk("data"), 4 << 30),
+        ("ledger: { path: /data, max_bytes: 1GiB }", disk("/data"), 1 << 30),
+        ("ledger: { store: memory }", Store::Memory, 64 << 20),
+    ] {
+        let ledger = ledger(text);
+        assert_eq!((ledger.store, ledger.max_bytes), (store, max_bytes), "{text}");
+    }
 }
 
 #[test]

@@ -1,0 +1,275 @@
+//! What is held in memory: every open operation, and the latest settled ones.
+//!
+//! An operation has up to two versions here: the one that is *published*, which is durable but for notes, and the one
+//! that is *staged*, which the writer has not committed yet. Readers see only what is published; a change is judged
+//! against the latest.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use mainstay_policies::operation::{
+    KeyHash, Operation, OperationId, Retained, State, UnixMillis,
+    ledger::{Filter, LedgerError},
+};
+use tokio::sync::Notify;
+
+use super::record::state_number;
+
+/// Settled operations that stay in memory. Most repeats come within seconds of the first request.
+const RECENT: usize = 4096;
+/// Bytes of responses that stay in memory with them.
+const RECENT_BYTES: usize = 8 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    entries: BTreeMap<u64, Entry>,
+    by_key: HashMap<KeyHash, u64>,
+    recent: VecDeque<u64>,
+    recent_bytes: usize,
+    waiters: HashMap<u64, Arc<Notify>>,
+    counts: [u64; 5],
+    /// Why the ledger takes no more writes.
+    failed: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    published: Option<Operation>,
+    staged: Option<Operation>,
+    /// The state under which the operation is counted.
+    counted: Option<State>,
+    /// What of it the file holds, or will when the writer commits; notes are not in the file.
+    in_file: Option<InFile>,
+    /// Bytes under which it is counted among the recent ones, if it is one.
+    recent: Option<usize>,
+}
+
+/// What the file holds of an operation.
+#[derive(Clone, Debug)]
+pub(super) struct InFile {
+    pub(super) state: State,
+    pub(super) retained: Retained,
+}
+
+impl InFile {
+    pub(super) fn of(operation: &Operation) -> Self {
+        Self { state: operation.state, retained: operation.retained.clone() }
+    }
+}
+
+impl Entry {
+    fn latest(&self) -> Option<&Operation> {
+        self.staged.as_ref().or(self.published.as_ref())
+    }
+}
+
+impl Records {
+    /// What a start finds.
+    pub(super) fn new(counts: [u64; 5], open: Vec<Operation>) -> Self {
+        let mut records = Self { counts, ..Self::default() };
+        for operation in open {
+            records.by_key.insert(operation.key_hash, operation.id.seq);
+            let (seq, counted, in_file) = (operation.id.seq, Some(operation.state), Some(InFile::of(&operation)));
+            records.entries.insert(seq, Entry { counted, in_file, published: Some(operation), ..Entry::default() });
+        }
+        records
+    }
+
+    pub(super) const fn counts(&self) -> [u64; 5] {
+        self.counts
+    }
+
+    /// Operations that are not terminal.
+    pub(super) fn open(&self) -> usize {
+        let [pending, .., unknown] = self.counts;
+        usize::try_from(pending + unknown).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn fail(&mut self, why: Arc<str>) {
+        self.failed.get_or_insert(why);
+    }
+
+    /// # Errors
+    /// The ledger takes no more writes.
+    pub(super) fn check(&self) -> Result<(), LedgerError> {
+        self.failed.as_ref().map_or(Ok(()), |why| Err(LedgerError::Unavailable(why.to_string())))
+    }
+
+    pub(super) fn published(&self, seq: u64) -> Option<&Operation> {
+        self.entries.get(&seq)?.published.as_ref()
+    }
+
+    pub(super) fn published_under(&self, key: KeyHash) -> Option<&Operation> {
+        self.published(*self.by_key.get(&key)?)
+    }
+
+    /// The latest version, committed or not.
+    pub(super) fn latest_under(&self, key: KeyHash) -> Option<&Operation> {
+        self.entries.get(self.by_key.get(&key)?)?.latest()
+    }
+
+    /// Open operations after `seq` that match, at most `limit`; and where to go on, if the end was not reached within
+    /// `scan` of them.
+    pub(super) fn list(&self, filter: &Filter, seq: u64, limit: usize, scan: usize) -> (Vec<Operation>, Option<u64>) {
+        let mut found = Vec::new();
+        let mut last = seq;
+        let range = (std::ops::Bound::Excluded(seq), std::ops::Bound::Unbounded);
+        for (looked_at, (seq, entry)) in self.entries.range(range).enumerate() {
+            if looked_at == scan || found.len() == limit {
+                return (found, Some(last));
+            }
+            last = *seq;
+            found.extend(entry.published.iter().filter(|operation| filter.matches(operation)).cloned());
+        }
+        (found, None)
+    }
+
+    /// The latest version, and what the file holds of it.
+    pub(super) fn latest_and_file(&self, seq: u64) -> Option<(&Operation, &InFile)> {
+        let entry = self.entries.get(&seq)?;
+        Some((entry.latest()?, entry.in_file.as_ref()?))
+    }
+
+    /// Keeps a new version apart until it is committed. `before` is what the file held; `None` is a new operation.
+    pub(super) fn stage(&mut self, next: Operation, before: Option<&InFile>) {
+        let seq = next.id.seq;
+        if before.is_none() {
+            self.by_key.insert(next.key_hash, seq);
+        }
+        let counted = before.map(|before| before.state);
+        let entry = self.entries.entry(seq).or_insert_with(|| Entry { counted, ..Entry::default() });
+        entry.in_file = Some(InFile::of(&next));
+        entry.staged = Some(next);
+    }
+
+    /// Changes an operation at once, without the file.
+    pub(super) fn note(&mut self, mut next: Operation) -> Result<Operation, LedgerError> {
+        self.check()?;
+        let id = next.id;
+        let entry = self.entries.get_mut(&id.seq).filter(|entry| entry.latest().is_some_and(|known| known.id == id));
+        let entry = entry.ok_or(LedgerError::Absent)?;
+        let known = entry.latest().ok_or(LedgerError::Absent)?;
+        if !is_successor(known, &next) {
+            return Err(LedgerError::Stale(Box::new(known.clone())));
+        }
+        next.revision += 1;
+        if entry.staged.is_some() {
+            // It becomes visible together with the change that it follows.
+            entry.staged = Some(next.clone());
+            return Ok(next);
+        }
+        self.publish_version(next.clone());
+        Ok(next)
+    }
+
+    /// Makes staged versions visible: they are committed.
+    pub(super) fn publish(&mut self, staged: &[u64]) {
+        for seq in staged {
+            if let Some(next) = self.entries.get_mut(seq).and_then(|entry| entry.staged.take()) {
+                self.publish_version(next);
+            }
+        }
+        self.forget_some();
+    }
+
+    fn publish_version(&mut self, next: Operation) {
+        let (seq, state) = (next.id.seq, next.state);
+        let bytes = kept_bytes(&next);
+        let Some(entry) = self.entries.get_mut(&seq) else { return };
+        if let Some(before) = entry.counted.replace(state) {
+            self.counts[usize::from(state_number(before))] -= 1;
+        }
+        self.counts[usize::from(state_number(state))] += 1;
+        entry.published = Some(next);
+        if let Some(before) = entry.recent {
+            self.recent_bytes = self.recent_bytes - before + bytes;
+            entry.recent = Some(bytes);
+        } else if state.is_terminal() {
+            entry.recent = Some(bytes);
+            self.recent_bytes += bytes;
+            self.recent.push_back(seq);
+        }
+        if let Some(waiters) = self.waiters.remove(&seq) {
+            waiters.notify_waiters();
+        }
+    }
+
+    /// Lets go of the oldest of the recent ones; the file has them.
+    fn forget_some(&mut self) {
+        while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
+            let Some(seq) = self.recent.pop_front() else { return };
+            let Some(entry) = self.entries.get_mut(&seq) else { continue };
+            self.recent_bytes -= entry.recent.take().unwrap_or(0);
+            let is_open = entry.published.as_ref().is_some_and(|operation| !operation.state.is_terminal());
+            if entry.staged.is_none() && !is_open {
+                self.drop_entry(seq);
+            }
+        }
+    }
+
+    fn drop_entry(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&seq)?;
+        let key = entry.latest().map(|operation| operation.key_hash);
+        if let Some(key) = key
+            && self.by_key.get(&key) == Some(&seq)
+        {
+            self.by_key.remove(&key);
+        }
+        Some(entry)
+    }
+
+    /// Removes operations that are no longer in the file; each with its state there.
+    pub(super) fn remove(&mut self, removed: &[(u64, State)]) {
+        for &(seq, stored) in removed {
+            let entry = self.drop_entry(seq);
+            if let Some(bytes) = entry.as_ref().and_then(|entry| entry.recent) {
+                // Its place in the queue is passed over when it comes up.
+                self.recent_bytes -= bytes;
+            }
+            let counted = entry.and_then(|entry| entry.counted).unwrap_or(stored);
+            self.counts[usize::from(state_number(counted))] -= 1;
+            if let Some(waiters) = self.waiters.remove(&seq) {
+                waiters.notify_waiters();
+            }
+        }
+    }
+
+    /// Those who wait for a change of `seq`.
+    pub(super) fn waiters(&mut self, seq: u64) -> Arc<Notify> {
+        Arc::clone(self.waiters.entry(seq).or_default())
+    }
+
+    /// Forgets `waiters` if nobody but the caller waits any more.
+    pub(super) fn leave(&mut self, seq: u64, waiters: &Arc<Notify>) {
+        if let Some(known) = self.waiters.get(&seq)
+            && Arc::ptr_eq(known, waiters)
+            && Arc::strong_count(known) <= 2
+        {
+            self.waiters.remove(&seq);
+        }
+    }
+}
+
+/// Whether `next` was made from the record as it stands.
+pub(super) fn is_successor(known: &Operation, next: &Operation) -> bool {
+    (known.owner, known.epoch, known.revision) == (next.owner, next.epoch, next.revision)
+}
+
+/// Whether an operation's tombstone has passed.
+pub(super) fn is_forgotten(operation: &Operation, now: UnixMillis) -> bool {
+    operation.state.is_terminal() && operation.forgotten_at().is_some_and(|at| at <= now)
+}
+
+/// An operation that is there, under that very name, and not past its tombstone.
+pub(super) fn visible(operation: Option<Operation>, id: OperationId, now: UnixMillis) -> Option<Operation> {
+    operation.filter(|operation| operation.id == id && !is_forgotten(operation, now))
+}
+
+fn kept_bytes(operation: &Operation) -> usize {
+    match &operation.retained {
+        Retained::Stored(response) => response.body.len() + 64 * response.headers.len(),
+        Retained::None | Retained::StatusOnly => 0,
+    }
+}

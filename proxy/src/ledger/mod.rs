@@ -1,0 +1,345 @@
+//! The ledger on disk: SQLite behind one writer.
+//!
+//! ```text
+//!  begin, update, expire ──► bounded queue ──► writer thread ──► one transaction per batch ──► fsync ──► answers
+//!  note, counts, read and find of what is open or recent ──► memory
+//!  read and find of the rest, listings ──► a second connection, on a blocking thread
+//! ```
+//!
+//! The file belongs to one process at a time ([`file`]). Everything that is open is in memory ([`memory`]), so a start
+//! reads only that; it takes over what the process before left behind, and what was in flight then is `unknown` now.
+
+mod file;
+mod memory;
+mod record;
+mod recovery;
+mod sql;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use mainstay_policies::{
+    clock::WallClock,
+    evidence::Evidence,
+    operation::{
+        InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+        ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
+    },
+};
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{Notify, futures::OwnedNotified, mpsc, oneshot};
+
+pub use self::file::OpenError;
+use self::{
+    memory::{Records, is_forgotten, visible},
+    sql::SqlError,
+    writer::{Command, Writer},
+};
+
+/// Writes that wait for the writer; one more waits before the queue. Each waits for one fsync or two.
+const QUEUE: usize = 4096;
+/// Records that a listing looks at in one go.
+const SCAN: usize = 512;
+
+/// A ledger on disk.
+pub struct DiskLedger {
+    inner: Arc<Inner>,
+    /// `None` only while it ends.
+    queue: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the ledger's users and its writer share.
+struct Inner {
+    clock: WallClock,
+    instance: InstanceId,
+    secret: [u8; 32],
+    max_open: usize,
+    max_bytes: u64,
+    path: PathBuf,
+    records: Mutex<Records>,
+    reader: Mutex<Connection>,
+    /// Locked as long as the ledger is open.
+    _lock: File,
+}
+
+impl DiskLedger {
+    /// Opens the ledger in `directory`, or makes one there. It holds at most `max_open` operations that are not terminal,
+    /// and grows to `max_bytes`, its write-ahead log (some 16 MiB) apart. Blocks until what the last process left behind is
+    /// taken over.
+    ///
+    /// # Errors
+    /// The directory cannot be used, another process has the ledger, or what is there is not one that this version reads.
+    pub fn open(directory: &Path, clock: WallClock, max_open: usize, max_bytes: u64) -> Result<Self, OpenError> {
+        let now = clock.now();
+        let file::Opened { writer, reader, secret, path, lock } = file::open(directory, now)?;
+        let instance = InstanceId(uuid::Uuid::new_v4().as_u128());
+        let damaged = |error: SqlError| OpenError::Damaged { path: path.clone(), reason: error.to_string() };
+        let open = recovery::take_over(&writer, instance, now).map_err(damaged)?;
+        let (counts, _) = writer::read_counters(&writer).map_err(damaged)?;
+        let in_doubt = open.iter().filter(|operation| &*operation.reason == recovery::RESTART).count();
+        tracing::info!(
+            ledger = %path.display(), open = open.len(), in_doubt, operations = counts.iter().sum::<u64>(),
+            "the ledger is open"
+        );
+        let inner = Arc::new(Inner {
+            clock,
+            instance,
+            secret,
+            max_open,
+            max_bytes,
+            path: path.clone(),
+            records: Mutex::new(Records::new(counts, open)),
+            reader: Mutex::new(reader),
+            _lock: lock,
+        });
+        let (queue, commands) = mpsc::channel(QUEUE);
+        let writer = Writer::new(writer, Arc::clone(&inner), commands, queue.downgrade()).map_err(damaged)?;
+        let thread = std::thread::Builder::new().name("ledger".into());
+        let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        Ok(Self { inner, queue: Some(queue), writer: Some(thread) })
+    }
+
+    /// Has the writer do something; resolves when that is durable.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+    ) -> Result<T, LedgerError> {
+        self.inner.records.lock().check()?;
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Reads from the file, on a thread that may block.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let inner = Arc::clone(&self.inner);
+        let found = tokio::task::spawn_blocking(move || read(&inner.reader.lock())).await;
+        found
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))?
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))
+    }
+
+    /// The published version of `id`, forgotten or not.
+    async fn read_any(&self, id: OperationId) -> Result<Option<Operation>, LedgerError> {
+        if let Some(held) = self.inner.records.lock().published(id.seq) {
+            return Ok(Some(held.clone()).filter(|held| held.id == id));
+        }
+        let stored = self.look_up(move |reader| sql::by_seq(reader, id.seq)).await?;
+        Ok(stored.map(|stored| self.newest(stored)).filter(|found| found.id == id))
+    }
+
+    /// Notes are not in the file, so memory knows better.
+    fn newest(&self, stored: Operation) -> Operation {
+        let held = self.inner.records.lock().published(stored.id.seq).cloned();
+        held.unwrap_or(stored)
+    }
+}
+
+impl Ledger for DiskLedger {
+    fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
+        Box::pin(async move {
+            let known = self.inner.records.lock().published_under(draft.key_hash).cloned();
+            if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
+                return Ok(Begun::Known(known));
+            }
+            let handed = self.ask(|reply| Command::Begin { draft, now, reply }).await?;
+            handed.take().ok_or_else(gone)
+        })
+    }
+
+    fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(self.ask(|reply| Command::Update { next, reply }))
+    }
+
+    fn note(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.inner.records.lock().note(next)
+    }
+
+    fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move { Ok(visible(self.read_any(id).await?, id, self.inner.clock.now())) })
+    }
+
+    fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move {
+            let held = self.inner.records.lock().published_under(key).cloned();
+            let found = match held {
+                Some(held) => Some(held),
+                None => self.look_up(move |reader| sql::by_key(reader, key)).await?.map(|stored| self.newest(stored)),
+            };
+            Ok(found.filter(|found| !is_forgotten(found, self.inner.clock.now())))
+        })
+    }
+
+    fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            let mut from = Some(after.map_or(0, |id| id.seq));
+            let is_held = filter.state.is_some_and(|state| !state.is_terminal());
+            while let Some(seq) = from
+                && found.len() < limit
+            {
+                let (mut more, next) = if is_held {
+                    self.inner.records.lock().list(&filter, seq, limit - found.len(), SCAN)
+                } else {
+                    self.list_stored(&filter, seq, limit - found.len()).await?
+                };
+                found.append(&mut more);
+                from = next;
+                tokio::task::yield_now().await;
+            }
+            Ok(found)
+        })
+    }
+
+    fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move {
+            let mut waiting = Waiting { inner: &self.inner, seq: id.seq, waiters: None };
+            loop {
+                // Before the look: a change after it ends the wait.
+                let changed = waiting.enlist();
+                let known = self.read_any(id).await?.ok_or(LedgerError::Absent)?;
+                if known.revision != seen {
+                    return Ok(known);
+                }
+                changed.await;
+            }
+        })
+    }
+
+    fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
+        Box::pin(self.ask(move |reply| Command::Expire { now, limit, reply }))
+    }
+
+    fn counts(&self) -> [u64; 5] {
+        self.inner.records.lock().counts()
+    }
+
+    fn instance(&self) -> InstanceId {
+        self.inner.instance
+    }
+
+    fn fingerprint_secret(&self) -> &[u8; 32] {
+        &self.inner.secret
+    }
+}
+
+impl DiskLedger {
+    /// One stretch of a listing of the file: what matched, and where to go on (`None`: the end was reached).
+    async fn list_stored(
+        &self,
+        filter: &Filter,
+        seq: u64,
+        limit: usize,
+    ) -> Result<(Vec<Operation>, Option<u64>), LedgerError> {
+        let state = filter.state;
+        let rows = self.look_up(move |reader| sql::after(reader, seq, state, SCAN)).await?;
+        let now = self.inner.clock.now();
+        let mut next = (rows.len() == SCAN).then(|| rows.last().map(|last| last.id.seq)).flatten();
+        let mut found = Vec::new();
+        for row in rows {
+            let seq = row.id.seq;
+            let operation = self.newest(row);
+            if filter.matches(&operation) && !is_forgotten(&operation, now) {
+                found.push(operation);
+                if found.len() == limit {
+                    next = Some(seq);
+                    break;
+                }
+            }
+        }
+        Ok((found, next))
+    }
+}
+
+fn gone() -> LedgerError {
+    LedgerError::Unavailable("the ledger's writer has ended".into())
+}
+
+impl Drop for DiskLedger {
+    /// Waits until everything is written and the file is let go of.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the ledger's writer ended with a panic");
+        }
+    }
+}
+
+impl std::fmt::Debug for DiskLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskLedger").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+/// What `begin` found, on its way to the caller. If the caller leaves before it has a new operation in its hands, nothing
+/// will be sent for it, and its key is freed; if that is lost, too, the operation becomes unknown when it is due.
+struct Handed {
+    begun: Option<Begun>,
+    queue: mpsc::WeakSender<Command>,
+    clock: WallClock,
+}
+
+impl Handed {
+    fn take(mut self) -> Option<Begun> {
+        self.begun.take()
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(Begun::New(operation)) = self.begun.take()
+            && let Some(queue) = self.queue.upgrade()
+        {
+            let operation = Operation {
+                state: State::NotExecuted,
+                reason: "abandoned".into(),
+                last_evidence: Some(Evidence::NotExecuted),
+                settled_at: Some(self.clock.now()),
+                next_check_at: None,
+                ..operation
+            };
+            let _ = queue.try_send(Command::Release { operation });
+        }
+    }
+}
+
+/// Somebody who waits for a change; leaves nothing behind.
+struct Waiting<'a> {
+    inner: &'a Inner,
+    seq: u64,
+    waiters: Option<Arc<Notify>>,
+}
+
+impl Waiting<'_> {
+    /// Every change from now on ends the wait.
+    fn enlist(&mut self) -> OwnedNotified {
+        let waiters = self.inner.records.lock().waiters(self.seq);
+        let changed = Arc::clone(&waiters).notified_owned();
+        self.waiters = Some(waiters);
+        changed
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(waiters) = self.waiters.take() {
+            self.inner.records.lock().leave(self.seq, &waiters);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

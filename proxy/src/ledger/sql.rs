@@ -1,0 +1,205 @@
+//! The tables, and every statement on them.
+//!
+//! `operation` is written in the order of its key. Two indexes: by the first eight bytes of the key hash (the whole hash
+//! is in the record), and by when the next part of a record is to be dropped, which is NULL while it is open or
+//! flagged, so that the same index finds the open ones at start.
+
+use mainstay_policies::operation::{KeyHash, Operation, OperationId, Retained, State, UnixMillis};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::record::{self, Unreadable};
+
+/// What turns an empty file into a ledger, one step per version of the schema.
+pub(super) const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO counter VALUES
+        ('pending', 0), ('succeeded', 0), ('failed', 0), ('not_executed', 0), ('unknown', 0), ('last_seq', 0);
+    CREATE TABLE operation (
+        seq INTEGER PRIMARY KEY,
+        tag INTEGER NOT NULL,
+        key INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        due INTEGER,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX operation_key ON operation (key);
+    CREATE INDEX operation_due ON operation (due);
+    CREATE TABLE response (seq INTEGER PRIMARY KEY, response BLOB NOT NULL) STRICT;
+"];
+
+/// The states, in the order of their numbers and of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger).
+pub(super) const STATES: [State; 5] =
+    [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
+
+const COLUMNS: &str = "SELECT o.seq, o.tag, o.state, o.record, r.response
+    FROM operation o LEFT JOIN response r ON r.seq = o.seq";
+
+/// Why a statement failed. All of them are the store's fault, and the end of its handle.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SqlError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// An operation as it is stored.
+pub(super) fn by_seq(connection: &Connection, seq: u64) -> Result<Option<Operation>, SqlError> {
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE o.seq = ?1"))?;
+    let mut rows = statement.query([column(seq)])?;
+    rows.next()?.map(read).transpose()
+}
+
+/// The latest operation under a key.
+pub(super) fn by_key(connection: &Connection, key: KeyHash) -> Result<Option<Operation>, SqlError> {
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE o.key = ?1 ORDER BY o.seq DESC"))?;
+    let mut rows = statement.query([key_column(key)])?;
+    while let Some(row) = rows.next()? {
+        if record::is_of_key(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, key) {
+            return read(row).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Operations in id order after `seq`, in one state or all, at most `limit`.
+pub(super) fn after(
+    connection: &Connection,
+    seq: u64,
+    state: Option<State>,
+    limit: usize,
+) -> Result<Vec<Operation>, SqlError> {
+    let only = if state.is_some() { "AND o.state = ?3" } else { "AND ?3 IS NULL" };
+    let sql = format!("{COLUMNS} WHERE o.seq > ?1 {only} ORDER BY o.seq LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![column(seq), limit as i64, state.map(record::state_number)])?;
+    collect(&mut rows)
+}
+
+/// Every operation that is not terminal, in id order.
+pub(super) fn open(connection: &Connection) -> Result<Vec<Operation>, SqlError> {
+    let sql = format!("{COLUMNS} WHERE o.due IS NULL AND o.state IN (0, 4) ORDER BY o.seq");
+    collect(&mut connection.prepare(&sql)?.query([])?)
+}
+
+/// Operations of which something is to be dropped by `now`, the longest overdue first.
+pub(super) fn due(connection: &Connection, now: UnixMillis, limit: usize) -> Result<Vec<u64>, SqlError> {
+    let mut statement = connection.prepare_cached("SELECT seq FROM operation WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
+    let rows = statement.query_map(params![column(now), limit as i64], |row| row.get::<_, i64>(0))?;
+    rows.map(|seq| Ok(seq?.cast_unsigned())).collect()
+}
+
+/// Writes a new operation.
+pub(super) fn insert(connection: &Connection, operation: &Operation) -> Result<(), SqlError> {
+    connection.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        column(operation.id.seq),
+        operation.id.tag.cast_signed(),
+        key_column(operation.key_hash),
+        record::state_number(operation.state),
+        next_expiry(operation).map(column),
+        record::encode(operation),
+    ])?;
+    write_response(connection, operation, &Retained::None)
+}
+
+/// Replaces an operation of which `before` was kept.
+pub(super) fn replace(connection: &Connection, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
+    connection.prepare_cached("UPDATE operation SET state = ?2, due = ?3, record = ?4 WHERE seq = ?1")?.execute(
+        params![
+            column(operation.id.seq),
+            record::state_number(operation.state),
+            next_expiry(operation).map(column),
+            record::encode(operation),
+        ],
+    )?;
+    write_response(connection, operation, before)
+}
+
+fn write_response(connection: &Connection, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
+    let seq = column(operation.id.seq);
+    match (&operation.retained, before) {
+        (Retained::Stored(now), Retained::Stored(before)) if std::sync::Arc::ptr_eq(now, before) => {}
+        (Retained::Stored(response), _) => {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO response VALUES (?1, ?2)")?
+                .execute(params![seq, record::encode_response(response)])?;
+        }
+        (_, Retained::Stored(_)) => {
+            connection.prepare_cached("DELETE FROM response WHERE seq = ?1")?.execute([seq])?;
+        }
+        (_, _) => {}
+    }
+    Ok(())
+}
+
+/// Removes an operation and its response.
+pub(super) fn remove(connection: &Connection, seq: u64) -> Result<(), SqlError> {
+    for sql in ["DELETE FROM operation WHERE seq = ?1", "DELETE FROM response WHERE seq = ?1"] {
+        connection.prepare_cached(sql)?.execute([column(seq)])?;
+    }
+    Ok(())
+}
+
+/// A number that is kept under a name.
+pub(super) fn counter(connection: &Connection, name: &str) -> Result<u64, SqlError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
+    Ok(statement.query_row([name], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}
+
+/// Keeps a number under a name.
+pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), SqlError> {
+    connection
+        .prepare_cached("UPDATE counter SET value = ?2 WHERE name = ?1")?
+        .execute(params![name, column(value)])?;
+    Ok(())
+}
+
+/// The secret under a name.
+pub(super) fn secret(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, SqlError> {
+    let sql = "SELECT value FROM secret WHERE name = ?1";
+    Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?)
+}
+
+/// Bytes of the file that hold something.
+pub(super) fn used_bytes(connection: &Connection) -> Result<u64, SqlError> {
+    let pragma = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    let (pages, free) = (pragma("PRAGMA page_count")?, pragma("PRAGMA freelist_count")?);
+    Ok((pages - free).cast_unsigned() * pragma("PRAGMA page_size")?.cast_unsigned())
+}
+
+/// When the next part of an operation is to be dropped: its response, or all of it.
+pub(super) fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
+    match operation.retained {
+        _ if !operation.state.is_terminal() => None,
+        Retained::Stored(_) => operation.expires_at(),
+        Retained::None | Retained::StatusOnly => operation.forgotten_at(),
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<Operation, SqlError> {
+    let id = OperationId { seq: row.get::<_, i64>(0)?.cast_unsigned(), tag: row.get::<_, i64>(1)?.cast_unsigned() };
+    let state = record::state_of(row.get(2)?)?;
+    let blob = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+    let response = row.get_ref(4)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    Ok(record::decode(id, state, blob, response)?)
+}
+
+fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Operation>, SqlError> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+/// SQLite's integers are signed; times and ids never come near the end of them.
+fn column(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn key_column(key: KeyHash) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = key.0;
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
