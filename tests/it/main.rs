@@ -15,6 +15,7 @@ mod idempotency_death;
 mod idempotency_keys;
 mod idempotency_settling;
 mod identity;
+mod ledger_disk;
 mod limits;
 mod probes;
 mod problems;

@@ -109,7 +109,7 @@ pub(super) fn open(directory: &Path, now: u64) -> Result<Opened, OpenError> {
     let damaged = |error: SqlError| OpenError::Damaged { path: path.clone(), reason: error.to_string() };
     let writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB).map_err(|e| damaged(e.into()))?;
     let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damaged(e.into()))?;
-    if version > MIGRATIONS.len() as i64 {
+    if usize::try_from(version).is_ok_and(|version| version > MIGRATIONS.len()) {
         return Err(OpenError::Newer { path, found: version });
     }
     migrate(&writer, version, now).map_err(|error| damaged(error.into()))?;

@@ -45,7 +45,7 @@ use self::{
 /// Writes that wait for the writer; one more waits before the queue. Each waits for one fsync or two.
 const QUEUE: usize = 4096;
 /// Records that a listing looks at in one go.
-const SCAN: usize = 512;
+const SCAN: u32 = 512;
 
 /// A ledger on disk.
 pub struct DiskLedger {
@@ -190,7 +190,7 @@ impl Ledger for DiskLedger {
                 && found.len() < limit
             {
                 let (mut more, next) = if is_held {
-                    self.inner.records.lock().list(&filter, seq, limit - found.len(), SCAN)
+                    self.inner.records.lock().list(&filter, seq, limit - found.len(), SCAN as usize)
                 } else {
                     self.list_stored(&filter, seq, limit - found.len()).await?
                 };
@@ -245,7 +245,7 @@ impl DiskLedger {
         let state = filter.state;
         let rows = self.look_up(move |reader| sql::after(reader, seq, state, SCAN)).await?;
         let now = self.inner.clock.now();
-        let mut next = (rows.len() == SCAN).then(|| rows.last().map(|last| last.id.seq)).flatten();
+        let mut next = (rows.len() == SCAN as usize).then(|| rows.last().map(|last| last.id.seq)).flatten();
         let mut found = Vec::new();
         for row in rows {
             let seq = row.id.seq;

@@ -69,12 +69,12 @@ pub(super) fn after(
     connection: &Connection,
     seq: u64,
     state: Option<State>,
-    limit: usize,
+    limit: u32,
 ) -> Result<Vec<Operation>, SqlError> {
     let only = if state.is_some() { "AND o.state = ?3" } else { "AND ?3 IS NULL" };
     let sql = format!("{COLUMNS} WHERE o.seq > ?1 {only} ORDER BY o.seq LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![column(seq), limit as i64, state.map(record::state_number)])?;
+    let mut rows = statement.query(params![column(seq), limit, state.map(record::state_number)])?;
     collect(&mut rows)
 }
 
@@ -85,9 +85,9 @@ pub(super) fn open(connection: &Connection) -> Result<Vec<Operation>, SqlError> 
 }
 
 /// Operations of which something is to be dropped by `now`, the longest overdue first.
-pub(super) fn due(connection: &Connection, now: UnixMillis, limit: usize) -> Result<Vec<u64>, SqlError> {
+pub(super) fn due(connection: &Connection, now: UnixMillis, limit: u32) -> Result<Vec<u64>, SqlError> {
     let mut statement = connection.prepare_cached("SELECT seq FROM operation WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
-    let rows = statement.query_map(params![column(now), limit as i64], |row| row.get::<_, i64>(0))?;
+    let rows = statement.query_map(params![column(now), limit], |row| row.get::<_, i64>(0))?;
     rows.map(|seq| Ok(seq?.cast_unsigned())).collect()
 }
 
@@ -200,6 +200,6 @@ fn column(value: u64) -> i64 {
 }
 
 fn key_column(key: KeyHash) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..] = key.0;
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    let (head, _) = key.0.split_first_chunk().expect("a hash has 32 bytes");
+    i64::from_be_bytes(*head)
 }

@@ -242,7 +242,7 @@ impl Writer {
     }
 
     fn expire(&mut self, now: UnixMillis, limit: usize, batch: &mut Batch) -> Result<usize, SqlError> {
-        let due = sql::due(&self.connection, now, limit)?;
+        let due = sql::due(&self.connection, now, u32::try_from(limit).unwrap_or(u32::MAX))?;
         for seq in &due {
             self.begin_transaction(batch)?;
             let Some((mut operation, in_file)) = self.latest(*seq)? else { continue };
