@@ -15,7 +15,10 @@ use arc_swap::ArcSwap;
 use mainstay_policies::{
     clock::WallClock,
     idempotency::QueryGate,
-    operation::{ledger::Ledger, memory::MemoryLedger},
+    operation::{
+        ledger::{Ledger, LedgerError},
+        memory::MemoryLedger,
+    },
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -45,8 +48,8 @@ use crate::{
 
 /// How often the ledger forgets what has expired, and limiters what is idle.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
-/// Records that one round of housekeeping removes at most, so that it never holds up a write for long.
-const EXPIRED_AT_ONCE: usize = 1000;
+/// Records that are removed at once, so that this never holds up a write for long.
+const EXPIRED_AT_ONCE: usize = 256;
 /// Keys of one limiter that one round of housekeeping looks at.
 const KEYS_AT_ONCE: usize = 4096;
 /// How often a drain looks whether it is done.
@@ -348,7 +351,7 @@ async fn keep_house(shared: Arc<Shared>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = every.tick().await;
-        if let Err(error) = shared.parts.ledger.expire(shared.parts.clock.now(), EXPIRED_AT_ONCE).await {
+        if let Err(error) = forget_expired(&shared.parts).await {
             tracing::warn!(%error, "the ledger cannot forget what has expired");
         }
         let snapshot = shared.snapshot.load_full();
@@ -356,4 +359,16 @@ async fn keep_house(shared: Arc<Shared>) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }
     }
+}
+
+/// Forgets in small pieces, between which writes get their turn, but at most for one round's time.
+async fn forget_expired(parts: &Parts) -> Result<(), LedgerError> {
+    let until = Instant::now() + HOUSEKEEPING_EVERY;
+    while Instant::now() < until {
+        if parts.ledger.expire(parts.clock.now(), EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }

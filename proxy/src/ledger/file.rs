@@ -29,7 +29,7 @@ const READER_CACHE_KIB: i64 = 1024;
 pub enum OpenError {
     /// The directory or a file in it cannot be made, read or written.
     #[error(
-        "the ledger's directory {} cannot be used: {source}; make it writable for this user, name another one with \
+        "the ledger cannot use {}: {source}; make it writable for this user, with space on its disk, name another one with \
          `ledger.path`, or give up durability with `ledger: {{ store: memory }}`",
         path.display()
     )]
@@ -73,6 +73,27 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+impl OpenError {
+    /// What an error of SQLite says of the file. What the disk or the system refuses is no damage.
+    pub(super) fn of(path: &Path, error: &SqlError) -> Self {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly,
+            SystemIoFailure,
+        };
+        let code = match error {
+            SqlError::Sqlite(error) => error.sqlite_error_code(),
+            SqlError::Unreadable(_) => None,
+        };
+        match code {
+            Some(
+                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | PermissionDenied | ReadOnly
+                | SystemIoFailure,
+            ) => Self::Directory { path: path.to_owned(), source: io::Error::other(error.to_string()) },
+            _ => Self::Damaged { path: path.to_owned(), reason: error.to_string() },
+        }
+    }
+}
+
 /// An open ledger file.
 pub(super) struct Opened {
     pub(super) writer: Connection,
@@ -99,14 +120,14 @@ pub(super) fn open(directory: &Path, now: u64) -> Result<Opened, OpenError> {
         Err(TryLockError::Error(source)) => return Err(unusable(&lock_path)(source)),
     }
     // Read before SQLite has the file open: closing it later would drop SQLite's own locks on it.
-    match File::open(&path) {
+    match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => recognise(&path, file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(&path, &directory.join("ledger.new"), now).map_err(|source| unusable(directory)(source))?;
         }
         Err(source) => return Err(unusable(&path)(source)),
     }
-    let damaged = |error: SqlError| OpenError::Damaged { path: path.clone(), reason: error.to_string() };
+    let damaged = |error: SqlError| OpenError::of(&path, &error);
     let writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB).map_err(|e| damaged(e.into()))?;
     let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damaged(e.into()))?;
     if usize::try_from(version).is_ok_and(|version| version > MIGRATIONS.len()) {

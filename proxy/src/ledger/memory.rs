@@ -241,12 +241,11 @@ impl Records {
         Arc::clone(self.waiters.entry(seq).or_default())
     }
 
-    /// Forgets `waiters` if nobody but the caller waits any more.
-    pub(super) fn leave(&mut self, seq: u64, waiters: &Arc<Notify>) {
-        if let Some(known) = self.waiters.get(&seq)
-            && Arc::ptr_eq(known, waiters)
-            && Arc::strong_count(known) <= 2
-        {
+    /// Gives `waiters` back; forgets them if nobody else waits.
+    pub(super) fn leave(&mut self, seq: u64, waiters: Arc<Notify>) {
+        let is_current = self.waiters.get(&seq).is_some_and(|known| Arc::ptr_eq(known, &waiters));
+        drop(waiters);
+        if is_current && self.waiters.get(&seq).is_some_and(|known| Arc::strong_count(known) == 1) {
             self.waiters.remove(&seq);
         }
     }

@@ -80,7 +80,7 @@ impl DiskLedger {
         let now = clock.now();
         let file::Opened { writer, reader, secret, path, lock } = file::open(directory, now)?;
         let instance = InstanceId(uuid::Uuid::new_v4().as_u128());
-        let damaged = |error: SqlError| OpenError::Damaged { path: path.clone(), reason: error.to_string() };
+        let damaged = |error| OpenError::of(&path, &error);
         let open = recovery::take_over(&writer, instance, now).map_err(damaged)?;
         let (counts, _) = writer::read_counters(&writer).map_err(damaged)?;
         let in_doubt = open.iter().filter(|operation| &*operation.reason == recovery::RESTART).count();
@@ -336,7 +336,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(waiters) = self.waiters.take() {
-            self.inner.records.lock().leave(self.seq, &waiters);
+            self.inner.records.lock().leave(self.seq, waiters);
         }
     }
 }
