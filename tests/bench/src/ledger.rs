@@ -1,6 +1,6 @@
 //! The ledger on disk beside a bare append log: durable begins and settlements per second, CPU, bytes, and a restart.
 //!
-//! `ledger-bench DIRECTORY [SECONDS] [RECORDS]`: each kind for so many seconds at 1, 64 and 512 clients, then a restart with
+//! `bench-ledger DIRECTORY [SECONDS] [RECORDS]`: each kind for so many seconds at 1, 64 and 512 clients, then a restart with
 //! so many settled records. Run it again on the same directory to see the restart in a fresh process.
 
 use std::{
@@ -26,9 +26,6 @@ use mainstay_policies::{
     },
 };
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
