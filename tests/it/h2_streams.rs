@@ -52,12 +52,25 @@ async fn an_unkeyed_request_whose_stream_is_reset_inside_its_body_is_never_whole
         for length in LENGTHS {
             let upstream = Upstream::answering(Answer::status(201)).await;
             let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
-            let mut client = FrameClient::connect(proxy.addr).await;
-            let head = FrameClient::post(1, "/pay", &with_length(length, &[]));
-            client.send(&[head, frames::frame(DATA, 0, 1, b"amount=1")].concat()).await;
-            upstream.wait_requests(1).await;
-            client.send(&frames::reset(1, code)).await;
-            upstream.wait("the request ends upstream", |log| log.peer_closed + log.completed > 0).await;
+            for n in 1..=8 {
+                let mut client = FrameClient::connect(proxy.addr).await;
+                let head = FrameClient::post(1, "/pay", &with_length(length, &[]));
+                let part = frames::frame(DATA, 0, 1, b"amount=1");
+                // The reset meets a request that is waiting for more, or one that has taken in nothing yet.
+                if n % 2 == 0 {
+                    client.send(&[head, part].concat()).await;
+                    client.taken_in().await;
+                    client.send(&frames::reset(1, code)).await;
+                } else {
+                    client.send(&[head, part, frames::reset(1, code)].concat()).await;
+                }
+                client.taken_in().await;
+            }
+            upstream
+                .wait("every part that came upstream has ended", |log| {
+                    log.peer_closed >= log.requests.iter().filter(|r| !r.body.complete).count()
+                })
+                .await;
             assert_eq!(upstream.log().completed, 0, "code {code}, length {length:?}: {:#?}", upstream.requests());
         }
     }
@@ -121,19 +134,56 @@ async fn an_unkeyed_answer_reset_inside_its_body_has_no_clean_end() {
     }
 }
 
-#[tokio::test]
-async fn a_whole_answer_is_whole_even_if_the_stream_is_reset_after_it() {
-    // RFC 9113 section 8.1: after a complete answer a server stops the rest of an upload with NO_ERROR.
-    let whole = |stream| {
-        let head = frames::headers(stream, 0, &[(":status", "200"), ("content-length", "5")]);
-        [head, frames::frame(DATA, END_STREAM, stream, b"whole"), frames::reset(stream, NO_ERROR)].concat()
-    };
-    let upstream = FrameUpstream::start(whole).await;
+/// Fails unless `answer` passes as a whole when it comes before the upload is through and `NO_ERROR` stops the rest (RFC 9113
+/// section 8.1).
+async fn expect_whole(name: &'static str, body: &str, answer: fn(u32) -> Vec<u8>) {
+    let upstream = FrameUpstream::early(move |stream| [answer(stream), frames::reset(stream, NO_ERROR)].concat()).await;
     let proxy = h2_proxy(&upstream, "timeout: 3s, idempotency: { required: false }").await;
-    for request in [Request::post("/", "x"), Request::keyed("/", "k", "x"), Request::keyed("/", "k", "x")] {
-        assert_eq!(proxy.send(request).await.expect_upstream(200).text(), "whole");
+    // More than a stream's first window, so that the upload can never be through.
+    let upload = "x".repeat(200_000);
+    let request = |key: Option<&str>| {
+        let request = Request::post("/", upload.as_str());
+        key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key))
+    };
+    for (n, key) in [None, Some("k"), Some("k")].into_iter().enumerate() {
+        let reply = proxy.send(request(key)).await;
+        assert_eq!((reply.status, reply.slug(), reply.text().as_str()), (200, None, body), "{name}, request {n}");
+        assert!(reply.body.complete, "{name}, request {n}: {reply:#?}");
     }
-    assert_eq!(upstream.count(), 2);
+    assert_eq!(upstream.count(), 2, "{name}");
+}
+
+#[tokio::test]
+async fn an_early_answer_of_known_length_is_whole_though_the_upload_is_stopped() {
+    expect_whole("length", "whole", |stream| {
+        let head = frames::headers(stream, 0, &[(":status", "200"), ("content-length", "5")]);
+        [head, frames::frame(DATA, END_STREAM, stream, b"whole")].concat()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_early_answer_that_ended_with_trailers_is_whole_though_the_upload_is_stopped() {
+    expect_whole("trailers", "whole", |stream| {
+        let head = frames::headers(stream, 0, &[(":status", "200")]);
+        let trailers = frames::headers(stream, END_STREAM, &[("grpc-status", "3")]);
+        [head, frames::frame(DATA, 0, stream, b"whole"), trailers].concat()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_early_answer_without_a_body_is_whole_though_the_upload_is_stopped() {
+    expect_whole("no body", "", |stream| frames::headers(stream, END_STREAM, &[(":status", "200")])).await;
+}
+
+#[tokio::test]
+async fn an_early_answer_of_unknown_length_is_whole_though_the_upload_is_stopped() {
+    expect_whole("no length", "whole", |stream| {
+        let head = frames::headers(stream, 0, &[(":status", "200")]);
+        [head, frames::frame(DATA, END_STREAM, stream, b"whole")].concat()
+    })
+    .await;
 }
 
 fn keyed(client: &H2Client, key: &str) -> hyper::Request<mainstay_tests::h2c::Outgoing> {

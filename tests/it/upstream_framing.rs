@@ -1,6 +1,9 @@
 //! Answers whose length an upstream states in more than one way: the client gets one length, and it is the true one.
 
-use mainstay_tests::prelude::*;
+use mainstay_tests::{
+    h2c::{H2Client, full},
+    prelude::*,
+};
 
 const HELLO: &str = "5\r\nhello\r\n0\r\n\r\n";
 
@@ -106,4 +109,22 @@ async fn equal_lengths_pass_as_one() {
         assert_eq!(client.call(&Request::get("/next")).await.expect_upstream(200).text(), "next");
     }
     assert_eq!(upstream.effects("k"), 1);
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_at_most_one_length_and_the_true_one() {
+    let equal = ("equal lengths", "Content-Length: 5\r\nContent-Length: 5\r\n");
+    for (name, head) in BOTH.into_iter().chain([equal]) {
+        let upstream = odd(head, if name == equal.0 { "hello" } else { HELLO }).await;
+        let proxy = Proxy::single(upstream.addr, "timeout: 3s, idempotency: { required: false }").await;
+        let client = H2Client::connect(proxy.addr).await;
+        for key in [None, Some("k"), Some("k")] {
+            let request = client.request("POST", "/odd");
+            let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+            let reply = client.call(request.body(full("x")).unwrap()).await;
+            assert_eq!((reply.status, &reply.body[..]), (200, &b"hello"[..]), "{name}");
+            let lengths: Vec<_> = reply.headers.get_all("content-length").iter().collect();
+            assert!(lengths.is_empty() || lengths == ["5"], "{name}: {lengths:?}");
+        }
+    }
 }

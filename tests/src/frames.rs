@@ -75,7 +75,7 @@ pub struct Frame {
 
 impl Frame {
     /// Whether the sender says nothing more on the stream.
-    pub const fn ends(&self) -> bool {
+    pub fn ends(&self) -> bool {
         self.kind == RST_STREAM || (matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0)
     }
 }
@@ -152,7 +152,7 @@ impl FrameClient {
     }
 }
 
-/// An upstream that answers every complete request with bytes of the test's choice.
+/// An upstream that answers every request with bytes of the test's choice.
 pub struct FrameUpstream {
     /// Where it listens.
     pub addr: SocketAddr,
@@ -167,8 +167,17 @@ impl Drop for FrameUpstream {
 }
 
 impl FrameUpstream {
-    /// `answer` gives the frames for a request on that stream.
+    /// `answer` gives the frames for a request on that stream; they are sent once the request is complete.
     pub async fn start(answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::answering_at(Frame::ends, answer).await
+    }
+
+    /// The answer is sent as soon as the request's head is there; the body is never given room beyond the first window.
+    pub async fn early(answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::answering_at(|frame| frame.kind == HEADERS, answer).await
+    }
+
+    async fn answering_at(when: fn(&Frame) -> bool, answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(loopback(0)).await.expect("bind to loopback");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let requests = Arc::new(Mutex::new(0));
@@ -177,13 +186,13 @@ impl FrameUpstream {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (count, answer) = (Arc::clone(&count), Arc::clone(&answer));
-                connections.spawn(async move { drop(serve(Wire::new(stream), &count, &*answer).await) });
+                connections.spawn(async move { drop(serve(Wire::new(stream), &count, when, &*answer).await) });
             }
         });
         Self { addr, requests, accepting }
     }
 
-    /// Complete requests seen.
+    /// Requests answered.
     pub fn count(&self) -> usize {
         *self.requests.lock()
     }
@@ -192,13 +201,14 @@ impl FrameUpstream {
 async fn serve(
     mut wire: Wire,
     count: &Mutex<usize>,
+    when: fn(&Frame) -> bool,
     answer: &(dyn Fn(u32) -> Vec<u8> + Send + Sync),
 ) -> io::Result<()> {
     wire.take(PREFACE.len()).await?;
     wire.send(&frame(SETTINGS, 0, 0, &[])).await?;
     loop {
         let frame = next(&mut wire).await?;
-        if frame.kind != RST_STREAM && frame.ends() {
+        if frame.kind != RST_STREAM && when(&frame) {
             *count.lock() += 1;
             wire.send(&answer(frame.stream)).await?;
         }
