@@ -76,6 +76,29 @@ async fn an_unkeyed_request_whose_stream_is_reset_inside_its_body_is_never_whole
     }
 }
 
+#[tokio::test]
+async fn a_request_reset_inside_its_body_is_not_whole_upstream_even_where_the_answer_has_begun() {
+    for code in CODES {
+        for retry in ["", ", retry: 2"] {
+            let upstream = Upstream::start(|_| {
+                let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nearly";
+                vec![Step::Send(begun[..].into()), Step::Body, Step::Send(b"later"[..].into())]
+            })
+            .await;
+            let proxy = Proxy::single(upstream.addr, &format!("timeout: 5s{retry}")).await;
+            for n in 1..=8 {
+                let mut client = FrameClient::connect(proxy.addr).await;
+                client.send(&FrameClient::post(1, "/pay", &[])).await;
+                client.send(&frames::frame(DATA, 0, 1, b"amount=1")).await;
+                client.frame(1).await;
+                client.send(&frames::reset(1, code)).await;
+                upstream.wait("the request ends upstream", |log| log.peer_closed + log.completed >= n).await;
+            }
+            assert_eq!(upstream.log().completed, 0, "code {code}{retry}: {:#?}", upstream.requests());
+        }
+    }
+}
+
 /// A 200 with part of a body, then a reset, all in one write.
 fn part_then_reset(stream: u32, length: Option<&str>, part: &[u8], code: u32) -> Vec<u8> {
     let head =

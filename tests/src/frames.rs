@@ -133,6 +133,19 @@ impl FrameClient {
         .await;
     }
 
+    /// The next frame on a stream.
+    pub async fn frame(&mut self, stream: u32) -> Frame {
+        within("a frame on the stream", async {
+            loop {
+                let frame = next(&mut self.wire).await.expect("a frame, not the end of the connection");
+                if frame.stream == stream {
+                    return frame;
+                }
+            }
+        })
+        .await
+    }
+
     /// Every frame on a stream up to its end, or to that of the connection.
     pub async fn answer(&mut self, stream: u32) -> Vec<Frame> {
         let mut seen = Vec::new();
