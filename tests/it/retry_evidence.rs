@@ -55,3 +55,40 @@ async fn a_refusal_after_a_reset_does_not_deny_what_the_reset_left_open() {
     let reply = client.reply_to("PUT").await;
     assert_eq!((reply.status, &reply.json()["effect"]), (502, &"unknown".into()), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn a_rejection_after_a_lost_attempt_does_not_free_the_key() {
+    for status in [401, 403, 429] {
+        let upstream = Upstream::start(move |seen| match seen.index {
+            0 => vec![Step::Body, Step::Reset],
+            _ => Answer::status(status).steps(),
+        })
+        .await;
+        let policy = "timeout: 5s, retry: { max_retries: 1, backoff: { base: 1ms } }, idempotency: { required: true }";
+        let config = Config::new().upstream("app", upstream.addr, "honours_key: true").policy("p", policy);
+        let proxy = Proxy::start(config.route("path: /**", "app", "p")).await;
+        let reply = proxy.send(Request::keyed("/", "k", "x")).await;
+        assert_eq!(upstream.count(), 2, "{status}");
+        let document = proxy.operation(&reply.operation()).await;
+        assert_eq!(document["state"], "unknown", "{status}: the lost attempt may have acted: {document}");
+        proxy.send(Request::keyed("/", "k", "x")).await;
+        assert_eq!(upstream.count(), 2, "{status}: the repeat was sent");
+    }
+}
+
+#[tokio::test]
+async fn a_breaker_that_opens_after_a_lost_attempt_does_not_deny_it() {
+    let breaker = "circuit_breaker: { consecutive_errors: 1, open_duration: 60s }";
+    let policy = format!("timeout: 5s, retry: {{ max_retries: 1, backoff: {{ base: 1ms }} }}, {breaker}");
+    let requests = [
+        (policy.clone(), Request::new("PUT", "/").body("x")),
+        (format!("{policy}, idempotency: {{ required: true }}"), Request::keyed("/", "k", "x")),
+    ];
+    for (policy, request) in requests {
+        let upstream = Upstream::start(|_| vec![Step::Body, Step::Reset]).await;
+        let config = Config::new().upstream("app", upstream.addr, "honours_key: true").policy("p", &policy);
+        let proxy = Proxy::start(config.route("path: /**", "app", "p")).await;
+        let reply = proxy.send(request).await;
+        assert_eq!((upstream.count(), &reply.json()["effect"]), (1, &"unknown".into()), "{}", reply.text());
+    }
+}
