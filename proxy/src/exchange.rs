@@ -109,6 +109,9 @@ impl Exchange {
         let params = &route.params;
         self.trace().route(&method, &params.matches.path.text, &params.name, &params.policy.name);
         self.meter = Some(route.metrics.begin(self.started));
+        if let Some((connection, _)) = &self.connection {
+            connection.set_idle(params.policy.timeout.idle);
+        }
         self.route = Some(route);
     }
 
@@ -156,6 +159,9 @@ impl Exchange {
 
     /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
     pub(crate) fn switch(&mut self) -> (Option<Permit>, Option<(Arc<Connection>, bool)>) {
+        if let Some((connection, _)) = &self.connection {
+            connection.become_tunnel();
+        }
         (self.permit.take(), self.connection.take())
     }
 

@@ -208,3 +208,73 @@ async fn a_garbled_upstream_answer_is_a_502() {
         assert_eq!(document["effect"], "unknown", "the upstream had the whole request");
     }
 }
+
+#[tokio::test]
+async fn a_bad_head_is_refused_wherever_it_begins() {
+    const AMBIGUOUS: &str =
+        "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let get = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let fields = "A: b\r\n".repeat(101);
+    for (answered, raw, status) in [
+        (0, format!("\r\n\r\n{AMBIGUOUS}"), 400),
+        (0, AMBIGUOUS.replace("\r\n", "\n"), 400),
+        (1, format!("{get}{AMBIGUOUS}"), 400),
+        (1, format!("{get}POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"), 400),
+        (1, format!("{get}POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501),
+        (1, format!("{get}GET / HTTP/1.1\r\n{fields}\r\n"), 431),
+        (1, format!("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc{AMBIGUOUS}"), 400),
+        (0, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n".to_owned(), 400),
+    ] {
+        for split in [raw.len(), raw.len() - 7, raw.len() / 2, 3] {
+            let mut client = proxy.connect().await;
+            client.write(&raw.as_bytes()[..split]).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let _ = client.wire.send(&raw.as_bytes()[split..]).await;
+            for _ in 0..answered {
+                client.reply().await.expect_upstream(200);
+            }
+            client.reply().await.expect_problem(status, "bad-request");
+            client.expect_closed().await;
+        }
+    }
+    assert!(upstream.requests().iter().all(|seen| seen.target == "/1"), "{:#?}", upstream.requests());
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order_however_they_are_split() {
+    let upstream = Upstream::start(|seen| Answer::ok(seen.target.clone()).steps()).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let raw = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n\
+        POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nde\r\n1\r\nf\r\n0\r\nT: u\r\n\r\n\
+        GET /4 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for split in 1..raw.len() {
+        let mut client = proxy.connect().await;
+        client.write(&raw[..split]).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        client.write(&raw[split..]).await;
+        for expected in ["/1", "/2", "/3", "/4"] {
+            assert_eq!(client.reply().await.expect_upstream(200).text(), expected, "split at {split}");
+        }
+    }
+    for seen in upstream.requests() {
+        let body = match &*seen.target {
+            "/2" => "abc",
+            "/3" => "def",
+            _ => "",
+        };
+        assert_eq!(seen.text(), body, "{seen:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_blank_line_and_silence_is_a_slow_head() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let config = Config::single(upstream.addr, "timeout: 5s").top("limits: { header_timeout: 400ms, keep_alive: 30s }");
+    let proxy = Proxy::start(config).await;
+    let mut client = proxy.connect().await;
+    client.write(b"\r\n\r\n").await;
+    within("the connection is closed", client.wire.until_closed()).await;
+}

@@ -147,3 +147,38 @@ async fn a_stalled_upload_holds_no_one_else() {
         assert!(began.elapsed() < Duration::from_secs(1));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_and_its_place_is_free_again() {
+    const LENGTH: usize = 64 * 1024 * 1024;
+    let upstream = Upstream::start(|seen| {
+        if seen.target == "/small" {
+            return Answer::ok("ok").steps();
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+        vec![Step::Send(head.into()), Step::Repeat(vec![b'x'; 64 * 1024].into(), LENGTH / (64 * 1024))]
+    })
+    .await;
+    let policy = "timeout: { total: 3s, idle: 1s }, concurrency_limit: { max_concurrent: 1 }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    let mut silent = proxy.connect().await;
+    silent.write(&Request::get("/big").bytes()).await;
+    assert_eq!(silent.head().await.status, 200);
+    eventually("its place is free", || async { (proxy.get("/small").await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_its_answer_whole() {
+    const LENGTH: u64 = 14 * 1024 * 1024;
+    let upstream = Upstream::answering(Answer::ok(vec![b'x'; LENGTH as usize])).await;
+    let mut config = Config::single(upstream.addr, "timeout: 9s, idempotency: { max_response: 16MiB }");
+    config = config.top("limits: { keep_alive: 1s }");
+    let proxy = Proxy::start(config).await;
+    for _ in 0..2 {
+        let mut client = proxy.connect().await;
+        client.write(&Request::keyed("/", "k", "x").bytes()).await;
+        assert_eq!(client.head().await.status, 200);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(client.body(Framing::Length(LENGTH)).await.len, LENGTH);
+    }
+}

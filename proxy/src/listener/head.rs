@@ -4,8 +4,9 @@
 //! one of them in silence. Such framing is how one message is smuggled inside another (RFC 9112 sections 6.3 and 11.2), so
 //! it is refused here, where the bytes are still as the client sent them.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
+const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 
 /// Why a head is refused.
@@ -19,6 +20,8 @@ pub enum Refused {
     AmbiguousFraming,
     /// A transfer coding other than `chunked`, which a body cannot be passed on in.
     UnknownCoding,
+    /// A `Content-Length` that is not a plain number, or one that no body has.
+    BadLength,
     /// A field line that starts with white space (obsolete line folding, RFC 9112 section 5.2).
     Folded,
     /// A field line without a name, or with white space before its colon.
@@ -35,6 +38,7 @@ impl Refused {
                 "The request's length is ambiguous: send either one Content-Length or one Transfer-Encoding."
             }
             Self::UnknownCoding => "The only transfer coding that this proxy understands is chunked.",
+            Self::BadLength => "The request's Content-Length is not a number of bytes that this proxy understands.",
             Self::Folded => "A header field is folded over several lines; send it on one.",
             Self::Malformed => "A header field is malformed.",
         }
@@ -45,35 +49,55 @@ impl Refused {
         match self {
             Self::TooLarge | Self::TooMany => http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownCoding => http::StatusCode::NOT_IMPLEMENTED,
-            Self::AmbiguousFraming | Self::Folded | Self::Malformed => http::StatusCode::BAD_REQUEST,
+            Self::AmbiguousFraming | Self::BadLength | Self::Folded | Self::Malformed => http::StatusCode::BAD_REQUEST,
         }
     }
 }
 
-/// The length of the head that `bytes` begin with, its blank line included; `None` while it is incomplete.
-pub fn length(bytes: &[u8]) -> Option<usize> {
-    memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
+/// How a request's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// By its length in bytes.
+    Length(u64),
+    /// By chunks.
+    Chunked,
 }
 
-/// Checks a whole head, from the request line to the blank line.
+/// The length of the head that `bytes` begin with, its blank line included; `None` while it is incomplete. A lone LF ends a
+/// line too, as hyper reads it.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// Checks a whole head, from the request line to the blank line, and says how its body is delimited.
 ///
 /// # Errors
 /// Why it is refused. What this lets through still has to pass hyper's own parser.
-pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<(), Refused> {
+pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing, Refused> {
     if head.len() > max_bytes {
         return Err(Refused::TooLarge);
     }
     let mut lines = Lines(head);
     lines.next(); // the request line is hyper's to judge
-    let (mut fields, mut lengths, mut encodings) = (0, 0, 0);
+    let (mut fields, mut framings, mut framing) = (0, 0, Framing::None);
     for line in lines {
         let Some(&first) = line.first() else { break };
         fields += 1;
         match first {
             b' ' | b'\t' => return Err(Refused::Folded),
-            b'c' | b'C' if is_field(line, b"content-length")? => lengths += 1,
+            b'c' | b'C' if is_field(line, CONTENT_LENGTH)? => {
+                framings += 1;
+                framing = Framing::Length(number(line[CONTENT_LENGTH.len() + 1..].trim_ascii())?);
+            }
             b't' | b'T' if is_field(line, TRANSFER_ENCODING)? => {
-                encodings += 1;
+                framings += 1;
+                framing = Framing::Chunked;
                 if !line[TRANSFER_ENCODING.len() + 1..].trim_ascii().eq_ignore_ascii_case(b"chunked") {
                     return Err(Refused::UnknownCoding);
                 }
@@ -84,10 +108,19 @@ pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<(), Ref
     if fields > max_fields {
         return Err(Refused::TooMany);
     }
-    if lengths + encodings > 1 {
+    if framings > 1 {
         return Err(Refused::AmbiguousFraming);
     }
-    Ok(())
+    Ok(framing)
+}
+
+/// A body's length. One over `i64::MAX` is refused, since peers begin to disagree about it there.
+fn number(value: &[u8]) -> Result<u64, Refused> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refused::BadLength);
+    }
+    let number = str::from_utf8(value).ok().and_then(|digits| digits.parse::<i64>().ok());
+    number.and_then(|number| u64::try_from(number).ok()).ok_or(Refused::BadLength)
 }
 
 /// Whether the line's field name is `name`; a name followed by white space is refused, since peers disagree about it.
@@ -125,15 +158,25 @@ impl<'a> Iterator for Lines<'a> {
 mod tests {
     use super::*;
 
-    fn check_head(fields: &str) -> Result<(), Refused> {
+    fn check_head(fields: &str) -> Result<Framing, Refused> {
         check(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes(), 1024, 5)
     }
 
     #[test]
     fn an_ordinary_head_passes() {
-        assert_eq!(check_head("Content-Length: 5\r\n"), Ok(()));
-        assert_eq!(check_head("Transfer-Encoding: chunked\r\n"), Ok(()));
-        assert_eq!(check_head("Content-Length-X: 1\r\nContent-Length: 5\r\n"), Ok(()));
+        assert_eq!(check_head(""), Ok(Framing::None));
+        assert_eq!(check_head("Content-Length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(check_head("Transfer-Encoding: chunked\r\n"), Ok(Framing::Chunked));
+        assert_eq!(check_head("Content-Length-X: 1\r\nContent-Length: 5\r\n"), Ok(Framing::Length(5)));
+    }
+
+    #[test]
+    fn a_length_is_a_plain_number_that_fits() {
+        assert_eq!(check_head("Content-Length:\t007 \r\n"), Ok(Framing::Length(7)));
+        assert_eq!(check_head("Content-Length: 9223372036854775807\r\n"), Ok(Framing::Length(i64::MAX as u64)));
+        for length in ["", "+4", "-4", "0x4", "4, 4", "4 4", "9223372036854775808", "18446744073709551615", "\u{660}"] {
+            assert_eq!(check_head(&format!("Content-Length: {length}\r\n")), Err(Refused::BadLength), "{length}");
+        }
     }
 
     #[test]
@@ -143,6 +186,7 @@ mod tests {
             "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
             "Content-Length: 5\r\nContent-Length: 5\r\n",
             "Content-Length: 5\r\nX: y\r\nCONTENT-LENGTH: 6\r\n",
+            "Content-Length: 5\nTransfer-Encoding: chunked\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert_eq!(check_head(fields), Err(Refused::AmbiguousFraming), "{fields}");
@@ -158,7 +202,7 @@ mod tests {
                 "{coding}"
             );
         }
-        assert_eq!(check_head("Transfer-Encoding:\tCHUNKED \r\n"), Ok(()));
+        assert_eq!(check_head("Transfer-Encoding:\tCHUNKED \r\n"), Ok(Framing::Chunked));
     }
 
     #[test]
@@ -170,7 +214,7 @@ mod tests {
 
     #[test]
     fn too_many_fields_and_too_many_bytes_are_told_apart() {
-        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), Ok(()));
+        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), Ok(Framing::None));
         assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n"), Err(Refused::TooMany));
         assert_eq!(check_head(&format!("A: {}\r\n", "x".repeat(1024))), Err(Refused::TooLarge));
     }
@@ -179,5 +223,7 @@ mod tests {
     fn the_head_ends_after_its_blank_line() {
         assert_eq!(length(b"GET / HTTP/1.1\r\nHost: a\r\n"), None);
         assert_eq!(length(b"GET / HTTP/1.1\r\n\r\nrest"), Some(18));
+        assert_eq!(length(b"GET / HTTP/1.1\nHost: a\n\nrest\r\n\r\n"), Some(24));
+        assert_eq!(length(b"GET / HTTP/1.1\n\r\nrest"), Some(17));
     }
 }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    framing::Messages,
     head,
     phase::{Connection, Phase},
 };
@@ -39,12 +40,11 @@ pub(crate) type LastWord = fn(head::Refused) -> Bytes;
 /// A client connection.
 pub(crate) struct ClientStream {
     stream: TcpStream,
-    /// Read while telling HTTP/1 from HTTP/2.
+    /// Read while telling HTTP/1 from HTTP/2, or behind a request that is still being answered. Nothing more is read from
+    /// the socket meanwhile.
     ahead: Bytes,
     connection: Arc<Connection>,
-    limits: HeadLimits,
-    /// The part of a head that came in earlier reads.
-    partial: Vec<u8>,
+    messages: Messages,
     last_word: LastWord,
     /// Set when a head was refused: written at shutdown, and nothing more is read.
     refusal: Option<Bytes>,
@@ -71,8 +71,7 @@ impl ClientStream {
             stream,
             ahead,
             connection,
-            limits,
-            partial: Vec::new(),
+            messages: Messages::new(limits),
             last_word,
             refusal: None,
             refused: false,
@@ -88,29 +87,90 @@ impl ClientStream {
         Self { checks_heads: false, ..Self::http1(stream, ahead, connection, limits, last_word) }
     }
 
-    /// Looks at what was just read, if it belongs to a head.
-    fn inspect(&mut self, read: &[u8]) -> Result<(), head::Refused> {
-        if self.connection.is(Phase::Busy) || self.connection.is(Phase::Unread) {
-            return Ok(());
-        }
-        if self.connection.is(Phase::Idle) {
-            self.partial.clear();
-        }
-        let check = |head: &[u8]| head::check(head, self.limits.bytes, self.limits.fields);
-        if self.partial.is_empty() {
-            if let Some(length) = head::length(read) {
-                self.connection.enter(Phase::Busy);
-                return check(&read[..length]);
+    /// Looks at what was just read: how much of it hyper may have.
+    fn inspect(&mut self, start: usize, buf: &mut ReadBuf<'_>) {
+        let read = &buf.filled()[start..];
+        let (awaited, begun) = (self.messages.awaits_head(), self.messages.head_begun());
+        match self.messages.take(read) {
+            Ok(taken) => {
+                if awaited && !self.messages.awaits_head() {
+                    self.connection.enter(Phase::Busy);
+                } else if awaited && !begun {
+                    self.connection.enter(Phase::Head);
+                }
+                if taken < read.len() {
+                    // The next request, which waits its turn. Some of what was taken from `ahead` may go back there.
+                    self.ahead = [&read[taken..], &self.ahead].concat().into();
+                    buf.set_filled(start + taken);
+                }
             }
-            self.connection.enter(Phase::Head);
+            Err(refused) => {
+                // hyper sees the end of the stream instead of the head. What it wrote before has been taken.
+                buf.set_filled(start);
+                self.refuse(refused);
+            }
         }
-        self.partial.extend_from_slice(read);
-        if let Some(length) = head::length(&self.partial) {
-            let head = std::mem::take(&mut self.partial);
-            self.connection.enter(Phase::Busy);
-            return check(&head[..length]);
+    }
+
+    /// Has the last word. What the socket does not take at once follows at shutdown.
+    fn refuse(&mut self, refused: head::Refused) {
+        let mut word = (self.last_word)(refused);
+        if let Ok(written) = self.stream.try_write(&word) {
+            word.advance(written);
         }
-        if self.partial.len() > self.limits.bytes { Err(head::Refused::TooLarge) } else { Ok(()) }
+        self.refused = true;
+        self.refusal = Some(word);
+    }
+
+    /// Reads what belongs to the request at hand.
+    fn poll_read_message(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        loop {
+            let tunnel = self.connection.is_tunnel();
+            if !tunnel {
+                if self.refused || self.messages.is_lost() {
+                    return Poll::Ready(Ok(()));
+                }
+                if self.messages.is_whole() && !self.connection.is_answering() {
+                    self.messages.next();
+                }
+                if self.messages.is_whole() && !self.ahead.is_empty() {
+                    self.connection.wake_when_answered(cx);
+                    return Poll::Pending;
+                }
+            }
+            ready!(self.poll_read_any(cx, buf))?;
+            if tunnel || buf.filled().len() == start {
+                return Poll::Ready(Ok(()));
+            }
+            self.inspect(start, buf);
+            if buf.filled().len() > start {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Reads whatever comes.
+    fn poll_read_any(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        if self.half_closed {
+            return self.poll_half_close(cx).map(Ok);
+        }
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if buf.filled().len() == start && buf.remaining() > 0 {
+                self.half_closed = true;
+                return self.poll_half_close(cx).map(Ok);
+            }
+        } else {
+            let take = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..take]);
+            self.ahead.advance(take);
+            if self.ahead.is_empty() {
+                self.ahead = Bytes::new(); // lets go of the buffer
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether hyper may see that the client's side has ended: at once between requests and inside a body; after a while
@@ -123,19 +183,29 @@ impl ClientStream {
         patience.as_mut().poll(cx)
     }
 
-    /// A client that takes what is written is still there.
-    fn wrote(&mut self) {
+    /// A client that takes what is written is still there; since when one takes nothing is noted.
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            self.connection.write_blocked();
+            return written;
+        }
+        self.connection.write_went_on();
         if let Some(patience) = &mut self.patience {
             patience.as_mut().reset(Instant::now() + HALF_CLOSE_PATIENCE);
         }
+        written
     }
 
     /// Takes hyper's bare refusal out of its hands; ours follows at shutdown.
     fn replace_bare_refusal(&mut self, buf: &[u8]) -> bool {
-        if self.refusal.is_some() || !self.is_bare_refusal(buf) {
+        if !self.is_bare_refusal(buf) {
             return false;
         }
+        if self.refused {
+            return true; // it has been said
+        }
         let refused = if buf.starts_with(b"HTTP/1.1 431") { head::Refused::TooLarge } else { head::Refused::Malformed };
+        self.refused = true;
         self.refusal = Some((self.last_word)(refused));
         true
     }
@@ -154,42 +224,17 @@ impl ClientStream {
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.refused {
-            return Poll::Ready(Ok(()));
+        if this.checks_heads {
+            return this.poll_read_message(cx, buf);
         }
         let start = buf.filled().len();
-        if this.half_closed {
-            return this.poll_half_close(cx).map(Ok);
-        }
-        if this.ahead.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-            if buf.filled().len() == start && buf.remaining() > 0 {
-                this.half_closed = true;
-                return this.poll_half_close(cx).map(Ok);
-            }
-        } else {
-            let take = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead[..take]);
-            this.ahead.advance(take);
-            if this.ahead.is_empty() {
-                this.ahead = Bytes::new(); // lets go of the buffer
-            }
-        }
-        if !this.checks_heads && this.connection.is(Phase::Head) && buf.filled().len() > start {
+        ready!(this.poll_read_any(cx, buf))?;
+        if this.connection.is(Phase::Head) && buf.filled().len() > start {
             // More than the preface has come: the peer does speak HTTP/2.
             this.preface_left = this.preface_left.saturating_sub(buf.filled().len() - start);
             if this.preface_left == 0 {
                 this.connection.enter(Phase::Idle);
             }
-        }
-        if this.checks_heads
-            && buf.filled().len() > start
-            && let Err(refused) = this.inspect(&buf.filled()[start..])
-        {
-            // hyper sees the end of the stream instead of the head, and shuts down; that is when we answer.
-            buf.set_filled(start);
-            this.refused = true;
-            this.refusal = Some((this.last_word)(refused));
         }
         Poll::Ready(Ok(()))
     }
@@ -201,9 +246,8 @@ impl AsyncWrite for ClientStream {
         if this.replace_bare_refusal(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
-        this.wrote();
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -217,9 +261,8 @@ impl AsyncWrite for ClientStream {
         {
             return Poll::Ready(Ok(buf.len()));
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
-        this.wrote();
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

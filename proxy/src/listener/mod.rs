@@ -1,6 +1,7 @@
 //! Accepting HTTP: sockets, client connections, and the bounds on both.
 
 mod connection;
+mod framing;
 pub mod head;
 mod io;
 mod phase;

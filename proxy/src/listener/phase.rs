@@ -8,14 +8,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 /// How often a worker looks for connections that take too long, and so how late it may be.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a blocked write may stay so before a route says otherwise: the default of `timeout.idle`.
+const DEFAULT_IDLE: Duration = Duration::from_mins(5);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,15 @@ pub(crate) struct Connection {
     body_open: AtomicBool,
     /// HTTP/2 streams that are open.
     streams: AtomicU32,
+    /// The socket takes no more, and since when.
+    blocked: AtomicBool,
+    blocked_since: AtomicU32,
+    /// Milliseconds that a write may be blocked.
+    idle: AtomicU32,
+    /// The connection has changed protocol.
+    tunnel: AtomicBool,
+    /// Reads on when the request at hand has been answered.
+    reader: AtomicWaker,
     clock: Arc<Ticks>,
     _place: Place,
 }
@@ -63,9 +77,57 @@ impl Connection {
         self.body_open.store(false, Ordering::Relaxed);
     }
 
-    /// A request has been read whole and is being served: an end of the client's side need not mean that it has left.
+    /// A request has been read whole and is being served, or its answer still waits to be taken: an end of the client's side
+    /// need not mean that it has left.
     pub(crate) fn may_be_half_closed(&self) -> bool {
-        self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed)
+        self.is_blocked() || self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed)
+    }
+
+    /// The silence that the route allows in an answer's body. On HTTP/2 the latest request speaks for the connection.
+    pub(crate) fn set_idle(&self, idle: Duration) {
+        self.idle.store(millis(idle), Ordering::Relaxed);
+    }
+
+    /// The socket takes no more for now.
+    pub(crate) fn write_blocked(&self) {
+        if !self.blocked.swap(true, Ordering::Relaxed) {
+            self.blocked_since.store(self.clock.0.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The socket has taken some.
+    pub(crate) fn write_went_on(&self) {
+        if self.is_blocked() {
+            self.blocked.store(false, Ordering::Relaxed);
+            if self.is(Phase::Idle) {
+                self.enter(Phase::Idle); // which begins only now
+            }
+            self.reader.wake();
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// The request that has been read is still being answered: the next has to wait.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.is(Phase::Busy) || self.is_blocked()
+    }
+
+    /// What the client sends from here on is no HTTP.
+    pub(crate) fn become_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+        self.reader.wake();
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the task once the answer has been given or the connection is a tunnel.
+    pub(crate) fn wake_when_answered(&self, cx: &Context<'_>) {
+        self.reader.register(cx.waker());
     }
 
     /// An HTTP/2 stream has begun.
@@ -85,14 +147,20 @@ impl Connection {
     pub(crate) fn end(&self) {
         let unread = self.body_open.load(Ordering::Relaxed);
         self.enter(if unread { Phase::Unread } else { Phase::Idle });
+        self.reader.wake();
     }
 
     pub(crate) fn is(&self, phase: Phase) -> bool {
         self.phase.load(Ordering::Relaxed) == phase as u8
     }
 
-    /// How long it has been idle, or reading a head.
+    /// Whether it has been idle, reading a head, or waiting for its client to take an answer for too long.
     fn overdue(&self, now: u32, limits: &Patience) -> bool {
+        if self.is_blocked() {
+            // Not idle, whatever the phase: the end of an answer is still to be taken.
+            let blocked = now.wrapping_sub(self.blocked_since.load(Ordering::Relaxed));
+            return blocked >= self.idle.load(Ordering::Relaxed);
+        }
         let since = Duration::from_millis(u64::from(now.wrapping_sub(self.since.load(Ordering::Relaxed))));
         if self.is(Phase::Idle) || self.is(Phase::Unread) {
             limits.draining || since >= limits.keep_alive
@@ -100,6 +168,10 @@ impl Connection {
             self.is(Phase::Head) && since >= limits.header_timeout
         }
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// How long a connection may stay in a phase.
@@ -128,6 +200,11 @@ impl Connections {
             since: AtomicU32::new(self.ticks.0.load(Ordering::Relaxed)),
             body_open: AtomicBool::new(false),
             streams: AtomicU32::new(0),
+            blocked: AtomicBool::new(false),
+            blocked_since: AtomicU32::new(0),
+            idle: AtomicU32::new(millis(DEFAULT_IDLE)),
+            tunnel: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
             clock: self.ticks.clone(),
             _place: place,
         })
