@@ -1,15 +1,6 @@
 //! The program's life: start, reload, drain, end.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use mainstay_policies::{
@@ -65,37 +56,11 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<AccessLog>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) places: Arc<Places>,
-    pub(crate) executions: Executions,
 }
 
 impl Shared {
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
-    }
-}
-
-/// Keyed writes that run in tasks of their own; a drain waits for their answers.
-#[derive(Default)]
-pub(crate) struct Executions(Arc<AtomicUsize>);
-
-/// One of them; gone when dropped.
-struct Running(Arc<AtomicUsize>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Executions {
-    /// Runs `execution` on this worker, to its end: no client can cancel it.
-    pub(crate) fn spawn(&self, execution: impl Future<Output = ()> + Send + 'static) {
-        let running = Running(self.0.clone());
-        running.0.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(async move {
-            let _running = running;
-            execution.await;
-        });
     }
 }
 
@@ -181,7 +146,6 @@ impl App {
             access: logging.access(),
             draining: watch::Sender::new(false),
             places: Places::new(),
-            executions: Executions::default(),
         });
         let mut app = Self {
             shared: shared.clone(),

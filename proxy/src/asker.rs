@@ -46,7 +46,8 @@ impl DataPlaneAsker {
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             headers.insert(HOST, host);
         }
-        let mut span = self.shared.tracing.start(&HeaderMap::new(), now).attempt(
+        let trace = self.shared.tracing.start(&HeaderMap::new(), now);
+        let mut span = trace.attempt(
             // The path holds the key, so the span does not show it.
             &AttemptStart {
                 number: 1,
@@ -76,16 +77,18 @@ impl DataPlaneAsker {
             Err(error) => {
                 span.error(error.cause.label());
                 span.finish(Instant::now());
+                trace.finish(Instant::now());
                 return Err(error);
             }
         };
         span.status(response.status());
         span.finish(Instant::now());
+        trace.finish(Instant::now());
         let (head, body) = response.into_parts();
         let body = IdleBody::new(body, QUERY_TIMEOUT);
         let broken = || AttemptError::new(Cause::Reset, Sent::Maybe);
         match collect::up_to(body, MAX_ANSWER_BYTES).await {
-            Ok(Collected::Whole(body)) => Ok(Response::from_parts(head, body)),
+            Ok(Collected::Whole { body, .. }) => Ok(Response::from_parts(head, body)),
             Ok(Collected::TooLarge { .. }) => Err(broken().with_source("the answer is too large")),
             Err(error) => Err(broken().with_source(error)),
         }

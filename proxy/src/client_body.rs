@@ -16,6 +16,7 @@ use futures_util::task::AtomicWaker;
 use http::{Request, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use mainstay_policies::timeout::IdleBody;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
@@ -30,23 +31,24 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 /// A client's body: tells the connection when it has been read, and waits for the upstream's `100 Continue` where the
 /// client does. hyper sends its own `100 Continue` to the client when the body is first polled.
 pub(crate) struct ClientBody {
-    incoming: WireBody,
+    incoming: IdleBody<WireBody>,
     connection: Arc<Connection>,
-    failed: Failed,
+    owed: Owed,
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
 }
 
-/// Whether a client's body broke off or stalled: then the attempt that carried it failed by the client's doing.
+/// Whether a client's body broke off, or is what everything waits for: an attempt that fails then does so by the client's
+/// doing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Failed(Arc<AtomicBool>);
+pub(crate) struct Owed(Arc<AtomicBool>);
 
-impl Failed {
+impl Owed {
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    fn set(&self, owed: bool) {
+        self.0.store(owed, Ordering::Relaxed);
     }
 }
 
@@ -79,18 +81,25 @@ impl Gate {
 }
 
 impl ClientBody {
-    pub(crate) fn new(incoming: Incoming, version: Version, connection: Arc<Connection>, gate: Option<Gate>) -> Self {
+    /// A body that may be silent for `idle` at most.
+    pub(crate) fn new(
+        incoming: Incoming,
+        version: Version,
+        idle: Duration,
+        connection: Arc<Connection>,
+        gate: Option<Gate>,
+    ) -> Self {
         Self {
-            incoming: WireBody::new(incoming, version == Version::HTTP_2),
+            incoming: IdleBody::new(WireBody::new(incoming, version == Version::HTTP_2), idle),
             connection,
-            failed: Failed::default(),
+            owed: Owed::default(),
             gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
         }
     }
 
-    /// Tells later whether it broke off.
-    pub(crate) fn failed(&self) -> Failed {
-        self.failed.clone()
+    /// Tells later whether it broke off or stalled.
+    pub(crate) fn owed(&self) -> Owed {
+        self.owed.clone()
     }
 }
 
@@ -110,9 +119,7 @@ impl Body for ClientBody {
         if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
             this.connection.body_ended();
         }
-        if matches!(polled, Poll::Ready(Some(Err(_)))) {
-            this.failed.set();
-        }
+        this.owed.set(matches!(polled, Poll::Pending | Poll::Ready(Some(Err(_)))));
         polled
     }
 

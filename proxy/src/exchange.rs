@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
+    evidence::Cause,
     operation::{OperationId, State},
     problem::Problem,
 };
@@ -147,12 +148,13 @@ impl Exchange {
                     permit.observe_latency(self.started.elapsed());
                 }
             }
+            Err(Failure::Attempt(error)) if error.cause == Cause::RequestBody => {}
             Err(Failure::Attempt(_) | Failure::OutcomeUnknown { .. }) => {
                 if let Some(permit) = self.permit.take() {
                     permit.dropped_by_upstream();
                 }
             }
-            // Not the upstream's doing.
+            // Nor is any of these the upstream's doing.
             Err(_) => {}
         }
     }

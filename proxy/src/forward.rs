@@ -38,10 +38,10 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
 fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
-    if let Some(connection) = headers.get(CONNECTION)
-        && !connection.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-        && !connection.as_bytes().eq_ignore_ascii_case(b"close")
-    {
+    let usual = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    if !headers.get_all(CONNECTION).iter().all(usual) {
         let listed: Vec<HeaderName> = connection_options(headers).filter_map(|option| option.parse().ok()).collect();
         for name in listed {
             // A peer cannot make the message lose its addressee, its length, or who sent it.

@@ -48,8 +48,8 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// A keyed write whose outcome nobody knows; the status says why: 504 time, 502 transport, 409 a repeat.
     OutcomeUnknown { status: StatusCode, operation: OperationId },
-    /// The ledger failed after the write was sent.
-    LedgerLost { operation: OperationId },
+    /// The ledger failed before the write was sent.
+    LedgerUnavailable,
 }
 
 impl Failure {
@@ -156,15 +156,12 @@ fn say(failure: Failure) -> Said {
                 Effect::Unknown,
             )
         },
-        Failure::LedgerLost { operation } => Said {
-            operation: Some(operation),
-            ..Said::new(
-                Problem::LedgerUnavailable,
-                "The write was sent, but its outcome could not be recorded. Repeat the request with the same key.",
-                Effect::Unknown,
-            )
-            .retry_after(Duration::from_secs(1))
-        },
+        Failure::LedgerUnavailable => Said::new(
+            Problem::LedgerUnavailable,
+            "The ledger cannot take writes. Nothing was sent; repeat with the same key.",
+            Effect::None,
+        )
+        .retry_after(Duration::from_secs(1)),
     }
 }
 
@@ -179,7 +176,11 @@ fn attempt(error: &AttemptError) -> Said {
     let effect = effect(error.sent);
     match error.cause {
         Cause::Connect | Cause::Tls | Cause::Refused => {
-            Said::new(Problem::UpstreamUnreachable, "The request was not taken by the service.", effect)
+            let detail = match error.sent {
+                Sent::No => "The request was not taken by the service.",
+                Sent::Maybe => "The last attempt was not taken by the service; an earlier one may have been.",
+            };
+            Said::new(Problem::UpstreamUnreachable, detail, effect)
         }
         Cause::Reset => Said::new(Problem::UpstreamError, "The connection ended before a complete answer.", effect),
         Cause::Malformed => Said::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect),

@@ -26,9 +26,9 @@ use mainstay_policies::{
     idempotency::{self, Protection, Recognised},
     problem::Problem,
     rate_limit::{Admission, Key, Usage},
-    timeout::{IdleBody, deadline_from_headers},
+    timeout::deadline_from_headers,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
     app::Shared,
@@ -161,7 +161,7 @@ impl Session {
         let listener = self.listener.load_full();
         let mut exchange = self.begin(&parts, &body, &listener);
         let snapshot = self.shared.snapshot.load_full();
-        if let Err(detail) = unambiguous(&parts, &listener) {
+        if let Err(detail) = unambiguous(&parts, &listener, snapshot.config.limits.header_count.get()) {
             let failure = Failure::Request(Problem::BadRequest, Cow::Borrowed(detail));
             return Found::Refused(refuse(exchange, &snapshot, failure));
         }
@@ -198,11 +198,17 @@ impl Session {
         {
             return refuse(exchange, &snapshot, Failure::RateLimited { retry_after });
         }
-        let body = IdleBody::new(ClientBody::new(body, parts.version, self.connection.clone(), None), CONTROL_PATIENCE);
-        let read = timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await;
-        let Ok(Ok(Collected::Whole(body))) = read else {
-            let detail = format!("The body must be complete, and no longer than {CONTROL_BODY_BYTES} bytes.");
-            return refuse(exchange, &snapshot, Failure::Request(Problem::BodyTooLarge, Cow::Owned(detail)));
+        let body = ClientBody::new(body, parts.version, CONTROL_PATIENCE, self.connection.clone(), None);
+        let body = match timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await {
+            Ok(Ok(Collected::Whole { body, .. })) => body,
+            Ok(Ok(Collected::TooLarge { .. })) => {
+                let detail = format!("A body here may have at most {CONTROL_BODY_BYTES} bytes.");
+                return refuse(exchange, &snapshot, Failure::Request(Problem::BodyTooLarge, Cow::Owned(detail)));
+            }
+            Ok(Err(_)) | Err(_) => {
+                let detail = Cow::Borrowed("The request's body broke off or stalled before it was complete.");
+                return refuse(exchange, &snapshot, Failure::Request(Problem::BadRequest, detail));
+            }
         };
         let asker = DataPlaneAsker::new(self.shared.clone(), snapshot.clone(), self.worker);
         let context = ControlContext {
@@ -249,7 +255,11 @@ impl Session {
             }
         }
         if let Some(limit) = routed.outbound.route.concurrency.clone() {
-            routed.exchange.permit = Some(limit.acquire().await.map_err(|overloaded| {
+            // The queue has its own bound; the request's time ends the waiting, too.
+            let Ok(acquired) = timeout_at(routed.outbound.deadline, limit.acquire()).await else {
+                return Err(Failure::NoTime(Sent::No));
+            };
+            routed.exchange.permit = Some(acquired.map_err(|overloaded| {
                 routed.outbound.route.metrics.overloaded();
                 routed.exchange.trace().event("overloaded", Instant::now());
                 Failure::Overloaded { retry_after: overloaded.retry_after }
@@ -307,9 +317,13 @@ fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, head
 }
 
 /// Whether the request says one thing only: to whom it is addressed, how long it is, and who sends it.
-fn unambiguous(parts: &Parts, listener: &model::Listener) -> Result<(), &'static str> {
+fn unambiguous(parts: &Parts, listener: &model::Listener, max_fields: usize) -> Result<(), &'static str> {
     if parts.method == Method::CONNECT {
         return Err("CONNECT is not supported: this proxy stands in front of a service.");
+    }
+    // Over HTTP/1 the listener has counted them already.
+    if parts.headers.len() > max_fields {
+        return Err("The request has more header fields than this proxy accepts.");
     }
     let mut hosts = parts.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {

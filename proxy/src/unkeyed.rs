@@ -18,7 +18,7 @@ use crate::{
     app::Shared,
     attempt::{Head, Nth, Outbound},
     body::ProxyBody,
-    client_body::{ClientBody, Failed, Gate},
+    client_body::{ClientBody, Gate, Owed},
     forward,
     respond::{self, Failure},
     stack::{Routed, Session},
@@ -37,13 +37,12 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let client_side = if upgrade.is_some() { routed.parts.extensions.remove::<OnUpgrade>() } else { None };
     let head = session.head(&mut routed.parts, upgrade);
     let gate = head.headers.get(EXPECT).map(|_| Gate::default());
-    let mut failed = None;
+    let mut owed = None;
     let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
         None => Resend::Empty,
         Some(body) => {
-            let body = ClientBody::new(body, routed.parts.version, session.connection.clone(), gate.clone());
-            failed = Some(body.failed());
-            let body = IdleBody::new(body, idle);
+            let body = ClientBody::new(body, routed.parts.version, idle, session.connection.clone(), gate.clone());
+            owed = Some(body.owed());
             match routed.outbound.route.retrier.as_ref().filter(|retrier| retrier.params().max_retries > 0) {
                 Some(retrier) => Resend::Replay(Replay::new(body, retrier.params().max_body)),
                 None => Resend::Once(Some(ProxyBody::stream(body))),
@@ -53,7 +52,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let wants_upgrade = head.upgrade.is_some();
     let mut attempts = 0;
     let answered =
-        until_one_stands(&session.shared, &routed.outbound, head, Sending { body, failed, gate }, &mut attempts).await;
+        until_one_stands(&session.shared, &routed.outbound, head, Sending { body, owed, gate }, &mut attempts).await;
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
     match answered {
@@ -103,7 +102,7 @@ fn switch_protocols(
     idle: std::time::Duration,
 ) -> Response<ProxyBody> {
     let upstream_side = hyper::upgrade::on(&mut response);
-    finish_head(&mut response, 1);
+    finish_head(&mut response, routed.exchange.attempts);
     // The tunnel is the request's body: it holds the concurrency permit as long as it lasts.
     let held = (in_flight, routed.exchange.switch(), response.body_mut().take_lease());
     tunnel::spawn(client_side, upstream_side, idle, held);
@@ -114,7 +113,7 @@ fn switch_protocols(
 enum Resend {
     Empty,
     Once(Option<ProxyBody>),
-    Replay(Replay<IdleBody<ClientBody>>),
+    Replay(Replay<ClientBody>),
 }
 
 impl Resend {
@@ -139,7 +138,7 @@ impl Resend {
 /// What the client sends, and what is known of its sending.
 struct Sending {
     body: Resend,
-    failed: Option<Failed>,
+    owed: Option<Owed>,
     gate: Option<Gate>,
 }
 
@@ -151,7 +150,7 @@ async fn until_one_stands(
     sending: Sending,
     made: &mut u32,
 ) -> Result<Answer, Failure> {
-    let Sending { mut body, failed, gate } = sending;
+    let Sending { mut body, owed, gate } = sending;
     let route = &outbound.route;
     let mut now = Instant::now();
     let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
@@ -179,7 +178,8 @@ async fn until_one_stands(
         let mut result = outbound.send(&attempt, request, now).await;
         now = Instant::now();
         if let Err(error) = &mut result
-            && failed.as_ref().is_some_and(Failed::is_set)
+            && !matches!(error.cause, Cause::Connect | Cause::Tls)
+            && owed.as_ref().is_some_and(Owed::is_set)
         {
             error.cause = Cause::RequestBody;
         }
@@ -205,9 +205,9 @@ async fn until_one_stands(
         };
         match decision {
             Some(Decision::Retry { after, reason }) => {
-                route.metrics.retry(reason);
                 // Taken before the wait, so that the stream of the last attempt reads no further.
                 let Some(again) = body.take() else { return outcome };
+                route.metrics.retry(reason);
                 next_body = again;
                 // Kept while waiting, so that it can still be the answer if no further attempt is allowed.
                 last = Some(outcome);

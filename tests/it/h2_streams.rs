@@ -170,6 +170,11 @@ async fn expect_whole(name: &'static str, body: &str, answer: fn(u32) -> Vec<u8>
     };
     for (n, key) in [None, Some("k"), Some("k")].into_iter().enumerate() {
         let reply = proxy.send(request(key)).await;
+        if n == 2 && name == "trailers" {
+            // Trailers are streamed to the first client, and what is streamed is not kept.
+            reply.expect_problem(409, "response-not-retained");
+            continue;
+        }
         assert_eq!((reply.status, reply.slug(), reply.text().as_str()), (200, None, body), "{name}, request {n}");
         assert!(reply.body.complete, "{name}, request {n}: {reply:#?}");
     }

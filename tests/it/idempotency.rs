@@ -465,3 +465,33 @@ async fn an_open_operation_can_be_waited_for() {
     first.reply().await.expect_upstream(201);
     assert_eq!(waiting.reply().await.json()["state"], "succeeded");
 }
+
+#[tokio::test]
+async fn an_empty_refusal_is_replayed_like_any_other_answer() {
+    let upstream = Upstream::answering(Answer::status(404)).await;
+    let proxy = Proxy::single(upstream.addr, PLAIN).await;
+    let mut client = proxy.connect().await;
+    for replayed in [None, Some("true")] {
+        // On one connection: what stands behind an empty answer must not be taken for the listener's own refusal.
+        client.write(&Request::keyed("/", "k", "x").bytes()).await;
+        let reply = within("an answer", client.reply()).await;
+        assert_eq!((reply.status, reply.slug(), reply.header("idempotent-replayed")), (404, None, replayed));
+    }
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_grpc_answer_proves_what_its_grpc_status_says_and_nothing_without_one() {
+    for (status, state) in [("0", "succeeded"), ("5", "failed"), ("14", "unknown"), ("", "unknown")] {
+        let upstream = Upstream::start(move |_| {
+            let trailer = if status.is_empty() { String::new() } else { format!("grpc-status: {status}\r\n") };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTrailer: grpc-status\r\nTransfer-Encoding: chunked\r\n\r\n";
+            vec![Step::Body, Step::Send(format!("{head}2\r\nok\r\n0\r\n{trailer}\r\n").into())]
+        })
+        .await;
+        let proxy = Proxy::single(upstream.addr, PLAIN).await;
+        let reply = proxy.send(Request::keyed("/", "k", "x").header("TE", "trailers")).await;
+        assert_eq!(reply.status, 200, "{status:?}");
+        proxy.operation_in(&reply.operation(), state).await;
+    }
+}

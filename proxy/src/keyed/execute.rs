@@ -1,12 +1,12 @@
 //! The execution of one keyed write, in a task of its own.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use mainstay_policies::{
     evidence::{AttemptError, Sent},
-    idempotency::{Claim, Protection, Settlement},
+    idempotency::{Claim, Protection, Refusal, Settlement},
     operation::{OperationId, Source, State},
     problem::Problem,
     retry::{Decision, Repeatable},
@@ -67,10 +67,7 @@ impl Execution {
             };
             if let Err(error) = self.claim.dispatched().await {
                 tracing::warn!(%error, operation = %self.claim.id(), "a write was not sent");
-                let detail =
-                    Cow::Borrowed("The ledger cannot take writes. Nothing was sent; repeat with the same key.");
-                let failure = Failure::Request(Problem::LedgerUnavailable, detail);
-                return self.not_executed("ledger_unavailable", failure, nth.number - 1).await;
+                return self.not_dispatched(nth.number - 1).await;
             }
             let mut decide = |shared: &Shared, outbound: &Outbound, result: &Result<_, AttemptError>, now| {
                 attempts.as_mut().map(|attempts| decide(shared, attempts, result, repeatable, outbound, now))
@@ -149,15 +146,29 @@ impl Execution {
         }
     }
 
+    /// The ledger did not let the attempt go: it cannot write, or somebody else settled the operation meanwhile.
+    async fn not_dispatched(&mut self, attempts: u32) {
+        if self.claim.operation().state.is_terminal() {
+            let detail = "The operation was settled meanwhile. Repeat with the same key to get its outcome.";
+            let mut refusal = Refusal::new(Problem::InProgress, detail);
+            refusal.operation = Some(self.claim.id());
+            refusal.retry_after = Some(Duration::from_secs(1));
+            return self.tell(Err(Failure::Refused(refusal)), attempts);
+        }
+        self.not_executed("ledger_unavailable", Failure::LedgerUnavailable, attempts).await;
+    }
+
     /// The last attempt proved that it did nothing. Earlier ones may have acted: then the outcome is unknown.
     async fn not_executed(&mut self, reason: &'static str, failure: Failure, attempts: u32) {
-        let settled = self.settle(Settlement::NotExecuted { reason }, Source::Response).await;
-        let outcome = match settled {
-            Ok(State::NotExecuted) => Err(failure),
-            Ok(_) => Err(self.outcome_unknown(StatusCode::BAD_GATEWAY)),
-            Err(failure) => Err(failure),
+        let outcome = match self.settle(Settlement::NotExecuted { reason }, Source::Response).await {
+            Some(State::NotExecuted) => failure,
+            None if attempts <= 1 => Failure::LedgerUnavailable,
+            Some(_) | None => {
+                let timed_out = matches!(failure, Failure::NoTime(_));
+                self.outcome_unknown(if timed_out { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY })
+            }
         };
-        self.tell(outcome, attempts);
+        self.tell(Err(outcome), attempts);
     }
 
     /// Nobody knows. `upstream_status` is the upstream's, where there was one; `status` is what the caller gets.
@@ -168,26 +179,25 @@ impl Execution {
         status: StatusCode,
         attempts: u32,
     ) {
-        let settlement = Settlement::Ambiguous { reason, status: upstream_status, stored: None };
-        let outcome = match self.settle(settlement, Source::Response).await {
-            Ok(_) => Err(self.outcome_unknown(status)),
-            Err(failure) => Err(failure),
-        };
-        self.tell(outcome, attempts);
+        // Recorded or not, it is unknown: a restart takes a pending operation for one.
+        self.settle(Settlement::Ambiguous { reason, status: upstream_status, stored: None }, Source::Response).await;
+        let outcome = self.outcome_unknown(status);
+        self.tell(Err(outcome), attempts);
     }
 
-    /// Records how the execution ended; the state that the operation has then.
-    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Result<State, Failure> {
+    /// Records how the execution ended; the state that the operation has then. `None`: the ledger did not take it, the key is
+    /// not freed, and the log says so.
+    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
         let id = self.claim.id();
         match self.claim.settle(what, source).await {
             Ok(operation) => {
                 let source = operation.state.is_terminal().then_some(source);
                 self.outbound.route.metrics.operation_settled(operation.state, source);
-                Ok(operation.state)
+                Some(operation.state)
             }
             Err(error) => {
                 tracing::error!(%error, operation = %id, "the outcome of a write could not be recorded");
-                Err(Failure::LedgerLost { operation: id })
+                None
             }
         }
     }

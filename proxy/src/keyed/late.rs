@@ -6,7 +6,7 @@ use http::Response;
 use mainstay_policies::{evidence::AttemptError, operation::Source};
 use tokio::time::timeout;
 
-use super::{collect, execute::Execution};
+use super::{collect, execute::Execution, settle};
 use crate::upstream::UpstreamBody;
 
 /// Waits for the attempt that was not waited for any more.
@@ -19,12 +19,15 @@ where
     let whole = async {
         let (head, body) = sending.await.ok()?.into_parts();
         match collect::up_to(body, max).await.ok()? {
-            collect::Collected::Whole(body) => Some((head, Some(body))),
-            collect::Collected::TooLarge { rest, .. } => collect::discard(rest).await.ok().map(|()| (head, None)),
+            collect::Collected::Whole { body, trailers } => {
+                let kept = trailers.is_none().then_some(body);
+                Some((head, kept, trailers))
+            }
+            collect::Collected::TooLarge { rest, .. } => Some((head, None, collect::discard(rest).await.ok()?)),
         }
     };
-    let Ok(Some((head, body))) = timeout(late, whole).await else { return };
-    let settlement = execution.protection.settlement(head.status, &head.headers, body);
+    let Ok(Some((head, body, trailers))) = timeout(late, whole).await else { return };
+    let settlement = settle::settlement(execution, head.status, &head.headers, body, trailers.as_ref());
     // A ledger that does not take it has said so in the log; the operation stays unknown.
-    let _ = execution.settle(settlement, Source::LateResponse).await;
+    execution.settle(settlement, Source::LateResponse).await;
 }

@@ -18,7 +18,6 @@ use mainstay_policies::{
     idempotency::{Answer, AnswerKind, Begin, Key, Protection, Refusal, preferred_wait},
     operation::{OperationId, State, StoredResponse},
     problem::Problem,
-    timeout::IdleBody,
 };
 use tokio::{
     sync::oneshot,
@@ -76,9 +75,9 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     }
     let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
-    let body = IdleBody::new(ClientBody::new(incoming, routed.parts.version, session.connection.clone(), None), idle);
+    let body = ClientBody::new(incoming, routed.parts.version, idle, session.connection.clone(), None);
     match timeout_at(routed.outbound.deadline, collect::up_to(body, max)).await {
-        Ok(Ok(collect::Collected::Whole(body))) => Ok(body),
+        Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
         Ok(Err(_)) => {
             let detail = Cow::Borrowed("The request's body ended before it was complete. Nothing was sent.");
@@ -122,7 +121,8 @@ async fn begin(
                     answer: Some(answer),
                 };
                 let id = execution.claim.id();
-                session.shared.executions.spawn(execution.run());
+                // Ends with the write's outcome, or when it is no longer waited for: no client can cancel it.
+                tokio::spawn(execution.run());
                 let executed = answered.await.unwrap_or_else(|_| Executed::lost(id));
                 return respond_executed(routed, executed);
             }

@@ -1,15 +1,18 @@
 //! A response to a keyed write: read, settled, then handed to the client.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response::Parts};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
+    evidence::Evidence,
     idempotency::{Settlement, outcome},
-    operation::Source,
+    operation::{Retained, Source},
     timeout::IdleBody,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{collect, execute::Execution};
 use crate::{
@@ -29,13 +32,17 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return broken(execution, &head, attempts).await;
     }
-    if is_streamed(&head.headers, max) {
+    if is_streamed(&head.headers, max) && !body.is_end_stream() {
         return stream(execution, head, Vec::new(), body, attempts).await;
     }
     match collect::up_to(body, max).await {
-        Ok(collect::Collected::Whole(body)) => whole(execution, head, body, attempts).await,
-        Ok(collect::Collected::TooLarge { head: frames, rest }) => {
-            stream(execution, head, frames, rest, attempts).await;
+        Ok(collect::Collected::Whole { body, trailers: None }) => whole(execution, head, body, attempts).await,
+        Ok(collect::Collected::Whole { body, trailers: Some(trailers) }) => {
+            let frames = vec![Frame::data(body), Frame::trailers(trailers)];
+            stream(execution, head, frames, ProxyBody::Empty, attempts).await;
+        }
+        Ok(collect::Collected::TooLarge { head: first, rest }) => {
+            stream(execution, head, vec![Frame::data(first)], rest, attempts).await;
         }
         Err(_) => broken(execution, &head, attempts).await,
     }
@@ -44,16 +51,68 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
 /// Events, gRPC and bodies that are announced as too large are not worth holding back: they will not be kept. A trailer
 /// section can only be passed on by streaming.
 fn is_streamed(headers: &HeaderMap, max: usize) -> bool {
-    let media =
-        headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase()).unwrap_or_default();
-    media.starts_with(b"text/event-stream")
-        || media.starts_with(b"application/grpc")
+    media_type_starts(headers, b"text/event-stream")
+        || is_grpc(headers)
         || headers.contains_key(header::TRAILER)
         || announced_length(headers).is_some_and(|length| length > max as u64)
 }
 
+fn media_type_starts(headers: &HeaderMap, prefix: &[u8]) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    value.len() >= prefix.len() && value[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    media_type_starts(headers, b"application/grpc")
+}
+
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a complete response proves. `body` is `None` where it was not kept whole.
+pub(super) fn settlement(
+    execution: &Execution,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+    trailers: Option<&HeaderMap>,
+) -> Settlement {
+    if is_grpc(headers) && status.is_success() {
+        let code = trailers.and_then(|trailers| trailers.get("grpc-status")).or_else(|| headers.get("grpc-status"));
+        let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
+        return grpc_settlement(execution, code, status, headers, body);
+    }
+    execution.protection.settlement(status, headers, body)
+}
+
+/// gRPC answers 200 whatever happened and tells the outcome in `grpc-status`. Codes by which a service says that it refused
+/// are failures; the others (UNKNOWN, `DEADLINE_EXCEEDED`, ABORTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`, CANCELLED) prove
+/// nothing, and neither does a missing one.
+fn grpc_settlement(
+    execution: &Execution,
+    code: Option<u16>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+) -> Settlement {
+    const OK: u16 = 0;
+    // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED,
+    // UNAUTHENTICATED
+    const REFUSALS: [u16; 8] = [3, 5, 6, 7, 9, 11, 12, 16];
+    match code {
+        Some(OK) => execution.protection.settlement(status, headers, body),
+        Some(code) if REFUSALS.contains(&code) => {
+            Settlement::Response { evidence: Evidence::Failed, status, retained: Retained::StatusOnly }
+        }
+        Some(_) | None => Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None },
+    }
+}
+
+/// Whether the response may be handed to the client after it was settled: one that claims an outcome must not stand beside a
+/// record that knows none. gRPC tells the outcome by itself.
+fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap) -> bool {
+    is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status)
 }
 
 /// The head came and the body broke off: the service acted, and what it said is lost.
@@ -62,32 +121,30 @@ async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
 }
 
 async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
-    let settlement = execution.protection.settlement(head.status, &head.headers, Some(body.clone()));
-    let outcome = match execution.settle(settlement, Source::Response).await {
-        // Earlier attempts may say otherwise than this answer does.
-        Ok(_) if !outcome::may_pass(execution.claim.operation(), head.status) => {
-            Err(execution.outcome_unknown(StatusCode::BAD_GATEWAY))
-        }
-        Ok(_) => Ok(Response::from_parts(head, ProxyBody::from(body))),
-        Err(failure) => Err(failure),
+    let settlement = settlement(execution, head.status, &head.headers, Some(body.clone()), None);
+    let recorded = execution.settle(settlement, Source::Response).await.is_some();
+    let outcome = if recorded && may_pass(execution, head.status, &head.headers) {
+        Ok(Response::from_parts(head, ProxyBody::from(body)))
+    } else {
+        Err(execution.outcome_unknown(StatusCode::BAD_GATEWAY))
     };
     execution.tell(outcome, attempts);
 }
 
 /// Hands the body on as it comes; its end waits until the operation is settled. Where the length was announced, its last byte
 /// is the end, so the frame with it is held back; else the end is a mark of its own (the last chunk, `END_STREAM`). Reads on
-/// even if the client leaves: the outcome is not the client's alone.
+/// even if the client leaves or takes nothing: the outcome is not the client's alone.
 async fn stream<B>(execution: &mut Execution, head: Parts, first: Vec<Frame<Bytes>>, mut rest: B, attempts: u32)
 where
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
-    let (frames, body) = mpsc::channel(FRAMES_AHEAD);
+    let (sender, body) = mpsc::channel(FRAMES_AHEAD);
+    let mut client = Client { sender: Some(sender), idle: execution.outbound.route.params.policy.timeout.idle };
     let (status, headers) = (head.status, head.headers.clone());
     execution.tell(Ok(Response::from_parts(head, ProxyBody::stream(Channel(body)))), attempts);
     let mut left = announced_length(&headers);
     let mut end: Option<Frame<Bytes>> = None;
     let mut first = first.into_iter();
-    let mut grpc_status = headers.get("grpc-status").cloned();
     let ended = loop {
         let frame = match first.next() {
             Some(frame) => Some(Ok(frame)),
@@ -95,15 +152,11 @@ where
         };
         match frame {
             Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(|trailers| trailers.get("grpc-status")) {
-                    grpc_status = Some(status.clone());
-                }
                 left = left.map(|left| left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)));
                 if left == Some(0) || frame.is_trailers() {
                     end = Some(frame);
                 } else {
-                    // A client that has left takes no frames; the reading goes on.
-                    let _ = frames.send(Ok(frame)).await;
+                    client.send(Ok(frame)).await;
                 }
             }
             Some(Err(error)) => break Err(error),
@@ -112,41 +165,41 @@ where
     };
     let last = match ended {
         Ok(()) => {
-            let code = grpc_status.and_then(|value| value.to_str().ok()?.parse().ok());
-            let settlement = match code {
-                Some(code) => grpc_settlement(execution, code, status, &headers),
-                None => execution.protection.settlement(status, &headers, None),
-            };
-            match execution.settle(settlement, Source::Response).await {
-                Ok(_) => end.map(Ok),
+            let trailers = end.as_ref().and_then(Frame::trailers_ref);
+            let settlement = settlement(execution, status, &headers, None, trailers);
+            let recorded = execution.settle(settlement, Source::Response).await.is_some();
+            if recorded && may_pass(execution, status, &headers) {
+                end.map(Ok)
+            } else {
                 // The end is withheld, so the client cannot take the answer for a settled one.
-                Err(_) => Some(Err("the outcome could not be recorded".into())),
+                Some(Err("the outcome is not known".into()))
             }
         }
         Err(error) => {
             let settlement = Settlement::Ambiguous { reason: "truncated", status: Some(status), stored: None };
-            let _ = execution.settle(settlement, Source::Response).await;
+            execution.settle(settlement, Source::Response).await;
             Some(Err(error))
         }
     };
     if let Some(last) = last {
-        let _ = frames.send(last).await;
+        client.send(last).await;
     }
 }
 
-/// gRPC answers 200 whatever happened and tells the outcome in `grpc-status`. Codes by which a service says that it refused
-/// are failures; the others (UNKNOWN, `DEADLINE_EXCEEDED`, ABORTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`, CANCELLED) prove nothing.
-fn grpc_settlement(execution: &Execution, code: u16, status: StatusCode, headers: &HeaderMap) -> Settlement {
-    const OK: u16 = 0;
-    // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED,
-    // UNAUTHENTICATED
-    const REFUSALS: [u16; 8] = [3, 5, 6, 7, 9, 11, 12, 16];
-    if code == OK {
-        execution.protection.settlement(status, headers, None)
-    } else if REFUSALS.contains(&code) {
-        execution.protection.settlement(StatusCode::UNPROCESSABLE_ENTITY, headers, None)
-    } else {
-        Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None }
+/// Where a streamed answer goes, as long as somebody takes it.
+struct Client {
+    sender: Option<mpsc::Sender<Result<Frame<Bytes>, BoxError>>>,
+    idle: Duration,
+}
+
+impl Client {
+    /// Sends a frame, unless the client has left or takes nothing for as long as a body may be silent.
+    async fn send(&mut self, frame: Result<Frame<Bytes>, BoxError>) {
+        if let Some(sender) = &self.sender
+            && !matches!(timeout(self.idle, sender.send(frame)).await, Ok(Ok(())))
+        {
+            self.sender = None;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
 use super::{
     io::{ClientStream, HeadLimits, LastWord},
-    phase::{Connection, Phase},
+    phase::Connection,
 };
 use crate::{body::ProxyBody, config::model::Limits};
 
@@ -109,7 +109,7 @@ where
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    session.connection.enter(Phase::Head);
+    session.connection.speaks_http2();
     let io = ClientStream::http2(stream, ahead, session.connection, session.last_word);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

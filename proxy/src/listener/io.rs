@@ -94,9 +94,9 @@ impl ClientStream {
         match self.messages.take(read) {
             Ok(taken) => {
                 if awaited && !self.messages.awaits_head() {
-                    self.connection.enter(Phase::Busy);
+                    self.connection.head(true);
                 } else if awaited && !begun {
-                    self.connection.enter(Phase::Head);
+                    self.connection.head(false);
                 }
                 if taken < read.len() {
                     // The next request, which waits its turn. Some of what was taken from `ahead` may go back there.
@@ -210,12 +210,13 @@ impl ClientStream {
         true
     }
 
-    /// hyper answers a head that it cannot parse with an empty 400, 414 or 431; ours has a document. Only hyper's own
-    /// answer has neither `via` (every forwarded answer does) nor a body (each of ours does).
+    /// hyper answers a head that it cannot parse with an empty 400, 414 or 431; ours has a document. Only such an answer is
+    /// written while the last head has not become a request.
     fn is_bare_refusal(&self, buf: &[u8]) -> bool {
         self.checks_heads
-            && buf.len() < 200
+            && self.connection.is_unserved()
             && buf.starts_with(b"HTTP/1.1 4")
+            && memchr::memmem::find(buf, b"\r\nconnection: close\r\n").is_some()
             && memchr::memmem::find(buf, b"\r\ncontent-length: 0\r\n").is_some()
             && memchr::memmem::find(buf, b"\r\nvia: ").is_none()
     }

@@ -22,6 +22,9 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// How long a blocked write may stay so before a route says otherwise: the default of `timeout.idle`.
 const DEFAULT_IDLE: Duration = Duration::from_mins(5);
 
+/// How long a connection may be idle while draining.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -40,6 +43,9 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     /// Milliseconds since the worker began.
     since: AtomicU32,
+    /// A head has been read that has not become a request yet: an answer that is written now is hyper's own.
+    unserved: AtomicBool,
+    http2: AtomicBool,
     /// A request body has not been read to its end.
     body_open: AtomicBool,
     /// HTTP/2 streams that are open.
@@ -66,8 +72,26 @@ impl Connection {
         self.since.store(self.clock.0.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// A head has begun to arrive, or is there.
+    pub(crate) fn head(&self, whole: bool) {
+        self.unserved.store(true, Ordering::Relaxed);
+        self.enter(if whole { Phase::Busy } else { Phase::Head });
+    }
+
+    /// Whether what was read last has not become a request.
+    pub(crate) fn is_unserved(&self) -> bool {
+        self.unserved.load(Ordering::Relaxed)
+    }
+
+    /// The peer speaks HTTP/2.
+    pub(crate) fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.enter(Phase::Head);
+    }
+
     /// A request has arrived, with a body still to be read or without.
     pub(crate) fn begin(&self, body_open: bool) {
+        self.unserved.store(false, Ordering::Relaxed);
         self.body_open.store(body_open, Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
@@ -80,7 +104,7 @@ impl Connection {
     /// A request has been read whole and is being served, or its answer still waits to be taken: an end of the client's side
     /// need not mean that it has left.
     pub(crate) fn may_be_half_closed(&self) -> bool {
-        self.is_blocked() || self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed)
+        !self.is_tunnel() && (self.is_blocked() || self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed))
     }
 
     /// The silence that the route allows in an answer's body. On HTTP/2 the latest request speaks for the connection.
@@ -163,7 +187,9 @@ impl Connection {
         }
         let since = Duration::from_millis(u64::from(now.wrapping_sub(self.since.load(Ordering::Relaxed))));
         if self.is(Phase::Idle) || self.is(Phase::Unread) {
-            limits.draining || since >= limits.keep_alive
+            // HTTP/2 says goodbye by itself. A connection that has just come may have its first request on the way.
+            let drained = limits.draining && !self.http2.load(Ordering::Relaxed) && since >= DRAIN_PATIENCE;
+            drained || since >= limits.keep_alive
         } else {
             self.is(Phase::Head) && since >= limits.header_timeout
         }
@@ -178,7 +204,7 @@ fn millis(duration: Duration) -> u32 {
 pub(crate) struct Patience {
     pub(crate) header_timeout: Duration,
     pub(crate) keep_alive: Duration,
-    /// Idle connections end at once.
+    /// Idle connections end soon.
     pub(crate) draining: bool,
 }
 
@@ -198,6 +224,8 @@ impl Connections {
         Arc::new(Connection {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU32::new(self.ticks.0.load(Ordering::Relaxed)),
+            unserved: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
             streams: AtomicU32::new(0),
             blocked: AtomicBool::new(false),

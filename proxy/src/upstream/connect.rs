@@ -1,6 +1,9 @@
 //! Opening a connection to an endpoint: resolve, connect, handshake, all within `connect_timeout`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http::uri::Authority;
 use hyper::client::conn::{http1, http2};
@@ -17,6 +20,10 @@ use crate::body::ProxyBody;
 /// hyper's read buffer of one connection grows to this at most; it bounds memory for a peer that sends faster than the
 /// other side reads.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// A connection that answers no ping is dead, whatever TCP believes; without this it would take every request with it.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flow-control windows of an HTTP/2 connection: large enough for a fast local link, small enough to bound what a stalled
 /// client leaves in memory.
@@ -99,6 +106,8 @@ pub(crate) async fn http2(target: &Target, deadline: Instant) -> Result<http2::S
     let stream = tcp(target, deadline).await?;
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .handshake(TokioIo::new(stream));

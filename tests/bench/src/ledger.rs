@@ -167,7 +167,7 @@ fn report(what: &str, clients: usize, start: Instant, done: u64, before: (u64, u
 
 fn draft() -> Operation {
     let mut key = [0; 32];
-    key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    key[..16].copy_from_slice(&fastrand::u128(..).to_be_bytes());
     Operation {
         id: OperationId { seq: 0, tag: fastrand::u64(..) },
         key_hash: KeyHash(key),
