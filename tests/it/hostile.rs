@@ -169,16 +169,28 @@ async fn a_client_that_never_reads_is_cut_and_its_place_is_free_again() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_its_answer_whole() {
-    const LENGTH: u64 = 14 * 1024 * 1024;
-    let upstream = Upstream::answering(Answer::ok(vec![b'x'; LENGTH as usize])).await;
-    let mut config = Config::single(upstream.addr, "timeout: 9s, idempotency: { max_response: 16MiB }");
-    config = config.top("limits: { keep_alive: 1s }");
+    const LENGTH: usize = 14 * 1024 * 1024;
+    let upstream = Upstream::answering(Answer::ok(vec![b'x'; LENGTH])).await;
+    let policy = "timeout: { total: 9s, idle: 1s }, idempotency: { max_response: 16MiB }";
+    let config = Config::single(upstream.addr, policy).top("limits: { keep_alive: 1s }");
     let proxy = Proxy::start(config).await;
+    // First as it is stored, then as it is replayed.
     for _ in 0..2 {
         let mut client = proxy.connect().await;
         client.write(&Request::keyed("/", "k", "x").bytes()).await;
         assert_eq!(client.head().await.status, 200);
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(client.body(Framing::Length(LENGTH)).await.len, LENGTH);
+        let began = Instant::now();
+        let mut left = LENGTH;
+        while left > 0 {
+            let slowly = began.elapsed() < Duration::from_secs(4);
+            let part = left.min(if slowly { 8 * 1024 } else { 1024 * 1024 });
+            client.wire.take(part).await.expect("the connection lasts as long as the client reads");
+            left -= part;
+            if slowly {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert!(began.elapsed() >= Duration::from_secs(2), "the client was not slow");
     }
+    assert_eq!(upstream.count(), 1);
 }

@@ -7,6 +7,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that the kernel holds while a worker is busy.
 const BACKLOG: i32 = 4096;
 
+/// Bytes of an answer that the kernel holds before they can be sent. By default it holds megabytes, and takes more only when a
+/// third of them is gone: a client that reads slowly would look for minutes like one that does not read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// Opens `count` listening sockets on `address`. With `SO_REUSEPORT` the kernel spreads connections over them, so workers
 /// share no accept queue.
 ///
@@ -21,6 +26,9 @@ pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::n
     (0..count)
         .map(|_| {
             let socket = bind(address, true)?;
+            // What is accepted inherits it.
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
             socket.listen(BACKLOG)?;
             Ok(socket.into())
         })
