@@ -6,7 +6,7 @@
 //!  read and find of the rest, listings ──► a second connection, on a blocking thread
 //! ```
 //!
-//! The file belongs to one process at a time ([`file`]). Everything that is open is in memory ([`memory`]), so a start
+//! The file belongs to one process at a time (`file`). Everything that is open is in memory (`memory`), so a start
 //! reads only that; it takes over what the process before left behind, and what was in flight then is `unknown` now.
 
 mod file;
