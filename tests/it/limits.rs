@@ -201,7 +201,8 @@ async fn a_client_that_leaves_gives_its_place_back() {
 async fn a_request_may_wait_for_a_place() {
     let (upstream, gate) = holding().await;
     let policy = "timeout: 9s, concurrency_limit: { max_concurrent: 1, max_wait: 5s, max_queue: 1 }";
-    let proxy = Proxy::single(upstream.addr, policy).await;
+    // One worker, so that requests are met in the order in which they are sent.
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).top("limits: { workers: 1 }")).await;
     let mut first = proxy.connect().await;
     first.write(&Request::get("/held").bytes()).await;
     upstream.wait_requests(1).await;
