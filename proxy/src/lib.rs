@@ -16,6 +16,7 @@ pub mod demo;
 mod exchange;
 mod forward;
 mod gauges;
+pub mod interim;
 mod keyed;
 pub mod ledger;
 pub mod listener;
