@@ -16,6 +16,7 @@ pub mod demo;
 mod exchange;
 mod forward;
 mod gauges;
+mod interface;
 pub mod interim;
 mod keyed;
 pub mod ledger;

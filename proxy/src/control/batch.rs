@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Fault, document,
+    Asked,
     operations::{Found, find, key_of},
-    reply::Reply,
 };
+use crate::interface::{Fault, document, reply::Reply};
 
 /// Keys in one request at most.
 const MAX_KEYS: usize = 100;

@@ -14,17 +14,14 @@
 //! on the admin listener.
 
 mod batch;
-mod document;
 mod operations;
 mod pages;
 mod passthrough;
-mod query;
-mod reply;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, request::Parts};
+use http::{Method, Response, request::Parts};
 use mainstay_policies::{
     clock::WallClock,
     idempotency::{Asker, QueryGate, principal_hash},
@@ -32,8 +29,10 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use self::reply::Reply;
-use crate::config::model::Config;
+use crate::{
+    config::model::Config,
+    interface::{Fault, reply::Reply},
+};
 
 /// What the interface reads from. One per configuration snapshot.
 #[derive(Clone)]
@@ -67,7 +66,7 @@ pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, principal: 
     let asked = Asked { cx, parts, principal, principal_hash: principal_hash(principal) };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,
-        Err(fault) => fault.into_reply(&asked),
+        Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),
     };
     reply.into_response(parts.method == Method::HEAD)
 }
@@ -120,43 +119,11 @@ impl Asked<'_> {
         if methods.contains(&self.parts.method) {
             return Ok(());
         }
-        let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let mut fault = Fault::bad(format!("This address answers {allow} only."));
-        fault.status = StatusCode::METHOD_NOT_ALLOWED;
-        fault.allow = Some(allow);
-        Err(fault)
+        Err(Fault::method(methods))
     }
 
     fn trace_id(&self) -> Option<&str> {
         self.parts.extensions.get::<TraceId>().map(|id| &*id.0)
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-struct Fault {
-    problem: Problem,
-    status: StatusCode,
-    detail: String,
-    allow: Option<String>,
-}
-
-impl Fault {
-    fn new(problem: Problem, detail: impl Into<String>) -> Self {
-        Self { problem, status: problem.status(), detail: detail.into(), allow: None }
-    }
-
-    fn absent(detail: &str) -> Self {
-        Self::new(Problem::NoRoute, detail)
-    }
-
-    fn bad(detail: impl Into<String>) -> Self {
-        Self::new(Problem::BadRequest, detail)
-    }
-
-    /// The ledger cannot even be read.
-    fn ledger() -> Self {
-        Self::new(Problem::LedgerUnavailable, "The ledger cannot be read at the moment.")
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderName, header};
 use mainstay_policies::{
     idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, preferred_wait, until_due},
     operation::{
-        Operation, OperationId, State,
+        Operation,
         ledger::{Filter, LedgerError},
     },
     problem::Problem,
@@ -15,17 +14,13 @@ use mainstay_policies::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    Asked, Fault, document, passthrough,
+use super::{Asked, passthrough};
+use crate::interface::{
+    Fault, document,
+    listing::{self, NO_OPERATION, Page, etag},
     query::{Params, is_none_match},
     reply::Reply,
 };
-
-const NO_OPERATION: &str = "There is no such operation.";
-
-/// Operations in one page of a listing: by default, and at most.
-const PAGE: usize = 50;
-const MAX_PAGE: usize = 200;
 
 /// `GET operations/{id}`
 pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
@@ -135,43 +130,13 @@ async fn wait_for_news(asked: &Asked<'_>, mut operation: Operation, wait: Durati
     Ok(operation)
 }
 
-fn etag(operation: &Operation) -> String {
-    format!("\"{}\"", operation.revision)
-}
-
 async fn list(asked: &Asked<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
-    let limit = params.number("limit", PAGE, MAX_PAGE)?;
-    let after = params.of("cursor").map(|cursor| read_cursor(cursor).ok_or_else(bad_cursor)).transpose()?;
-    let state = params.of("state").map(|label| state_of(label).ok_or_else(bad_state)).transpose()?;
-    let filter = Filter { principal: Some(asked.principal_hash), state, ..Filter::default() };
+    let page = Page::read(params)?;
+    let filter = Filter { principal: Some(asked.principal_hash), state: listing::state(params)?, ..Filter::default() };
     // One more than asked for tells whether there is a next page.
-    let mut found = asked.cx.ledger.list(filter, after, limit + 1).await.map_err(|_| Fault::ledger())?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more).map(|last| cursor(last.id));
+    let found = asked.cx.ledger.list(filter, page.after, page.limit + 1).await;
+    let mut found = found.map_err(|_| Fault::ledger())?;
+    let next = page.cut(&mut found);
     let operations: Vec<_> = found.iter().map(document::of_operation).collect();
     Ok(Reply::json(&json!({ "operations": operations, "next_cursor": next })).private())
-}
-
-fn state_of(label: &str) -> Option<State> {
-    let all = [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
-    all.into_iter().find(|state| state.label() == label)
-}
-
-fn bad_state() -> Fault {
-    Fault::bad("The parameter state is one of pending, succeeded, failed, not_executed, unknown.")
-}
-
-fn cursor(id: OperationId) -> String {
-    URL_SAFE_NO_PAD.encode([id.seq.to_be_bytes(), id.tag.to_be_bytes()].concat())
-}
-
-fn read_cursor(text: &str) -> Option<OperationId> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (seq, tag) = bytes.split_first_chunk::<8>()?;
-    Some(OperationId { seq: u64::from_be_bytes(*seq), tag: u64::from_be_bytes(tag.try_into().ok()?) })
-}
-
-fn bad_cursor() -> Fault {
-    Fault::bad("The parameter cursor is the next_cursor of an earlier page, unchanged.")
 }

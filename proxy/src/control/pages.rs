@@ -9,9 +9,10 @@ use mainstay_policies::{
 };
 use serde_json::{Value, json};
 
-use super::{Asked, Fault, query::Params, reply::Reply};
+use super::Asked;
 use crate::{
     config::model::{Config, Route},
+    interface::{Fault, query::Params, reply::Reply},
     problem_doc::explain,
 };
 

@@ -8,8 +8,11 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use super::{Asked, Fault, document, reply::Reply};
-use crate::config::model::{PathPattern, Route, Segment};
+use super::Asked;
+use crate::{
+    config::model::{PathPattern, Route, Segment},
+    interface::{Fault, document, reply::Reply},
+};
 
 /// The verdict of the upstream behind `path` about `key`.
 pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Option<&str>) -> Result<Reply, Fault> {

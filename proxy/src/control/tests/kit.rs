@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, StatusCode};
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
     idempotency::{

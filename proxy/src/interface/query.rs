@@ -9,11 +9,11 @@ use super::Fault;
 
 /// The parameters of a query string, decoded. `+` is a plus: keys are percent-encoded, not form-encoded.
 #[derive(Debug, Default)]
-pub(super) struct Params<'a>(Vec<(&'a str, Cow<'a, str>)>);
+pub(crate) struct Params<'a>(Vec<(&'a str, Cow<'a, str>)>);
 
 impl<'a> Params<'a> {
     /// Reads a query string in which only `known` names may stand, each once.
-    pub(super) fn read(query: Option<&'a str>, known: &[&str]) -> Result<Self, Fault> {
+    pub(crate) fn read(query: Option<&'a str>, known: &[&str]) -> Result<Self, Fault> {
         let mut params = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,12 +31,12 @@ impl<'a> Params<'a> {
         Ok(Self(params))
     }
 
-    pub(super) fn of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn of(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 
     /// A number from 1 to `max`.
-    pub(super) fn number(&self, name: &str, default: usize, max: usize) -> Result<usize, Fault> {
+    pub(crate) fn number(&self, name: &str, default: usize, max: usize) -> Result<usize, Fault> {
         let Some(text) = self.of(name) else { return Ok(default) };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));
         number.ok_or_else(|| Fault::bad(format!("The parameter {name} is a number from 1 to {max}.")))
@@ -44,7 +44,7 @@ impl<'a> Params<'a> {
 }
 
 /// Whether `If-None-Match` names `etag` (RFC 9110 section 13.1.2, weak comparison).
-pub(super) fn is_none_match(headers: &HeaderMap, etag: &str) -> bool {
+pub(crate) fn is_none_match(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     tags.any(|tag| {

@@ -8,7 +8,7 @@ use mainstay_policies::{
 use serde_json::{Value, json};
 
 /// The document of an operation: no bodies, no raw key.
-pub(super) fn of_operation(operation: &Operation) -> Value {
+pub(crate) fn of_operation(operation: &Operation) -> Value {
     json!({
         "id": operation.id.to_string(),
         "key_hash": operation.key_hash.to_string(),
@@ -33,7 +33,7 @@ pub(super) fn of_operation(operation: &Operation) -> Value {
 }
 
 /// The document of a write that only the upstream knows of.
-pub(super) fn of_upstream(
+pub(crate) fn of_upstream(
     key_hash: KeyHash,
     route: &str,
     state: State,

@@ -1,27 +1,27 @@
-//! Answers of the interface.
+//! Answers of the interfaces.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::problem::{Effect, Problem};
 use serde_json::Value;
 
-use super::{Asked, Fault};
+use super::Fault;
 use crate::problem_doc;
 
 /// An answer before it is known whether its body is wanted.
 #[derive(Debug)]
-pub(super) struct Reply(Response<Bytes>);
+pub(crate) struct Reply(Response<Bytes>);
 
 impl Reply {
-    pub(super) fn json(body: &Value) -> Self {
+    pub(crate) fn json(body: &Value) -> Self {
         Self::new(StatusCode::OK, "application/json", body.to_string())
     }
 
-    pub(super) fn html(body: String) -> Self {
+    pub(crate) fn html(body: String) -> Self {
         Self::new(StatusCode::OK, "text/html; charset=utf-8", body)
     }
 
-    pub(super) fn not_modified() -> Self {
+    pub(crate) fn not_modified() -> Self {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         Self(response)
@@ -37,23 +37,23 @@ impl Reply {
     }
 
     /// The same with a header. A value that is no header value is left out: all of ours are made of ASCII.
-    pub(super) fn with(mut self, name: HeaderName, value: impl Into<Bytes>) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<Bytes>) -> Self {
         if let Ok(value) = HeaderValue::from_maybe_shared(value.into()) {
             self.0.headers_mut().insert(name, value);
         }
         self
     }
 
-    pub(super) fn no_store(self) -> Self {
+    pub(crate) fn no_store(self) -> Self {
         self.with(header::CACHE_CONTROL, "no-store")
     }
 
     /// What one caller may see, and may change at any time.
-    pub(super) fn private(self) -> Self {
+    pub(crate) fn private(self) -> Self {
         self.with(header::CACHE_CONTROL, "private, no-cache")
     }
 
-    pub(super) fn into_response(self, is_head: bool) -> Response<Bytes> {
+    pub(crate) fn into_response(self, is_head: bool) -> Response<Bytes> {
         if !is_head {
             return self.0;
         }
@@ -66,17 +66,24 @@ impl Reply {
 }
 
 impl Fault {
-    pub(super) fn into_reply(self, asked: &Asked<'_>) -> Reply {
-        let trace_id = asked.trace_id();
-        let body = problem_doc::document(
-            asked.prefix(),
-            self.problem,
-            self.status,
-            &self.detail,
-            Effect::None,
-            trace_id,
-            None,
-        );
+    /// The problem document; `prefix` is `control.path`.
+    pub(crate) fn into_reply(self, prefix: &str, trace_id: Option<&str>) -> Reply {
+        let title = self.title.map(|title| ("title", Value::from(title)));
+        let body = match title {
+            Some(title) => problem_doc::document_with(
+                prefix,
+                self.problem,
+                self.status,
+                &self.detail,
+                Effect::None,
+                trace_id,
+                None,
+                [title],
+            ),
+            None => {
+                problem_doc::document(prefix, self.problem, self.status, &self.detail, Effect::None, trace_id, None)
+            }
+        };
         let mut reply = Reply::new(self.status, problem_doc::MEDIA_TYPE, body)
             .no_store()
             .with(HeaderName::from_static("mainstay-error"), self.problem.slug());

@@ -1,0 +1,50 @@
+//! What the two interfaces that show operations share: the caller's on the data listeners ([`control`](crate::control)) and
+//! the operators' on a listener of its own ([`admin`](crate::admin)). Documents, parameters, cursors, replies, and why there
+//! is none.
+
+pub(crate) mod document;
+pub(crate) mod listing;
+pub(crate) mod query;
+pub(crate) mod reply;
+
+use http::StatusCode;
+use mainstay_policies::problem::Problem;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) problem: Problem,
+    pub(crate) status: StatusCode,
+    /// In place of the problem's own, where the status says something more particular.
+    pub(crate) title: Option<&'static str>,
+    pub(crate) detail: String,
+    pub(crate) allow: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(problem: Problem, detail: impl Into<String>) -> Self {
+        Self { problem, status: problem.status(), title: None, detail: detail.into(), allow: None }
+    }
+
+    pub(crate) fn absent(detail: &str) -> Self {
+        Self::new(Problem::NoRoute, detail)
+    }
+
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(Problem::BadRequest, detail)
+    }
+
+    /// The ledger cannot even be read.
+    pub(crate) fn ledger() -> Self {
+        Self::new(Problem::LedgerUnavailable, "The ledger cannot be read at the moment.")
+    }
+
+    /// The address takes other methods.
+    pub(crate) fn method(methods: &[http::Method]) -> Self {
+        let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
+        let mut fault = Self::bad(format!("This address answers {allow} only."));
+        fault.status = StatusCode::METHOD_NOT_ALLOWED;
+        fault.allow = Some(allow);
+        fault
+    }
+}
