@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Attention, AttentionReason, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse, UnixMillis,
+    audit::AuditEntry,
     ledger::{Begun, Filter, Ledger, LedgerError},
 };
 use crate::{clock::WallClock, evidence::Evidence};
@@ -55,6 +56,8 @@ where
     fresh().await.a_change_before_the_wait_is_seen().await;
     fresh().await.a_listing_is_filtered_and_paged().await;
     fresh().await.counts_follow_the_states().await;
+    fresh().await.a_change_and_its_audit_entry_are_there_together().await;
+    fresh().await.the_audit_trail_is_paged_from_its_end().await;
     fresh().await.the_secret_does_not_change().await;
 }
 
@@ -342,6 +345,13 @@ impl Checks {
         assert_eq!(keys(&list(Filter { principal: Some([0; 32]), ..unknown.clone() }, None, 100).await), [0, 6]);
         assert_eq!(keys(&list(Filter { created_before: Some(START + 3_000), ..unknown }, None, 100).await), [0]);
         assert!(list(Filter { route: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
+        assert!(list(Filter { upstream: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
+        let flagged = self.read(all[3].0).await.expect("it is there");
+        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
+        self.update(Operation { attention, ..flagged }).await;
+        let by_flag = |flag| Filter { attention: Some(flag), upstream: Some("app".into()), ..Filter::default() };
+        assert_eq!(keys(&list(by_flag(true), None, 100).await), [3]);
+        assert_eq!(list(by_flag(false), None, 100).await.len(), 8);
     }
 
     async fn counts_follow_the_states(self) {
@@ -355,11 +365,55 @@ impl Checks {
         assert_eq!(self.ledger.counts(), [1, 1, 1, 2, 1]);
     }
 
+    async fn a_change_and_its_audit_entry_are_there_together(self) {
+        let operation = self.begin(1).await;
+        let entry = entry(START, "resolve", Some(operation.id));
+        let settled = Operation { state: State::Succeeded, settled_at: Some(START), ..operation.clone() };
+        let updated = self.ledger.update_with(settled.clone(), entry.clone()).await.expect("it is not stale");
+        assert_eq!(updated.revision, operation.revision + 1);
+        let late = self.ledger.update_with(settled, entry.clone()).await;
+        assert!(matches!(&late, Err(LedgerError::Stale(current)) if **current == updated), "{late:?}");
+        let trail = self.ledger.audit(Some(operation.id), None, 10).await.expect("the trail is read");
+        assert_eq!(trail.iter().map(|audited| &audited.entry).collect::<Vec<_>>(), [&entry]);
+    }
+
+    async fn the_audit_trail_is_paged_from_its_end(self) {
+        let (one, other) = (self.begin(1).await.id, self.begin(2).await.id);
+        let mut numbers = Vec::new();
+        for (at, about) in (START..).zip([Some(one), None, Some(other), Some(one)]) {
+            numbers.push(self.ledger.append(entry(at, "query", about)).await.expect("it is appended"));
+        }
+        assert!(numbers.is_sorted() && numbers[0] >= 1);
+        let trail = async |of, before, limit| {
+            let found = self.ledger.audit(of, before, limit).await.expect("the trail is read");
+            found.iter().map(|audited| audited.number).collect::<Vec<_>>()
+        };
+        assert_eq!(trail(None, None, 2).await, [numbers[3], numbers[2]]);
+        assert_eq!(trail(None, Some(numbers[2]), 10).await, [numbers[1], numbers[0]]);
+        assert_eq!(trail(Some(one), None, 10).await, [numbers[3], numbers[0]]);
+        let forged = OperationId { tag: one.tag + 1, ..one };
+        assert!(trail(Some(forged), None, 10).await.is_empty());
+    }
+
     async fn the_secret_does_not_change(self) {
         let secret = *self.ledger.fingerprint_secret();
         assert_ne!(secret, [0; 32]);
         self.begin(1).await;
         assert_eq!(*self.ledger.fingerprint_secret(), secret);
+    }
+}
+
+fn entry(at: UnixMillis, action: &str, operation: Option<OperationId>) -> AuditEntry {
+    AuditEntry {
+        at,
+        actor: "ana@desk".into(),
+        action: action.into(),
+        target: operation.map_or_else(|| "write@app".into(), |id| id.to_string()),
+        operation,
+        reason: "the bank says \u{201c}booked\u{201d}".into(),
+        before: Some("unknown".into()),
+        after: None,
+        result: "done".into(),
     }
 }
 

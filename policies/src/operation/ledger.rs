@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::Pin};
 
-use super::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis};
+use super::{
+    InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+    audit::{AuditEntry, Audited},
+};
 
 /// A boxed future: a ledger is chosen at start-up, and a box is nothing beside a durable write.
 pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
@@ -31,6 +34,20 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// [`LedgerError::Stale`] with the record as it stands.
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation>;
+
+    /// As [`update`](Self::update), and adds `entry` to the audit trail in the same step: both are there, or neither.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation>;
+
+    /// Adds an entry to the audit trail; returns its number. Beyond [`AUDIT_KEPT`](super::audit::AUDIT_KEPT) the oldest is
+    /// dropped.
+    fn append(&self, entry: AuditEntry) -> LedgerFuture<'_, u64>;
+
+    /// The audit trail, or the part about one operation: the latest entry first, those before number `before`, at most
+    /// `limit`.
+    fn audit(&self, of: Option<OperationId>, before: Option<u64>, limit: usize) -> LedgerFuture<'_, Vec<Audited>>;
 
     /// As [`update`](Self::update), at once and without waiting for durability: a crash may lose it. For what a restart
     /// assumes anyway (an attempt was sent, the owner is gone). Never blocks.
@@ -74,8 +91,12 @@ pub struct Filter {
     pub state: Option<State>,
     /// Only of this route.
     pub route: Option<String>,
+    /// Only of this upstream.
+    pub upstream: Option<String>,
     /// Only created before this time.
     pub created_before: Option<UnixMillis>,
+    /// Only flagged for a person, or only not.
+    pub attention: Option<bool>,
 }
 
 impl Filter {
@@ -84,6 +105,8 @@ impl Filter {
         self.principal.is_none_or(|principal| principal == operation.principal)
             && self.state.is_none_or(|state| state == operation.state)
             && self.route.as_deref().is_none_or(|route| route == &*operation.route)
+            && self.upstream.as_deref().is_none_or(|upstream| upstream == &*operation.upstream)
+            && self.attention.is_none_or(|attention| attention == operation.attention.is_some())
             && self.created_before.is_none_or(|before| operation.created_at < before)
     }
 }

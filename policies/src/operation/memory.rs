@@ -1,7 +1,7 @@
 //! A ledger in memory: for trials and tests, lost on exit.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     InstanceId, KeyHash, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+    audit::{AUDIT_KEPT, AuditEntry, Audited},
     ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
 };
 use crate::clock::WallClock;
@@ -43,6 +44,25 @@ struct Records {
     counts: [u64; 5],
     bytes: u64,
     last_seq: u64,
+    trail: Trail,
+}
+
+/// What people did, the oldest first.
+#[derive(Debug, Default)]
+struct Trail {
+    entries: VecDeque<Audited>,
+    last: u64,
+}
+
+impl Trail {
+    fn append(&mut self, entry: AuditEntry) -> u64 {
+        self.last += 1;
+        self.entries.push_back(Audited { number: self.last, entry });
+        if self.entries.len() as u64 > AUDIT_KEPT {
+            self.entries.pop_front();
+        }
+        self.last
+    }
 }
 
 impl MemoryLedger {
@@ -83,6 +103,31 @@ impl MemoryLedger {
         Ok(Begun::New(draft))
     }
 
+    fn change(&self, mut next: Operation, entry: Option<AuditEntry>) -> Result<Operation, LedgerError> {
+        let mut records = self.records.lock();
+        let known = records.by_seq.get(&next.id.seq).filter(|known| known.id == next.id).ok_or(LedgerError::Absent)?;
+        if (known.owner, known.epoch, known.revision) != (next.owner, next.epoch, next.revision) {
+            return Err(LedgerError::Stale(Box::new(known.clone())));
+        }
+        // A settlement is never refused for want of room: the answer is dropped instead, its status stays.
+        let others = records.bytes - size_of_record(known);
+        if others + size_of_record(&next) > self.max_bytes && matches!(next.retained, Retained::Stored(_)) {
+            next.retained = Retained::StatusOnly;
+        }
+        next.revision += 1;
+        let before = records.insert(next.clone());
+        let waiters = records.waiters.remove(&next.id.seq);
+        if let Some(entry) = entry {
+            records.trail.append(entry);
+        }
+        drop(records);
+        drop(before);
+        if let Some(waiters) = waiters {
+            waiters.notify_waiters();
+        }
+        Ok(next)
+    }
+
     fn visible<'a>(&self, operation: Option<&'a Operation>) -> Option<&'a Operation> {
         let now = self.clock.now();
         operation.filter(|operation| !is_forgotten(operation, now))
@@ -116,26 +161,27 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.note(next) })
     }
 
-    fn note(&self, mut next: Operation) -> Result<Operation, LedgerError> {
-        let mut records = self.records.lock();
-        let known = records.by_seq.get(&next.id.seq).filter(|known| known.id == next.id).ok_or(LedgerError::Absent)?;
-        if (known.owner, known.epoch, known.revision) != (next.owner, next.epoch, next.revision) {
-            return Err(LedgerError::Stale(Box::new(known.clone())));
-        }
-        // A settlement is never refused for want of room: the answer is dropped instead, its status stays.
-        let others = records.bytes - size_of_record(known);
-        if others + size_of_record(&next) > self.max_bytes && matches!(next.retained, Retained::Stored(_)) {
-            next.retained = Retained::StatusOnly;
-        }
-        next.revision += 1;
-        let before = records.insert(next.clone());
-        let waiters = records.waiters.remove(&next.id.seq);
-        drop(records);
-        drop(before);
-        if let Some(waiters) = waiters {
-            waiters.notify_waiters();
-        }
-        Ok(next)
+    fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move { self.change(next, Some(entry)) })
+    }
+
+    fn append(&self, entry: AuditEntry) -> LedgerFuture<'_, u64> {
+        Box::pin(async move { Ok(self.records.lock().trail.append(entry)) })
+    }
+
+    fn audit(&self, of: Option<OperationId>, before: Option<u64>, limit: usize) -> LedgerFuture<'_, Vec<Audited>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let newest_first = records.trail.entries.iter().rev();
+            let wanted = newest_first
+                .filter(|audited| before.is_none_or(|before| audited.number < before))
+                .filter(|audited| of.is_none() || audited.entry.operation == of);
+            Ok(wanted.take(limit).cloned().collect())
+        })
+    }
+
+    fn note(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.change(next, None)
     }
 
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {

@@ -6,6 +6,7 @@
 
 mod record;
 
+pub mod audit;
 pub mod conformance;
 pub mod ledger;
 pub mod memory;

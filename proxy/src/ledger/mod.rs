@@ -14,6 +14,7 @@ mod memory;
 mod record;
 mod recovery;
 mod sql;
+mod trail;
 mod writer;
 
 use std::{
@@ -28,6 +29,7 @@ use mainstay_policies::{
     evidence::Evidence,
     operation::{
         InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+        audit::{AuditEntry, Audited},
         ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
     },
 };
@@ -159,7 +161,19 @@ impl Ledger for DiskLedger {
     }
 
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
-        Box::pin(self.ask(|reply| Command::Update { next, reply }))
+        Box::pin(self.ask(|reply| Command::Update { next, entry: None, reply }))
+    }
+
+    fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
+        Box::pin(self.ask(|reply| Command::Update { next, entry: Some(Box::new(entry)), reply }))
+    }
+
+    fn append(&self, entry: AuditEntry) -> LedgerFuture<'_, u64> {
+        Box::pin(self.ask(|reply| Command::Append { entry: Box::new(entry), reply }))
+    }
+
+    fn audit(&self, of: Option<OperationId>, before: Option<u64>, limit: usize) -> LedgerFuture<'_, Vec<Audited>> {
+        Box::pin(self.look_up(move |reader| trail::read(reader, of, before, limit)))
     }
 
     fn note(&self, next: Operation) -> Result<Operation, LedgerError> {

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::record::{self, Unreadable};
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -27,7 +28,24 @@ pub(super) const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX operation_key ON operation (key);
     CREATE INDEX operation_due ON operation (due);
     CREATE TABLE response (seq INTEGER PRIMARY KEY, response BLOB NOT NULL) STRICT;
-"];
+",
+    "
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        target TEXT NOT NULL,
+        seq INTEGER,
+        tag INTEGER,
+        reason TEXT NOT NULL,
+        before TEXT,
+        after TEXT,
+        result TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_seq ON audit (seq) WHERE seq IS NOT NULL;
+",
+];
 
 /// The states, in the order of their numbers and of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger).
 pub(super) const STATES: [State; 5] =

@@ -289,6 +289,34 @@ async fn a_later_format_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
+    let home = Home::new();
+    let ledger = home.open();
+    let operation = begin(&ledger, 1).await;
+    let settled = settle(&ledger, operation, b"made").await;
+    drop(ledger);
+    let back = "DROP TABLE audit; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
+    Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
+    let ledger = home.open();
+    assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));
+    let entry = AuditEntry {
+        at: NOW,
+        actor: "ana".into(),
+        action: "force".into(),
+        target: "write@app".into(),
+        operation: None,
+        reason: "maintenance".into(),
+        before: None,
+        after: None,
+        result: "done".into(),
+    };
+    assert_eq!(ledger.append(entry.clone()).await.expect("it is written"), 1);
+    drop(ledger);
+    let trail = home.open().audit(None, None, 10).await.expect("it is read");
+    assert_eq!(trail, [Audited { number: 1, entry }]);
+}
+
+#[tokio::test]
 async fn a_damaged_ledger_is_refused_and_left_alone() {
     let home = Home::new();
     {

@@ -11,6 +11,7 @@ use std::sync::{
 
 use mainstay_policies::operation::{
     Operation, Retained, UnixMillis,
+    audit::AuditEntry,
     ledger::{Begun, LedgerError},
 };
 use rusqlite::Connection;
@@ -21,6 +22,7 @@ use super::{
     memory::{InFile, is_forgotten, is_successor},
     record::state_number,
     sql::{self, STATES, SqlError},
+    trail,
 };
 
 /// Commands that one transaction takes at most, and bytes.
@@ -47,7 +49,13 @@ pub(super) enum Command {
     },
     Update {
         next: Operation,
+        /// What the audit trail says of it.
+        entry: Option<Box<AuditEntry>>,
         reply: oneshot::Sender<Result<Operation, LedgerError>>,
+    },
+    Append {
+        entry: Box<AuditEntry>,
+        reply: oneshot::Sender<Result<u64, LedgerError>>,
     },
     /// A begun operation that its caller never took: nothing was sent for it.
     Release {
@@ -64,6 +72,7 @@ pub(super) enum Command {
 enum Answer {
     Begin(oneshot::Sender<Result<Handed, LedgerError>>, Result<Begun, LedgerError>),
     Update(oneshot::Sender<Result<Operation, LedgerError>>, Result<Operation, LedgerError>),
+    Append(oneshot::Sender<Result<u64, LedgerError>>, u64),
     Expire(oneshot::Sender<Result<usize, LedgerError>>, usize),
 }
 
@@ -169,9 +178,17 @@ impl Writer {
                 let begun = self.begin(draft, now, batch)?;
                 batch.answers.push(Answer::Begin(reply, begun));
             }
-            Command::Update { next, reply } => {
+            Command::Update { next, entry, reply } => {
                 let updated = self.update(next, batch)?;
+                if let (Ok(_), Some(entry)) = (&updated, entry) {
+                    trail::append(&self.connection, &entry)?;
+                }
                 batch.answers.push(Answer::Update(reply, updated));
+            }
+            Command::Append { entry, reply } => {
+                self.begin_transaction(batch)?;
+                let number = trail::append(&self.connection, &entry)?;
+                batch.answers.push(Answer::Append(reply, number));
             }
             Command::Release { operation } => {
                 // If something else has changed it, it is no longer unclaimed.
@@ -299,6 +316,7 @@ impl Writer {
             match answer {
                 Answer::Begin(reply, begun) => drop(reply.send(begun.map(|begun| self.hand(begun)))),
                 Answer::Update(reply, updated) => drop(reply.send(updated)),
+                Answer::Append(reply, number) => drop(reply.send(Ok(number))),
                 Answer::Expire(reply, done) => drop(reply.send(Ok(done))),
             }
         }
@@ -351,6 +369,7 @@ impl Writer {
             match answer {
                 Answer::Begin(reply, _) => drop(reply.send(Err(unavailable()))),
                 Answer::Update(reply, _) => drop(reply.send(Err(unavailable()))),
+                Answer::Append(reply, _) => drop(reply.send(Err(unavailable()))),
                 Answer::Expire(reply, _) => drop(reply.send(Err(unavailable()))),
             }
         }
@@ -358,6 +377,7 @@ impl Writer {
             match command {
                 Command::Begin { reply, .. } => drop(reply.send(Err(unavailable()))),
                 Command::Update { reply, .. } => drop(reply.send(Err(unavailable()))),
+                Command::Append { reply, .. } => drop(reply.send(Err(unavailable()))),
                 Command::Expire { reply, .. } => drop(reply.send(Err(unavailable()))),
                 Command::Release { .. } => {}
             }
