@@ -16,6 +16,7 @@ pub mod demo;
 mod exchange;
 mod forward;
 mod gauges;
+pub mod http1;
 mod interface;
 pub mod interim;
 mod keyed;
