@@ -7,6 +7,7 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency_limit;
 pub mod evidence;
+pub mod faults;
 pub mod idempotency;
 pub mod operation;
 pub mod problem;

@@ -14,6 +14,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 mod exchange;
+pub mod faults;
 mod forward;
 mod gauges;
 pub mod http1;

@@ -18,9 +18,15 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What `--version` says; nobody shall take a build that can be broken on purpose for a release.
+#[cfg(not(feature = "faults"))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(feature = "faults")]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " WITH FAULTS: for tests only, never for real traffic");
+
 /// A resilience sidecar proxy that never leaves a write in doubt.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = VERSION, arg_required_else_help = true)]
 struct Arguments {
     #[command(flatten)]
     run: RunArguments,
@@ -141,6 +147,8 @@ async fn tell(options: DemoOptions) -> ExitCode {
 /// Serves until a signal says to end.
 async fn serve(path: PathBuf, loaded: Loaded) -> Result<(), Box<dyn std::error::Error>> {
     let foundation = foundation(&loaded)?;
+    #[cfg(feature = "faults")]
+    mainstay::faults::arm()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -20,6 +20,7 @@ use http::StatusCode;
 use super::{Attention, AttentionReason, Operation, Retained, Source, State, UnixMillis};
 use crate::{
     evidence::Evidence,
+    faults::{Protection, is_off},
     idempotency::{QuerySchedule, Verdict},
 };
 
@@ -142,7 +143,7 @@ fn dispatch(operation: &mut Operation, now: UnixMillis) {
 }
 
 fn observe(operation: &mut Operation, seen: Observation, policy: &StepPolicy, now: UnixMillis) {
-    if operation.state.is_terminal() {
+    if operation.state.is_terminal() && !is_off(Protection::StickyStates) {
         if proven_state(seen.evidence) == Some(operation.state) && operation.retained == Retained::None {
             // A status query was quicker than the answer itself; the answer is still worth replaying.
             operation.retained = seen.retained;

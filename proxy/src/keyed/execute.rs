@@ -21,6 +21,7 @@ use crate::{
     app::Shared,
     attempt::{Attempt, Head, Nth, Outbound},
     body::ProxyBody,
+    faults::{self, Point},
     respond::Failure,
     unkeyed::{decide, note_denied},
     upstream::UpstreamBody,
@@ -98,7 +99,7 @@ impl Execution {
         let endpoint = attempt.endpoint;
         let progress = std::mem::take(&mut attempt.progress);
         let mut sending = Box::pin(outbound.route.upstream.send(outbound.worker, endpoint, request, &progress));
-        let result = match timeout_at(until, sending.as_mut()).await {
+        let result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),
         };
@@ -189,8 +190,10 @@ impl Execution {
     /// not freed, and the log says so.
     pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
         let id = self.claim.id();
+        faults::reach(Point::BeforeSettle);
         match self.claim.settle(what, source).await {
             Ok(operation) => {
+                faults::reach(Point::AfterSettle);
                 let source = operation.state.is_terminal().then_some(source);
                 self.outbound.route.metrics.operation_settled(operation.state, source);
                 Some(operation.state)

@@ -29,6 +29,7 @@ use crate::{
     asker::DataPlaneAsker,
     body::ProxyBody,
     client_body::ClientBody,
+    faults::{self, Point},
     forward,
     respond::{self, Failure},
     router,
@@ -98,9 +99,11 @@ async fn begin(
     let route = routed.outbound.route.clone();
     let params = router::params(&route.params.matches.path, routed.parts.uri.path());
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    faults::reach(Point::BeforeBegin);
     for _ in 0..MAX_ROUNDS {
         match protection.begin(key, routed.principal.as_deref(), &routed.parts, &body, &params).await {
             Begin::Execute(claim) => {
+                faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
                 let mut head = session.head(&mut routed.parts, None);
                 forward::drop_expectation(&mut head.headers);

@@ -9,9 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use mainstay_policies::operation::{
-    KeyHash, Operation, OperationId, Retained, State, UnixMillis,
-    ledger::{Filter, LedgerError},
+use mainstay_policies::{
+    faults::{Protection, is_off},
+    operation::{
+        KeyHash, Operation, OperationId, Retained, State, UnixMillis,
+        ledger::{Filter, LedgerError},
+    },
 };
 use tokio::sync::Notify;
 
@@ -254,6 +257,7 @@ impl Records {
 /// Whether `next` was made from the record as it stands.
 pub(super) fn is_successor(known: &Operation, next: &Operation) -> bool {
     (known.owner, known.epoch, known.revision) == (next.owner, next.epoch, next.revision)
+        || is_off(Protection::Ownership)
 }
 
 /// Whether an operation's tombstone has passed.

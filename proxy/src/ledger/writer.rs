@@ -9,10 +9,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use mainstay_policies::operation::{
-    Operation, Retained, UnixMillis,
-    audit::AuditEntry,
-    ledger::{Begun, LedgerError},
+use mainstay_policies::{
+    faults::{Protection, is_off},
+    operation::{
+        Operation, Retained, UnixMillis,
+        audit::AuditEntry,
+        ledger::{Begun, LedgerError},
+    },
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +27,7 @@ use super::{
     sql::{self, STATES, SqlError},
     trail,
 };
+use crate::faults;
 
 /// Commands that one transaction takes at most, and bytes.
 const BATCH: usize = 1024;
@@ -165,6 +169,7 @@ impl Writer {
         if self.last_seq != self.committed.1 {
             sql::set_counter(&self.connection, "last_seq", self.last_seq)?;
         }
+        faults::before_commit();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.committed = (self.counts, self.last_seq);
         self.used_bytes += batch.bytes;
@@ -176,14 +181,22 @@ impl Writer {
         match command {
             Command::Begin { draft, now, reply } => {
                 let begun = self.begin(draft, now, batch)?;
-                batch.answers.push(Answer::Begin(reply, begun));
+                if is_off(Protection::DurableBegin) {
+                    drop(reply.send(begun.map(|begun| self.hand(begun))));
+                } else {
+                    batch.answers.push(Answer::Begin(reply, begun));
+                }
             }
             Command::Update { next, entry, reply } => {
                 let updated = self.update(next, batch)?;
                 if let (Ok(_), Some(entry)) = (&updated, entry) {
                     trail::append(&self.connection, &entry)?;
                 }
-                batch.answers.push(Answer::Update(reply, updated));
+                if is_off(Protection::DurableSettle) {
+                    drop(reply.send(updated));
+                } else {
+                    batch.answers.push(Answer::Update(reply, updated));
+                }
             }
             Command::Append { entry, reply } => {
                 self.begin_transaction(batch)?;
@@ -337,7 +350,7 @@ impl Writer {
 
     /// What can wait until the batch has been answered.
     fn tidy(&mut self) -> Result<(), SqlError> {
-        if self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
+        if self.log_pages.load(Ordering::Relaxed) >= faults::log_pages_before_copy(CHECKPOINT_PAGES) {
             self.checkpoint("PASSIVE")?;
         }
         if self.commits >= MEASURE_EVERY {

@@ -1,0 +1,42 @@
+//! Protections that a test can switch off, to see that its checker misses them.
+//!
+//! A checker that never goes red proves nothing. With the feature `faults`, which no release has, each protection below can
+//! be taken away from a running process; without it [`is_off`] is `false` at compile time and nothing of this is left.
+
+#[cfg(feature = "faults")]
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Protection {
+    /// Begin is durable before the first upstream byte.
+    DurableBegin = 1,
+    /// Settle is durable before the last byte of the answer.
+    DurableSettle = 2,
+    /// An update from an older view of the record, or by another owner, is refused.
+    Ownership = 4,
+    /// A terminal state never changes.
+    StickyStates = 8,
+}
+
+#[cfg(feature = "faults")]
+static OFF: AtomicU8 = AtomicU8::new(0);
+
+/// Takes `protection` away from this process, for good.
+#[cfg(feature = "faults")]
+pub fn switch_off(protection: Protection) {
+    OFF.fetch_or(protection as u8, Ordering::Relaxed);
+}
+
+/// Whether `protection` was taken away.
+#[cfg(feature = "faults")]
+pub fn is_off(protection: Protection) -> bool {
+    OFF.load(Ordering::Relaxed) & protection as u8 != 0
+}
+
+/// Whether `protection` was taken away: never, in this build.
+#[cfg(not(feature = "faults"))]
+pub const fn is_off(_protection: Protection) -> bool {
+    false
+}

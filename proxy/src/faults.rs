@@ -1,0 +1,50 @@
+//! Faults on purpose, for `tests/crash`: the process kills itself at a named point, or lacks a protection.
+//!
+//! Only with the feature `faults`, which no release has, and which says so in `--version` and at start. What happens is in
+//! the environment: `MAINSTAY_FAULT=kill@after-begin:3,off@durable-settle` dies at the third time that a write comes past
+//! `after-begin`, and answers before a settlement is on the disk.
+
+#[cfg(feature = "faults")]
+mod armed;
+
+#[cfg(feature = "faults")]
+pub use armed::{ArmError, arm};
+#[cfg(feature = "faults")]
+pub(crate) use armed::{after_send, before_commit, log_pages_before_copy, reach};
+
+/// A place in the life of a keyed write at which the process may die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "named in every build, reached in few"))]
+pub(crate) enum Point {
+    BeforeBegin,
+    /// Recorded; nothing was sent.
+    AfterBegin,
+    /// The request is with a connection; no answer has come.
+    AfterSend,
+    /// The answer, or its loss, is known here and nowhere else.
+    BeforeSettle,
+    /// Recorded; the client knows nothing yet.
+    AfterSettle,
+}
+
+/// What runs instead without the feature: nothing.
+#[cfg(not(feature = "faults"))]
+mod unarmed {
+    use super::Point;
+    use crate::upstream::Progress;
+
+    pub(crate) const fn reach(_point: Point) {}
+
+    pub(crate) fn after_send<F>(_progress: &Progress, sending: F) -> F {
+        sending
+    }
+
+    pub(crate) const fn before_commit() {}
+
+    pub(crate) const fn log_pages_before_copy(usual: usize) -> usize {
+        usual
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) use unarmed::{after_send, before_commit, log_pages_before_copy, reach};

@@ -1,0 +1,141 @@
+//! The faults themselves.
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use mainstay_policies::{
+    evidence::Sent,
+    faults::{Protection, is_off, switch_off},
+};
+
+use super::Point;
+use crate::upstream::Progress;
+
+const VARIABLE: &str = "MAINSTAY_FAULT";
+
+/// How long a commit is put off when it is not waited for: long enough to die in.
+const LINGER: Duration = Duration::from_millis(60);
+
+/// How long a request that a connection has taken needs to be on the wire, on loopback.
+const ON_THE_WIRE: Duration = Duration::from_millis(2);
+
+static DEATH: OnceLock<Death> = OnceLock::new();
+static LOG_PAGES: OnceLock<usize> = OnceLock::new();
+
+/// Where this process will die.
+#[derive(Debug)]
+struct Death {
+    at: Point,
+    /// Times that the point is passed unharmed, still.
+    spare: AtomicU32,
+}
+
+/// The variable says something that is no fault.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH (before-begin, after-begin, after-send, before-settle, \
+     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES"
+)]
+pub struct ArmError(String);
+
+/// Reads what is to go wrong, and shouts.
+///
+/// # Errors
+/// The variable is not understood.
+pub fn arm() -> Result<(), ArmError> {
+    eprintln!("mainstay: THIS BUILD CAN BE BROKEN ON PURPOSE (feature `faults`). Never let it near real traffic.");
+    let Ok(text) = std::env::var(VARIABLE) else { return Ok(()) };
+    for fault in text.split(',').filter(|fault| !fault.is_empty()) {
+        take(fault).ok_or_else(|| ArmError(fault.to_owned()))?;
+    }
+    tracing::warn!(faults = text, "this process is broken on purpose");
+    Ok(())
+}
+
+fn take(fault: &str) -> Option<()> {
+    let (kind, what) = fault.split_once('@')?;
+    match kind {
+        "kill" => {
+            let (point, nth) = what.split_once(':')?;
+            let spare = AtomicU32::new(nth.parse::<u32>().ok()?.checked_sub(1)?);
+            DEATH.set(Death { at: point_named(point)?, spare }).ok()
+        }
+        "off" => {
+            switch_off(protection_named(what)?);
+            Some(())
+        }
+        "copy" => LOG_PAGES.set(what.parse().ok()?).ok(),
+        _ => None,
+    }
+}
+
+fn point_named(name: &str) -> Option<Point> {
+    Some(match name {
+        "before-begin" => Point::BeforeBegin,
+        "after-begin" => Point::AfterBegin,
+        "after-send" => Point::AfterSend,
+        "before-settle" => Point::BeforeSettle,
+        "after-settle" => Point::AfterSettle,
+        _ => return None,
+    })
+}
+
+fn protection_named(name: &str) -> Option<Protection> {
+    Some(match name {
+        "durable-begin" => Protection::DurableBegin,
+        "durable-settle" => Protection::DurableSettle,
+        "ownership" => Protection::Ownership,
+        "sticky-states" => Protection::StickyStates,
+        _ => return None,
+    })
+}
+
+/// Dies here if it is time to.
+pub(crate) fn reach(point: Point) {
+    let Some(death) = DEATH.get().filter(|death| death.at == point) else { return };
+    let spare = death.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
+    if spare.is_err() {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // The signal may be taken by another thread first; this one goes no further.
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Sends, and dies between the request and its answer if it is time to.
+pub(crate) async fn after_send<F: Future>(progress: &Progress, sending: F) -> F::Output {
+    let on_the_wire = async {
+        while progress.sent() == Sent::No {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(ON_THE_WIRE).await;
+        reach(Point::AfterSend);
+        pending().await
+    };
+    let (mut sending, mut on_the_wire) = (pin!(sending), pin!(on_the_wire));
+    tokio::select! {
+        biased;
+        result = &mut sending => result,
+        () = &mut on_the_wire => unreachable!("it waits for ever"),
+    }
+}
+
+/// Where answers run ahead of the disk, the disk is late.
+pub(crate) fn before_commit() {
+    if is_off(Protection::DurableBegin) || is_off(Protection::DurableSettle) {
+        std::thread::sleep(LINGER);
+    }
+}
+
+/// Pages of the write-ahead log after which it is copied, where a test wants that more often.
+pub(crate) fn log_pages_before_copy(usual: usize) -> usize {
+    LOG_PAGES.get().copied().unwrap_or(usual)
+}
