@@ -135,7 +135,15 @@ impl Exchange {
                 self.end(Ended::Complete);
                 return ProxyBody::Empty;
             }
-            ProxyBody::stream(Tail { body, exchange: self, _held: held })
+            // HTTP/2 leaves a body alone whose client takes nothing; on HTTP/1 the socket says so.
+            let http2 =
+                self.connection.as_ref().filter(|(_, is_http1)| !is_http1).map(|(connection, _)| connection.clone());
+            let idle = self.route.as_ref().map(|route| route.params.policy.timeout.idle);
+            let tail = Box::pin(Tail { body, exchange: self, _held: held });
+            match http2.zip(idle) {
+                Some((connection, idle)) => ProxyBody::stream(connection.watch_answer(tail, idle)),
+                None => ProxyBody::Stream(tail),
+            }
         })
     }
 

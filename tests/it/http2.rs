@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use http::HeaderMap;
 use mainstay_tests::{
+    frames::{self, DATA, FrameClient, HEADERS, RST_STREAM},
     h2_upstream::{H2Step, H2Upstream},
     h2c::{H2Client, collect, full, with_trailers},
     prelude::*,
@@ -151,7 +152,7 @@ async fn a_cancelled_stream_ends_the_request_upstream() {
     let call = tokio::spawn(client.sender().send_request(client.request("GET", "/").body(full("")).unwrap()));
     upstream.wait_requests(1).await;
     call.abort();
-    upstream.wait("the upstream connection is closed", |log| log.peer_closed == 1).await;
+    upstream.wait("the upstream connection is closed", |log| log.peer_closed >= 1).await;
 }
 
 #[tokio::test]
@@ -174,4 +175,69 @@ async fn problem_documents_reach_http2_clients() {
     let reply = client.call(client.request("GET", "/other").body(full("")).unwrap()).await;
     assert_eq!((reply.status, &reply.headers["mainstay-error"]), (404, &"no-route".parse().unwrap()));
     assert_eq!(reply.headers["content-type"], "application/problem+json");
+}
+
+/// A place for one, an upstream whose answer stops midway until the gate opens, and a client that has the answer's head.
+async fn one_place(initial_window: u32) -> (Upstream, Gate, Proxy, FrameClient) {
+    let gate = Gate::new();
+    let behind = gate.clone();
+    let upstream = Upstream::start(move |seen| match seen.target.as_str() {
+        "/long" => vec![
+            Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n".into()),
+            Step::Gate(behind.clone()),
+            Step::Send(vec![b'x'; 200_000].into()),
+        ],
+        _ => Answer::ok("ok").steps(),
+    })
+    .await;
+    let policy = "timeout: { total: 20s, idle: 1s }, concurrency_limit: { max_concurrent: 1 }";
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).top("limits: { workers: 1 }")).await;
+    let mut client = FrameClient::connect(proxy.addr).await;
+    client.send(&[frames::initial_window(initial_window), FrameClient::get(1, "/long")].concat()).await;
+    assert_eq!(client.frame(1).await.kind, HEADERS);
+    proxy.get("/").await.expect_problem(503, "overloaded");
+    (upstream, gate, proxy, client)
+}
+
+async fn expect_place(proxy: &Proxy) {
+    eventually("the place is free", || async { (proxy.get("/").await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_client_whose_window_stays_closed_holds_nothing_for_longer_than_idle() {
+    let (upstream, gate, proxy, mut client) = one_place(0).await;
+    gate.open();
+    expect_place(&proxy).await;
+    upstream.wait("its upstream connection is closed", |log| log.peer_closed >= 1).await;
+    // The connection serves on, and the stream has no clean end.
+    client.send(&FrameClient::get(3, "/")).await;
+    assert_eq!(client.frame(3).await.kind, HEADERS);
+    client.send(&frames::window_update(1, 1)).await;
+    assert_eq!(client.frame(1).await.kind, RST_STREAM);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_window_while_the_upstream_is_silent_holds_nothing_either() {
+    let (_upstream, gate, proxy, mut client) = one_place(65_535).await;
+    client.send(&frames::initial_window(0)).await;
+    client.taken_in().await;
+    gate.open();
+    expect_place(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
+    let (_upstream, gate, _proxy, mut client) = one_place(0).await;
+    gate.open();
+    let mut taken = 0;
+    while taken < 60_000 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        client.send(&frames::window_update(1, 10_000)).await;
+        let mut room = 10_000;
+        while room > 0 {
+            let frame = client.frame(1).await;
+            assert_eq!(frame.kind, DATA, "after {taken} bytes");
+            (taken, room) = (taken + frame.payload.len(), room - frame.payload.len());
+        }
+    }
 }

@@ -16,8 +16,11 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 /// `RST_STREAM`.
 pub const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+/// SETTINGS.
+pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+/// `WINDOW_UPDATE`.
+pub const WINDOW_UPDATE: u8 = 8;
 
 /// Flag of DATA and HEADERS.
 pub const END_STREAM: u8 = 1;
@@ -58,6 +61,16 @@ pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
 /// A `RST_STREAM` frame.
 pub fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+/// SETTINGS that give every stream a window of `bytes`, those that are open included (RFC 9113 section 6.9.2).
+pub fn initial_window(bytes: u32) -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[&[0, 4][..], &bytes.to_be_bytes()].concat())
+}
+
+/// Room for `bytes` more on a stream, or on the connection, which is stream 0.
+pub fn window_update(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
 /// A frame as it came.
@@ -117,6 +130,12 @@ impl FrameClient {
     pub fn post(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
         let pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "app.test"), (":path", path)];
         headers(stream, 0, &[&pseudo[..], more].concat())
+    }
+
+    /// A whole GET.
+    pub fn get(stream: u32, path: &str) -> Vec<u8> {
+        let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "app.test"), (":path", path)];
+        headers(stream, END_STREAM, &fields)
     }
 
     /// Waits until the proxy has taken in every frame sent so far.

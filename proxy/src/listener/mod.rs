@@ -6,6 +6,7 @@ pub mod head;
 mod io;
 mod phase;
 mod socket;
+mod untaken;
 
 pub(crate) use connection::{Session, serve};
 pub(crate) use phase::{Connection, Connections, Patience, Place, Places, SWEEP_EVERY};

@@ -16,6 +16,9 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
+use super::untaken::{Answers, WatchedBody};
+use crate::body::Stream;
+
 /// How often a worker looks for connections that take too long, and so how late it may be.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
@@ -50,6 +53,8 @@ pub(crate) struct Connection {
     body_open: AtomicBool,
     /// HTTP/2 streams that are open.
     streams: AtomicU32,
+    /// What is being streamed on them.
+    answers: Answers,
     /// The socket takes no more, and since when.
     blocked: AtomicBool,
     blocked_since: AtomicU32,
@@ -64,12 +69,23 @@ pub(crate) struct Connection {
 }
 
 /// Coarse monotonic time of one worker, advanced by its sweep: reading it costs no system call.
-pub(crate) struct Ticks(AtomicU32);
+#[derive(Default)]
+pub(super) struct Ticks(AtomicU32);
+
+impl Ticks {
+    pub(super) fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, now: u32) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
 
 impl Connection {
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-        self.since.store(self.clock.0.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.since.store(self.clock.now(), Ordering::Relaxed);
     }
 
     /// A head has begun to arrive, or is there.
@@ -115,7 +131,7 @@ impl Connection {
     /// The socket takes no more for now.
     pub(crate) fn write_blocked(&self) {
         if !self.blocked.swap(true, Ordering::Relaxed) {
-            self.blocked_since.store(self.clock.0.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.blocked_since.store(self.clock.now(), Ordering::Relaxed);
         }
     }
 
@@ -167,6 +183,11 @@ impl Connection {
         }
     }
 
+    /// Bounds how long the client of an HTTP/2 stream may take nothing of `body`.
+    pub(crate) fn watch_answer(&self, body: Stream, idle: Duration) -> WatchedBody {
+        self.answers.watch(body, idle, &self.clock)
+    }
+
     /// The answer has been handed over whole.
     pub(crate) fn end(&self) {
         let unread = self.body_open.load(Ordering::Relaxed);
@@ -196,7 +217,7 @@ impl Connection {
     }
 }
 
-fn millis(duration: Duration) -> u32 {
+pub(super) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
@@ -217,17 +238,18 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), ticks: Arc::new(Ticks(AtomicU32::new(0))), all: Mutex::new(Vec::new()) }
+        Self { began: Instant::now(), ticks: Arc::new(Ticks::default()), all: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn open(&self, place: Place) -> Arc<Connection> {
         Arc::new(Connection {
             phase: AtomicU8::new(Phase::Idle as u8),
-            since: AtomicU32::new(self.ticks.0.load(Ordering::Relaxed)),
+            since: AtomicU32::new(self.ticks.now()),
             unserved: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
             streams: AtomicU32::new(0),
+            answers: Answers::default(),
             blocked: AtomicBool::new(false),
             blocked_since: AtomicU32::new(0),
             idle: AtomicU32::new(millis(DEFAULT_IDLE)),
@@ -247,11 +269,12 @@ impl Connections {
     /// meanwhile.
     pub(crate) fn sweep(&self, limits: &Patience) {
         let now = self.began.elapsed().as_millis() as u32;
-        self.ticks.0.store(now, Ordering::Relaxed);
+        self.ticks.set(now);
         self.all.lock().retain(|(connection, task)| {
             if task.is_finished() {
                 return false;
             }
+            connection.answers.sweep(now);
             let overdue = connection.overdue(now, limits);
             if overdue {
                 task.abort();
