@@ -1,6 +1,13 @@
 //! The program's life: start, reload, drain, end.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use mainstay_policies::{
@@ -21,10 +28,15 @@ use tokio::{
 
 use crate::{
     admin::{
+        guard::TokenFile,
+        operators::{self, Operators},
         probes::{self, ProbeState},
         readiness::{Condition, Readiness},
     },
-    config::model::{self, Config, Store},
+    config::{
+        self,
+        model::{self, Config, Store},
+    },
     gauges,
     ledger::{DiskLedger, OpenError},
     listener::{self, Places},
@@ -56,11 +68,20 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<AccessLog>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) places: Arc<Places>,
+    /// When readiness began to fail, by SIGTERM or by an operator.
+    drain_began: OnceLock<Instant>,
 }
 
 impl Shared {
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Lets readiness fail from now on; whether it did so already.
+    pub(crate) fn begin_drain(&self, readiness: &Readiness) -> bool {
+        let already = self.drain_began.set(Instant::now()).is_err();
+        readiness.set(Condition::Draining, true);
+        already
     }
 }
 
@@ -75,6 +96,14 @@ pub enum StartError {
         /// Which listener.
         what: String,
         /// The system's words.
+        source: io::Error,
+    },
+    /// The operator's: the token of the operators' listener cannot be used.
+    #[error("`admin.token_file` cannot be used: {}: {source}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         source: io::Error,
     },
     /// The operator's: the ledger cannot be opened.
@@ -136,6 +165,7 @@ impl App {
             what: "probes".into(),
             source,
         })?;
+        let admin = bind_admin(config.admin.as_ref()).await?;
         let gate = QueryGate::default();
         let parts = Parts { ledger, clock, metrics, workers, gate };
         let snapshot = Snapshot::build(config, &parts, None);
@@ -146,12 +176,13 @@ impl App {
             access: logging.access(),
             draining: watch::Sender::new(false),
             places: Places::new(),
+            drain_began: OnceLock::new(),
         });
         let mut app = Self {
             shared: shared.clone(),
             workers: Vec::new(),
             listeners: Mutex::default(),
-            logging,
+            logging: logging.clone(),
             probes: probes.clone(),
             tasks: Vec::new(),
             stop_probes: watch::Sender::new(false),
@@ -167,6 +198,10 @@ impl App {
         probes.readiness.set(Condition::ConfigValid, true);
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);
+        if let Some((socket, token)) = admin {
+            let operators = Operators::new(shared.clone(), logging, probes.clone(), token);
+            app.tasks.push(tokio::spawn(operators::serve(socket, Arc::new(operators), app.stop_probes.subscribe())));
+        }
         app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes, app.stop_probes.subscribe())));
         app.tasks.push(tokio::spawn(keep_house(shared)));
         Ok(app)
@@ -246,9 +281,12 @@ impl App {
     /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`.
     pub async fn shutdown(self) {
         let drain = self.shared.snapshot.load().config.drain.clone();
-        self.probes.readiness.set(Condition::Draining, true);
-        tracing::info!(delay_ms = drain.delay.as_millis() as u64, "draining");
-        sleep(drain.delay).await;
+        self.shared.begin_drain(&self.probes.readiness);
+        // An operator may have begun it before, and then balancers have had that time already.
+        let began = self.shared.drain_began.get().copied().unwrap_or_else(Instant::now);
+        let delay = (began + drain.delay).saturating_duration_since(Instant::now());
+        tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
+        sleep(delay).await;
         for bound in self.listeners.lock().values() {
             let _ = bound.stop.send(true);
         }
@@ -300,11 +338,36 @@ fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, Op
     })
 }
 
+/// The operators' socket. Without it the proxy protects writes all the same; so if another process, perhaps another
+/// Mainstay of this pod, has the address that nobody chose, the start goes on.
+async fn bind_admin(admin: Option<&model::Admin>) -> Result<Option<(TcpListener, Option<TokenFile>)>, StartError> {
+    let Some(model::Admin { address, token_file }) = admin else { return Ok(None) };
+    let token = token_file
+        .as_deref()
+        .map(|path| TokenFile::open(path).map_err(|source| StartError::Token { path: path.to_owned(), source }));
+    match TcpListener::bind(address).await {
+        Ok(socket) => {
+            tracing::info!(address = %socket.local_addr().unwrap_or(*address), "operators are served");
+            Ok(Some((socket, token.transpose()?)))
+        }
+        Err(error) if admin == Some(&config::default_admin()) && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!(
+                %address,
+                "another process has this address: this one runs without its operators' interface. Give it another \
+                 `admin.address`, or say `admin: off`"
+            );
+            Ok(None)
+        }
+        Err(source) => Err(StartError::Listen { address: *address, what: "admin".into(), source }),
+    }
+}
+
 /// What a reload does not change.
-fn fixed_at_start(before: &Config, after: &Config) -> [(&'static str, bool); 3] {
+fn fixed_at_start(before: &Config, after: &Config) -> [(&'static str, bool); 4] {
     [
         ("limits.workers", before.limits.workers != after.limits.workers),
         ("probes", before.probes != after.probes),
+        ("admin", before.admin != after.admin),
         ("ledger", before.ledger != after.ledger),
     ]
 }

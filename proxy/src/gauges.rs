@@ -9,6 +9,7 @@ use mainstay_policies::circuit_breaker;
 use tokio::time::Instant;
 
 use crate::{
+    admin,
     app::Shared,
     snapshot::Route,
     telemetry::metrics::{Kind, Samples},
@@ -33,6 +34,7 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     let metrics = &shared.parts.metrics;
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
     on_scrape("mainstay_breaker_state", "Circuit breakers: closed 0, half-open 1, open 2", breakers)(metrics);
+    on_scrape("mainstay_breaker_forced", "Circuit breakers that an operator holds, by where", forced)(metrics);
     on_scrape("mainstay_retry_budget_balance", "Retries that the budget allows now", budgets)(metrics);
     on_scrape("mainstay_concurrency_in_flight", "Requests that hold a place of the concurrency limit", concurrency)(
         metrics,
@@ -51,19 +53,21 @@ fn operations(shared: &Shared, samples: &mut Samples) {
 fn breakers(shared: &Shared, samples: &mut Samples) {
     use circuit_breaker::State;
     let now = Instant::now();
-    // Routes of one name and policy are one row: the worst of them.
-    let mut worst: BTreeMap<String, f64> = BTreeMap::new();
-    for (name, breaker) in shared.snapshot.load().breakers() {
-        let value = match breaker.snapshot(now).state {
+    for named in shared.snapshot.load().breakers() {
+        let value = match named.breaker.snapshot(now).state {
             State::Closed | State::ForcedClosed | State::Disabled => 0.0,
             State::HalfOpen => 1.0,
             State::Open | State::ForcedOpen => 2.0,
         };
-        let shown = worst.entry(name).or_insert(value);
-        *shown = shown.max(value);
+        samples.push(&[("breaker", &named.name)], value);
     }
-    for (name, value) in worst {
-        samples.push(&[("breaker", &name)], value);
+}
+
+fn forced(shared: &Shared, samples: &mut Samples) {
+    for named in shared.snapshot.load().breakers() {
+        if let Some(state) = admin::breakers::forced(named.breaker) {
+            samples.push(&[("breaker", &named.name), ("state", state)], 1.0);
+        }
     }
 }
 

@@ -128,26 +128,67 @@ impl Snapshot {
         Self { router: Router::new(routes), config, upstreams, control_limits, shared_breakers }
     }
 
-    /// Every breaker with a name that operators and metrics can use.
-    pub(crate) fn breakers(&self) -> impl Iterator<Item = (String, &Arc<Breaker>)> {
-        let shared = self
+    /// Every breaker with a name that operators and metrics can use, in the order of the names: `policy@upstream`,
+    /// `policy@upstream~0` for each endpoint, `policy@route` with a dash for what is no letter or digit. Names of policies
+    /// and upstreams hold neither `@` nor `~`, so no two names are the same, and none needs an escape in a path.
+    pub(crate) fn breakers(&self) -> Vec<NamedBreaker<'_>> {
+        let mut named: Vec<NamedBreaker<'_>> = self
             .shared_breakers
             .iter()
-            .map(|((policy, upstream), breakers)| (format!("{policy}/{upstream}"), breakers));
-        let own = self.router.iter().filter_map(|route| {
-            let params = route.params.policy.circuit_breaker.as_ref()?;
-            (params.scope == Scope::Route)
-                .then(|| (format!("{}/{}", route.params.policy.name, route.params.name), &route.breakers))
-        });
-        shared.chain(own).flat_map(|(name, breakers)| {
-            let several = breakers.all().len() > 1;
-            breakers
-                .all()
-                .iter()
-                .enumerate()
-                .map(move |(at, breaker)| (if several { format!("{name}/{at}") } else { name.clone() }, breaker))
-        })
+            .flat_map(|((policy, upstream), breakers)| {
+                let is_each = matches!(breakers, Breakers::Each(_));
+                breakers.all().iter().enumerate().map(move |(at, breaker)| NamedBreaker {
+                    name: if is_each { format!("{policy}@{upstream}~{at}") } else { format!("{policy}@{upstream}") },
+                    policy: policy.clone(),
+                    upstream: upstream.clone(),
+                    endpoint: is_each.then_some(at),
+                    route: None,
+                    breaker,
+                })
+            })
+            .collect();
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        for route in self.router.iter() {
+            let params = &route.params;
+            let Some(Scope::Route) = params.policy.circuit_breaker.as_ref().map(|breaker| breaker.scope) else {
+                continue;
+            };
+            let Some(breaker) = route.breakers.of(0) else { continue };
+            let plain = format!("{}@{}", params.policy.name, dashed(&params.name));
+            // Routes of one name, as those of one path for several methods, are told apart by their order.
+            let seen = taken.entry(plain.clone()).or_default();
+            *seen += 1;
+            named.push(NamedBreaker {
+                name: if *seen == 1 { plain } else { format!("{plain}~{seen}") },
+                policy: params.policy.name.clone(),
+                upstream: params.upstream.name.clone(),
+                endpoint: None,
+                route: Some(params.name.clone()),
+                breaker,
+            });
+        }
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        named
     }
+}
+
+/// A breaker, by its name and what it guards.
+pub(crate) struct NamedBreaker<'a> {
+    pub(crate) name: String,
+    pub(crate) policy: Arc<str>,
+    pub(crate) upstream: Arc<str>,
+    /// `None`: every endpoint of the upstream.
+    pub(crate) endpoint: Option<usize>,
+    /// `None`: every route to the upstream under the policy.
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) breaker: &'a Arc<Breaker>,
+}
+
+/// A route's name or path with a dash for each run of other characters than letters, digits, `_` and `.`.
+fn dashed(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let words: Vec<&str> = name.split(|c: char| !is_plain(c)).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "root".into() } else { words.join("-") }
 }
 
 /// What makes two routes of different files the same route.

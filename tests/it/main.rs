@@ -1,6 +1,7 @@
 //! Black-box tests of the `mainstay` binary: one behaviour each, against scripted upstreams over loopback.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admin;
 mod breaker;
 mod cli;
 mod client_bodies;

@@ -1,6 +1,9 @@
 //! Configuration files for tests, from short pieces of YAML flow syntax.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use crate::net::free_addr;
 
@@ -11,6 +14,9 @@ pub struct Config {
     pub data: SocketAddr,
     /// The probes listener.
     pub probes: SocketAddr,
+    /// The operators' listener, if there is one.
+    pub admin: Option<SocketAddr>,
+    token_file: Option<PathBuf>,
     listener: String,
     upstreams: Vec<String>,
     routes: Vec<String>,
@@ -24,6 +30,8 @@ impl Config {
         Self {
             data: free_addr(),
             probes: free_addr(),
+            admin: None,
+            token_file: None,
             listener: String::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
@@ -87,10 +95,24 @@ impl Config {
         self.top(&format!("ledger: {{ {settings} }}"))
     }
 
+    /// Adds the operators' listener.
+    #[must_use]
+    pub fn admin(mut self) -> Self {
+        self.admin = Some(free_addr());
+        self
+    }
+
+    /// Adds the operators' listener behind a token.
+    #[must_use]
+    pub fn admin_with(self, token_file: &Path) -> Self {
+        Self { token_file: Some(token_file.to_owned()), ..self.admin() }
+    }
+
     /// New addresses, for a second try after somebody else took one.
     pub fn move_away(&mut self) {
         self.data = free_addr();
         self.probes = free_addr();
+        self.admin = self.admin.map(|_| free_addr());
     }
 
     /// The file.
@@ -99,6 +121,15 @@ impl Config {
             "listeners:\n  inbound: {{ address: \"{}\"{} }}\nprobes: {{ address: \"{}\" }}\n",
             self.data, self.listener, self.probes
         );
+        let admin = match (self.admin, &self.token_file) {
+            // Many proxies run at once here, and only one of them could have the default address.
+            (None, _) => "admin: off\n".to_owned(),
+            (Some(admin), None) => format!("admin: {{ address: \"{admin}\" }}\n"),
+            (Some(admin), Some(file)) => {
+                format!("admin: {{ address: \"{admin}\", token_file: \"{}\" }}\n", file.display())
+            }
+        };
+        out.push_str(&admin);
         for (title, lines) in [("upstreams", &self.upstreams), ("routes", &self.routes), ("policies", &self.policies)] {
             if !lines.is_empty() {
                 out.extend([title, ":\n", &lines.join("\n"), "\n"]);

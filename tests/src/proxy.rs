@@ -166,6 +166,12 @@ impl Proxy {
         self.send(Request::get(target)).await
     }
 
+    /// Sends a request to the operators' listener, under a name that it answers to.
+    pub async fn operate(&self, request: Request) -> Reply {
+        let admin = self.config.admin.expect("this proxy has an operators' listener");
+        request.header("Host", &admin.to_string()).send(admin).await
+    }
+
     /// GET on the probes listener.
     pub async fn probe(&self, target: &str) -> Reply {
         Request::get(target).send(self.probes).await

@@ -7,7 +7,7 @@ use super::{
     state::{Ticks, Verdict, nanos, rescaled},
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Gcra {
     tat: Ticks,
     scale: u32,

@@ -113,6 +113,11 @@ impl Limiter {
         }
     }
 
+    /// How the limit of the whole route stands, without asking for anything.
+    pub fn usage(&self, now: Instant) -> Usage {
+        self.table.usage(&self.params, self.nanos(now))
+    }
+
     /// Forgets idle keys, looking at up to `max_work`, on from where the last sweep stopped. Call it now and then, off the hot
     /// path; memory is bounded without it.
     pub fn sweep(&self, now: Instant, max_work: usize) {

@@ -7,7 +7,7 @@ use super::{
     state::{Booking, Ticks, Verdict, nanos, rescaled},
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     /// The last slot given out.
     last: Option<Booking>,

@@ -7,7 +7,7 @@ use super::{Behavior, RateLimit, Usage, gcra::Gcra, pace::Pace, warm_up::Warmth}
 /// Nanoseconds since the table's epoch, multiplied by `requests`: an interval of `unit / requests` is a whole number of these.
 pub(super) type Ticks = u128;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     Reject(Gcra),
     Queue(Pace),
@@ -69,6 +69,14 @@ impl State {
                 *state = Self::new(params);
                 state.admit(params, now)
             }
+        }
+    }
+
+    /// How the limit stands, without a request.
+    pub(super) fn usage(&self, params: &RateLimit, now: u64) -> Usage {
+        match self.clone().admit(params, now) {
+            Verdict::Admit(usage) => Usage { remaining: usage.remaining.saturating_add(1), ..usage },
+            Verdict::Wait { usage, .. } | Verdict::Reject { usage, .. } => usage,
         }
     }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    RateLimit,
+    RateLimit, Usage,
     state::{Booking, State, Verdict},
 };
 
@@ -79,6 +79,11 @@ impl Table {
             return (Place::Key(hash), verdict);
         }
         (Place::Overflow, self.overflow.lock().admit(params, now))
+    }
+
+    /// How the limit of the whole route stands, without a request.
+    pub(super) fn usage(&self, params: &RateLimit, now: u64) -> Usage {
+        self.keyless.lock().usage(params, now)
     }
 
     /// `None`: a new key, and no room.

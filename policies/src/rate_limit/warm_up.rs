@@ -20,7 +20,7 @@ const BUCKET: u64 = SECOND / BUCKETS;
 /// What the curve's arithmetic may lose.
 const ROUNDING: f64 = 1e-6;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Warmth {
     /// Tokens above which nothing is stored, and how many are; `None` before the first request: full.
     store: Option<(f64, f64)>,

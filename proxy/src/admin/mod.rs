@@ -1,6 +1,35 @@
-//! Listeners for those who run the proxy, apart from those for traffic: [probes] and metrics, read only.
+//! Listeners for those who run the proxy, apart from those for traffic: [probes] and metrics, read only, and the
+//! operators' interface.
+//!
+//! ```text
+//! GET  /operations                  ?state= &route= &upstream= &older=10m &attention=true &limit= &cursor=
+//! GET  /operations/{id}             the operation, its audit trail, and what may be done about it
+//! POST /operations/{id}:resolve     {"state": "succeeded|failed|not_executed", "actor", "reason"}
+//! GET  /audit                       who did what: the latest first; ?operation= &limit= &cursor=
+//! GET  /breakers
+//! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
+//! POST /breakers/{name}:release     {"actor", "reason"}
+//! GET  /limits /upstreams /config
+//! PUT  /log-level                   {"level": "debug"}; until the next reload
+//! POST /drain                       readiness fails from now on; traffic is still served; SIGTERM does the rest
+//! ```
+//!
+//! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
+//! looks again. Every act is written to the audit trail with who and why, refused ones too.
+//!
+//! Who may ask is decided in [`guard`]: a token off loopback, and on loopback nothing that a web page could send.
 
+mod accept;
+mod act;
+mod audit;
+pub(crate) mod breakers;
+pub(crate) mod guard;
+mod operations;
+pub(crate) mod operators;
 pub mod probes;
 pub mod readiness;
+mod resolve;
+mod switches;
 #[cfg(test)]
 mod tests;
+mod views;

@@ -3,31 +3,22 @@
 //! `/livez` says that the process runs and nothing else: a liveness probe that looks further restarts a process for the
 //! faults of others. `/readyz` says why, if traffic should not come.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, sync::watch};
 
-use super::readiness::Readiness;
+use super::{
+    accept::{Bounds, accept},
+    readiness::Readiness,
+};
 use crate::telemetry::metrics::Metrics;
 
-/// Connections at once; a kubelet and a few scrapers need a handful.
-const MAX_CONNECTIONS: usize = 128;
-/// The time for a request's head, and for idling between requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The life of a connection, so that a peer that reads nothing cannot keep its place.
-const MAX_LIFETIME: Duration = Duration::from_mins(1);
-/// The wait after `accept` fails for want of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A kubelet and a few scrapers need a handful of connections.
+const BOUNDS: Bounds = Bounds { name: "probes", connections: 128, lifetime: Duration::from_mins(1) };
 
 /// What the probes show.
 pub struct ProbeState {
@@ -38,44 +29,9 @@ pub struct ProbeState {
 }
 
 /// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed.
-pub async fn serve(listener: TcpListener, state: Arc<ProbeState>, mut shutdown: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => return,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Without a place, the connection is closed at once: whoever holds the places must not hold the queue too.
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let state = Arc::clone(&state);
-                connections.spawn(async move {
-                    let _place = place;
-                    connection(stream, state).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the probes listener cannot accept");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, state: Arc<ProbeState>) {
-    let service = service_fn(|request| {
-        let response = answer(&request, &state);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    // A prober that hangs up, or speaks garbage, is nobody's concern.
-    let _ = timeout(MAX_LIFETIME, serving).await;
+pub async fn serve(listener: TcpListener, state: Arc<ProbeState>, shutdown: watch::Receiver<bool>) {
+    let answer = |state: Arc<ProbeState>, request: Request<Incoming>| async move { answer(&request, &state) };
+    accept(listener, BOUNDS, state, answer, shutdown).await;
 }
 
 fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Bytes>> {

@@ -9,8 +9,8 @@ use super::{
     model::{Config, Listener, Match, PathPattern, Policy, Principal, Route, Segment, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
-        self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_control, default_drain,
-        default_ledger, default_limits, default_probes, default_telemetry,
+        self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin, default_control,
+        default_drain, default_ledger, default_limits, default_probes, default_telemetry,
     },
     report::suggest,
     scalars::Named,
@@ -24,10 +24,21 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let raw = Root::decode(root, cx)?;
     let listeners_at = raw.listeners.as_ref().map(|it| it.at);
     let listeners = raw.listeners.map(|it| it.value.0).unwrap_or_default();
-    let probes_at = root.lookup("probes").and_then(|probes| probes.lookup("address")).map(|address| address.at);
+    let at = |key: &str| root.lookup(key).and_then(|it| it.lookup("address")).map_or(root.at, |address| address.at);
+    let (probes_at, admin_at) = (at("probes"), at("admin"));
     let probes = or(raw.probes, default_probes());
-    let listeners =
-        build_listeners(cx, listeners_at, listeners, At { value: probes.address, at: probes_at.unwrap_or(root.at) });
+    let is_off = raw.admin.is_none() && root.lookup("admin").is_some();
+    let admin = if is_off { None } else { raw.admin.map_or(Some(default_admin()), |admin| admin.value.0) };
+    let mut ours = vec![Ours { what: "the probes", key: "probes.address", address: probes.address }];
+    if let Some(admin) = &admin {
+        if overlap(probes.address, admin.address) {
+            let message = format!("the probes already listen on {}", probes.address);
+            let at = if admin_at == root.at { probes_at } else { admin_at };
+            cx.error::<()>(at, message, "give `admin.address` or `probes.address` another port");
+        }
+        ours.push(Ours { what: "the operators", key: "admin.address", address: admin.address });
+    }
+    let listeners = build_listeners(cx, listeners_at, listeners, &ours);
     let upstreams_at = raw.upstreams.as_ref().map(|it| it.at);
     let upstreams = build_upstreams(cx, upstreams_at, raw.upstreams);
     let policies = build_policies(cx, raw.policies);
@@ -47,17 +58,25 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         ledger: or(raw.ledger, default_ledger()),
         telemetry: or(raw.telemetry, default_telemetry()),
         probes,
+        admin,
         control,
         limits: or(raw.limits, default_limits()),
         drain: or(raw.drain, default_drain()),
     })
 }
 
+/// A listener that is not for traffic.
+struct Ours {
+    what: &'static str,
+    key: &'static str,
+    address: SocketAddr,
+}
+
 fn build_listeners(
     cx: &mut Cx,
     at: Option<Pos>,
     raw: Vec<(At<String>, RawListener)>,
-    probes: At<SocketAddr>,
+    ours: &[Ours],
 ) -> Vec<Arc<Listener>> {
     if let Some(at) = at.filter(|_| raw.is_empty() && cx.issues.is_empty()) {
         cx.error::<()>(at, "there is no listener", "give one: inbound: { address: 0.0.0.0:8080 }");
@@ -70,9 +89,11 @@ fn build_listeners(
             let message = format!("listener `{other}` already listens on {}", address.value);
             cx.error::<()>(address.at, message, "give each listener its own port");
         }
-        if overlap(probes.value, address.value) {
-            let message = format!("the probes already listen on {}", probes.value);
-            cx.error::<()>(address.at, message, "give this listener or `probes.address` another port");
+        for Ours { what, key, address: taken } in ours {
+            if overlap(*taken, address.value) {
+                let message = format!("{what} already listen on {taken}");
+                cx.error::<()>(address.at, message, format!("give this listener or `{key}` another port"));
+            }
         }
         taken.push((name.value.clone(), address.value));
         listeners.push(Arc::new(Listener {

@@ -23,10 +23,12 @@ pub mod watch;
 mod yaml;
 
 pub use load::{Loaded, load, parse};
+pub(crate) use raw::default_admin;
 pub use report::{ConfigErrors, Origin, Warning};
 pub use schema::schema;
+pub(crate) use show::document;
 pub use show::show;
-pub(crate) use units::format_duration;
+pub(crate) use units::{format_duration, parse_duration};
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The read-only listener for probes and metrics.
     pub probes: Probes,
+    /// The operators' listener; `None` is off.
+    pub admin: Option<Admin>,
     /// `/_mainstay` on the data listeners.
     pub control: Control,
     /// Bounds.
@@ -257,6 +259,15 @@ pub enum LogFormat {
 pub struct Probes {
     /// Where it listens.
     pub address: SocketAddr,
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens. Off loopback only with a token.
+    pub address: SocketAddr,
+    /// The file that holds the bearer token; `None` asks for none.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `/_mainstay` on the data listeners.

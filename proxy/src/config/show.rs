@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     model::{
-        Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route, Store,
-        Telemetry, Upstream,
+        Admin, Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route,
+        Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::{format_duration, format_size},
@@ -17,10 +17,15 @@ use super::{
 
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {
+    serde_saphyr::to_string(&document(config)).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+/// The same as a tree.
+pub(crate) fn document(config: &Config) -> Value {
     let listeners = config.listeners.iter().map(|it| (it.name.to_string(), listener(it)));
     let upstreams = config.upstreams.iter().map(|it| (it.name.to_string(), upstream(it)));
     let policies = config.policies.iter().map(|it| (it.name.to_string(), policy::policy(it)));
-    let document = json!({
+    json!({
         "listeners": map(listeners),
         "upstreams": map(upstreams),
         "routes": config.routes.iter().map(|it| route(it)).collect::<Vec<_>>(),
@@ -28,11 +33,17 @@ pub fn show(config: &Config) -> String {
         "ledger": ledger(&config.ledger),
         "telemetry": telemetry(&config.telemetry),
         "probes": { "address": config.probes.address.to_string() },
+        "admin": admin(config.admin.as_ref()),
         "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
         "limits": limits(&config.limits),
         "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
-    });
-    serde_saphyr::to_string(&document).unwrap_or_else(|error| format!("# {error}\n"))
+    })
+}
+
+fn admin(admin: Option<&Admin>) -> Value {
+    let Some(Admin { address, token_file }) = admin else { return json!("off") };
+    let token_file = token_file.as_ref().map(|file| text(&file.to_string_lossy()));
+    with(json!({ "address": address.to_string() }), [("token_file", token_file)])
 }
 
 fn ledger(ledger: &Ledger) -> Value {

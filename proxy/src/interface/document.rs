@@ -66,7 +66,7 @@ fn is_safe_to_use_new_key(operation: &Operation) -> bool {
 }
 
 /// RFC 3339, in UTC, with milliseconds where there are any.
-fn time(at: UnixMillis) -> String {
+pub(crate) fn time(at: UnixMillis) -> String {
     let at = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
     at.unwrap_or(Timestamp::MAX).to_string()
 }

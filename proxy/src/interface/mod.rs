@@ -7,7 +7,7 @@ pub(crate) mod listing;
 pub(crate) mod query;
 pub(crate) mod reply;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode, header};
 use mainstay_policies::problem::Problem;
 
 /// Why there is no answer.
@@ -18,12 +18,13 @@ pub(crate) struct Fault {
     /// In place of the problem's own, where the status says something more particular.
     pub(crate) title: Option<&'static str>,
     pub(crate) detail: String,
-    pub(crate) allow: Option<String>,
+    /// A header that the answer carries beside its document.
+    pub(crate) header: Option<(HeaderName, String)>,
 }
 
 impl Fault {
     pub(crate) fn new(problem: Problem, detail: impl Into<String>) -> Self {
-        Self { problem, status: problem.status(), title: None, detail: detail.into(), allow: None }
+        Self { problem, status: problem.status(), title: None, detail: detail.into(), header: None }
     }
 
     pub(crate) fn absent(detail: &str) -> Self {
@@ -32,6 +33,11 @@ impl Fault {
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(Problem::BadRequest, detail)
+    }
+
+    /// The same problem under another status, in that status' words.
+    pub(crate) fn with(self, status: StatusCode, title: &'static str) -> Self {
+        Self { status, title: Some(title), ..self }
     }
 
     /// The ledger cannot even be read.
@@ -44,7 +50,7 @@ impl Fault {
         let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
         let mut fault = Self::bad(format!("This address answers {allow} only."));
         fault.status = StatusCode::METHOD_NOT_ALLOWED;
-        fault.allow = Some(allow);
+        fault.header = Some((header::ALLOW, allow));
         fault
     }
 }

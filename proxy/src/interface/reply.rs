@@ -87,8 +87,8 @@ impl Fault {
         let mut reply = Reply::new(self.status, problem_doc::MEDIA_TYPE, body)
             .no_store()
             .with(HeaderName::from_static("mainstay-error"), self.problem.slug());
-        if let Some(allow) = self.allow {
-            reply = reply.with(header::ALLOW, allow);
+        if let Some((name, value)) = self.header {
+            reply = reply.with(name, value);
         }
         if matches!(self.problem, Problem::LedgerUnavailable | Problem::RateLimited) {
             reply = reply.with(header::RETRY_AFTER, "1");

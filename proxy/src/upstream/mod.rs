@@ -113,6 +113,11 @@ impl Upstream {
         if load(b) < load(a) { b } else { a }
     }
 
+    /// Requests in flight to an endpoint, all workers together.
+    pub fn in_flight(&self, endpoint: usize) -> usize {
+        self.endpoints[endpoint].outstanding.load(Ordering::Relaxed)
+    }
+
     /// Counts a request in flight to `endpoint` until the guard is dropped.
     pub fn enter(self: &Arc<Self>, endpoint: usize) -> InFlight {
         self.endpoints[endpoint].outstanding.fetch_add(1, Ordering::Relaxed);

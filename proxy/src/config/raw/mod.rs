@@ -28,7 +28,7 @@ pub(crate) use outcome::to_json;
 pub(crate) use policy::RawPolicy;
 pub(crate) use retry::GRPC;
 pub(crate) use route::RawRoute;
-pub(crate) use server::{default_control, default_drain, default_limits, default_probes};
+pub(crate) use server::{MaybeAdmin, default_admin, default_control, default_drain, default_limits, default_probes};
 pub(crate) use status::{request_at, split_variables};
 pub(crate) use telemetry::{PROPAGATION, default_telemetry};
 pub(crate) use upstream::RawUpstream;
@@ -55,6 +55,8 @@ section! {
         telemetry: model::Telemetry,
         /// The read-only listener for probes and metrics.
         probes: model::Probes,
+        /// The operators' listener, or `off`.
+        admin: MaybeAdmin,
         /// `/_mainstay` on the data listeners.
         control: model::Control,
         /// Bounds on clients.
@@ -62,5 +64,5 @@ section! {
         /// How the process ends.
         drain: model::Drain,
     }
-    later ["admin", "tls", "access"]
+    later ["tls", "access"]
 }

@@ -1,8 +1,9 @@
-//! `probes`, `control`, `limits` and `drain`.
+//! `probes`, `admin`, `control`, `limits` and `drain`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     sync::Arc,
     thread,
     time::Duration,
@@ -12,8 +13,8 @@ use mainstay_policies::rate_limit::RateLimit;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
-    decode::{Cx, Setting, or, section},
-    model::{Control, Drain, Limits, Probes},
+    decode::{Cx, Setting, any_of, or, section, words},
+    model::{Admin, Control, Drain, Limits, Probes},
     node::Node,
     scalars::Size,
 };
@@ -23,6 +24,16 @@ section! {
     RawProbes {
         /// Where it listens. Default 0.0.0.0:9190.
         address: SocketAddr,
+    }
+}
+
+section! {
+    /// The operators' listener: operations in doubt, breakers, limits, the audit trail.
+    RawAdmin {
+        /// Where it listens. Anywhere but on loopback it needs `token_file`. Default 127.0.0.1:9191.
+        address: SocketAddr,
+        /// A file that holds the bearer token, and nothing else. Read again whenever it is needed, so it can be changed.
+        token_file: String,
     }
 }
 
@@ -79,6 +90,39 @@ impl Setting for Probes {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawProbes::schema(generator)
+    }
+}
+
+/// Reachable from within the pod or machine only: whoever can reach it can say what became of a payment.
+pub(crate) fn default_admin() -> Admin {
+    Admin { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9191)), token_file: None }
+}
+
+/// `off` or a map.
+pub(crate) struct MaybeAdmin(pub(crate) Option<Admin>);
+
+impl Setting for MaybeAdmin {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.is_word("off") {
+            return Some(Self(None));
+        }
+        if node.scalar().is_some() {
+            return cx.mismatch(node, "off, or a map of address, token_file");
+        }
+        let raw = RawAdmin::decode(node, cx)?;
+        let address_at = raw.address.as_ref().map_or(node.at, |address| address.at);
+        let address = or(raw.address, default_admin().address);
+        let token_file = raw.token_file.map(|file| PathBuf::from(file.value));
+        if token_file.is_none() && !address.ip().to_canonical().is_loopback() {
+            let message = format!("whoever reaches {address} could settle operations and force breakers");
+            let help = "give `admin.token_file`, or listen on 127.0.0.1";
+            return cx.error(address_at, message, help);
+        }
+        Some(Self(Some(Admin { address, token_file })))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["off"]), RawAdmin::schema(generator)])
     }
 }
 

@@ -96,6 +96,7 @@ telemetry:
   sample_ratio: 0.01
   logs: { format: text, level: "info,mainstay=debug", access: false }
 probes: { address: 127.0.0.1:9999 }
+admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
 control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip } }
 limits:
   { header_bytes: 16KiB, header_count: 50, header_timeout: 3s, keep_alive: 30s, connections: 10, streams: 5, workers: 3 }

@@ -121,6 +121,7 @@ fn config() -> Config {
             logs: Logs { format: LogFormat::Text, level: "info".into(), access: false },
         },
         probes: Probes { address: any },
+        admin: None,
         control: Control { path: "/_mainstay".into(), rate_limit: rate_limit() },
         limits: Limits {
             header_bytes: NonZeroUsize::MIN,

@@ -1,0 +1,195 @@
+//! One act of a person: who, why, on what, and what the audit trail says of it.
+
+use http::{HeaderMap, StatusCode, header};
+use mainstay_policies::operation::{Operation, OperationId, audit::AuditEntry};
+use serde_json::{Map, Value};
+
+use super::operators::{Asked, Operators};
+use crate::interface::{
+    Fault,
+    listing::{NO_OPERATION, etag},
+};
+
+/// Characters of who did it, and of why.
+const MAX_ACTOR: usize = 128;
+const MAX_REASON: usize = 1000;
+
+/// An act, before it is known what comes of it.
+pub(super) struct Act<'a> {
+    cx: &'a Operators,
+    action: &'static str,
+    target: String,
+    operation: Option<OperationId>,
+    actor: String,
+    reason: String,
+    /// What else the body says.
+    more: Map<String, Value>,
+}
+
+impl<'a> Act<'a> {
+    /// Reads an act on `target`: who and why, and the members that it `needs` beside them.
+    pub(super) fn read(asked: &Asked<'a>, action: &'static str, target: &str, needs: &[&str]) -> Result<Self, Fault> {
+        let mut more = members(asked)?;
+        let missing: Vec<String> = needs
+            .iter()
+            .chain(&["actor", "reason"])
+            .filter(|name| more.get(**name).and_then(Value::as_str).is_none_or(|text| text.trim().is_empty()))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Fault::bad(format!(
+                "The body lacks {}: it is JSON with who does it (actor) and why (reason); both go to the audit trail.",
+                missing.join(" and ")
+            )));
+        }
+        let actor = text(&mut more, "actor", MAX_ACTOR)?;
+        let reason = text(&mut more, "reason", MAX_REASON)?;
+        if let Some(unknown) = more.keys().find(|name| !needs.contains(&name.as_str())) {
+            let known = needs.iter().chain(&["actor", "reason"]).copied().collect::<Vec<_>>().join(", ");
+            return Err(Fault::bad(format!("`{}` is not known here; known: {known}.", printable(unknown))));
+        }
+        Ok(Self { cx: asked.cx, action, target: printable(target), operation: None, actor, reason, more })
+    }
+
+    /// An act that needs nobody to answer for it; `Act::read` if somebody does.
+    pub(super) fn anonymous(
+        asked: &Asked<'a>,
+        action: &'static str,
+        target: &str,
+        needs: &[&str],
+    ) -> Result<Self, Fault> {
+        let mut body = members(asked)?;
+        for name in ["actor", "reason"] {
+            body.entry(name).or_insert_with(|| "not given".into());
+        }
+        let body = Value::Object(body).to_string().into();
+        Self::read(&Asked { cx: asked.cx, parts: asked.parts, body }, action, target, needs)
+    }
+
+    /// The same about an operation.
+    pub(super) fn about(mut self, id: OperationId) -> Self {
+        self.operation = Some(id);
+        self
+    }
+
+    /// A member that the act needs.
+    pub(super) fn member(&self, name: &str) -> &str {
+        self.more.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What the audit trail says of it.
+    pub(super) fn entry(&self, before: Option<&str>, after: Option<&str>, result: &str) -> AuditEntry {
+        AuditEntry {
+            at: self.cx.shared.parts.clock.now(),
+            actor: self.actor.clone(),
+            action: self.action.into(),
+            target: self.target.clone(),
+            operation: self.operation,
+            reason: self.reason.clone(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+            result: result.into(),
+        }
+    }
+
+    /// Writes down that it was done. What is only in memory, such as a forced breaker, was done before.
+    pub(super) async fn done(&self, before: Option<&str>, after: Option<&str>) -> Result<(), Fault> {
+        self.log("done");
+        let entry = self.entry(before, after, "done");
+        self.cx.shared.parts.ledger.append(entry).await.map(drop).map_err(|error| {
+            tracing::error!(%error, "an act was done and is missing in the audit trail");
+            let mut fault = Fault::ledger();
+            fault.detail = "It was done, and could not be written to the audit trail.".into();
+            fault
+        })
+    }
+
+    /// Writes down that it was refused; gives back why.
+    pub(super) async fn refused(&self, before: Option<&str>, fault: Fault) -> Fault {
+        self.log("refused");
+        let entry = self.entry(before, None, &format!("refused: {}", fault.detail));
+        if let Err(error) = self.cx.shared.parts.ledger.append(entry).await {
+            tracing::warn!(%error, "a refused act is missing in the audit trail");
+        }
+        fault
+    }
+
+    pub(super) fn log(&self, result: &str) {
+        tracing::info!(
+            actor = %self.actor, action = self.action, target = %self.target, reason = %self.reason, result,
+            "an operator's act"
+        );
+    }
+
+    /// The operation as it stands, if the caller has seen it like this.
+    pub(super) async fn operation(&self, id: OperationId, headers: &HeaderMap) -> Result<Operation, Fault> {
+        let Some(if_match) = headers.get(header::IF_MATCH) else {
+            let fault = Fault::bad("Send `If-Match` with the ETag of the operation as you have read it.");
+            let fault = fault.with(StatusCode::PRECONDITION_REQUIRED, "The request must be conditional");
+            return Err(self.refused(None, fault).await);
+        };
+        let found = self.cx.shared.parts.ledger.read(id).await.map_err(|_| Fault::ledger())?;
+        let Some(operation) = found else { return Err(self.refused(None, Fault::absent(NO_OPERATION)).await) };
+        if names(if_match.as_bytes(), &etag(&operation)) {
+            return Ok(operation);
+        }
+        Err(self.refused(Some(operation.state.label()), stale(&operation)).await)
+    }
+}
+
+/// Somebody, or something, was quicker.
+pub(super) fn stale(current: &Operation) -> Fault {
+    let detail = format!("It has changed since you read it, and is {} now: read it again.", current.state.label());
+    let mut fault = Fault::bad(detail).with(StatusCode::PRECONDITION_FAILED, "The operation has changed");
+    fault.header = Some((header::ETAG, etag(current)));
+    fault
+}
+
+/// What may be said of an operation that is not in the state for it.
+pub(super) fn conflict(detail: impl Into<String>) -> Fault {
+    Fault::bad(detail).with(StatusCode::CONFLICT, "The operation is not in a state for this")
+}
+
+/// Whether `If-Match` names `etag` (RFC 9110 section 13.1.1, strong comparison).
+fn names(if_match: &[u8], etag: &str) -> bool {
+    if_match.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|tag| tag == b"*" || tag == etag.as_bytes())
+}
+
+fn members(asked: &Asked<'_>) -> Result<Map<String, Value>, Fault> {
+    if asked.body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&asked.body) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(Fault::bad("The body is not a JSON object.")),
+    }
+}
+
+/// Takes a text of 1 to `max` printable characters: it is shown on terminals.
+fn text(members: &mut Map<String, Value>, name: &str, max: usize) -> Result<String, Fault> {
+    let text =
+        members.remove(name).and_then(|text| text.as_str().map(|text| text.trim().to_owned())).unwrap_or_default();
+    if text.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
+        return Err(Fault::bad(format!("`{name}` is a text of 1 to {max} characters on one line.")));
+    }
+    Ok(text)
+}
+
+/// What a caller wrote, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().take(MAX_ACTOR).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_strongly() {
+        for (if_match, matches) in
+            [("\"3\"", true), ("\"1\", \"3\"", true), ("*", true), ("W/\"3\"", false), ("\"4\"", false), ("3", false)]
+        {
+            assert_eq!(names(if_match.as_bytes(), "\"3\""), matches, "{if_match}");
+        }
+    }
+}

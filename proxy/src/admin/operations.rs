@@ -1,0 +1,111 @@
+//! Reading operations, whosever they are.
+
+use std::time::Duration;
+
+use http::header;
+use mainstay_policies::operation::{
+    Operation,
+    ledger::{Filter, Ledger},
+};
+use serde_json::{Value, json};
+
+use super::{audit, operators::Asked};
+use crate::{
+    config::parse_duration,
+    interface::{
+        Fault, document,
+        listing::{self, NO_OPERATION, Page, etag},
+        query::{Params, is_none_match},
+        reply::Reply,
+    },
+};
+
+/// Entries of the audit trail in the document of one operation.
+const TRAIL: usize = 50;
+
+/// `GET /operations`
+pub(super) async fn list(asked: &Asked<'_>) -> Result<Reply, Fault> {
+    let known = ["state", "route", "upstream", "older", "attention", "limit", "cursor"];
+    let params = Params::read(asked.parts.uri.query(), &known)?;
+    let page = Page::read(&params)?;
+    let filter = Filter {
+        state: listing::state(&params)?,
+        route: params.of("route").map(str::to_owned),
+        upstream: params.of("upstream").map(str::to_owned),
+        created_before: created_before(&params, asked.cx.shared.parts.clock.now())?,
+        attention: attention(&params)?,
+        ..Filter::default()
+    };
+    // One more than asked for tells whether there is a next page.
+    let found = asked.cx.shared.parts.ledger.list(filter, page.after, page.limit + 1).await;
+    let mut found = found.map_err(|_| Fault::ledger())?;
+    let next = page.cut(&mut found);
+    let operations: Vec<Value> = found.iter().map(of_operation).collect();
+    Ok(Reply::json(&json!({ "operations": operations, "next_cursor": next })).no_store())
+}
+
+fn created_before(params: &Params<'_>, now: u64) -> Result<Option<u64>, Fault> {
+    let Some(older) = params.of("older") else { return Ok(None) };
+    let older: Duration =
+        parse_duration(older).map_err(|_| Fault::bad("The parameter older is a duration: 30s, 10m, 24h, 7d."))?;
+    Ok(Some(now.saturating_sub(u64::try_from(older.as_millis()).unwrap_or(u64::MAX))))
+}
+
+fn attention(params: &Params<'_>) -> Result<Option<bool>, Fault> {
+    match params.of("attention") {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(Fault::bad("The parameter attention is true or false.")),
+    }
+}
+
+/// `GET /operations/{id}`
+pub(super) async fn show(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+    Params::read(asked.parts.uri.query(), &[])?;
+    let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
+    let ledger = &asked.cx.shared.parts.ledger;
+    let operation = ledger.read(id).await.map_err(|_| Fault::ledger())?;
+    let operation = operation.ok_or_else(|| Fault::absent(NO_OPERATION))?;
+    let tag = etag(&operation);
+    if is_none_match(&asked.parts.headers, &tag) {
+        return Ok(Reply::not_modified().private().with(header::ETAG, tag));
+    }
+    answer(ledger.as_ref(), &operation).await
+}
+
+/// An operation as operators see it, with its story.
+pub(super) async fn answer(ledger: &dyn Ledger, operation: &Operation) -> Result<Reply, Fault> {
+    let document = whole(ledger, operation).await?;
+    Ok(Reply::json(&document).private().with(header::ETAG, etag(operation)))
+}
+
+/// The document of one operation with its audit trail, the oldest entry first.
+pub(super) async fn whole(ledger: &dyn Ledger, operation: &Operation) -> Result<Value, Fault> {
+    let trail = ledger.audit(Some(operation.id), None, TRAIL).await.map_err(|_| Fault::ledger())?;
+    let mut document = of_operation(operation);
+    document["audit"] = trail.iter().rev().map(audit::of_entry).collect();
+    Ok(document)
+}
+
+/// What callers see, and what only operators do.
+fn of_operation(operation: &Operation) -> Value {
+    let mut document = document::of_operation(operation);
+    document["upstream"] = (*operation.upstream).into();
+    document["principal_hash"] = hex(&operation.principal).into();
+    document["owner"] = uuid::Uuid::from_u128(operation.owner.0).to_string().into();
+    document["epoch"] = operation.epoch.into();
+    document["revision"] = operation.revision.into();
+    document["checks"] = operation.checks.into();
+    document["can_be_resolved"] = super::resolve::may_be_resolved(operation).is_ok().into();
+    document
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,118 @@
+//! A person says what became of a write.
+//!
+//! Only what is unknown, or flagged, takes such a word. A terminal state never changes by it: who agrees with it takes the
+//! flag away, who does not is refused. An attempt that is in flight will say more than a person can.
+
+use mainstay_policies::{
+    evidence::Evidence,
+    operation::{
+        Operation, State,
+        ledger::LedgerError,
+        step::{Event, StepPolicy, step},
+    },
+};
+use std::time::Duration;
+
+use super::{
+    act::{Act, conflict, stale},
+    operations,
+    operators::Asked,
+};
+use crate::interface::{Fault, listing::NO_OPERATION, reply::Reply};
+
+/// The reason of a settled operation, which its caller may read; the person's own words are for the audit trail.
+const REASON: &str = "operator";
+/// A person's word depends on none of these.
+const POLICY: StepPolicy = StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None };
+
+/// What `not_executed` means for the key.
+pub(super) const KEY_IS_FREE: &str = "The key is free now: the next repeat of this request is sent to the service and \
+    executes. If the first one did happen after all, it happens twice.";
+
+/// `POST /operations/{id}:resolve`
+pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+    let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
+    let act = Act::read(asked, "resolve", &id_text(id), &["state"])?.about(id);
+    let Some((state, evidence)) = decided(act.member("state")) else {
+        return Err(Fault::bad("`state` is one of succeeded, failed, not_executed."));
+    };
+    let operation = act.operation(id, &asked.parts.headers).await?;
+    let before = operation.state.label();
+    if let Err(detail) = may_be_resolved(&operation).and_then(|()| agrees(&operation, state)) {
+        let fault = if operation.state == State::Pending { in_flight(detail) } else { conflict(detail) };
+        return Err(act.refused(Some(before), fault).await);
+    }
+    let ledger = asked.cx.shared.parts.ledger.as_ref();
+    let now = asked.cx.shared.parts.clock.now();
+    let (next, _) = step(&operation, Event::Resolved { evidence, reason: REASON.into() }, &POLICY, now);
+    let entry = act.entry(Some(&standing(&operation)), Some(&standing(&next)), "done");
+    let settled = match ledger.update_with(next, entry).await {
+        Ok(settled) => settled,
+        Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
+        Err(LedgerError::Absent) => return Err(act.refused(Some(before), Fault::absent(NO_OPERATION)).await),
+        Err(LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
+    };
+    act.log("done");
+    let mut document = operations::whole(ledger, &settled).await?;
+    if settled.frees_key() {
+        document["warning"] = KEY_IS_FREE.into();
+    }
+    let etag = crate::interface::listing::etag(&settled);
+    Ok(Reply::json(&document).private().with(http::header::ETAG, etag))
+}
+
+/// Whether a person's word changes anything; if not, why.
+pub(super) fn may_be_resolved(operation: &Operation) -> Result<(), &'static str> {
+    match operation.state {
+        State::Pending => {
+            Err("Its attempt is in flight, and will say more than a person can: wait until it is unknown.")
+        }
+        State::Unknown => Ok(()),
+        State::Succeeded | State::Failed | State::NotExecuted if operation.attention.is_some() => Ok(()),
+        State::Succeeded | State::Failed | State::NotExecuted => {
+            Err("It is settled, and nothing speaks against that: a settled state never changes.")
+        }
+    }
+}
+
+fn agrees(operation: &Operation, state: State) -> Result<(), &'static str> {
+    if operation.state.is_terminal() && operation.state != state {
+        return Err(
+            "A settled state never changes: name the state that it has to take the flag away, and put the rest \
+                    right in the service.",
+        );
+    }
+    Ok(())
+}
+
+/// The state with its flag, for the audit trail.
+fn standing(operation: &Operation) -> String {
+    match operation.attention {
+        Some(attention) => format!("{} ({})", operation.state.label(), attention.reason.label()),
+        None => operation.state.label().into(),
+    }
+}
+
+fn decided(label: &str) -> Option<(State, Evidence)> {
+    let decisions = [
+        (State::Succeeded, Evidence::Succeeded),
+        (State::Failed, Evidence::Failed),
+        (State::NotExecuted, Evidence::NotExecuted),
+    ];
+    decisions.into_iter().find(|(state, _)| state.label() == label)
+}
+
+fn in_flight(detail: &str) -> Fault {
+    Fault::new(mainstay_policies::problem::Problem::InProgress, detail)
+}
+
+/// Whether it is written is not known.
+fn unwritten() -> Fault {
+    let mut fault = Fault::ledger();
+    fault.detail = "The ledger cannot take this at the moment; read the operation before you try again.".into();
+    fault
+}
+
+fn id_text(id: mainstay_policies::operation::OperationId) -> String {
+    id.to_string()
+}

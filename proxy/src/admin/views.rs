@@ -1,0 +1,100 @@
+//! What is in force, and how it stands: limits, upstreams, configuration.
+
+use mainstay_policies::rate_limit::{Key, Limiter};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::operators::Asked;
+use crate::{config, interface::reply::Reply, snapshot::Route};
+
+/// `GET /limits`
+pub(super) fn limits(asked: &Asked<'_>) -> Reply {
+    let snapshot = asked.cx.shared.snapshot.load();
+    let limits: Vec<Value> = snapshot.router.iter().filter_map(|route| limits_of(route)).collect();
+    let mut control: Vec<(&str, Value)> =
+        snapshot.control_limits.iter().map(|(listener, limiter)| (&**listener, rate(limiter))).collect();
+    control.sort_by_key(|(listener, _)| *listener);
+    let control: Vec<Value> =
+        control.into_iter().map(|(listener, rate)| json!({ "listener": listener, "rate_limit": rate })).collect();
+    Reply::json(&json!({ "routes": limits, "control": control })).no_store()
+}
+
+fn limits_of(route: &Route) -> Option<Value> {
+    if route.limiter.is_none() && route.concurrency.is_none() {
+        return None;
+    }
+    let concurrency = route.concurrency.as_ref().map(|limit| {
+        json!({
+            "max_concurrent": limit.params().max_concurrent,
+            "limit": limit.limit(),
+            "in_flight": limit.in_flight(),
+            "queued": limit.queued(),
+            "max_queue": limit.params().max_queue,
+        })
+    });
+    Some(json!({
+        "route": &*route.params.name,
+        "policy": &*route.params.policy.name,
+        "rate_limit": route.limiter.as_deref().map(rate),
+        "concurrency_limit": concurrency,
+    }))
+}
+
+fn rate(limiter: &Limiter) -> Value {
+    let params = limiter.params();
+    // A limit per caller has no state of its own to show.
+    let usage = (params.key == Key::Route).then(|| limiter.usage(Instant::now()));
+    json!({
+        "requests": params.requests,
+        "unit_ms": u64::try_from(params.unit.as_millis()).unwrap_or(u64::MAX),
+        "burst": params.burst,
+        "key": match &params.key {
+            Key::Route => "route",
+            Key::Principal => "principal",
+            Key::ClientIp => "client_ip",
+            Key::Header(_) => "header",
+        },
+        "keys": limiter.keys(),
+        "remaining": usage.map(|usage| usage.remaining),
+        "reset_ms": usage.map(|usage| u64::try_from(usage.reset.as_millis()).unwrap_or(u64::MAX)),
+    })
+}
+
+/// `GET /upstreams`
+pub(super) fn upstreams(asked: &Asked<'_>) -> Reply {
+    let snapshot = asked.cx.shared.snapshot.load();
+    let breakers = snapshot.breakers();
+    let of_upstream = |params: &std::sync::Arc<config::model::Upstream>| {
+        let running = &snapshot.upstreams[&params.name];
+        let endpoints: Vec<Value> = (0..running.endpoint_count())
+            .map(|at| {
+                let guards = breakers.iter().filter(|named| {
+                    *named.upstream == *params.name && named.endpoint.is_none_or(|endpoint| endpoint == at)
+                });
+                let guards: Vec<Value> = guards
+                    .map(|named| {
+                        let state = named.breaker.snapshot(Instant::now()).state.label();
+                        json!({ "name": named.name, "state": state })
+                    })
+                    .collect();
+                json!({
+                    "address": running.authority(at).as_str(),
+                    "in_flight": running.in_flight(at),
+                    "breakers": guards,
+                })
+            })
+            .collect();
+        json!({ "name": &*params.name, "honours_key": params.honours_key, "endpoints": endpoints })
+    };
+    let upstreams: Vec<Value> = snapshot.config.upstreams.iter().map(of_upstream).collect();
+    Reply::json(&json!({ "upstreams": upstreams })).no_store()
+}
+
+/// `GET /config`: as `mainstay config show`, but for where secrets are.
+pub(super) fn config(asked: &Asked<'_>) -> Reply {
+    let mut document = config::document(&asked.cx.shared.snapshot.load().config);
+    if let Some(token_file) = document.pointer_mut("/admin/token_file") {
+        *token_file = "(set)".into();
+    }
+    Reply::json(&document).no_store()
+}
