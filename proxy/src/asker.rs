@@ -18,7 +18,7 @@ use crate::{
     keyed::collect::{self, Collected},
     snapshot::Snapshot,
     telemetry::trace::AttemptStart,
-    upstream::{Progress, Upstream},
+    upstream::{Informed, Progress, Upstream},
 };
 
 /// Bytes of a status endpoint's answer that are read; a larger one is no evidence.
@@ -72,7 +72,8 @@ impl DataPlaneAsker {
         *request.method_mut() = head.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let response = match upstream.send(self.worker, endpoint, request, &Progress::default()).await {
+        let (progress, informed) = (Progress::default(), Informed::default());
+        let response = match upstream.send(self.worker, endpoint, request, &progress, informed).await {
             Ok(response) => response,
             Err(error) => {
                 span.error(error.cause.label());

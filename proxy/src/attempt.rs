@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header::CONTENT_TYPE};
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
@@ -15,12 +12,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     body::ProxyBody,
+    client_body::Gate,
     forward,
+    interim::Interim,
     respond::Failure,
     snapshot::Route,
     telemetry::metrics::AttemptResult,
     telemetry::trace::{AttemptSpan, AttemptStart, TraceHandle},
-    upstream::{InFlight, Progress, UpstreamBody},
+    upstream::{InFlight, Informed, Progress, UpstreamBody},
 };
 
 /// The head of a request as the upstream shall see it, before what each attempt adds.
@@ -47,6 +46,8 @@ pub(crate) struct Outbound {
     pub(crate) trace: TraceHandle,
     /// When the total time ends.
     pub(crate) deadline: Instant,
+    /// Where the client takes interim responses from.
+    pub(crate) interim: Option<Interim>,
 }
 
 /// One attempt, from the breaker's permit to what it proved.
@@ -143,10 +144,6 @@ impl Outbound {
                 Some(protocol) => forward::ask_upgrade(&mut headers, protocol),
                 None => forward::announce_te(&mut headers),
             }
-            if matches!(body, ProxyBody::Stream(_)) && !headers.contains_key(CONTENT_LENGTH) {
-                // hyper would send no body with a GET of unknown length.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
             forward::origin_form(&uri)
         };
         let mut request = Request::new(body);
@@ -157,15 +154,17 @@ impl Outbound {
     }
 
     /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by
-    /// time the attempt is dropped, which closes its connection or resets its stream.
+    /// time the attempt is dropped, which closes its connection or resets its stream. `gate` opens at `100 Continue`.
     pub(crate) async fn send(
         &self,
         attempt: &Attempt,
         request: Request<ProxyBody>,
+        gate: Option<&Gate>,
         now: Instant,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let (until, cause) = self.attempt_deadline(now);
-        let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress);
+        let informed = Informed { gate, interim: self.interim.as_ref() };
+        let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed);
         match timeout_at(until, sending).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, attempt.progress.sent())),

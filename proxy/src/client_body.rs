@@ -13,14 +13,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::{Request, StatusCode, Version};
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use mainstay_policies::timeout::IdleBody;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
-    body::{BoxError, ProxyBody, WireBody},
+    body::{BoxError, WireBody},
     listener::Connection,
 };
 
@@ -63,15 +63,10 @@ struct GateState {
 }
 
 impl Gate {
-    /// Has the upstream's `100 Continue` to `request` open this gate.
-    pub(crate) fn watch(&self, request: &mut Request<ProxyBody>) {
-        let state = self.0.clone();
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                state.open.store(true, Ordering::Release);
-                state.waker.wake();
-            }
-        });
+    /// The upstream has said `100 Continue`.
+    pub(crate) fn open(&self) {
+        self.0.open.store(true, Ordering::Release);
+        self.0.waker.wake();
     }
 
     fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {

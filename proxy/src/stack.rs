@@ -40,6 +40,7 @@ use crate::{
     control::{self, ControlContext},
     exchange::{Arrival, Exchange},
     forward::{self, Client},
+    interim::Interim,
     keyed::{
         self,
         collect::{self, Collected},
@@ -157,7 +158,7 @@ impl Session {
 
     /// Who is calling, and where it leads.
     fn find_route(&self, request: Request<Incoming>) -> Found {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let listener = self.listener.load_full();
         let mut exchange = self.begin(&parts, &body, &listener);
         let snapshot = self.shared.snapshot.load_full();
@@ -185,6 +186,7 @@ impl Session {
             deadline: deadline(&exchange, &route, &listener, &parts.headers),
             trace: exchange.trace().handle().clone(),
             worker: self.worker,
+            interim: parts.extensions.remove::<Interim>(),
             route,
         };
         Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), principal }))

@@ -11,30 +11,35 @@ use std::{
     time::Duration,
 };
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     time::sleep,
 };
 
-/// Joins the two sides once both have changed protocol. `held` is kept until the tunnel ends.
-pub(crate) fn spawn(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, held: impl Send + 'static) {
+use crate::upstream::Switched;
+
+/// Joins the two sides once the client's has changed protocol, too. `held` is kept until the tunnel ends.
+pub(crate) fn spawn(client: OnUpgrade, upstream: Switched, idle: Duration, held: impl Send + 'static) {
     // Ends with either connection, or after `idle` of silence.
     tokio::spawn(async move {
         let _held = held;
-        let joined = async { Ok::<_, hyper::Error>((client.await?, upstream.await?)) };
-        match joined.await {
-            Ok((client, upstream)) => run(client, upstream, idle).await,
+        match client.await {
+            Ok(client) => run(TokioIo::new(client), upstream, idle).await,
             Err(error) => tracing::debug!(%error, "an upgrade was granted but did not happen"),
         }
     });
 }
 
-async fn run(client: Upgraded, upstream: Upgraded, idle: Duration) {
+async fn run<C, U>(client: C, upstream: U, idle: Duration)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
     let active = Arc::new(AtomicBool::new(false));
-    let mut client = Watched { io: TokioIo::new(client), active: active.clone() };
-    let mut upstream = Watched { io: TokioIo::new(upstream), active: active.clone() };
+    let mut client = Watched { io: client, active: active.clone() };
+    let mut upstream = Watched { io: upstream, active: active.clone() };
     let silence = async {
         loop {
             sleep(idle).await;
@@ -50,12 +55,12 @@ async fn run(client: Upgraded, upstream: Upgraded, idle: Duration) {
 }
 
 /// Notes when bytes arrive.
-struct Watched {
-    io: TokioIo<Upgraded>,
+struct Watched<T> {
+    io: T,
     active: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Watched {
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() {
@@ -65,7 +70,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

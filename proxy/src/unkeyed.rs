@@ -1,7 +1,7 @@
 //! A request without idempotency: attempts until one stands, then its answer, streamed.
 
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{EXPECT, HeaderMap},
 };
 use http_body::Body as _;
@@ -66,7 +66,10 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         Ok((response, in_flight)) => {
             let mut response = response;
             finish_head(&mut response, attempts);
-            routed.exchange.stream(response.map(|body| IdleBody::new(body, idle)), Some(in_flight))
+            match response.body_mut().take_whole() {
+                Some(whole) => routed.exchange.answer(response.map(|_| ProxyBody::from(whole))),
+                None => routed.exchange.stream(response.map(|body| IdleBody::new(body, idle)), Some(in_flight)),
+            }
         }
         Err(failure) => {
             if matches!(failure, Failure::CircuitOpen { .. }) {
@@ -101,10 +104,13 @@ fn switch_protocols(
     client_side: OnUpgrade,
     idle: std::time::Duration,
 ) -> Response<ProxyBody> {
-    let upstream_side = hyper::upgrade::on(&mut response);
+    let Some(upstream_side) = response.body_mut().take_switched() else {
+        // HTTP/2 knows no such status.
+        return routed.refuse(Failure::Attempt(AttemptError::new(Cause::Malformed, Sent::Maybe)));
+    };
     finish_head(&mut response, routed.exchange.attempts);
     // The tunnel is the request's body: it holds the concurrency permit as long as it lasts.
-    let held = (in_flight, routed.exchange.switch(), response.body_mut().take_lease());
+    let held = (in_flight, routed.exchange.switch());
     tunnel::spawn(client_side, upstream_side, idle, held);
     routed.exchange.answer(response.map(|_| ProxyBody::Empty))
 }
@@ -171,11 +177,8 @@ async fn until_one_stands(
         };
         drop(last.take());
         *made = nth.number;
-        let mut request: Request<ProxyBody> = outbound.request(&attempt, next_head, next_body, now);
-        if let Some(gate) = &gate {
-            gate.watch(&mut request);
-        }
-        let mut result = outbound.send(&attempt, request, now).await;
+        let request = outbound.request(&attempt, next_head, next_body, now);
+        let mut result = outbound.send(&attempt, request, gate.as_ref(), now).await;
         now = Instant::now();
         if let Err(error) = &mut result
             && !matches!(error.cause, Cause::Connect | Cause::Tls)

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `chunked` | where the data of a chunked body is, and how to write one |
 //! | `fields` | field lines to a header map and back |
+//! | `response` | the head of a response, and how its body is delimited |
 
 pub mod chunked;
 pub mod fields;
+pub mod response;

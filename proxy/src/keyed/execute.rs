@@ -24,7 +24,7 @@ use crate::{
     faults::{self, Point},
     respond::Failure,
     unkeyed::{decide, note_denied},
-    upstream::UpstreamBody,
+    upstream::{Informed, UpstreamBody},
 };
 
 /// One keyed write on its way.
@@ -98,7 +98,9 @@ impl Execution {
         let (until, cause) = outbound.attempt_deadline(now);
         let endpoint = attempt.endpoint;
         let progress = std::mem::take(&mut attempt.progress);
-        let mut sending = Box::pin(outbound.route.upstream.send(outbound.worker, endpoint, request, &progress));
+        let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
+        let sending = outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed);
+        let mut sending = Box::pin(sending);
         let result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::uri::Authority;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use tokio::{
@@ -14,12 +14,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::io::{CountedStream, Written};
 use crate::body::ProxyBody;
-
-/// hyper's read buffer of one connection grows to this at most; it bounds memory for a peer that sends faster than the
-/// other side reads.
-const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// A connection that answers no ping is dead, whatever TCP believes; without this it would take every request with it.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,10 +62,10 @@ impl Target {
     }
 }
 
-/// Connects before `deadline`. Nothing of a request can have been sent if this fails.
-async fn tcp(target: &Target, deadline: Instant) -> Result<CountedStream, AttemptError> {
+/// Opens a connection before `deadline`; for HTTP/1.1 that is all. Nothing of a request can have been sent if this fails.
+pub(crate) async fn tcp(target: &Target, deadline: Instant) -> Result<TcpStream, AttemptError> {
     match timeout_at(deadline, target.connect()).await {
-        Ok(Ok(stream)) => Ok(CountedStream::new(stream)),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(AttemptError::new(Cause::Connect, Sent::No).with_source(error)),
         Err(_) => Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
     }
@@ -78,27 +73,6 @@ async fn tcp(target: &Target, deadline: Instant) -> Result<CountedStream, Attemp
 
 fn handshake_failed(error: hyper::Error) -> AttemptError {
     AttemptError::new(Cause::Connect, Sent::No).with_source(error)
-}
-
-/// Opens an HTTP/1.1 connection and spawns the task that drives it.
-pub(crate) async fn http1(
-    target: &Target,
-    deadline: Instant,
-) -> Result<(http1::SendRequest<ProxyBody>, Written), AttemptError> {
-    let stream = tcp(target, deadline).await?;
-    let written = stream.written();
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(READ_BUFFER_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(handshake_failed)?;
-    // Ends when the sender is dropped, the peer closes, or the connection was upgraded.
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "upstream connection ended");
-        }
-    });
-    Ok((sender, written))
 }
 
 /// Opens an HTTP/2 connection (prior knowledge) and spawns the task that drives it.

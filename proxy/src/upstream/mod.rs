@@ -1,12 +1,21 @@
 //! The service behind: its endpoints, the connections to them, and what each attempt is known to have done.
 //!
-//! The pool is our own, over `hyper::client::conn`: `try_send_request` hands back a request that was not sent, which is the
-//! one hard proof that it was not, and hyper-util's client hides it and retries by itself.
+//! HTTP/1.1 is our own from the socket up (`exchange`): no task and no channel stands between a request and its connection,
+//! and the bytes that the kernel took are counted where they are written. HTTP/2 is hyper's (`http2`), over connections of the
+//! same pool; hyper-util's client would hide whether a request was sent, and retries by itself.
 
+mod body;
+mod buffers;
 mod connect;
-mod io;
+mod exchange;
+mod http2;
+mod incoming;
+mod informed;
+mod outgoing;
 mod pool;
-mod send;
+mod progress;
+mod switched;
+mod upload;
 
 use std::sync::{
     Arc,
@@ -17,7 +26,10 @@ use http::{Request, Response, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
-pub use send::{Progress, UpstreamBody};
+pub use body::UpstreamBody;
+pub use informed::Informed;
+pub use progress::Progress;
+pub(crate) use switched::Switched;
 
 use self::{connect::Target, pool::Pool};
 use crate::{
@@ -128,19 +140,20 @@ impl Upstream {
     ///
     /// # Errors
     /// Why there is no response, and whether the application may have seen the request. `progress` tells the same for an
-    /// attempt that is dropped before it ends.
+    /// attempt that is dropped before it ends, and `informed` hears what comes before the response.
     pub async fn send(
         &self,
         worker: usize,
         endpoint: usize,
         request: Request<ProxyBody>,
         progress: &Progress,
+        informed: Informed<'_>,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
         if self.speaks_http2() {
-            Box::pin(send::http2(pool, request, progress)).await
+            Box::pin(http2::send(pool, request, progress)).await
         } else {
-            send::http1(pool, request, progress).await
+            exchange::send(pool, request, progress, informed).await
         }
     }
 

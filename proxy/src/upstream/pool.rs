@@ -3,20 +3,21 @@
 //! The last connection used is the first used again, so that under light load the others grow old and are closed. A
 //! connection never changes its worker: no hop between threads on the path of a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
-use super::{
-    connect::{self, Target},
-    io::Written,
-};
+use super::connect::{self, Target};
 use crate::body::ProxyBody;
 
 /// Streams opened on one HTTP/2 connection before another is opened; the usual server limit.
@@ -35,10 +36,19 @@ pub(crate) struct Pool {
     connecting: tokio::sync::Mutex<()>,
 }
 
+/// A connection between two requests. Nothing watches it meanwhile: what happened to it is seen when it is taken.
 struct Idle {
-    sender: http1::SendRequest<ProxyBody>,
-    written: Written,
+    stream: TcpStream,
     since: Instant,
+}
+
+impl Idle {
+    /// Whether it can carry another request: open, and silent. Anything that came unasked would be taken for the next answer.
+    /// Costs a system call only if something has come.
+    fn is_usable(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 #[derive(Clone)]
@@ -50,20 +60,31 @@ struct Multiplexed {
 
 /// An HTTP/1 connection in the hands of one request.
 pub(crate) struct Lease {
-    pub(crate) sender: http1::SendRequest<ProxyBody>,
-    pub(crate) written: Written,
-    /// It has served a request before, so the peer may be closing it at this moment.
-    pub(crate) reused: bool,
+    stream: TcpStream,
+    reused: bool,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// It has served a request before, so the peer may be closing it at this moment.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
     /// Gives the connection back, once its response has ended cleanly.
-    pub(crate) fn give_back(self, now: Instant) {
-        if !self.sender.is_closed() {
-            self.pool.idle.lock().push(Idle { sender: self.sender, written: self.written, since: now });
-        }
+    pub(super) fn give_back(self, now: Instant) {
+        self.pool.idle.lock().push(Idle { stream: self.stream, since: now });
+    }
+
+    /// The two directions apart; they are never joined again.
+    pub(super) fn split(self) -> (OwnedReadHalf, OwnedWriteHalf, OwnedSemaphorePermit) {
+        let (reader, writer) = self.stream.into_split();
+        (reader, writer, self.permit)
     }
 }
 
@@ -103,31 +124,20 @@ impl Pool {
                 .map_err(|error| AttemptError::new(Cause::Connect, Sent::No).with_source(error))?,
         };
         let now = Instant::now();
-        if !fresh && let Some(idle) = self.take_idle(now) {
-            return Ok(Lease {
-                sender: idle.sender,
-                written: idle.written,
-                reused: true,
-                pool: self.clone(),
-                _permit: permit,
-            });
+        if !fresh && let Some(stream) = self.take_idle(now) {
+            return Ok(Lease { stream, reused: true, pool: self.clone(), permit });
         }
         // Boxed, so that a request on a warm connection does not carry the room for a handshake.
-        let (sender, written) = Box::pin(connect::http1(&self.target, now + self.connect_timeout)).await?;
-        Ok(Lease { sender, written, reused: false, pool: self.clone(), _permit: permit })
+        let stream = Box::pin(connect::tcp(&self.target, now + self.connect_timeout)).await?;
+        Ok(Lease { stream, reused: false, pool: self.clone(), permit })
     }
 
-    /// The youngest idle connection that is ready. One that is still finishing its last exchange stays for later.
-    fn take_idle(&self, now: Instant) -> Option<Idle> {
+    /// The youngest idle connection that can be used. Those found otherwise are closed.
+    fn take_idle(&self, now: Instant) -> Option<TcpStream> {
         let mut idle = self.idle.lock();
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            let entry = &idle[at];
-            if entry.sender.is_closed() || now.duration_since(entry.since) >= self.idle_timeout {
-                idle.remove(at);
-            } else if entry.sender.is_ready() {
-                return Some(idle.remove(at));
+        while let Some(entry) = idle.pop() {
+            if now.duration_since(entry.since) < self.idle_timeout && entry.is_usable() {
+                return Some(entry.stream);
             }
         }
         None
@@ -157,11 +167,9 @@ impl Pool {
             .map(|connection| StreamLease { sender: connection.sender.clone(), _stream: connection.streams.clone() })
     }
 
-    /// Closes what has been idle for too long; off the path of requests.
+    /// Closes what has been idle for too long, or was closed by the peer; off the path of requests.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle
-            .lock()
-            .retain(|entry| !entry.sender.is_closed() && now.duration_since(entry.since) < self.idle_timeout);
+        self.idle.lock().retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
         self.multiplexed.lock().retain(|connection| !connection.sender.is_closed());
     }
 }

@@ -1,0 +1,217 @@
+//! The body of an upstream's response.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    buffers,
+    incoming::Incoming,
+    outgoing::Outgoing,
+    pool::{Lease, StreamLease},
+    switched::Switched,
+    upload::Upload,
+};
+use crate::body::{BoxError, WireBody};
+
+/// A response body; its connection goes back to the pool when it has ended cleanly, and is closed when it is dropped before.
+pub struct UpstreamBody(Inner);
+
+enum Inner {
+    /// All of it came with the head.
+    Whole(Bytes),
+    Http1(Box<Reading>),
+    Http2 {
+        body: WireBody,
+        _stream: StreamLease,
+    },
+    /// No body: the connection itself.
+    Switched(Option<Switched>),
+}
+
+/// A body that still arrives over HTTP/1.1.
+struct Reading {
+    incoming: Incoming,
+    /// What came with the head.
+    first: Option<Result<Frame<Bytes>, BoxError>>,
+    /// `None` once it has ended, or broken.
+    connection: Option<Connection>,
+    /// Whether the connection may carry another request after this.
+    reusable: bool,
+    /// Whether the last read was filled, so that more is likely to wait.
+    bulk: bool,
+    status: StatusCode,
+}
+
+enum Connection {
+    Leased(Lease),
+    /// The request is still on its way out, which goes on beside the reading.
+    Split {
+        reader: OwnedReadHalf,
+        upload: Upload,
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
+impl UpstreamBody {
+    pub(super) const EMPTY: Self = Self(Inner::Whole(Bytes::new()));
+
+    /// A body that goes on with the connection, or is there already. `upload`: what is not sent of the request.
+    pub(super) fn http1(
+        mut incoming: Incoming,
+        lease: Lease,
+        reusable: bool,
+        upload: Option<Outgoing>,
+        status: StatusCode,
+    ) -> Self {
+        let first = incoming.next().map_err(BoxError::from).transpose();
+        let connection = match upload {
+            None => Connection::Leased(lease),
+            Some(outgoing) => {
+                let (reader, writer, permit) = lease.split();
+                Connection::Split { reader, upload: Upload::start(outgoing, writer), _permit: permit }
+            }
+        };
+        let mut reading = Reading { incoming, first, connection: Some(connection), reusable, bulk: false, status };
+        if reading.incoming.has_ended() && matches!(&reading.first, None | Some(Ok(_))) {
+            reading.release();
+            match reading.first.take().and_then(Result::ok).map(Frame::into_data) {
+                None => return Self::EMPTY,
+                Some(Ok(data)) => return Self(Inner::Whole(data)),
+                Some(Err(trailers)) => reading.first = Some(Ok(trailers)),
+            }
+        }
+        Self(Inner::Http1(Box::new(reading)))
+    }
+
+    pub(super) fn http2(body: hyper::body::Incoming, stream: StreamLease) -> Self {
+        Self(Inner::Http2 { body: WireBody::new(body, true), _stream: stream })
+    }
+
+    pub(super) fn switched(lease: Lease, ahead: Bytes) -> Self {
+        Self(Inner::Switched(Some(Switched::new(lease, ahead))))
+    }
+
+    /// The connection itself, where it changes protocol and will carry no further request.
+    pub(crate) fn take_switched(&mut self) -> Option<Switched> {
+        match &mut self.0 {
+            Inner::Switched(connection) => connection.take(),
+            _ => None,
+        }
+    }
+
+    /// All of the body, if it is here already.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Inner::Whole(bytes) => Some(std::mem::take(bytes)),
+            _ => None,
+        }
+    }
+}
+
+impl Reading {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.first.take() {
+            if first.is_err() {
+                self.connection = None;
+            }
+            return Poll::Ready(Some(first));
+        }
+        let polled = ready!(self.poll_next(cx));
+        if self.incoming.has_ended() {
+            self.release();
+        }
+        if polled.is_err() {
+            // Closed at once: nothing behind this can be told from the body.
+            self.connection = None;
+        }
+        Poll::Ready(polled.transpose())
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
+        loop {
+            match self.incoming.next() {
+                Ok(None) if !self.incoming.has_ended() => {}
+                next => return Poll::Ready(next.map_err(Into::into)),
+            }
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
+            let at_most = if self.bulk { Some(self.incoming.worth_reading()) } else { None };
+            let (bytes, filled) = ready!(connection.poll_read(at_most, cx))?;
+            self.bulk = filled;
+            self.incoming.read(bytes)?;
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = match &self.first {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Err(_)) | None => 0,
+        };
+        self.incoming.size_hint().exact().map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
+    }
+
+    /// The body has ended: what becomes of its connection.
+    fn release(&mut self) {
+        match self.connection.take() {
+            Some(Connection::Leased(lease)) if self.reusable && !self.incoming.has_more() => {
+                lease.give_back(Instant::now());
+            }
+            // An upstream that refuses needs no more of the request (RFC 9112 section 9.5); else it gets all of it.
+            Some(Connection::Split { upload, .. })
+                if !self.status.is_client_error() && !self.status.is_server_error() =>
+            {
+                upload.detach();
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+impl Connection {
+    fn poll_read(&mut self, at_most: Option<usize>, cx: &mut Context<'_>) -> Poll<std::io::Result<(Bytes, bool)>> {
+        match (self, at_most) {
+            (Self::Leased(lease), None) => buffers::poll_read(lease.stream(), cx),
+            (Self::Leased(lease), Some(at_most)) => buffers::poll_read_bulk(lease.stream(), at_most, cx),
+            (Self::Split { reader, .. }, _) => buffers::poll_read(reader, cx),
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Http1(reading) => reading.poll_frame(cx),
+            Inner::Http2 { body, .. } => Pin::new(body).poll_frame(cx),
+            Inner::Switched(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole(bytes) => bytes.is_empty(),
+            Inner::Http1(reading) => reading.first.is_none() && reading.incoming.has_ended(),
+            Inner::Http2 { body, .. } => body.is_end_stream(),
+            Inner::Switched(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Http1(reading) => reading.size_hint(),
+            Inner::Http2 { body, .. } => body.size_hint(),
+            Inner::Switched(_) => SizeHint::with_exact(0),
+        }
+    }
+}

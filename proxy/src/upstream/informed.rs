@@ -1,0 +1,27 @@
+//! Who hears of what an upstream says before its answer.
+
+use http::{HeaderMap, StatusCode, Version};
+
+use crate::{client_body::Gate, forward, interim::Interim};
+
+/// Who hears of interim responses. HTTP/1.1 only: hyper keeps those of an HTTP/2 upstream to itself.
+#[derive(Clone, Copy, Default)]
+pub struct Informed<'a> {
+    /// Opened by `100 Continue`.
+    pub(crate) gate: Option<&'a Gate>,
+    /// Gets all others.
+    pub(crate) interim: Option<&'a Interim>,
+}
+
+impl Informed<'_> {
+    pub(super) fn hear(&self, status: StatusCode, version: Version, mut headers: HeaderMap) {
+        if status == StatusCode::CONTINUE {
+            if let Some(gate) = self.gate {
+                gate.open();
+            }
+        } else if let Some(interim) = self.interim {
+            forward::response(&mut headers, version, status);
+            interim.send(status, headers);
+        }
+    }
+}
