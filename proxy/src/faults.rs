@@ -2,7 +2,8 @@
 //!
 //! Only with the feature `faults`, which no release has, and which says so in `--version` and at start. What happens is in
 //! the environment: `MAINSTAY_FAULT=kill@after-begin:3,off@durable-settle` dies at the third time that a write comes past
-//! `after-begin`, and answers before a settlement is on the disk.
+//! `after-begin`, and answers before a settlement is on the disk. `MAINSTAY_FAULT_WHEN=FILE` counts only from when that file
+//! is there.
 
 #[cfg(feature = "faults")]
 mod armed;

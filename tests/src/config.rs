@@ -74,6 +74,14 @@ impl Config {
         self
     }
 
+    /// Adds a route before the others.
+    #[must_use]
+    pub fn first_route(mut self, matches: &str, upstream: &str, policy: &str) -> Self {
+        let text = format!("  - {{ match: {{ {matches} }}, upstream: {upstream}, policy: {policy} }}");
+        self.routes.insert(0, text);
+        self
+    }
+
     /// Adds settings of the data listener, such as `trust_deadline: true`.
     #[must_use]
     pub fn listener(mut self, more: &str) -> Self {

@@ -92,6 +92,35 @@ impl Drop for Proxy {
     }
 }
 
+/// How the binary is started, where that is not as usual.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Which binary.
+    pub binary: PathBuf,
+    /// Environment variables beside the inherited ones.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self { binary: binary(), variables: Vec::new() }
+    }
+}
+
+impl Launch {
+    /// That binary, in the inherited environment.
+    pub fn of(binary: PathBuf) -> Self {
+        Self { binary, variables: Vec::new() }
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
 impl Proxy {
     /// Starts it before one upstream under one policy.
     pub async fn single(upstream: SocketAddr, policy: &str) -> Self {
@@ -99,27 +128,38 @@ impl Proxy {
     }
 
     /// Starts it and waits until it is ready. Ports that somebody else took meanwhile are changed for others.
-    pub async fn start(mut config: Config) -> Self {
+    pub async fn start(config: Config) -> Self {
+        Self::launch(config, &Launch::default()).await.unwrap_or_else(|log| panic!("the proxy ended at start:\n{log}"))
+    }
+
+    /// As [`start`](Self::start).
+    ///
+    /// # Errors
+    /// What it wrote, if it ended instead.
+    pub async fn launch(mut config: Config, launch: &Launch) -> Result<Self, String> {
         for _ in 0..3 {
-            let mut proxy = Self::spawn(config.clone());
+            let mut proxy = Self::spawn(config.clone(), launch);
             if proxy.becomes_ready().await {
-                return proxy;
+                return Ok(proxy);
             }
-            let log = proxy.log().to_lowercase();
-            assert!(log.contains("in use"), "the proxy ended at start:\n{log}\n{}", config.render());
+            let log = proxy.log();
+            if !log.to_lowercase().contains("in use") {
+                return Err(format!("{log}\n{}", config.render()));
+            }
             config.move_away();
         }
         panic!("every port was taken");
     }
 
-    fn spawn(config: Config) -> Self {
+    fn spawn(config: Config, launch: &Launch) -> Self {
         let dir = TempDir::new();
         let file = dir.join("mainstay.yaml");
         fs::write(&file, config.render()).expect("write the configuration");
         let log = fs::File::create(dir.join("log")).expect("create the log");
-        let child = tokio::process::Command::new(binary())
+        let child = tokio::process::Command::new(&launch.binary)
             .arg("-c")
             .arg(&file)
+            .envs(launch.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("one log for both streams"))
             .stderr(log)

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, pending},
+    path::PathBuf,
     pin::pin,
     sync::{
         OnceLock,
@@ -19,6 +20,8 @@ use super::Point;
 use crate::upstream::Progress;
 
 const VARIABLE: &str = "MAINSTAY_FAULT";
+/// Names a file: no write counts on its way to a death before that file is there.
+const WHEN: &str = "MAINSTAY_FAULT_WHEN";
 
 /// How long a commit is put off when it is not waited for: long enough to die in.
 const LINGER: Duration = Duration::from_millis(60);
@@ -35,6 +38,8 @@ struct Death {
     at: Point,
     /// Times that the point is passed unharmed, still.
     spare: AtomicU32,
+    /// Nothing counts before this file is there.
+    when: Option<PathBuf>,
 }
 
 /// The variable says something that is no fault.
@@ -65,7 +70,8 @@ fn take(fault: &str) -> Option<()> {
         "kill" => {
             let (point, nth) = what.split_once(':')?;
             let spare = AtomicU32::new(nth.parse::<u32>().ok()?.checked_sub(1)?);
-            DEATH.set(Death { at: point_named(point)?, spare }).ok()
+            let when = std::env::var_os(WHEN).map(PathBuf::from);
+            DEATH.set(Death { at: point_named(point)?, spare, when }).ok()
         }
         "off" => {
             switch_off(protection_named(what)?);
@@ -100,6 +106,9 @@ fn protection_named(name: &str) -> Option<Protection> {
 /// Dies here if it is time to.
 pub(crate) fn reach(point: Point) {
     let Some(death) = DEATH.get().filter(|death| death.at == point) else { return };
+    if death.when.as_ref().is_some_and(|file| !file.exists()) {
+        return;
+    }
     let spare = death.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
     if spare.is_err() {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -118,13 +127,13 @@ pub(crate) async fn after_send<F: Future>(progress: &Progress, sending: F) -> F:
         }
         tokio::time::sleep(ON_THE_WIRE).await;
         reach(Point::AfterSend);
-        pending().await
+        pending::<()>().await;
     };
     let (mut sending, mut on_the_wire) = (pin!(sending), pin!(on_the_wire));
     tokio::select! {
         biased;
         result = &mut sending => result,
-        () = &mut on_the_wire => unreachable!("it waits for ever"),
+        () = &mut on_the_wire => unreachable!("it dies, or waits for ever"),
     }
 }
 

@@ -1,0 +1,53 @@
+//! The kinds of service and policy that are tried.
+
+use std::{net::SocketAddr, path::Path};
+
+use mainstay_tests::config::Config;
+
+use crate::{behaviour::mixed, service::Character};
+
+/// A service and the policy for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum World {
+    /// Nobody can be asked: what is unknown stays so.
+    Mute,
+    /// The service can be asked what became of a write.
+    Asked,
+    /// The service knows a key again, so a write may be sent again.
+    Honouring,
+}
+
+impl World {
+    /// One after the other.
+    pub(crate) fn nth(number: usize) -> Self {
+        [Self::Mute, Self::Asked, Self::Honouring][number % 3]
+    }
+
+    pub(crate) fn character(self, seed: u64) -> Character {
+        Character::new(move |key, nth| mixed(seed, key, nth)).honouring_keys(self == Self::Honouring)
+    }
+
+    pub(crate) fn config(self, service: SocketAddr, ledger: &Path) -> Config {
+        let (upstream, more) = match self {
+            Self::Mute => ("", ""),
+            // Long enough for a request that the machine was slow to deliver.
+            Self::Asked => (
+                "",
+                ", status: { request: \"GET /by-ref/{key}\", settle_after: 2s, rate: 10000/s, rules: [ \
+                 { status: 200, json: { /state: SUCCESS }, then: succeeded }, { status: 404, then: not_found } ] }",
+            ),
+            Self::Honouring => ("honours_key: true", ""),
+        };
+        let policy = format!(
+            "timeout: 200ms, retry: 2, \
+             idempotency: {{ required: true, max_response: 4KiB, late_response: 2s{more} }}"
+        );
+        Config::new()
+            .upstream("app", service, upstream)
+            .policy("p", &policy)
+            .route("path: /**", "app", "p")
+            .top("control: { rate_limit: 1000000/s }")
+            .top("limits: { workers: 2 }")
+            .ledger(&format!("store: disk, path: \"{}\"", ledger.display()))
+    }
+}
