@@ -28,7 +28,7 @@ enum Death {
 
 impl Death {
     fn choose(rng: &mut Rng, round: usize) -> Self {
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             Self::At(POINTS[(round / 2) % POINTS.len()], rng.u32(1..60))
         } else {
             Self::AnyMoment(Duration::from_millis(rng.u64(10..350)))

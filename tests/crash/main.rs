@@ -130,13 +130,9 @@ impl Arguments {
 
 /// The build with the feature `faults`: `MAINSTAY_FAULTY_BIN`, else `mainstay-faulty` beside this program.
 fn faulty_binary() -> Result<PathBuf, String> {
-    let path = match std::env::var_os("MAINSTAY_FAULTY_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let own = std::env::current_exe().map_err(|error| error.to_string())?;
-            own.parent().unwrap_or(Path::new(".")).join("mainstay-faulty")
-        }
-    };
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let beside = || own.parent().unwrap_or(Path::new(".")).join("mainstay-faulty");
+    let path = std::env::var_os("MAINSTAY_FAULTY_BIN").map_or_else(beside, PathBuf::from);
     let version = std::process::Command::new(&path).arg("--version").output();
     let version = version.map_err(|error| format!("{}: {error}; see tests/crash/README.md", path.display()))?;
     if !String::from_utf8_lossy(&version.stdout).contains("WITH FAULTS") {

@@ -207,7 +207,7 @@ pub(crate) fn read(directory: &Path) -> Files {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let files = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        let lives = !name.ends_with("-shm") && !name.ends_with(".lock");
+        let lives = ["-shm", ".lock"].iter().all(|end| !name.ends_with(end));
         lives.then(|| fs::read(entry.path()).ok().map(|content| (name, content))).flatten()
     });
     files.collect()
@@ -232,7 +232,9 @@ mod tests {
 
     fn after(records: &[Record]) -> Directory {
         let mut directory = Directory::default();
-        records.iter().for_each(|record| directory.apply(record));
+        for record in records {
+            directory.apply(record);
+        }
         directory
     }
 

@@ -28,7 +28,7 @@ const TRIES: u64 = 8;
 pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
     let mut unseen = Vec::new();
     for (name, kill, sign) in [("durable-begin", "after-send", "2 effects"), ("durable-settle", "", "not replayed")] {
-        unseen.extend(must(name, "", killed(campaign, "", kill).await));
+        unseen.extend(must(name, "", &killed(campaign, "", kill).await));
         let mut found = Vec::new();
         for _ in 0..TRIES {
             found = killed(campaign, &format!("off@{name}"), kill).await;
@@ -36,15 +36,15 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
                 break;
             }
         }
-        unseen.extend(must(name, sign, found));
+        unseen.extend(must(name, sign, &found));
     }
-    unseen.extend(must("ownership", "", overtaken(campaign, "").await));
-    unseen.extend(must("ownership", "not replayed", overtaken(campaign, "off@ownership").await));
-    unseen.extend(must("sticky-states", "", contradicted(campaign, "").await));
+    unseen.extend(must("ownership", "", &overtaken(campaign, "").await));
+    unseen.extend(must("ownership", "not replayed", &overtaken(campaign, "off@ownership").await));
+    unseen.extend(must("sticky-states", "", &contradicted(campaign, "").await));
     unseen.extend(must(
         "sticky-states",
         "was failed and is succeeded",
-        contradicted(campaign, "off@sticky-states").await,
+        &contradicted(campaign, "off@sticky-states").await,
     ));
     unseen.extend(lying_disk(campaign).await);
     campaign.count("checks of the checker", 9);
@@ -52,7 +52,7 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
 }
 
 /// Fails unless `found` shows the `sign`; no sign: unless nothing was found.
-fn must(protection: &str, sign: &str, found: Vec<String>) -> Vec<String> {
+fn must(protection: &str, sign: &str, found: &[String]) -> Vec<String> {
     match sign {
         "" if found.is_empty() => Vec::new(),
         "" => vec![format!("red: with {protection} in place: {found:?}")],
@@ -190,7 +190,7 @@ async fn lying_disk(campaign: &Campaign) -> Vec<String> {
         let believes = |record: &Record, at: u64| !(lies && at > half && matches!(record, Record::Synced { .. }));
         let files =
             recording.directory_at(end, believes).lose_power(Loss::Everything, &mut fastrand::Rng::with_seed(1));
-        let unseen = must(name, sign, recording.check(campaign, &files, end).await);
+        let unseen = must(name, sign, &recording.check(campaign, &files, end).await);
         if !unseen.is_empty() {
             return unseen;
         }

@@ -174,7 +174,7 @@ enum Trouble {
 
 /// Trouble that everybody must live through, and a kill after it.
 async fn endured(campaign: &Campaign, trouble: Trouble) -> Vec<String> {
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     let stage = Stage::set(campaign.seed).await;
     let proxy = match stage.start(campaign).await {
         Ok(proxy) => proxy,
