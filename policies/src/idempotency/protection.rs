@@ -17,7 +17,7 @@ use crate::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+        KeptRequest, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
         ledger::{Begun, Ledger, LedgerError},
         step::{Action, Asking, Event, StepPolicy, after, step},
     },
@@ -318,6 +318,9 @@ impl Protection {
             last_evidence: None,
             retained: Retained::None,
             status_target: self.params.status.as_ref().and_then(render).map(Arc::from),
+            request: KeptRequest::None,
+            redispatches: 0,
+            origin: None,
             retention_ms: millis(self.params.retention),
             tombstone_ms: millis(self.params.tombstone),
             owner: self.ledger.instance(),

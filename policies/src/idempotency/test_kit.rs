@@ -19,7 +19,8 @@ use crate::{
     clock::WallClock,
     evidence::{AttemptError, Cause, Evidence, Sent},
     operation::{
-        InstanceId, KeyHash, Operation, OperationId, Retained, State, UnixMillis, ledger::Ledger, memory::MemoryLedger,
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis, ledger::Ledger,
+        memory::MemoryLedger,
     },
 };
 
@@ -47,6 +48,9 @@ pub(super) fn operation() -> Operation {
         last_evidence: None,
         retained: Retained::None,
         status_target: None,
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
         owner: InstanceId(0),

@@ -11,11 +11,12 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinSet;
 
 use super::{
-    Attention, AttentionReason, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse, UnixMillis,
+    Attention, AttentionReason, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredRequest,
+    StoredResponse, TraceOrigin, UnixMillis,
     audit::AuditEntry,
     ledger::{Begun, Filter, Ledger, LedgerError},
 };
@@ -54,6 +55,9 @@ where
     fresh().await.expiry_is_incremental().await;
     fresh().await.a_change_is_not_lost_on_its_waiters().await;
     fresh().await.a_change_before_the_wait_is_seen().await;
+    fresh().await.what_is_due_is_found_soonest_first().await;
+    fresh().await.nothing_settled_or_flagged_is_due().await;
+    fresh().await.a_request_is_kept_until_it_is_dropped().await;
     fresh().await.a_listing_is_filtered_and_paged().await;
     fresh().await.counts_follow_the_states().await;
     fresh().await.a_change_and_its_audit_entry_are_there_together().await;
@@ -235,11 +239,72 @@ impl Checks {
             attention: Some(Attention { since: START + 3, reason: AttentionReason::Conflict }),
             last_evidence: Some(Evidence::Succeeded),
             retained: stored(b"\x00\xff body"),
+            redispatches: 5,
+            origin: Some(TraceOrigin { trace_id: [1; 16], span_id: [2; 8] }),
             ..operation
         };
         let written = self.update(full.clone()).await;
         assert_eq!(written, Operation { revision: full.revision + 1, ..full });
         assert_eq!(self.read(written.id).await, Some(written));
+    }
+
+    async fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> Vec<(UnixMillis, u64)> {
+        let due = self.ledger.due(now, after, limit).await.expect("the ledger knows what is due");
+        assert!(due.iter().all(|due| &*due.upstream == "app"));
+        due.iter().map(super::ledger::Due::place).collect()
+    }
+
+    async fn what_is_due_is_found_soonest_first(self) {
+        assert_eq!((self.ledger.next_due(), self.due(u64::MAX, None, 9).await), (None, vec![]));
+        let mut operations = Vec::new();
+        for key in 0..4 {
+            operations.push(self.begin(key).await);
+        }
+        for (operation, wait) in operations.iter().zip([30, 10, 20, 10]) {
+            let unknown = Operation { state: State::Unknown, next_check_at: Some(START + wait), ..operation.clone() };
+            self.update(unknown).await;
+        }
+        let place = |wait, at: usize| (START + wait, operations[at].id.seq);
+        assert_eq!(self.ledger.next_due(), Some(START + 10));
+        assert_eq!(self.due(START + 9, None, 9).await, []);
+        assert_eq!(self.due(START + 20, None, 9).await, [place(10, 1), place(10, 3), place(20, 2)]);
+        assert_eq!(self.due(START + 99, None, 2).await, [place(10, 1), place(10, 3)]);
+        assert_eq!(self.due(START + 99, Some(place(10, 3)), 9).await, [place(20, 2), place(30, 0)]);
+        let first = self.read(operations[1].id).await.expect("it is there");
+        self.ledger.note(Operation { next_check_at: Some(START + 50), ..first }).expect("the note is taken");
+        assert_eq!(self.due(START + 99, None, 9).await, [place(10, 3), place(20, 2), place(30, 0), place(50, 1)]);
+    }
+
+    async fn nothing_settled_or_flagged_is_due(self) {
+        let (settled, flagged) = (self.begin(1).await, self.begin(2).await);
+        assert_eq!(self.due(u64::MAX, None, 9).await.len(), 2, "what is pending has its time, too");
+        self.settle(settled, State::Succeeded).await;
+        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
+        self.update(Operation { state: State::Unknown, attention, ..flagged }).await;
+        assert_eq!((self.ledger.next_due(), self.due(u64::MAX, None, 9).await), (None, vec![]));
+    }
+
+    async fn a_request_is_kept_until_it_is_dropped(self) {
+        let headers = [("authorization", "Bearer x"), ("x-a", "1"), ("x-b", ""), ("x-a", "2")]
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let request = Arc::new(StoredRequest {
+            method: Method::PATCH,
+            target: "/payments/7?x=%20".into(),
+            headers: HeaderMap::from_iter(headers),
+            body: Bytes::from_static(b"\x00\xff body"),
+        });
+        let draft = Operation { request: KeptRequest::Given(Arc::clone(&request)), ..draft(1, START) };
+        let Ok(Begun::New(operation)) = self.ledger.begin(draft, START).await else { panic!("a new operation") };
+        assert_eq!(operation.request, KeptRequest::Kept);
+        let bare = self.begin(2).await;
+        let kept = async |id| self.ledger.request(id).await.expect("the ledger reads");
+        assert_eq!(kept(bare.id).await, None);
+        assert_eq!(kept(operation.id).await.as_ref(), Some(&request));
+        let unknown = self.update(Operation { state: State::Unknown, ..operation }).await;
+        assert_eq!((&unknown.request, kept(unknown.id).await.as_ref()), (&KeptRequest::Kept, Some(&request)));
+        assert_eq!(kept(OperationId { tag: !unknown.id.tag, ..unknown.id }).await, None, "another name");
+        let settled = self.settle(Operation { request: KeptRequest::None, ..unknown }, State::Succeeded).await;
+        assert_eq!((&settled.request, kept(settled.id).await), (&KeptRequest::None, None));
     }
 
     async fn a_note_is_seen_at_once(self) {
@@ -451,6 +516,9 @@ fn draft(key: u8, now: UnixMillis) -> Operation {
         last_evidence: None,
         retained: Retained::None,
         status_target: Some("/by-ref/x".into()),
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: RETENTION_MS,
         tombstone_ms: TOMBSTONE_MS,
         owner: super::InstanceId(0),

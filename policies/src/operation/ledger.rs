@@ -1,9 +1,9 @@
 //! Where operations are kept.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{
-    InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+    InstanceId, KeyHash, Operation, OperationId, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
 };
 
@@ -19,13 +19,32 @@ pub enum Begun {
     Known(Operation),
 }
 
+/// An open operation about which something is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Since when.
+    pub at: UnixMillis,
+    /// Which.
+    pub id: OperationId,
+    /// Its upstream, by name.
+    pub upstream: Arc<str>,
+}
+
+impl Due {
+    /// Its place among all that are due: the longest due first, then in arrival order.
+    pub const fn place(&self) -> (UnixMillis, u64) {
+        (self.at, self.id.seq)
+    }
+}
+
 /// A ledger of operations.
 ///
 /// Every backend passes [`conformance`](super::conformance). All methods are safe to call concurrently. A result is
 /// durable when its future resolves.
 pub trait Ledger: Send + Sync + 'static {
     /// Records `draft` if its key is absent, [free](Operation::frees_key), or past its tombstone at `now`. Sets `id.seq`;
-    /// `owner`, `epoch` and `revision` come from the ledger.
+    /// `owner`, `epoch` and `revision` come from the ledger. A request given with the draft is kept until an update says
+    /// [`KeptRequest::None`](super::KeptRequest::None).
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun>;
 
     /// Replaces the operation by `next` if the record's owner, epoch and revision are still those that `next` carries;
@@ -64,6 +83,16 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Operations in id order, after `after`, that match the filter; at most `limit`.
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>>;
+
+    /// Operations that are [due](Operation::due_at) at `now`, the longest due first, after the place `after`; at most
+    /// `limit`.
+    fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> LedgerFuture<'_, Vec<Due>>;
+
+    /// When the next operation is due, or was: one look, nothing is read.
+    fn next_due(&self) -> Option<UnixMillis>;
+
+    /// The request that is kept of an operation, as long as its record says so.
+    fn request(&self, id: OperationId) -> LedgerFuture<'_, Option<Arc<StoredRequest>>>;
 
     /// Resolves when the operation's revision is no longer `seen`, with the record.
     fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation>;

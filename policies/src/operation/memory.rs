@@ -2,18 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
+use http::HeaderMap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    InstanceId, KeyHash, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+    InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredRequest, StoredResponse,
+    UnixMillis,
     audit::{AUDIT_KEPT, AuditEntry, Audited},
-    ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
+    ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
 };
 use crate::clock::WallClock;
 
@@ -40,6 +43,9 @@ struct Records {
     by_key: HashMap<KeyHash, u64>,
     /// When something of a record is to be dropped: its response, or all of it.
     expiries: BTreeSet<(UnixMillis, u64)>,
+    /// When something is to be done about an open one.
+    due: BTreeSet<(UnixMillis, u64)>,
+    requests: HashMap<u64, Arc<StoredRequest>>,
     waiters: HashMap<u64, Arc<Notify>>,
     counts: [u64; 5],
     bytes: u64,
@@ -86,7 +92,11 @@ impl MemoryLedger {
         }
         // A little is dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
         records.expire(now, 2);
-        let size = size_of_record(&draft);
+        let request = match std::mem::take(&mut draft.request) {
+            KeptRequest::Given(request) => Some(request),
+            KeptRequest::None | KeptRequest::Kept => None,
+        };
+        let size = size_of_record(&draft) + request.as_deref().map_or(0, size_of_request);
         if records.bytes + size > self.max_bytes {
             records.expire(now, SCAN);
         }
@@ -99,6 +109,10 @@ impl MemoryLedger {
         draft.epoch = 1;
         draft.revision = 1;
         records.by_key.insert(draft.key_hash, draft.id.seq);
+        if let Some(request) = request {
+            draft.request = KeptRequest::Kept;
+            records.keep_request(draft.id.seq, request);
+        }
         records.insert(draft.clone());
         Ok(Begun::New(draft))
     }
@@ -115,6 +129,9 @@ impl MemoryLedger {
             next.retained = Retained::StatusOnly;
         }
         next.revision += 1;
+        if next.request == KeptRequest::None {
+            records.drop_request(next.id.seq);
+        }
         let before = records.insert(next.clone());
         let waiters = records.waiters.remove(&next.id.seq);
         if let Some(entry) = entry {
@@ -138,7 +155,7 @@ impl MemoryLedger {
         let records = self.records.lock();
         let mut found = Vec::new();
         let mut last = after;
-        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let range = (Bound::Excluded(after), Bound::Unbounded);
         for (looked_at, (seq, operation)) in records.by_seq.range(range).enumerate() {
             if looked_at == SCAN || found.len() == limit {
                 return (found, Some(last));
@@ -216,6 +233,31 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> LedgerFuture<'_, Vec<Due>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let due = records.due.range((start, Bound::Included((now, u64::MAX)))).take(limit);
+            let of = |(at, seq): &(UnixMillis, u64)| {
+                let operation = records.by_seq.get(seq)?;
+                Some(Due { at: *at, id: operation.id, upstream: Arc::clone(&operation.upstream) })
+            };
+            Ok(due.filter_map(of).collect())
+        })
+    }
+
+    fn next_due(&self) -> Option<UnixMillis> {
+        self.records.lock().due.first().map(|(at, _)| *at)
+    }
+
+    fn request(&self, id: OperationId) -> LedgerFuture<'_, Option<Arc<StoredRequest>>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let is_known = records.by_seq.get(&id.seq).is_some_and(|known| known.id == id);
+            Ok(records.requests.get(&id.seq).filter(|_| is_known).cloned())
+        })
+    }
+
     fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation> {
         Box::pin(async move {
             loop {
@@ -263,7 +305,8 @@ impl Records {
         if let Some(at) = next_expiry(&operation) {
             self.expiries.insert((at, seq));
         }
-        let expiry = next_expiry(&operation);
+        let (expiry, due_at) = (next_expiry(&operation), operation.due_at());
+        self.due.extend(due_at.map(|at| (at, seq)));
         self.bytes += size_of_record(&operation);
         self.counts[place(operation.state)] += 1;
         let before = self.by_seq.insert(seq, operation);
@@ -272,6 +315,9 @@ impl Records {
             self.counts[place(before.state)] -= 1;
             if let Some(at) = next_expiry(before).filter(|at| Some(*at) != expiry) {
                 self.expiries.remove(&(at, seq));
+            }
+            if let Some(at) = before.due_at().filter(|at| Some(*at) != due_at) {
+                self.due.remove(&(at, seq));
             }
         }
         before
@@ -293,8 +339,20 @@ impl Records {
         limit
     }
 
+    fn keep_request(&mut self, seq: u64, request: Arc<StoredRequest>) {
+        self.bytes += size_of_request(&request);
+        self.requests.insert(seq, request);
+    }
+
+    fn drop_request(&mut self, seq: u64) {
+        if let Some(request) = self.requests.remove(&seq) {
+            self.bytes -= size_of_request(&request);
+        }
+    }
+
     fn remove(&mut self, seq: u64) {
         let Some(operation) = self.by_seq.remove(&seq) else { return };
+        self.drop_request(seq);
         self.bytes -= size_of_record(&operation);
         self.counts[place(operation.state)] -= 1;
         if self.by_key.get(&operation.key_hash) == Some(&seq) {
@@ -328,11 +386,17 @@ fn size_of_record(operation: &Operation) -> u64 {
 }
 
 fn size_of_response(response: &StoredResponse) -> usize {
+    size_of_headers(&response.headers) + response.body.len()
+}
+
+fn size_of_request(request: &StoredRequest) -> u64 {
+    (size_of_headers(&request.headers) + request.target.len() + request.body.len()) as u64
+}
+
+fn size_of_headers(headers: &HeaderMap) -> usize {
     // A header costs its text, a slot of the map, and two handles.
     const PER_HEADER: usize = 96;
-    let headers: usize =
-        response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER).sum();
-    headers + response.body.len()
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER).sum()
 }
 
 /// The order of [`Ledger::counts`].

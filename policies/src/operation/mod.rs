@@ -13,6 +13,6 @@ pub mod memory;
 pub mod step;
 
 pub use record::{
-    Attention, AttentionReason, InstanceId, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,
-    UnixMillis,
+    Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
+    StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
 };

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::evidence::Evidence;
 
@@ -175,6 +175,47 @@ pub enum Retained {
     StatusOnly,
 }
 
+/// A request kept for a redispatch: what every attempt sent, before what each of them added.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query, as they came.
+    pub target: Arc<str>,
+    /// The headers, credentials among them, as the upstream is to see them.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for StoredRequest {
+    /// Neither headers nor body: they hold the key and credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What is kept of the request. Only an open operation that may be dispatched again keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeptRequest {
+    /// Nothing.
+    #[default]
+    None,
+    /// This, which the ledger is asked to keep: only in a draft.
+    Given(Arc<StoredRequest>),
+    /// [`Ledger::request`](super::ledger::Ledger::request) has it.
+    Kept,
+}
+
+/// The span of the request that began an operation, for links to it. Kept only if that span was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceOrigin {
+    /// W3C trace id.
+    pub trace_id: [u8; 16],
+    /// The server span's id.
+    pub span_id: [u8; 8],
+}
+
 /// The record of one operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -218,6 +259,12 @@ pub struct Operation {
     pub retained: Retained,
     /// The rendered request target of the status query, from the route's template.
     pub status_target: Option<Arc<str>>,
+    /// The request, where it may be dispatched again.
+    pub request: KeptRequest,
+    /// Times that it was dispatched again without its caller.
+    pub redispatches: u32,
+    /// The span of the request that began it.
+    pub origin: Option<TraceOrigin>,
     /// How long after settling the answer is replayed, in ms; from the policy that began it.
     pub retention_ms: u64,
     /// How long after settling the key is remembered, in ms.
@@ -235,6 +282,11 @@ impl Operation {
     /// does not: the write may have happened after all.
     pub const fn frees_key(&self) -> bool {
         matches!(self.state, State::NotExecuted) && self.attention.is_none()
+    }
+
+    /// When something is to be done about it; `None` if it is terminal, or a person's.
+    pub const fn due_at(&self) -> Option<UnixMillis> {
+        if self.state.is_terminal() || self.attention.is_some() { None } else { self.next_check_at }
     }
 
     /// When its answer is no longer replayed; `None` while it is open.

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use super::{Attention, AttentionReason, Operation, Retained, Source, State, UnixMillis};
+use super::{Attention, AttentionReason, KeptRequest, Operation, Retained, Source, State, UnixMillis};
 use crate::{
     evidence::Evidence,
     faults::{Protection, is_off},
@@ -199,6 +199,7 @@ fn settle(
     operation.next_check_at = None;
     operation.attention = None;
     operation.last_evidence = Some(evidence);
+    operation.request = KeptRequest::None;
     // Whatever an unknown operation kept (the upstream's own 5xx) is not the answer of a settled one.
     operation.retained = if state == State::NotExecuted { Retained::None } else { retained };
 }

@@ -5,15 +5,16 @@
 //! against the latest.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
 use mainstay_policies::{
     faults::{Protection, is_off},
     operation::{
-        KeyHash, Operation, OperationId, Retained, State, UnixMillis,
-        ledger::{Filter, LedgerError},
+        KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
+        ledger::{Due, Filter, LedgerError},
     },
 };
 use tokio::sync::Notify;
@@ -29,6 +30,8 @@ const RECENT_BYTES: usize = 8 << 20;
 pub(super) struct Records {
     entries: BTreeMap<u64, Entry>,
     by_key: HashMap<KeyHash, u64>,
+    /// When something is to be done about an open one, as published.
+    due: BTreeSet<(UnixMillis, u64)>,
     recent: VecDeque<u64>,
     recent_bytes: usize,
     waiters: HashMap<u64, Arc<Notify>>,
@@ -54,11 +57,16 @@ struct Entry {
 pub(super) struct InFile {
     pub(super) state: State,
     pub(super) retained: Retained,
+    pub(super) has_request: bool,
 }
 
 impl InFile {
     pub(super) fn of(operation: &Operation) -> Self {
-        Self { state: operation.state, retained: operation.retained.clone() }
+        Self {
+            state: operation.state,
+            retained: operation.retained.clone(),
+            has_request: operation.request != KeptRequest::None,
+        }
     }
 }
 
@@ -74,6 +82,7 @@ impl Records {
         let mut records = Self { counts, ..Self::default() };
         for operation in open {
             records.by_key.insert(operation.key_hash, operation.id.seq);
+            records.due.extend(operation.due_at().map(|at| (at, operation.id.seq)));
             let (seq, counted, in_file) = (operation.id.seq, Some(operation.state), Some(InFile::of(&operation)));
             records.entries.insert(seq, Entry { counted, in_file, published: Some(operation), ..Entry::default() });
         }
@@ -118,7 +127,7 @@ impl Records {
     pub(super) fn list(&self, filter: &Filter, seq: u64, limit: usize, scan: usize) -> (Vec<Operation>, Option<u64>) {
         let mut found = Vec::new();
         let mut last = seq;
-        let range = (std::ops::Bound::Excluded(seq), std::ops::Bound::Unbounded);
+        let range = (Bound::Excluded(seq), Bound::Unbounded);
         for (looked_at, (seq, entry)) in self.entries.range(range).enumerate() {
             if looked_at == scan || found.len() == limit {
                 return (found, Some(last));
@@ -127,6 +136,22 @@ impl Records {
             found.extend(entry.published.iter().filter(|operation| filter.matches(operation)).cloned());
         }
         (found, None)
+    }
+
+    /// What is due at `now`, the longest due first, after the place `after`; at most `limit`.
+    pub(super) fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> Vec<Due> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let due = self.due.range((start, Bound::Included((now, u64::MAX)))).take(limit);
+        let of = |(at, seq): &(UnixMillis, u64)| {
+            let operation = self.published(*seq)?;
+            Some(Due { at: *at, id: operation.id, upstream: Arc::clone(&operation.upstream) })
+        };
+        due.filter_map(of).collect()
+    }
+
+    /// When the next one is due, or was.
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// The latest version, and what the file holds of it.
@@ -185,7 +210,12 @@ impl Records {
             self.counts[usize::from(state_number(before))] -= 1;
         }
         self.counts[usize::from(state_number(state))] += 1;
-        entry.published = Some(next);
+        let due_at = next.due_at();
+        let before = entry.published.replace(next).and_then(|before| before.due_at());
+        if before != due_at {
+            before.map(|at| self.due.remove(&(at, seq)));
+            self.due.extend(due_at.map(|at| (at, seq)));
+        }
         if let Some(before) = entry.recent {
             self.recent_bytes = self.recent_bytes - before + bytes;
             entry.recent = Some(bytes);
@@ -214,6 +244,9 @@ impl Records {
 
     fn drop_entry(&mut self, seq: u64) -> Option<Entry> {
         let entry = self.entries.remove(&seq)?;
+        if let Some(at) = entry.published.as_ref().and_then(Operation::due_at) {
+            self.due.remove(&(at, seq));
+        }
         let key = entry.latest().map(|operation| operation.key_hash);
         if let Some(key) = key
             && self.by_key.get(&key) == Some(&seq)

@@ -28,9 +28,9 @@ use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, State, StoredRequest, UnixMillis,
         audit::{AuditEntry, Audited},
-        ledger::{Begun, Filter, Ledger, LedgerError, LedgerFuture},
+        ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
     },
 };
 use parking_lot::Mutex;
@@ -216,6 +216,25 @@ impl Ledger for DiskLedger {
         })
     }
 
+    fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> LedgerFuture<'_, Vec<Due>> {
+        Box::pin(async move { Ok(self.inner.records.lock().due(now, after, limit)) })
+    }
+
+    fn next_due(&self) -> Option<UnixMillis> {
+        self.inner.records.lock().next_due()
+    }
+
+    fn request(&self, id: OperationId) -> LedgerFuture<'_, Option<Arc<StoredRequest>>> {
+        Box::pin(async move {
+            // Only open operations keep one, and they are all in memory.
+            let held = self.inner.records.lock().published(id.seq).map(|held| (held.id, held.request.clone()));
+            if held != Some((id, KeptRequest::Kept)) {
+                return Ok(None);
+            }
+            Ok(self.look_up(move |reader| sql::request(reader, id.seq)).await?.map(Arc::new))
+        })
+    }
+
     fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation> {
         Box::pin(async move {
             let mut waiting = Waiting { inner: &self.inner, seq: id.seq, waiters: None };
@@ -323,6 +342,7 @@ impl Drop for Handed {
                 last_evidence: Some(Evidence::NotExecuted),
                 settled_at: Some(self.clock.now()),
                 next_check_at: None,
+                request: KeptRequest::None,
                 ..operation
             };
             let _ = queue.try_send(Command::Release { operation });

@@ -4,25 +4,31 @@
 //! record    = version(1) key(32) principal(32) fingerprint(32) route upstream reason source? http_status? attempts(4)
 //!             created_at(8) dispatched_at? settled_at? next_check_at? checks(4) attention? last_evidence? retained(1)
 //!             status_target? retention_ms(8) tombstone_ms(8) owner(16) epoch(8) revision(8)
+//!             has_request(1) redispatches(4) (trace_id(16) span_id(8))?
 //! response  = version(1) status(2) headers(4) (name value)* body
+//! request   = version(1) method target headers(4) (name value)* body
 //! ```
 //!
 //! Integers are big-endian, texts have a length before them (4), and `?` has a byte before it that is 1 if the value is
-//! there. The id and the state have columns of their own; a kept response is a row of its own.
+//! there. Version 1 of a record ends with its revision. The id and the state have columns of their own; a kept response or
+//! request is a row of its own.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use mainstay_policies::{
     evidence::Evidence,
     operation::{
-        Attention, AttentionReason, InstanceId, KeyHash, Operation, OperationId, Retained, Source, State,
-        StoredResponse,
+        Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
+        StoredRequest, StoredResponse, TraceOrigin,
     },
 };
 
+/// Of responses and requests.
 const VERSION: u8 = 1;
+/// Of records. Version 1 had no request, no redispatches and no origin.
+const RECORD_VERSION: u8 = 2;
 
 /// Bytes that say something else than this version writes: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +38,7 @@ pub(super) struct Unreadable;
 /// The record of an operation, without its id, state and response.
 pub(super) fn encode(operation: &Operation) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(320));
-    out.u8(VERSION);
+    out.u8(RECORD_VERSION);
     for hash in [&operation.key_hash.0, &operation.principal, &operation.fingerprint] {
         out.0.extend_from_slice(hash);
     }
@@ -63,6 +69,12 @@ pub(super) fn encode(operation: &Operation) -> Vec<u8> {
     out.0.extend_from_slice(&operation.owner.0.to_be_bytes());
     out.u64(operation.epoch);
     out.u64(operation.revision);
+    out.u8(u8::from(operation.request != KeptRequest::None));
+    out.u32(operation.redispatches);
+    out.option(operation.origin, |out, origin| {
+        out.0.extend_from_slice(&origin.trace_id);
+        out.0.extend_from_slice(&origin.span_id);
+    });
     out.0
 }
 
@@ -74,8 +86,11 @@ pub(super) fn decode(
     response: Option<&[u8]>,
 ) -> Result<Operation, Unreadable> {
     let mut input = In(record);
-    input.version()?;
-    let operation = Operation {
+    let version = input.u8()?;
+    if !(1..=RECORD_VERSION).contains(&version) {
+        return Err(Unreadable);
+    }
+    let mut operation = Operation {
         id,
         state,
         key_hash: KeyHash(input.array()?),
@@ -101,12 +116,25 @@ pub(super) fn decode(
             _ => return Err(Unreadable),
         },
         status_target: input.option(In::text)?,
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: input.u64()?,
         tombstone_ms: input.u64()?,
         owner: InstanceId(u128::from_be_bytes(input.array()?)),
         epoch: input.u64()?,
         revision: input.u64()?,
     };
+    if version >= 2 {
+        operation.request = match input.u8()? {
+            0 => KeptRequest::None,
+            1 => KeptRequest::Kept,
+            _ => return Err(Unreadable),
+        };
+        operation.redispatches = input.u32()?;
+        operation.origin =
+            input.option(|input| Ok(TraceOrigin { trace_id: input.array()?, span_id: input.array()? }))?;
+    }
     input.end()?;
     Ok(operation)
 }
@@ -121,24 +149,40 @@ pub(super) fn encode_response(response: &StoredResponse) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(256 + response.body.len()));
     out.u8(VERSION);
     out.u16(response.status.as_u16());
-    out.u32(response.headers.len() as u32);
-    for (name, value) in &response.headers {
-        out.text(name.as_str().as_bytes());
-        out.text(value.as_bytes());
-    }
+    out.headers(&response.headers);
     out.text(&response.body);
     out.0
+}
+
+/// A request that is kept for a redispatch.
+pub(super) fn encode_request(request: &StoredRequest) -> Vec<u8> {
+    let mut out = Out(Vec::with_capacity(512 + request.body.len()));
+    out.u8(VERSION);
+    out.text(request.method.as_str().as_bytes());
+    out.text(request.target.as_bytes());
+    out.headers(&request.headers);
+    out.text(&request.body);
+    out.0
+}
+
+pub(super) fn decode_request(bytes: &[u8]) -> Result<StoredRequest, Unreadable> {
+    let mut input = In(bytes);
+    input.version()?;
+    let request = StoredRequest {
+        method: Method::from_bytes(input.bytes()?).map_err(|_| Unreadable)?,
+        target: input.text()?,
+        headers: input.headers()?,
+        body: Bytes::copy_from_slice(input.bytes()?),
+    };
+    input.end()?;
+    Ok(request)
 }
 
 fn decode_response(bytes: &[u8]) -> Result<StoredResponse, Unreadable> {
     let mut input = In(bytes);
     input.version()?;
     let status = input.status()?;
-    let mut headers = HeaderMap::new();
-    for _ in 0..input.u32()? {
-        let name = HeaderName::from_bytes(input.bytes()?).map_err(|_| Unreadable)?;
-        headers.append(name, HeaderValue::from_bytes(input.bytes()?).map_err(|_| Unreadable)?);
-    }
+    let headers = input.headers()?;
     let body = Bytes::copy_from_slice(input.bytes()?);
     input.end()?;
     Ok(StoredResponse { status, headers, body })
@@ -246,6 +290,14 @@ impl Out {
         self.0.extend_from_slice(text);
     }
 
+    fn headers(&mut self, headers: &HeaderMap) {
+        self.u32(headers.len() as u32);
+        for (name, value) in headers {
+            self.text(name.as_str().as_bytes());
+            self.text(value.as_bytes());
+        }
+    }
+
     fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
@@ -294,6 +346,15 @@ impl<'a> In<'a> {
 
     fn text(&mut self) -> Result<Arc<str>, Unreadable> {
         std::str::from_utf8(self.bytes()?).map(Arc::from).map_err(|_| Unreadable)
+    }
+
+    fn headers(&mut self) -> Result<HeaderMap, Unreadable> {
+        let mut headers = HeaderMap::new();
+        for _ in 0..self.u32()? {
+            let name = HeaderName::from_bytes(self.bytes()?).map_err(|_| Unreadable)?;
+            headers.append(name, HeaderValue::from_bytes(self.bytes()?).map_err(|_| Unreadable)?);
+        }
+        Ok(headers)
     }
 
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Unreadable>) -> Result<Option<T>, Unreadable> {

@@ -4,13 +4,15 @@
 //! is in the record), and by when the next part of a record is to be dropped, which is NULL while it is open or
 //! flagged, so that the same index finds the open ones at start.
 
-use mainstay_policies::operation::{KeyHash, Operation, OperationId, Retained, State, UnixMillis};
+use mainstay_policies::operation::{
+    KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredRequest, UnixMillis,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::record::{self, Unreadable};
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -44,6 +46,9 @@ pub(super) const MIGRATIONS: [&str; 2] = [
         result TEXT NOT NULL
     ) STRICT;
     CREATE INDEX audit_seq ON audit (seq) WHERE seq IS NOT NULL;
+",
+    "
+    CREATE TABLE request (seq INTEGER PRIMARY KEY, request BLOB NOT NULL) STRICT;
 ",
 ];
 
@@ -119,7 +124,26 @@ pub(super) fn insert(connection: &Connection, operation: &Operation) -> Result<(
         next_expiry(operation).map(column),
         record::encode(operation),
     ])?;
+    if let KeptRequest::Given(request) = &operation.request {
+        connection
+            .prepare_cached("INSERT INTO request VALUES (?1, ?2)")?
+            .execute(params![column(operation.id.seq), record::encode_request(request)])?;
+    }
     write_response(connection, operation, &Retained::None)
+}
+
+/// The request that is kept of an operation.
+pub(super) fn request(connection: &Connection, seq: u64) -> Result<Option<StoredRequest>, SqlError> {
+    let mut statement = connection.prepare_cached("SELECT request FROM request WHERE seq = ?1")?;
+    let mut rows = statement.query([column(seq)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(record::decode_request(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?))
+}
+
+/// Forgets the request that is kept of an operation.
+pub(super) fn drop_request(connection: &Connection, seq: u64) -> Result<(), SqlError> {
+    connection.prepare_cached("DELETE FROM request WHERE seq = ?1")?.execute([column(seq)])?;
+    Ok(())
 }
 
 /// Replaces an operation of which `before` was kept.
@@ -152,7 +176,7 @@ fn write_response(connection: &Connection, operation: &Operation, before: &Retai
     Ok(())
 }
 
-/// Removes an operation and its response.
+/// Removes an operation, which was settled, and its response. Its request went when it was.
 pub(super) fn remove(connection: &Connection, seq: u64) -> Result<(), SqlError> {
     for sql in ["DELETE FROM operation WHERE seq = ?1", "DELETE FROM response WHERE seq = ?1"] {
         connection.prepare_cached(sql)?.execute([column(seq)])?;

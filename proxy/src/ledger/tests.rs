@@ -66,6 +66,9 @@ fn draft(key: u32) -> Operation {
         last_evidence: None,
         retained: Retained::None,
         status_target: Some("/by-ref/x".into()),
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: DAY,
         tombstone_ms: 30 * DAY,
         owner: InstanceId(0),
@@ -295,7 +298,7 @@ async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
     let operation = begin(&ledger, 1).await;
     let settled = settle(&ledger, operation, b"made").await;
     drop(ledger);
-    let back = "DROP TABLE audit; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
+    let back = "DROP TABLE audit; DROP TABLE request; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
     Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
     let ledger = home.open();
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));

@@ -12,7 +12,7 @@ use std::sync::{
 use mainstay_policies::{
     faults::{Protection, is_off},
     operation::{
-        Operation, Retained, UnixMillis,
+        KeptRequest, Operation, Retained, UnixMillis,
         audit::AuditEntry,
         ledger::{Begun, LedgerError},
     },
@@ -245,6 +245,9 @@ impl Writer {
         draft.epoch = 1;
         draft.revision = 1;
         sql::insert(&self.connection, &draft)?;
+        if draft.request != KeptRequest::None {
+            draft.request = KeptRequest::Kept;
+        }
         self.counts[usize::from(state_number(draft.state))] += 1;
         batch.begun += 1;
         batch.bytes += size;
@@ -304,6 +307,9 @@ impl Writer {
 
     fn replace(&mut self, next: Operation, before: &InFile, batch: &mut Batch) -> Result<(), SqlError> {
         sql::replace(&self.connection, &next, &before.retained)?;
+        if before.has_request && next.request == KeptRequest::None {
+            sql::drop_request(&self.connection, next.id.seq)?;
+        }
         self.counts[usize::from(state_number(before.state))] -= 1;
         self.counts[usize::from(state_number(next.state))] += 1;
         self.stage(next, Some(before), batch);
@@ -415,5 +421,12 @@ fn size_of(operation: &Operation) -> u64 {
         }
         Retained::None | Retained::StatusOnly => 0,
     };
-    RECORD_BYTES + response as u64
+    let request = match &operation.request {
+        KeptRequest::Given(request) => {
+            let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
+            headers.sum::<usize>() + request.target.len() + request.body.len() + 64
+        }
+        KeptRequest::None | KeptRequest::Kept => 0,
+    };
+    RECORD_BYTES + (response + request) as u64
 }

@@ -21,7 +21,7 @@ use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        InstanceId, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,
         ledger::{Begun, Ledger},
     },
 };
@@ -189,6 +189,9 @@ fn draft() -> Operation {
         last_evidence: None,
         retained: Retained::None,
         status_target: Some("/payments/by-ref/0123456789".into()),
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
         owner: InstanceId(0),

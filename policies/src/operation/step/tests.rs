@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::{InstanceId, KeyHash, OperationId};
+use crate::operation::{InstanceId, KeptRequest, KeyHash, OperationId};
 
 const NOW: UnixMillis = 1_000_000;
 
@@ -35,6 +35,9 @@ fn pending() -> Operation {
         last_evidence: None,
         retained: Retained::None,
         status_target: Some("/s".into()),
+        request: KeptRequest::None,
+        redispatches: 0,
+        origin: None,
         retention_ms: 1,
         tombstone_ms: 2,
         owner: InstanceId(1),
