@@ -298,7 +298,8 @@ async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
     let operation = begin(&ledger, 1).await;
     let settled = settle(&ledger, operation, b"made").await;
     drop(ledger);
-    let back = "DROP TABLE audit; DROP TABLE request; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
+    let back =
+        "DROP TABLE audit; DROP TABLE request; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
     Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
     let ledger = home.open();
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));
@@ -395,6 +396,16 @@ fn a_record_that_was_cut_anywhere_is_no_record() {
         assert!(read(&bytes, &response[..cut]).is_err(), "{cut}");
     }
     let mut other_version = bytes;
-    other_version[0] = 2;
+    other_version[0] = 3;
     assert!(read(&other_version, &response).is_err());
+}
+
+#[test]
+fn a_record_of_the_first_version_is_read() {
+    let operation = draft(1);
+    let mut bytes = record::encode(&operation);
+    // Whether a request is kept, redispatches, and no origin.
+    bytes.truncate(bytes.len() - (1 + 4 + 1));
+    bytes[0] = 1;
+    assert_eq!(record::decode(operation.id, operation.state, &bytes, None), Ok(operation));
 }
