@@ -54,6 +54,12 @@ enum Command {
     /// Show the effective configuration, or its schema
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at operations, and settle what the machine could not
+    Ops(cli::OpsCommand),
+    /// Look at circuit breakers, and hold them open, closed or disabled
+    Breakers(cli::BreakersCommand),
+    /// Show who did what, the latest first
+    Audit(cli::AuditCommand),
     /// Tell the story of one timed-out write, from 504 to its settled outcome, on this machine
     Demo(DemoOptions),
 }
@@ -88,6 +94,9 @@ fn main() -> ExitCode {
             cli::show(&path.or(config).expect("clap asks for one of them"))
         }
         Some(Command::Config(ConfigCommand::Schema)) => cli::schema(),
+        Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
+        Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
+        Some(Command::Audit(command)) => on_runtime(cli::audit(command)),
         Some(Command::Demo(options)) => on_runtime(tell(options)),
     }
 }

@@ -18,6 +18,7 @@ mod idempotency_settling;
 mod identity;
 mod ledger_disk;
 mod limits;
+mod operate;
 mod probes;
 mod problems;
 mod reload;

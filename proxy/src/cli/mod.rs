@@ -1,10 +1,13 @@
-//! The subcommands that need no runtime: they read a configuration, say something about it, and end.
+//! The subcommands that serve nothing: they read a configuration, or speak to a running proxy, say something about it, and
+//! end.
 
 mod check;
 mod config;
+mod operate;
 
 pub use check::check;
 pub use config::{schema, show};
+pub use operate::{AuditCommand, BreakersCommand, OpsCommand, audit, breakers, ops};
 
 use std::{
     fmt::Display,

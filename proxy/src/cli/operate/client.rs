@@ -1,0 +1,163 @@
+//! A client of the admin listener: one connection per request, HTTP/1.1 in clear, as it is reached over loopback.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+/// For a connection on loopback, or to a pod.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For an answer: an act may ask the service itself, which has 10 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer: a page of 200 operations takes some 200 KiB.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// The operator's: the command line.
+    #[error("{0}")]
+    Usage(String),
+    /// The operator's: the token.
+    #[error("the token in {} cannot be read: {source}", path.display())]
+    Token { path: PathBuf, source: io::Error },
+    /// Nobody is there, or not who was expected.
+    #[error(
+        "cannot reach {address}: {reason}\nIs the proxy running, and `admin` on? Name its listener with --admin or \
+         MAINSTAY_ADMIN; in a pod: kubectl exec POD -c mainstay -- mainstay ops ls"
+    )]
+    Unreachable { address: String, reason: String },
+    /// The proxy says no.
+    #[error("{detail}{}", cure(*status))]
+    Refused { status: StatusCode, detail: String },
+}
+
+impl ClientError {
+    pub(super) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused { .. } => 1,
+            Self::Usage(_) | Self::Token { .. } => 2,
+            Self::Unreachable { .. } => 3,
+        }
+    }
+}
+
+/// What to do about a refusal, where its own words do not say.
+fn cure(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "\nGive the token's file with --token-file.",
+        StatusCode::PRECONDITION_FAILED => {
+            "\nNothing was changed. Look again with `mainstay ops show`, then decide again."
+        }
+        _ => "",
+    }
+}
+
+/// An answer of the proxy.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) etag: Option<String>,
+    pub(super) document: Value,
+}
+
+/// A client of one proxy.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: String,
+    authority: http::uri::Authority,
+    token: Option<String>,
+}
+
+impl Client {
+    pub(super) fn new(address: &str, token_file: Option<&Path>) -> Result<Self, ClientError> {
+        let usage = || ClientError::Usage(format!("`{address}` is no address of a proxy: write http://127.0.0.1:9191"));
+        let uri: Uri = address.parse().map_err(|_| usage())?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(usage)?;
+        if !matches!(uri.scheme_str(), None | Some("http")) {
+            return Err(ClientError::Usage(format!(
+                "`{address}`: the admin listener speaks HTTP in clear: write http://"
+            )));
+        }
+        let token = token_file.map(|path| {
+            let token = std::fs::read_to_string(path);
+            token
+                .map(|token| token.trim().to_owned())
+                .map_err(|source| ClientError::Token { path: path.to_owned(), source })
+        });
+        Ok(Self { address: address.to_owned(), authority: authority.clone(), token: token.transpose()? })
+    }
+
+    pub(super) async fn get(&self, target: &str) -> Result<Answer, ClientError> {
+        self.call(Method::GET, target, None, None).await
+    }
+
+    pub(super) async fn post(&self, target: &str, etag: Option<&str>, body: &Value) -> Result<Answer, ClientError> {
+        self.call(Method::POST, target, etag, Some(body)).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        target: &str,
+        if_match: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = Request::builder().method(method).uri(target).header(header::HOST, self.authority.as_str());
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(etag) = if_match {
+            request = request.header(header::IF_MATCH, etag);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
+        let (parts, bytes) = match timeout(ANSWER_TIMEOUT, self.exchange(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(reason)) => return Err(self.unreachable(reason)),
+            Err(_) => return Err(self.unreachable("no answer in 30s")),
+        };
+        let document: Option<Value> = serde_json::from_slice(&bytes).ok();
+        if !parts.status.is_success() {
+            // Not ours: something else listens there.
+            let ours = parts.headers.contains_key("mainstay-error");
+            let detail = document.as_ref().filter(|_| ours).and_then(|document| document["detail"].as_str());
+            let detail = detail.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
+            return Err(ClientError::Refused { status: parts.status, detail: detail.to_owned() });
+        }
+        let document = document.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
+        let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        Ok(Answer { etag, document })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(http::response::Parts, Bytes), String> {
+        let host = self.authority.host();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = self.authority.port_u16().unwrap_or(9191);
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
+        let stream = stream.map_err(|_| "no connection in 3s".to_owned())?.map_err(|error| error.to_string())?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        // Ends with the request: the sender is dropped then.
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
+        connection.abort();
+        Ok((parts, body))
+    }
+
+    fn unreachable(&self, reason: impl Into<String>) -> ClientError {
+        ClientError::Unreachable { address: self.address.clone(), reason: reason.into() }
+    }
+}

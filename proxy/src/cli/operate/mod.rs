@@ -1,0 +1,107 @@
+//! What operators type: `mainstay ops`, `mainstay breakers`, `mainstay audit`, over the [`admin`](crate::admin) listener of
+//! a running proxy.
+//!
+//! Exit codes: 0 done; 1 refused, or there is no such thing; 2 the command line is not valid; 3 nobody answers.
+
+mod audit;
+mod breakers;
+mod client;
+mod ops;
+mod story;
+mod text;
+
+use std::{fmt::Display, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use self::client::{Client, ClientError};
+pub use self::{
+    audit::{AuditCommand, audit},
+    breakers::{BreakersCommand, breakers},
+    ops::{OpsCommand, ops},
+};
+use super::print;
+
+/// Where the proxy is.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Target {
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "The proxy's admin listener [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]"
+    )]
+    admin: Option<String>,
+    /// The file that holds the token, where the listener asks for one
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// For people, or for programs
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How it is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// As the proxy says it.
+    Json,
+}
+
+/// Who does it, and why; both are kept in the audit trail.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Why {
+    /// Why; kept in the audit trail
+    #[arg(long)]
+    reason: String,
+    /// Who does it; kept in the audit trail [default: $USER@host]
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+}
+
+impl Why {
+    fn actor(&self) -> String {
+        self.actor.clone().unwrap_or_else(|| {
+            let user =
+                ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+            // Images have neither names nor a shell that sets them.
+            let user = user.or_else(|| Some(format!("uid-{}", std::fs::metadata("/proc/self").ok()?.uid())));
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}@{}", user.unwrap_or_else(|| "unknown".into()), host.trim())
+        })
+    }
+
+    /// The members of an act's body.
+    fn body(&self, more: &[(&str, &str)]) -> Value {
+        let mut body = serde_json::Map::new();
+        body.extend(more.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+        body.insert("actor".into(), self.actor().into());
+        body.insert("reason".into(), self.reason.clone().into());
+        Value::Object(body)
+    }
+}
+
+/// Prints what a command found, or why it did not, and what to do about that.
+fn end(done: Result<impl Display, ClientError>) -> ExitCode {
+    match done {
+        Ok(text) => print(text),
+        Err(error) => {
+            let code = error.exit_code();
+            let _ = super::fail(format_args!("mainstay: {error}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The document for programs.
+fn json(document: &Value) -> String {
+    format!("{document:#}")
+}
+
+fn client(target: &Target) -> Result<Client, ClientError> {
+    let address = target.admin.clone().or_else(|| std::env::var("MAINSTAY_ADMIN").ok());
+    Client::new(address.as_deref().unwrap_or("http://127.0.0.1:9191"), target.token_file.as_deref())
+}

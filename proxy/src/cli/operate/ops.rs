@@ -1,0 +1,255 @@
+//! `mainstay ops`
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::{
+    Output, Target, Why,
+    client::{Client, ClientError},
+    end, json as as_json,
+    story::story,
+    text::{Column, age, cell, table},
+};
+
+/// Operations of one page.
+const PAGE: usize = 200;
+
+/// Look at operations, and settle what the machine could not
+#[derive(Args, Debug)]
+pub struct OpsCommand {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    what: Ops,
+}
+
+#[derive(Subcommand, Debug)]
+enum Ops {
+    /// List operations, the oldest first
+    Ls(Ls),
+    /// Tell the story of one operation, and what may be done next
+    Show {
+        /// The operation
+        id: String,
+    },
+    /// Say what became of a write that is unknown, or take a flag away
+    Resolve {
+        /// The operation
+        id: String,
+        /// What became of the write; `not_executed` frees its key, so that a repeat executes
+        #[arg(long = "as", value_enum)]
+        state: Decision,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Ask the service now what became of a write
+    Query {
+        /// The operation
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Send a write again, byte for byte, where the service honours its key
+    Redispatch {
+        /// The operation
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Ls {
+    /// Only in this state: pending, succeeded, failed, `not_executed`, unknown
+    #[arg(long)]
+    state: Option<String>,
+    /// Only of this route
+    #[arg(long)]
+    route: Option<String>,
+    /// Only of this upstream
+    #[arg(long)]
+    upstream: Option<String>,
+    /// Only older than this: 30s, 10m, 24h
+    #[arg(long, value_name = "AGE")]
+    older: Option<String>,
+    /// Only those that wait for a person
+    #[arg(long)]
+    attention: bool,
+    /// At most so many; 0 is all
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+}
+
+/// What a person may say of a write.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+#[value(rename_all = "snake_case")]
+enum Decision {
+    /// The service did it.
+    Succeeded,
+    /// The service decided against it.
+    Failed,
+    /// The service did nothing.
+    NotExecuted,
+}
+
+/// Carries out `mainstay ops`.
+pub async fn ops(command: OpsCommand) -> ExitCode {
+    let OpsCommand { target, what } = command;
+    let client = match super::client(&target) {
+        Ok(client) => client,
+        Err(error) => return end(Err::<String, _>(error)),
+    };
+    end(match what {
+        Ops::Ls(wanted) => list(&client, &wanted, target.output).await,
+        Ops::Show { id } => show(&client, &id, target.output).await,
+        Ops::Resolve { id, state, why } => {
+            let state = match state {
+                Decision::Succeeded => "succeeded",
+                Decision::Failed => "failed",
+                Decision::NotExecuted => "not_executed",
+            };
+            act(&client, &id, "resolve", &why.body(&[("state", state)]), target.output).await
+        }
+        Ops::Query { id, why } => act(&client, &id, "query", &why.body(&[]), target.output).await,
+        Ops::Redispatch { id, why } => act(&client, &id, "redispatch", &why.body(&[]), target.output).await,
+    })
+}
+
+async fn list(client: &Client, wanted: &Ls, output: Output) -> Result<String, ClientError> {
+    let limit = if wanted.limit == 0 { usize::MAX } else { wanted.limit };
+    let mut query = vec![("limit", PAGE.min(limit).to_string())];
+    for (name, value) in
+        [("state", &wanted.state), ("route", &wanted.route), ("upstream", &wanted.upstream), ("older", &wanted.older)]
+    {
+        query.extend(value.clone().map(|value| (name, value)));
+    }
+    if wanted.attention {
+        query.push(("attention", "true".into()));
+    }
+    let mut found: Vec<Value> = Vec::new();
+    let mut cursor: Option<String> = None;
+    let mut has_more = true;
+    while has_more && found.len() < limit {
+        let mut page = query.clone();
+        page.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut document = client.get(&format!("/operations?{}", query_string(&page))).await?.document;
+        if let Value::Array(operations) = document["operations"].take() {
+            found.extend(operations);
+        }
+        cursor = document["next_cursor"].as_str().map(str::to_owned);
+        has_more = cursor.is_some();
+    }
+    has_more |= found.len() > limit;
+    found.truncate(limit);
+    if output == Output::Json {
+        return Ok(as_json(&json!({ "operations": found, "has_more": has_more })));
+    }
+    let mut text = operations_table(&found, Timestamp::now());
+    if has_more {
+        let more = format!("\nthere are more than {limit}: narrow it down, or raise --limit (0 is all)");
+        text.push_str(&more);
+    }
+    Ok(text)
+}
+
+/// The table of `ls`.
+pub(super) fn operations_table(operations: &[Value], now: Timestamp) -> String {
+    if operations.is_empty() {
+        return "no operations".into();
+    }
+    let columns = [
+        Column("ID", 32),
+        Column("STATE", 12),
+        Column("AGE", 6),
+        Column("ROUTE", 18),
+        Column("UPSTREAM", 10),
+        Column("TRIES", 5),
+        Column("HTTP", 4),
+        Column("WHY", 19),
+    ];
+    let row = |operation: &Value| {
+        let why = operation.pointer("/attention/reason").filter(|reason| !reason.is_null());
+        vec![
+            cell(&operation["id"]),
+            cell(&operation["state"]),
+            age(&operation["created_at"], now),
+            cell(&operation["route"]),
+            cell(&operation["upstream"]),
+            cell(&operation["attempts"]),
+            cell(&operation["http_status"]),
+            why.map_or_else(|| cell(&operation["reason"]), |why| format!("! {}", cell(why))),
+        ]
+    };
+    table(&columns, &operations.iter().map(row).collect::<Vec<_>>())
+}
+
+async fn show(client: &Client, id: &str, output: Output) -> Result<String, ClientError> {
+    let answer = client.get(&path(id, "")).await?;
+    Ok(match output {
+        Output::Json => as_json(&answer.document),
+        Output::Table => story(&answer.document, Timestamp::now()),
+    })
+}
+
+/// Reads the operation, acts on it as it was read, and tells the difference.
+async fn act(client: &Client, id: &str, action: &str, body: &Value, output: Output) -> Result<String, ClientError> {
+    let before = client.get(&path(id, "")).await?;
+    let after = client.post(&path(id, &format!(":{action}")), before.etag.as_deref(), body).await?.document;
+    if output == Output::Json {
+        return Ok(as_json(&after));
+    }
+    let standing = |document: &Value| match document["attention"]["reason"].as_str() {
+        Some(reason) => format!("{} ({reason})", cell(&document["state"])),
+        None => cell(&document["state"]),
+    };
+    let mut text = format!("{id}: {} -> {}", standing(&before.document), standing(&after));
+    for member in ["result", "warning"] {
+        if let Some(words) = after[member].as_str() {
+            text.extend(["\n", member, ": ", words]);
+        }
+    }
+    Ok(text)
+}
+
+fn path(id: &str, act: &str) -> String {
+    format!("/operations/{}{act}", utf8_percent_encode(id, NON_ALPHANUMERIC))
+}
+
+pub(super) fn query_string(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_tells_age_and_why_and_fits_the_terminal() {
+        let now: Timestamp = "2026-11-24T03:00:00Z".parse().unwrap();
+        let operations = [
+            json!({
+                "id": "00000000000000028a1f00000000beef", "state": "unknown", "created_at": "2026-11-24T02:48:00Z",
+                "route": "/payments/**", "upstream": "app", "attempts": 1, "http_status": null,
+                "reason": "attempt_timeout", "attention": null,
+            }),
+            json!({
+                "id": "00000000000000038a1f00000000beef", "state": "not_executed", "created_at": "2026-11-21T02:48:00Z",
+                "route": "/a/very/long/path/of/a/route/{id}", "upstream": "an-upstream-with-a-name", "attempts": 10_000,
+                "http_status": 503, "reason": "http_5xx", "attention": { "reason": "resolve_exhausted" },
+            }),
+        ];
+        let expected = "\
+ID                                STATE         AGE  ROUTE               UPSTREAM    TRIES  HTTP  WHY
+00000000000000028a1f00000000beef  unknown       12m  /payments/**        app         1            attempt_timeout
+00000000000000038a1f00000000beef  not_executed  3d   /a/very/long/path…  an-upstre…  10000  503   ! resolve_exhausted";
+        let table = operations_table(&operations, now);
+        assert_eq!(table, expected);
+        assert!(table.lines().all(|line| line.chars().count() <= 120));
+        assert_eq!(operations_table(&[], now), "no operations");
+    }
+}
