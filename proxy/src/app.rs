@@ -14,7 +14,7 @@ use mainstay_policies::{
     clock::WallClock,
     idempotency::QueryGate,
     operation::{
-        ledger::{Ledger, LedgerError},
+        ledger::{Health, Ledger, LedgerError},
         memory::MemoryLedger,
     },
 };
@@ -38,7 +38,7 @@ use crate::{
         model::{self, Config, Store},
     },
     gauges,
-    ledger::{DiskLedger, OpenError},
+    ledger::{self, DiskLedger, OpenError},
     listener::{self, Places},
     snapshot::{Parts, Snapshot},
     telemetry::{
@@ -202,8 +202,9 @@ impl App {
             let operators = Operators::new(shared.clone(), logging, probes.clone(), token);
             app.tasks.push(tokio::spawn(operators::serve(socket, Arc::new(operators), app.stop_probes.subscribe())));
         }
-        app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes, app.stop_probes.subscribe())));
-        app.tasks.push(tokio::spawn(keep_house(shared)));
+        probes.readiness.set(Condition::LedgerWritable, true);
+        app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes.clone(), app.stop_probes.subscribe())));
+        app.tasks.push(tokio::spawn(keep_house(shared, probes)));
         Ok(app)
     }
 
@@ -331,8 +332,9 @@ impl App {
 fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes } = &config.ledger;
     Ok(match store {
-        Store::Disk { path } if config.protects_writes() => {
-            Arc::new(DiskLedger::open(path, clock.clone(), *max_open, *max_bytes)?)
+        Store::Disk { path, settle } if config.protects_writes() => {
+            let options = ledger::Options { max_open: *max_open, max_bytes: *max_bytes, settle: *settle };
+            Arc::new(DiskLedger::open(path, clock.clone(), &options)?)
         }
         Store::Disk { .. } | Store::Memory => Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes)),
     })
@@ -372,8 +374,11 @@ fn fixed_at_start(before: &Config, after: &Config) -> [(&'static str, bool); 4] 
     ]
 }
 
-/// Forgets what has expired, off the path of requests.
-async fn keep_house(shared: Arc<Shared>) {
+/// Forgets what has expired, off the path of requests, and looks whether the ledger still takes writes.
+///
+/// A ledger that does not makes the pod unready, unlike a failing upstream or an open breaker: the disk is the pod's own, so
+/// other pods can take the writes that this one would refuse. The pod stays alive, and what has been sent is followed up.
+async fn keep_house(shared: Arc<Shared>, probes: Arc<ProbeState>) {
     let mut every = interval(HOUSEKEEPING_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -382,6 +387,8 @@ async fn keep_house(shared: Arc<Shared>) {
             tracing::warn!(%error, "the ledger cannot forget what has expired");
         }
         let snapshot = shared.snapshot.load_full();
+        let is_writable = shared.parts.ledger.health() == Health::Writable;
+        probes.readiness.set(Condition::LedgerWritable, is_writable || !snapshot.config.protects_writes());
         for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use mainstay_policies::circuit_breaker;
+use mainstay_policies::{circuit_breaker, operation::ledger::Health};
 use tokio::time::Instant;
 
 use crate::{
@@ -33,6 +33,10 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     };
     let metrics = &shared.parts.metrics;
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
+    on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |shared, samples| {
+        let is_writable = shared.parts.ledger.health() == Health::Writable;
+        samples.push(&[], f64::from(u8::from(is_writable)));
+    })(metrics);
     on_scrape("mainstay_breaker_state", "Circuit breakers: closed 0, half-open 1, open 2", breakers)(metrics);
     on_scrape("mainstay_breaker_forced", "Circuit breakers that an operator holds, by where", forced)(metrics);
     on_scrape("mainstay_retry_budget_balance", "Retries that the budget allows now", budgets)(metrics);

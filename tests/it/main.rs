@@ -17,6 +17,8 @@ mod idempotency_keys;
 mod idempotency_settling;
 mod identity;
 mod ledger_disk;
+mod ledger_eventual;
+mod ledger_faults;
 mod limits;
 mod operate;
 mod probes;

@@ -14,6 +14,7 @@ pub mod oracle;
 pub mod otlp;
 pub mod proxy;
 pub mod script;
+pub mod tamper;
 pub mod upstream;
 pub mod wire;
 

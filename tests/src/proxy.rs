@@ -285,6 +285,11 @@ impl Proxy {
         self.ended().await
     }
 
+    /// Its process.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Whether the process still runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

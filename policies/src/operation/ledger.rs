@@ -104,11 +104,27 @@ pub trait Ledger: Send + Sync + 'static {
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];
 
+    /// Whether it takes writes at the moment.
+    fn health(&self) -> Health {
+        Health::Writable
+    }
+
     /// This process.
     fn instance(&self) -> InstanceId;
 
     /// The secret under which fingerprints are made.
     fn fingerprint_secret(&self) -> &[u8; 32];
+}
+
+/// Whether a ledger takes writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Writable,
+    /// Its disk has no room: new operations are refused until there is some again.
+    Full,
+    /// It met an error after which nothing may be written until a restart.
+    Failed,
 }
 
 /// Which operations a listing shows.

@@ -17,6 +17,8 @@ pub enum Condition {
     LedgerRecovered = 4,
     /// SIGTERM has come; this one must *not* hold.
     Draining = 8,
+    /// The ledger takes writes, or no route needs it to.
+    LedgerWritable = 16,
 }
 
 impl Readiness {
@@ -51,6 +53,7 @@ impl Readiness {
             (Condition::ConfigValid, true, "config not valid"),
             (Condition::ListenersBound, true, "listeners not bound"),
             (Condition::LedgerRecovered, true, "ledger not recovered"),
+            (Condition::LedgerWritable, true, "ledger takes no writes"),
             (Condition::Draining, false, "draining"),
         ]
         .into_iter()

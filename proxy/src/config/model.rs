@@ -14,6 +14,8 @@ use mainstay_policies::{
     rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
+use crate::ledger::Settle;
+
 /// One immutable snapshot; a request keeps the one it began with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -192,6 +194,8 @@ pub enum Store {
     Disk {
         /// The directory.
         path: PathBuf,
+        /// When the end of a write counts as recorded.
+        settle: Settle,
     },
 }
 

@@ -14,6 +14,7 @@ use super::{
     raw::{NO_POLICY, PROPAGATION},
     units::{format_duration, format_size},
 };
+use crate::ledger::Settle;
 
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {
@@ -50,8 +51,15 @@ fn ledger(ledger: &Ledger) -> Value {
     let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
     match &ledger.store {
         Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
-        Store::Disk { path } => {
-            json!({ "store": "disk", "path": path.to_string_lossy(), "max_open": max_open, "max_bytes": max_bytes })
+        Store::Disk { path, settle } => {
+            let settle = match settle {
+                Settle::Durable => "durable",
+                Settle::Eventual => "eventual",
+            };
+            let path = path.to_string_lossy();
+            json!({
+                "store": "disk", "path": path, "settle": settle, "max_open": max_open, "max_bytes": max_bytes,
+            })
         }
     }
 }

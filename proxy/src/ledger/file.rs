@@ -192,6 +192,8 @@ fn connect(path: &Path, access: OpenFlags, cache_kib: i64) -> rusqlite::Result<C
         // After an error nothing may be written in passing; a clean end does a checkpoint of its own.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     }
+    // Else SQLite plans a statement anew for each value that is bound to it: a quarter of the writer's time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.set_prepared_statement_cache_capacity(32);
     // An operator's `sqlite3` may hold the file for a moment.

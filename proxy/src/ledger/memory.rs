@@ -14,7 +14,7 @@ use mainstay_policies::{
     faults::{Protection, is_off},
     operation::{
         KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
-        ledger::{Due, Filter, LedgerError},
+        ledger::{Due, Filter, Health, LedgerError},
     },
 };
 use tokio::sync::Notify;
@@ -36,6 +36,8 @@ pub(super) struct Records {
     recent_bytes: usize,
     waiters: HashMap<u64, Arc<Notify>>,
     counts: [u64; 5],
+    /// The disk has no room for now.
+    is_full: bool,
     /// Why the ledger takes no more writes.
     failed: Option<Arc<str>>,
 }
@@ -48,8 +50,18 @@ struct Entry {
     counted: Option<State>,
     /// What of it the file holds, or will when the writer commits; notes are not in the file.
     in_file: Option<InFile>,
+    /// What is published was acknowledged before it was written; the writer has been asked to.
+    is_unwritten: bool,
     /// Bytes under which it is counted among the recent ones, if it is one.
     recent: Option<usize>,
+}
+
+/// How an entry stood before the writer's transaction touched it.
+#[derive(Debug)]
+pub(super) struct Before {
+    seq: u64,
+    in_file: Option<InFile>,
+    is_unwritten: bool,
 }
 
 /// What the file holds of an operation.
@@ -101,6 +113,18 @@ impl Records {
 
     pub(super) fn fail(&mut self, why: Arc<str>) {
         self.failed.get_or_insert(why);
+    }
+
+    pub(super) const fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    pub(super) const fn health(&self) -> Health {
+        match (&self.failed, self.is_full) {
+            (Some(_), _) => Health::Failed,
+            (None, true) => Health::Full,
+            (None, false) => Health::Writable,
+        }
     }
 
     /// # Errors
@@ -160,16 +184,75 @@ impl Records {
         Some((entry.latest()?, entry.in_file.as_ref()?))
     }
 
-    /// Keeps a new version apart until it is committed. `before` is what the file held; `None` is a new operation.
-    pub(super) fn stage(&mut self, next: Operation, before: Option<&InFile>) {
+    /// Keeps a new version apart until it is committed. `in_file` is what the file held; `None` is a new operation. `seen` is
+    /// the revision from which `next` was made.
+    ///
+    /// # Errors
+    /// A note came between; the version that it made.
+    pub(super) fn stage(
+        &mut self,
+        next: Operation,
+        in_file: Option<&InFile>,
+        seen: u64,
+    ) -> Result<Before, Box<Operation>> {
         let seq = next.id.seq;
-        if before.is_none() {
+        let latest = self.entries.get(&seq).and_then(Entry::latest);
+        if let Some(latest) = latest.filter(|latest| latest.revision != seen) {
+            return Err(Box::new(latest.clone()));
+        }
+        if in_file.is_none() {
             self.by_key.insert(next.key_hash, seq);
         }
-        let counted = before.map(|before| before.state);
+        let counted = in_file.map(|in_file| in_file.state);
         let entry = self.entries.entry(seq).or_insert_with(|| Entry { counted, ..Entry::default() });
-        entry.in_file = Some(InFile::of(&next));
+        let is_unwritten = std::mem::take(&mut entry.is_unwritten);
+        let before = Before { seq, in_file: entry.in_file.replace(InFile::of(&next)), is_unwritten };
         entry.staged = Some(next);
+        Ok(before)
+    }
+
+    /// Settles an operation in memory, to be written afterwards. `None`: it is not one that is simply in flight, so the change
+    /// has to wait for the writer.
+    pub(super) fn settle_ahead(&mut self, mut next: Operation) -> Option<Result<Operation, LedgerError>> {
+        let entry = self.entries.get_mut(&next.id.seq).filter(|entry| entry.staged.is_none())?;
+        let known = entry.published.as_ref().filter(|known| known.id == next.id && known.state == State::Pending)?;
+        if !is_successor(known, &next) {
+            return Some(Err(LedgerError::Stale(Box::new(known.clone()))));
+        }
+        entry.is_unwritten = true;
+        next.revision += 1;
+        self.publish_version(next.clone());
+        Some(Ok(next))
+    }
+
+    /// A version that was acknowledged and is not in the file yet, and what is there; from now on it counts as written.
+    pub(super) fn take_unwritten(&mut self, seq: u64) -> Option<(Operation, InFile, Before)> {
+        let entry = self.entries.get_mut(&seq).filter(|entry| entry.is_unwritten)?;
+        let next = entry.latest()?.clone();
+        let in_file = entry.in_file.replace(InFile::of(&next));
+        entry.is_unwritten = false;
+        let before = Before { seq, in_file: in_file.clone(), is_unwritten: true };
+        Some((next, in_file?, before))
+    }
+
+    /// The transaction that staged all this was rolled back.
+    pub(super) fn roll_back(&mut self, touched: Vec<Before>) {
+        for before in touched.into_iter().rev() {
+            let seq = before.seq;
+            let Some(entry) = self.entries.get_mut(&seq) else { continue };
+            entry.in_file = before.in_file;
+            entry.is_unwritten = before.is_unwritten;
+            let staged = entry.staged.take();
+            if entry.published.is_some() {
+                continue;
+            }
+            self.entries.remove(&seq);
+            if let Some(staged) = staged
+                && self.by_key.get(&staged.key_hash) == Some(&seq)
+            {
+                self.by_key.remove(&staged.key_hash);
+            }
+        }
     }
 
     /// Changes an operation at once, without the file.
@@ -234,6 +317,10 @@ impl Records {
         while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
             let Some(seq) = self.recent.pop_front() else { return };
             let Some(entry) = self.entries.get_mut(&seq) else { continue };
+            if entry.is_unwritten {
+                // Only memory has it. The writer will be there soon; until then a few more are held.
+                return self.recent.push_front(seq);
+            }
             self.recent_bytes -= entry.recent.take().unwrap_or(0);
             let is_open = entry.published.as_ref().is_some_and(|operation| !operation.state.is_terminal());
             if entry.staged.is_none() && !is_open {

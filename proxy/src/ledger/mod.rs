@@ -9,6 +9,8 @@
 //! The file belongs to one process at a time (`file`). Everything that is open is in memory (`memory`), so a start
 //! reads only that; it takes over what the process before left behind, and what was in flight then is `unknown` now.
 
+mod change;
+mod command;
 mod file;
 mod memory;
 mod record;
@@ -26,11 +28,10 @@ use std::{
 
 use mainstay_policies::{
     clock::WallClock,
-    evidence::Evidence,
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, State, StoredRequest, UnixMillis,
         audit::{AuditEntry, Audited},
-        ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
+        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
     },
 };
 use parking_lot::Mutex;
@@ -39,15 +40,38 @@ use tokio::sync::{Notify, futures::OwnedNotified, mpsc, oneshot};
 
 pub use self::file::OpenError;
 use self::{
+    command::Command,
     memory::{Records, is_forgotten, visible},
     sql::SqlError,
-    writer::{Command, Writer},
+    writer::Writer,
 };
 
 /// Writes that wait for the writer; one more waits before the queue. Each waits for one fsync or two.
 const QUEUE: usize = 4096;
 /// Records that a listing looks at in one go.
 const SCAN: u32 = 512;
+
+/// When the end of a write counts as recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Settle {
+    /// When it is on the disk: a client that saw an answer finds it replayed, whatever happens in between.
+    #[default]
+    Durable,
+    /// When the writer has been asked to write it: the process may die first, and then nobody knows what became of the
+    /// operation. A repeat is told so; it is not executed again.
+    Eventual,
+}
+
+/// How a ledger on disk is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Operations that are not terminal, at most.
+    pub max_open: usize,
+    /// Bytes to which the file grows, its write-ahead log (some 16 MiB) apart.
+    pub max_bytes: u64,
+    /// When the end of a write counts as recorded.
+    pub settle: Settle,
+}
 
 /// A ledger on disk.
 pub struct DiskLedger {
@@ -64,6 +88,7 @@ struct Inner {
     secret: [u8; 32],
     max_open: usize,
     max_bytes: u64,
+    settle: Settle,
     path: PathBuf,
     records: Mutex<Records>,
     reader: Mutex<Connection>,
@@ -72,13 +97,11 @@ struct Inner {
 }
 
 impl DiskLedger {
-    /// Opens the ledger in `directory`, or makes one there. It holds at most `max_open` operations that are not terminal,
-    /// and grows to `max_bytes`, its write-ahead log (some 16 MiB) apart. Blocks until what the last process left behind is
-    /// taken over.
+    /// Opens the ledger in `directory`, or makes one there. Blocks until what the last process left behind is taken over.
     ///
     /// # Errors
     /// The directory cannot be used, another process has the ledger, or what is there is not one that this version reads.
-    pub fn open(directory: &Path, clock: WallClock, max_open: usize, max_bytes: u64) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path, clock: WallClock, options: &Options) -> Result<Self, OpenError> {
         let now = clock.now();
         let file::Opened { writer, reader, secret, path, lock } = file::open(directory, now)?;
         let instance = InstanceId(uuid::Uuid::new_v4().as_u128());
@@ -94,8 +117,9 @@ impl DiskLedger {
             clock,
             instance,
             secret,
-            max_open,
-            max_bytes,
+            max_open: options.max_open,
+            max_bytes: options.max_bytes,
+            settle: options.settle,
             path: path.clone(),
             records: Mutex::new(Records::new(counts, open)),
             reader: Mutex::new(reader),
@@ -118,6 +142,22 @@ impl DiskLedger {
         let queue = self.queue.as_ref().ok_or_else(gone)?;
         queue.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Settles an operation that is in flight in memory, and asks the writer to write that down. `None`: it is not in flight.
+    async fn settle_ahead(&self, next: &Operation) -> Result<Option<Operation>, LedgerError> {
+        if next.state == State::Pending {
+            return Ok(None);
+        }
+        self.inner.records.lock().check()?;
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        // A place first: what is acknowledged is then sure to be asked for.
+        let place = queue.reserve().await.map_err(|_| gone())?;
+        let settled = self.inner.records.lock().settle_ahead(next.clone()).transpose()?;
+        if settled.is_some() {
+            place.send(Command::Store { seq: next.id.seq });
+        }
+        Ok(settled)
     }
 
     /// Reads from the file, on a thread that may block.
@@ -161,7 +201,14 @@ impl Ledger for DiskLedger {
     }
 
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
-        Box::pin(self.ask(|reply| Command::Update { next, entry: None, reply }))
+        Box::pin(async move {
+            if self.inner.settle == Settle::Eventual
+                && let Some(settled) = self.settle_ahead(&next).await?
+            {
+                return Ok(settled);
+            }
+            self.ask(|reply| Command::Update { next, entry: None, reply }).await
+        })
     }
 
     fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
@@ -258,6 +305,10 @@ impl Ledger for DiskLedger {
         self.inner.records.lock().counts()
     }
 
+    fn health(&self) -> Health {
+        self.inner.records.lock().health()
+    }
+
     fn instance(&self) -> InstanceId {
         self.inner.instance
     }
@@ -314,39 +365,6 @@ impl Drop for DiskLedger {
 impl std::fmt::Debug for DiskLedger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskLedger").field("path", &self.inner.path).finish_non_exhaustive()
-    }
-}
-
-/// What `begin` found, on its way to the caller. If the caller leaves before it has a new operation in its hands, nothing
-/// will be sent for it, and its key is freed; if that is lost, too, the operation becomes unknown when it is due.
-struct Handed {
-    begun: Option<Begun>,
-    queue: mpsc::WeakSender<Command>,
-    clock: WallClock,
-}
-
-impl Handed {
-    fn take(mut self) -> Option<Begun> {
-        self.begun.take()
-    }
-}
-
-impl Drop for Handed {
-    fn drop(&mut self) {
-        if let Some(Begun::New(operation)) = self.begun.take()
-            && let Some(queue) = self.queue.upgrade()
-        {
-            let operation = Operation {
-                state: State::NotExecuted,
-                reason: "abandoned".into(),
-                last_evidence: Some(Evidence::NotExecuted),
-                settled_at: Some(self.clock.now()),
-                next_check_at: None,
-                request: KeptRequest::None,
-                ..operation
-            };
-            let _ = queue.try_send(Command::Release { operation });
-        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use mainstay_policies::operation::{Retained, Source, StoredResponse, conformance};
+use mainstay_policies::{
+    evidence::Evidence,
+    operation::{Retained, Source, StoredResponse, conformance},
+};
 
 use super::*;
 
@@ -28,7 +31,8 @@ impl Home {
     }
 
     fn try_open(&self, max_open: usize, max_bytes: u64) -> Result<DiskLedger, OpenError> {
-        DiskLedger::open(&self.0, WallClock::manual(NOW), max_open, max_bytes)
+        let options = Options { max_open, max_bytes, settle: Settle::Durable };
+        DiskLedger::open(&self.0, WallClock::manual(NOW), &options)
     }
 
     fn file(&self) -> PathBuf {
@@ -111,7 +115,8 @@ async fn the_conformance_suite_passes() {
     let homes = Mutex::new(Vec::new());
     conformance::run(|clock| {
         let home = Home::new();
-        let ledger = DiskLedger::open(&home.0, clock, 1000, 1 << 30).expect("the ledger opens");
+        let options = Options { max_open: 1000, max_bytes: 1 << 30, settle: Settle::Durable };
+        let ledger = DiskLedger::open(&home.0, clock, &options).expect("the ledger opens");
         homes.lock().push(home);
         async move { Arc::new(ledger) as Arc<dyn Ledger> }
     })

@@ -1,31 +1,31 @@
 //! The writer: one thread that takes everything that waits, writes it in one transaction, and answers when that is on
 //! the disk. While it waits for the disk the next batch gathers, so nobody waits for company.
 //!
-//! Any error ends it for good. After a failed fsync the system may have dropped what it could not write and report
-//! success from then on, so the handle is closed and nothing is written until a restart has read what is really there.
+//! Two kinds of error. When the disk has no room, SQLite refuses the page before anything of the transaction counts: it is
+//! rolled back, new operations are refused, and once there is room again the writer goes on. Any other error ends it for
+//! good: after a failed fsync the system may have dropped what it could not write and report success from then on, so the
+//! handle is closed and nothing is written until a restart has read what is really there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
-use mainstay_policies::{
-    faults::{Protection, is_off},
-    operation::{
-        KeptRequest, Operation, Retained, UnixMillis,
-        audit::AuditEntry,
-        ledger::{Begun, LedgerError},
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
+
+use mainstay_policies::operation::State;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Handed, Inner,
-    memory::{InFile, is_forgotten, is_successor},
-    record::state_number,
+    Inner,
+    command::{Answer, Command, Handed},
+    memory::Before,
     sql::{self, STATES, SqlError},
-    trail,
 };
 use crate::faults;
 
@@ -37,75 +37,48 @@ const BATCH_BYTES: u64 = 8 << 20;
 const CHECKPOINT_PAGES: usize = 4096;
 /// Commits between two looks at how full the file is.
 const MEASURE_EVERY: u32 = 64;
-/// Records that are dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
-const EXPIRED_PER_BEGIN: usize = 2;
-/// Records that are dropped at once when there is no room.
-const EXPIRED_FOR_ROOM: usize = 256;
-/// Bytes that a record costs in the table and its indexes, rounded up.
-const RECORD_BYTES: u64 = 640;
+/// How long new operations are refused after the disk was found full, before somebody looks again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Bytes that must fit on the disk before the writer goes on: a few batches, so that it does not stop at the next one.
+const ROOM_TO_GO_ON: usize = 256 << 10;
 
-/// What the writer is asked to do.
-pub(super) enum Command {
-    Begin {
-        draft: Operation,
-        now: UnixMillis,
-        reply: oneshot::Sender<Result<Handed, LedgerError>>,
-    },
-    Update {
-        next: Operation,
-        /// What the audit trail says of it.
-        entry: Option<Box<AuditEntry>>,
-        reply: oneshot::Sender<Result<Operation, LedgerError>>,
-    },
-    Append {
-        entry: Box<AuditEntry>,
-        reply: oneshot::Sender<Result<u64, LedgerError>>,
-    },
-    /// A begun operation that its caller never took: nothing was sent for it.
-    Release {
-        operation: Operation,
-    },
-    Expire {
-        now: UnixMillis,
-        limit: usize,
-        reply: oneshot::Sender<Result<usize, LedgerError>>,
-    },
-}
-
-/// An answer that is given when the batch is durable.
-enum Answer {
-    Begin(oneshot::Sender<Result<Handed, LedgerError>>, Result<Begun, LedgerError>),
-    Update(oneshot::Sender<Result<Operation, LedgerError>>, Result<Operation, LedgerError>),
-    Append(oneshot::Sender<Result<u64, LedgerError>>, u64),
-    Expire(oneshot::Sender<Result<usize, LedgerError>>, usize),
-}
+/// Why a write is refused meanwhile.
+pub(super) const NO_SPACE: &str = "there is no space on the ledger's disk";
 
 /// One transaction's changes to what is in memory.
 #[derive(Default)]
-struct Batch {
-    answers: Vec<Answer>,
-    staged: Vec<u64>,
-    removed: Vec<(u64, mainstay_policies::operation::State)>,
-    begun: usize,
-    bytes: u64,
-    has_begun_transaction: bool,
+pub(super) struct Batch {
+    pub(super) answers: Vec<Answer>,
+    pub(super) staged: Vec<u64>,
+    /// How everything that is staged stood before.
+    pub(super) touched: Vec<Before>,
+    /// What had been acknowledged before.
+    pub(super) stored: Vec<u64>,
+    pub(super) removed: Vec<(u64, State)>,
+    pub(super) begun: usize,
+    pub(super) bytes: u64,
+    pub(super) has_begun_transaction: bool,
 }
 
 pub(super) struct Writer {
-    connection: Connection,
-    inner: Arc<Inner>,
+    pub(super) connection: Connection,
+    pub(super) inner: Arc<Inner>,
     queue: mpsc::Receiver<Command>,
     /// Where callers that leave without their operation say so.
     own_queue: mpsc::WeakSender<Command>,
     /// Pages in the write-ahead log, as SQLite reports them with each commit.
     log_pages: Arc<AtomicUsize>,
     /// Operations in the file by state, and the last id, as they will be when the batch is committed.
-    counts: [u64; 5],
-    last_seq: u64,
+    pub(super) counts: [u64; 5],
+    pub(super) last_seq: u64,
     /// The same, as they were at the last commit.
     committed: ([u64; 5], u64),
-    used_bytes: u64,
+    pub(super) used_bytes: u64,
     commits: u32,
+    /// When the disk was last found full, if it is.
+    full_since: Option<Instant>,
+    /// What was acknowledged before it was written, and then the disk was full: as many as were in flight.
+    unwritten: Vec<u64>,
 }
 
 impl Writer {
@@ -123,25 +96,36 @@ impl Writer {
         }))?;
         let (counts, last_seq) = read_counters(&connection)?;
         let used_bytes = sql::used_bytes(&connection)?;
-        let committed = (counts, last_seq);
-        Ok(Self { connection, inner, queue, own_queue, log_pages, counts, last_seq, committed, used_bytes, commits: 0 })
+        Ok(Self {
+            connection,
+            inner,
+            queue,
+            own_queue,
+            log_pages,
+            counts,
+            last_seq,
+            committed: (counts, last_seq),
+            used_bytes,
+            commits: 0,
+            full_since: None,
+            unwritten: Vec::new(),
+        })
     }
 
     /// Works until everybody who could ask has gone.
     pub(super) fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Batch::default();
-            if let Err(error) = self.work(first, &mut batch) {
-                return self.fail(&error, batch);
+            match self.work(first, &mut batch) {
+                Ok(()) => self.publish(batch),
+                Err(error) if is_full(&error) && self.rolls_back() => self.refuse(batch),
+                Err(error) => return self.fail(&error, batch),
             }
-            {
-                let mut records = self.inner.records.lock();
-                records.publish(&batch.staged);
-                records.remove(&batch.removed);
-            }
-            self.answer(batch);
-            if let Err(error) = self.tidy() {
-                return self.fail(&error, Batch::default());
+            match self.tidy() {
+                Ok(()) => {}
+                // The write-ahead log still has everything.
+                Err(error) if is_full(&error) => self.stop_for_want_of_space(),
+                Err(error) => return self.fail(&error, Batch::default()),
             }
         }
         if let Err(error) = self.checkpoint("TRUNCATE") {
@@ -157,6 +141,13 @@ impl Writer {
             self.carry_out(command, batch)?;
             taken += 1;
             next = if taken < BATCH && batch.bytes < BATCH_BYTES { self.queue.try_recv().ok() } else { None };
+        }
+        if self.full_since.is_none() {
+            // Kept in the batch at once, so that none is lost if this fails half-way.
+            batch.stored.append(&mut self.unwritten);
+            for seq in batch.stored.clone() {
+                self.carry_out(Command::Store { seq }, batch)?;
+            }
         }
         if !batch.has_begun_transaction {
             return Ok(());
@@ -177,186 +168,26 @@ impl Writer {
         Ok(())
     }
 
-    fn carry_out(&mut self, command: Command, batch: &mut Batch) -> Result<(), SqlError> {
-        match command {
-            Command::Begin { draft, now, reply } => {
-                let begun = self.begin(draft, now, batch)?;
-                if is_off(Protection::DurableBegin) {
-                    drop(reply.send(begun.map(|begun| self.hand(begun))));
-                } else {
-                    batch.answers.push(Answer::Begin(reply, begun));
-                }
-            }
-            Command::Update { next, entry, reply } => {
-                let updated = self.update(next, batch)?;
-                if let (Ok(_), Some(entry)) = (&updated, entry) {
-                    trail::append(&self.connection, &entry)?;
-                }
-                if is_off(Protection::DurableSettle) {
-                    drop(reply.send(updated));
-                } else {
-                    batch.answers.push(Answer::Update(reply, updated));
-                }
-            }
-            Command::Append { entry, reply } => {
-                self.begin_transaction(batch)?;
-                let number = trail::append(&self.connection, &entry)?;
-                batch.answers.push(Answer::Append(reply, number));
-            }
-            Command::Release { operation } => {
-                // If something else has changed it, it is no longer unclaimed.
-                let _ = self.update(operation, batch)?;
-            }
-            Command::Expire { now, limit, reply } => {
-                let done = self.expire(now, limit, batch)?;
-                batch.answers.push(Answer::Expire(reply, done));
-            }
+    /// The batch is durable.
+    fn publish(&self, batch: Batch) {
+        {
+            let mut records = self.inner.records.lock();
+            records.publish(&batch.staged);
+            records.remove(&batch.removed);
         }
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        mut draft: Operation,
-        now: UnixMillis,
-        batch: &mut Batch,
-    ) -> Result<Result<Begun, LedgerError>, SqlError> {
-        let known = self.inner.records.lock().latest_under(draft.key_hash).cloned();
-        let known = match known {
-            Some(known) => Some(known),
-            None => sql::by_key(&self.connection, draft.key_hash)?,
-        };
-        if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
-            return Ok(Ok(Begun::Known(known)));
-        }
-        let size = size_of(&draft);
-        self.begin_transaction(batch)?;
-        self.expire(now, EXPIRED_PER_BEGIN, batch)?;
-        if !self.has_room(size, batch)? {
-            self.expire(now, EXPIRED_FOR_ROOM, batch)?;
-        }
-        let is_full = self.inner.records.lock().open() + batch.begun >= self.inner.max_open;
-        if is_full || !self.has_room(size, batch)? {
-            return Ok(Err(LedgerError::Full));
-        }
-        self.last_seq += 1;
-        draft.id.seq = self.last_seq;
-        draft.owner = self.inner.instance;
-        draft.epoch = 1;
-        draft.revision = 1;
-        sql::insert(&self.connection, &draft)?;
-        if draft.request != KeptRequest::None {
-            draft.request = KeptRequest::Kept;
-        }
-        self.counts[usize::from(state_number(draft.state))] += 1;
-        batch.begun += 1;
-        batch.bytes += size;
-        self.stage(draft.clone(), None, batch);
-        Ok(Ok(Begun::New(draft)))
-    }
-
-    fn update(&mut self, mut next: Operation, batch: &mut Batch) -> Result<Result<Operation, LedgerError>, SqlError> {
-        let Some((known, in_file)) = self.latest(next.id.seq)?.filter(|(known, _)| known.id == next.id) else {
-            return Ok(Err(LedgerError::Absent));
-        };
-        if !is_successor(&known, &next) {
-            return Ok(Err(LedgerError::Stale(Box::new(known))));
-        }
-        self.begin_transaction(batch)?;
-        let size = size_of(&next).saturating_sub(RECORD_BYTES);
-        // A settlement is never refused for want of room: the answer is dropped instead, its status stays.
-        if matches!(next.retained, Retained::Stored(_)) && !self.has_room(size, batch)? {
-            next.retained = Retained::StatusOnly;
-        }
-        next.revision += 1;
-        batch.bytes += size;
-        self.replace(next.clone(), &in_file, batch)?;
-        Ok(Ok(next))
-    }
-
-    fn expire(&mut self, now: UnixMillis, limit: usize, batch: &mut Batch) -> Result<usize, SqlError> {
-        let due = sql::due(&self.connection, now, u32::try_from(limit).unwrap_or(u32::MAX))?;
-        for seq in &due {
-            self.begin_transaction(batch)?;
-            let Some((mut operation, in_file)) = self.latest(*seq)? else { continue };
-            if is_forgotten(&operation, now) {
-                sql::remove(&self.connection, *seq)?;
-                self.counts[usize::from(state_number(in_file.state))] -= 1;
-                batch.staged.retain(|staged| staged != seq);
-                batch.removed.push((*seq, in_file.state));
-            } else {
-                operation.retained = Retained::StatusOnly;
-                self.replace(operation, &in_file, batch)?;
-            }
-        }
-        Ok(due.len())
-    }
-
-    /// The latest version of an operation, and what the file holds of it.
-    fn latest(&self, seq: u64) -> Result<Option<(Operation, InFile)>, SqlError> {
-        let held = self.inner.records.lock().latest_and_file(seq).map(|(known, file)| (known.clone(), file.clone()));
-        if held.is_some() {
-            return Ok(held);
-        }
-        let stored = sql::by_seq(&self.connection, seq)?;
-        Ok(stored.map(|operation| {
-            let in_file = InFile::of(&operation);
-            (operation, in_file)
-        }))
-    }
-
-    fn replace(&mut self, next: Operation, before: &InFile, batch: &mut Batch) -> Result<(), SqlError> {
-        sql::replace(&self.connection, &next, &before.retained)?;
-        if before.has_request && next.request == KeptRequest::None {
-            sql::drop_request(&self.connection, next.id.seq)?;
-        }
-        self.counts[usize::from(state_number(before.state))] -= 1;
-        self.counts[usize::from(state_number(next.state))] += 1;
-        self.stage(next, Some(before), batch);
-        Ok(())
-    }
-
-    fn stage(&self, next: Operation, before: Option<&InFile>, batch: &mut Batch) {
-        batch.staged.push(next.id.seq);
-        self.inner.records.lock().stage(next, before);
-    }
-
-    fn begin_transaction(&self, batch: &mut Batch) -> Result<(), SqlError> {
-        if !batch.has_begun_transaction {
-            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            batch.has_begun_transaction = true;
-        }
-        Ok(())
-    }
-
-    fn answer(&self, batch: Batch) {
         for answer in batch.answers {
-            // Nobody may be there any more; what was written stays.
-            match answer {
-                Answer::Begin(reply, begun) => drop(reply.send(begun.map(|begun| self.hand(begun)))),
-                Answer::Update(reply, updated) => drop(reply.send(updated)),
-                Answer::Append(reply, number) => drop(reply.send(Ok(number))),
-                Answer::Expire(reply, done) => drop(reply.send(Ok(done))),
-            }
+            self.give(answer);
         }
     }
 
-    fn hand(&self, begun: Begun) -> Handed {
-        Handed { begun: Some(begun), queue: self.own_queue.clone(), clock: self.inner.clock.clone() }
-    }
-
-    /// Whether the file may grow by `size`. The estimate between two measurements is on the high side.
-    fn has_room(&mut self, size: u64, batch: &Batch) -> Result<bool, SqlError> {
-        if self.used_bytes + batch.bytes + size <= self.inner.max_bytes {
-            return Ok(true);
-        }
-        self.used_bytes = sql::used_bytes(&self.connection)?;
-        Ok(self.used_bytes + size <= self.inner.max_bytes)
+    pub(super) fn give(&self, answer: Answer) {
+        answer.give(|begun| Handed::new(begun, self.own_queue.clone(), self.inner.clock.clone()));
     }
 
     /// What can wait until the batch has been answered.
     fn tidy(&mut self) -> Result<(), SqlError> {
-        if self.log_pages.load(Ordering::Relaxed) >= faults::log_pages_before_copy(CHECKPOINT_PAGES) {
+        let pages_before_copy = faults::log_pages_before_copy(CHECKPOINT_PAGES);
+        if self.full_since.is_none() && self.log_pages.load(Ordering::Relaxed) >= pages_before_copy {
             self.checkpoint("PASSIVE")?;
         }
         if self.commits >= MEASURE_EVERY {
@@ -373,6 +204,63 @@ impl Writer {
         Ok(())
     }
 
+    /// Undoes the transaction; `false` if even that fails.
+    fn rolls_back(&self) -> bool {
+        // SQLite may have done it by itself.
+        self.connection.is_autocommit()
+            || (self.connection.execute_batch("ROLLBACK").is_ok() && self.connection.is_autocommit())
+    }
+
+    /// The batch was rolled back.
+    fn refuse(&mut self, mut batch: Batch) {
+        (self.counts, self.last_seq) = self.committed;
+        self.inner.records.lock().roll_back(std::mem::take(&mut batch.touched));
+        self.unwritten.append(&mut batch.stored);
+        self.stop_for_want_of_space();
+        for answer in batch.answers {
+            answer.withdraw(NO_SPACE);
+        }
+    }
+
+    fn stop_for_want_of_space(&mut self) {
+        if self.full_since.replace(Instant::now()).is_none() {
+            tracing::error!(
+                ledger = %self.inner.path.display(),
+                "no space on the ledger's disk: keyed writes are refused until there is some, other traffic goes on"
+            );
+            self.inner.records.lock().set_full(true);
+        }
+    }
+
+    /// Whether new operations are refused for want of space. Looks again now and then.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.look_for_room(now);
+        self.full_since.is_some()
+    }
+
+    /// Goes on if a small file can be written where the ledger lies: so nothing of the ledger is at stake in the trial.
+    pub(super) fn look_for_room(&mut self, now: Instant) {
+        let Some(since) = self.full_since else { return };
+        if now.duration_since(since) < LOOK_AGAIN_AFTER {
+            return;
+        }
+        self.full_since = Some(now);
+        let trial = self.trial();
+        let fits = fs::File::create(&trial)
+            .and_then(|mut file| file.write_all(&vec![0; ROOM_TO_GO_ON]).and_then(|()| file.sync_all()))
+            .is_ok();
+        let _ = fs::remove_file(&trial);
+        if fits {
+            tracing::info!(ledger = %self.inner.path.display(), "there is space on the ledger's disk again");
+            self.full_since = None;
+            self.inner.records.lock().set_full(false);
+        }
+    }
+
+    fn trial(&self) -> PathBuf {
+        self.inner.path.with_file_name("ledger.trial")
+    }
+
     /// The end: nothing is written any more, and everybody is told so.
     fn fail(mut self, error: &SqlError, batch: Batch) {
         let why: Arc<str> = error.to_string().into();
@@ -383,25 +271,19 @@ impl Writer {
         self.inner.records.lock().fail(Arc::clone(&why));
         // Closed, with no checkpoint in passing, before anybody is answered.
         drop(self.connection);
-        let unavailable = || LedgerError::Unavailable(why.to_string());
         for answer in batch.answers {
-            match answer {
-                Answer::Begin(reply, _) => drop(reply.send(Err(unavailable()))),
-                Answer::Update(reply, _) => drop(reply.send(Err(unavailable()))),
-                Answer::Append(reply, _) => drop(reply.send(Err(unavailable()))),
-                Answer::Expire(reply, _) => drop(reply.send(Err(unavailable()))),
-            }
+            answer.withdraw(&why);
         }
         while let Some(command) = self.queue.blocking_recv() {
-            match command {
-                Command::Begin { reply, .. } => drop(reply.send(Err(unavailable()))),
-                Command::Update { reply, .. } => drop(reply.send(Err(unavailable()))),
-                Command::Append { reply, .. } => drop(reply.send(Err(unavailable()))),
-                Command::Expire { reply, .. } => drop(reply.send(Err(unavailable()))),
-                Command::Release { .. } => {}
-            }
+            command.refuse(&why);
         }
     }
+}
+
+/// Whether an error is SQLite's word for a disk without space, met before anything of the transaction counted. A disk that
+/// says so only at fsync gives an I/O error instead.
+fn is_full(error: &SqlError) -> bool {
+    matches!(error, SqlError::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
 }
 
 /// Operations by state, and the last id that was given.
@@ -411,22 +293,4 @@ pub(super) fn read_counters(connection: &Connection) -> Result<([u64; 5], u64), 
         *count = sql::counter(connection, state.label())?;
     }
     Ok((counts, sql::counter(connection, "last_seq")?))
-}
-
-fn size_of(operation: &Operation) -> u64 {
-    let response = match &operation.retained {
-        Retained::Stored(response) => {
-            let headers = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
-            headers.sum::<usize>() + response.body.len() + 64
-        }
-        Retained::None | Retained::StatusOnly => 0,
-    };
-    let request = match &operation.request {
-        KeptRequest::Given(request) => {
-            let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
-            headers.sum::<usize>() + request.target.len() + request.body.len() + 64
-        }
-        KeptRequest::None | KeptRequest::Kept => 0,
-    };
-    RECORD_BYTES + (response + request) as u64
 }

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use mainstay::ledger::DiskLedger;
+use mainstay::ledger::{DiskLedger, Options, Settle};
 use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
@@ -45,8 +45,13 @@ fn main() {
     });
 }
 
+fn open_ledger(directory: &Path) -> DiskLedger {
+    let options = Options { max_open: 100_000, max_bytes: 1 << 34, settle: Settle::Durable };
+    DiskLedger::open(directory, WallClock::system(), &options).expect("it opens")
+}
+
 async fn ledger(directory: &Path, clients: usize, time: Duration) {
-    let ledger = Arc::new(DiskLedger::open(directory, WallClock::system(), 100_000, 1 << 33).expect("it opens"));
+    let ledger = Arc::new(open_ledger(directory));
     let before = (cpu_us(), written_bytes());
     let (done, waits) = (Arc::new(AtomicU64::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
     let stop = Arc::new(AtomicBool::new(false));
@@ -126,7 +131,7 @@ async fn log(path: &Path, clients: usize, time: Duration) {
 
 /// How long a start takes, and how much memory, with `records` settled ones in the file.
 async fn restart(directory: &Path, records: u64) {
-    let open = || DiskLedger::open(directory, WallClock::system(), 100_000, 1 << 34).expect("it opens");
+    let open = || open_ledger(directory);
     let ledger = Arc::new(open());
     let waits = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let left = Arc::new(AtomicU64::new(records.saturating_sub(ledger.counts().iter().sum())));

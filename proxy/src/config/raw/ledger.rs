@@ -2,11 +2,14 @@
 
 use schemars::{Schema, SchemaGenerator};
 
-use crate::config::{
-    decode::{Cx, Setting, or, section, words},
-    model::{Ledger, Store},
-    node::Node,
-    scalars::Size,
+use crate::{
+    config::{
+        decode::{Cx, Setting, or, section, words},
+        model::{Ledger, Store},
+        node::Node,
+        scalars::Size,
+    },
+    ledger::Settle,
 };
 
 /// Where a package or an image would make the directory.
@@ -25,12 +28,16 @@ section! {
         store: RawStore,
         /// The directory of a ledger on disk; made if it is absent. Default /var/lib/mainstay.
         path: String,
+        /// When the end of a write counts as recorded. `durable`: when it is on the disk. `eventual`: when the writer has been
+        /// asked to; quicker, and after a crash a repeat may meet `outcome-unknown` instead of its replay, never a second
+        /// effect. Default durable.
+        settle: Settle,
         /// Operations that are not terminal at most; one more is refused. Default 100000.
         max_open: usize,
         /// Bytes of operations and responses at most; one more is refused. Default 4GiB on disk, 64MiB in memory.
         max_bytes: Size,
     }
-    later ["settle", "encrypt"]
+    later ["encrypt"]
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +48,11 @@ pub(crate) enum RawStore {
 
 /// On disk, bounded.
 pub(crate) fn default_ledger() -> Ledger {
-    Ledger { store: Store::Disk { path: PATH.into() }, max_open: MAX_OPEN, max_bytes: MAX_BYTES_ON_DISK }
+    Ledger {
+        store: Store::Disk { path: PATH.into(), settle: Settle::Durable },
+        max_open: MAX_OPEN,
+        max_bytes: MAX_BYTES_ON_DISK,
+    }
 }
 
 impl Setting for Ledger {
@@ -50,11 +61,15 @@ impl Setting for Ledger {
         let (store, max_bytes) = match or(raw.store, RawStore::Disk) {
             RawStore::Disk => {
                 let path = raw.path.map_or_else(|| PATH.into(), |path| path.value.into());
-                (Store::Disk { path }, MAX_BYTES_ON_DISK)
+                (Store::Disk { path, settle: or(raw.settle, Settle::Durable) }, MAX_BYTES_ON_DISK)
             }
             RawStore::Memory => {
                 if let Some(path) = raw.path {
                     cx.error::<()>(path.at, "`store: memory` has no `path`", "remove it, or use `store: disk`");
+                }
+                if let Some(settle) = raw.settle {
+                    let message = "`store: memory` has no `settle`: nothing in it outlives the process";
+                    cx.error::<()>(settle.at, message, "remove it, or use `store: disk`");
                 }
                 (Store::Memory, MAX_BYTES_IN_MEMORY)
             }
@@ -70,6 +85,16 @@ impl Setting for Ledger {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawLedger::schema(generator)
+    }
+}
+
+impl Setting for Settle {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("durable", Self::Durable), ("eventual", Self::Eventual)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["durable", "eventual"])
     }
 }
 

@@ -115,6 +115,7 @@ fn survives(text: &str) {
 fn what_is_shown_reads_back_equal() {
     survives(EXAMPLE);
     survives(EVERYTHING);
+    survives(&format!("{EXAMPLE}\nledger: {{ path: /data, settle: eventual }}\n"));
 }
 
 #[test]
