@@ -13,15 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::Version;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use mainstay_policies::timeout::IdleBody;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
-    body::{BoxError, WireBody},
-    listener::Connection,
+    body::BoxError,
+    listener::{ClientIncoming, Connection},
 };
 
 /// How long a body that was announced with `Expect: 100-continue` waits for the upstream's word. Many servers never give
@@ -29,9 +27,9 @@ use crate::{
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A client's body: tells the connection when it has been read, and waits for the upstream's `100 Continue` where the
-/// client does. hyper sends its own `100 Continue` to the client when the body is first polled.
+/// client does. The client's connection says `100 Continue` when its body is first polled.
 pub(crate) struct ClientBody {
-    incoming: IdleBody<WireBody>,
+    incoming: IdleBody<ClientIncoming>,
     connection: Arc<Connection>,
     owed: Owed,
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
@@ -78,14 +76,13 @@ impl Gate {
 impl ClientBody {
     /// A body that may be silent for `idle` at most.
     pub(crate) fn new(
-        incoming: Incoming,
-        version: Version,
+        incoming: ClientIncoming,
         idle: Duration,
         connection: Arc<Connection>,
         gate: Option<Gate>,
     ) -> Self {
         Self {
-            incoming: IdleBody::new(WireBody::new(incoming, version == Version::HTTP_2), idle),
+            incoming: IdleBody::new(incoming, idle),
             connection,
             owed: Owed::default(),
             gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),

@@ -169,9 +169,6 @@ impl Exchange {
 
     /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
     pub(crate) fn switch(&mut self) -> (Option<Permit>, Option<(Arc<Connection>, bool)>) {
-        if let Some((connection, _)) = &self.connection {
-            connection.become_tunnel();
-        }
         (self.permit.take(), self.connection.take())
     }
 

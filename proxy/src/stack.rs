@@ -20,7 +20,6 @@ use http::{
     request::Parts,
 };
 use http_body::Body as _;
-use hyper::body::Incoming;
 use mainstay_policies::{
     evidence::Sent,
     idempotency::{self, Protection, Recognised},
@@ -40,12 +39,11 @@ use crate::{
     control::{self, ControlContext},
     exchange::{Arrival, Exchange},
     forward::{self, Client},
-    interim::Interim,
     keyed::{
         self,
         collect::{self, Collected},
     },
-    listener::Connection,
+    listener::{Beside, ClientIncoming, Connection, Serve},
     respond::{self, Failure, Voice},
     router::Target,
     snapshot::{Route, Snapshot},
@@ -75,7 +73,9 @@ pub(crate) struct Routed {
     pub(crate) outbound: Outbound,
     pub(crate) parts: Parts,
     /// `None` once it has been read.
-    pub(crate) body: Option<Incoming>,
+    pub(crate) body: Option<ClientIncoming>,
+    /// What the connection can do besides carrying the answer.
+    pub(crate) beside: Beside,
     pub(crate) principal: Option<Bytes>,
 }
 
@@ -92,15 +92,15 @@ struct Asked {
     snapshot: Arc<Snapshot>,
     listener: Arc<model::Listener>,
     parts: Parts,
-    body: Incoming,
+    body: ClientIncoming,
     principal: Option<Bytes>,
 }
 
-impl Session {
-    /// Serves one request: the whole stack, from the outside in. Never fails: every error is an answer.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+impl Serve for Session {
+    /// The whole stack, from the outside in.
+    async fn serve(&self, request: Request<ClientIncoming>, beside: Beside) -> Response<ProxyBody> {
         let is_http1 = request.version() != Version::HTTP_2;
-        let mut response = match self.find_route(request) {
+        let mut response = match self.find_route(request, beside) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(self.control(*request)).await,
             Found::Route(mut routed) => {
@@ -125,9 +125,11 @@ impl Session {
         }
         response
     }
+}
 
+impl Session {
     /// Begins the exchange: connection phase, trace, access log.
-    fn begin(&self, parts: &Parts, body: &Incoming, listener: &model::Listener) -> Exchange {
+    fn begin(&self, parts: &Parts, body: &ClientIncoming, listener: &model::Listener) -> Exchange {
         let now = Instant::now();
         let is_http1 = parts.version != Version::HTTP_2;
         if is_http1 {
@@ -157,8 +159,8 @@ impl Session {
     }
 
     /// Who is calling, and where it leads.
-    fn find_route(&self, request: Request<Incoming>) -> Found {
-        let (mut parts, body) = request.into_parts();
+    fn find_route(&self, request: Request<ClientIncoming>, mut beside: Beside) -> Found {
+        let (parts, body) = request.into_parts();
         let listener = self.listener.load_full();
         let mut exchange = self.begin(&parts, &body, &listener);
         let snapshot = self.shared.snapshot.load_full();
@@ -186,10 +188,10 @@ impl Session {
             deadline: deadline(&exchange, &route, &listener, &parts.headers),
             trace: exchange.trace().handle().clone(),
             worker: self.worker,
-            interim: parts.extensions.remove::<Interim>(),
+            interim: beside.interim.take(),
             route,
         };
-        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), principal }))
+        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), beside, principal }))
     }
 
     /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
@@ -200,7 +202,7 @@ impl Session {
         {
             return refuse(exchange, &snapshot, Failure::RateLimited { retry_after });
         }
-        let body = ClientBody::new(body, parts.version, CONTROL_PATIENCE, self.connection.clone(), None);
+        let body = ClientBody::new(body, CONTROL_PATIENCE, self.connection.clone(), None);
         let body = match timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await {
             Ok(Ok(Collected::Whole { body, .. })) => body,
             Ok(Ok(Collected::TooLarge { .. })) => {

@@ -11,22 +11,20 @@ use std::{
     time::Duration,
 };
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     time::sleep,
 };
 
-use crate::upstream::Switched;
+use crate::{listener::Upgrade, upstream::Switched};
 
 /// Joins the two sides once the client's has changed protocol, too. `held` is kept until the tunnel ends.
-pub(crate) fn spawn(client: OnUpgrade, upstream: Switched, idle: Duration, held: impl Send + 'static) {
+pub(crate) fn spawn(client: Upgrade, upstream: Switched, idle: Duration, held: impl Send + 'static) {
     // Ends with either connection, or after `idle` of silence.
     tokio::spawn(async move {
         let _held = held;
-        match client.await {
-            Ok(client) => run(TokioIo::new(client), upstream, idle).await,
+        match client.ready().await {
+            Ok(client) => run(client, upstream, idle).await,
             Err(error) => tracing::debug!(%error, "an upgrade was granted but did not happen"),
         }
     });

@@ -5,7 +5,6 @@ use http::{
     header::{EXPECT, HeaderMap},
 };
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use mainstay_policies::{
     body::Replay,
     evidence::{AttemptError, Cause, Sent},
@@ -20,6 +19,7 @@ use crate::{
     body::ProxyBody,
     client_body::{ClientBody, Gate, Owed},
     forward,
+    listener::Upgrade,
     respond::{self, Failure},
     stack::{Routed, Session},
     tunnel,
@@ -34,14 +34,14 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let idle = routed.outbound.route.params.policy.timeout.idle;
     let upgrade = forward::upgrade(&routed.parts.headers, routed.parts.version);
     // Where an upgrade would take over the client's connection.
-    let client_side = if upgrade.is_some() { routed.parts.extensions.remove::<OnUpgrade>() } else { None };
+    let client_side = if upgrade.is_some() { routed.beside.upgrade.take() } else { None };
     let head = session.head(&mut routed.parts, upgrade);
     let gate = head.headers.get(EXPECT).map(|_| Gate::default());
     let mut owed = None;
     let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
         None => Resend::Empty,
         Some(body) => {
-            let body = ClientBody::new(body, routed.parts.version, idle, session.connection.clone(), gate.clone());
+            let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone());
             owed = Some(body.owed());
             match routed.outbound.route.retrier.as_ref().filter(|retrier| retrier.params().max_retries > 0) {
                 Some(retrier) => Resend::Replay(Replay::new(body, retrier.params().max_body)),
@@ -101,7 +101,7 @@ fn switch_protocols(
     mut routed: Box<Routed>,
     mut response: Response<UpstreamBody>,
     in_flight: InFlight,
-    client_side: OnUpgrade,
+    client_side: Upgrade,
     idle: std::time::Duration,
 ) -> Response<ProxyBody> {
     let Some(upstream_side) = response.body_mut().take_switched() else {

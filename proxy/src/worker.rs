@@ -10,7 +10,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use hyper::service::service_fn;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
@@ -63,7 +62,7 @@ pub(crate) fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<Worke
 }
 
 async fn run(number: usize, shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
-    let connections = Arc::new(Connections::new());
+    let connections = Arc::new(Connections::new(shared.parts.clock.now()));
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -75,11 +74,12 @@ async fn run(number: usize, shared: Arc<Shared>, mut incoming: mpsc::UnboundedRe
             },
             now = sweep.tick() => {
                 let snapshot = shared.snapshot.load();
-                connections.sweep(&Patience {
+                let patience = Patience {
                     header_timeout: snapshot.config.limits.header_timeout,
                     keep_alive: snapshot.config.limits.keep_alive,
                     draining: shared.is_draining(),
-                });
+                };
+                connections.sweep(&patience, shared.parts.clock.now());
                 for upstream in snapshot.upstreams.values() {
                     upstream.sweep(number, now);
                 }
@@ -155,16 +155,11 @@ fn spawn_connection(
         peer,
         connection: connection.clone(),
     });
-    let service = service_fn(move |request| {
-        let session = session.clone();
-        // Boxed, so that an idle connection does not hold the room of a request in flight.
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(session.serve(request).await) })
-    });
     let serving = listener::serve(
         stream,
         peer,
         listener::Session {
-            service,
+            service: session,
             connection: connection.clone(),
             limits: shared.snapshot.load().config.limits.clone(),
             last_word: respond::refused_head,

@@ -230,6 +230,51 @@ async fn interim_responses_do_not_disturb_the_final_one() {
     }
 }
 
+/// An upstream that says what it has to say early, and the rest once the gate opens.
+async fn hinting() -> (Upstream, Gate) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>\r\nConnection: x-mine\r\nX-Mine: 1\r\n\r\n";
+        vec![Step::Body, Step::Send(hints.into()), Step::Gate(held.clone()), Step::Send(Answer::ok("final").bytes())]
+    })
+    .await;
+    (upstream, gate)
+}
+
+#[tokio::test]
+async fn early_hints_reach_the_client_before_the_answer() {
+    for policy in ["timeout: 5s", "timeout: 5s, retry: 2", "timeout: 5s, idempotency: { required: true }"] {
+        let (upstream, gate) = hinting().await;
+        let proxy = Proxy::single(upstream.addr, policy).await;
+        let mut client = proxy.connect().await;
+        client.write(&Request::keyed("/", "k", "x").bytes()).await;
+        let hints = client.any_head().await;
+        assert_eq!(hints.start_line, "HTTP/1.1 103 Early Hints", "{policy}");
+        assert_eq!(hints.headers.all("link"), ["</a.css>; rel=preload", "</b.js>"], "{policy}");
+        assert!(!hints.headers.has("x-mine") && !hints.headers.has("connection"), "{policy}: {hints:?}");
+        gate.open();
+        assert_eq!(client.reply().await.expect_upstream(200).text(), "final", "{policy}");
+        // The next answer on the connection is not preceded by what belonged to this one.
+        client.write(&Request::get("/_mainstay/operations?key=none").bytes()).await;
+        assert!(client.any_head().await.start_line.starts_with("HTTP/1.1 404"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_interim_response() {
+    let (upstream, gate) = hinting().await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let mut client = proxy.connect().await;
+    client.write(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    upstream.wait_requests(1).await;
+    gate.open();
+    let head = client.any_head().await;
+    assert_eq!(head.start_line, "HTTP/1.0 200 OK");
+    assert_eq!(client.body(Framing::Length(5)).await.data, b"final");
+    client.expect_closed().await;
+}
+
 async fn upgraded(protocol: &'static str, more: &str) {
     let upstream = Upstream::start(move |seen| {
         assert!(seen.header("connection").is_some_and(|v| v.to_lowercase().contains("upgrade")), "{seen:#?}");

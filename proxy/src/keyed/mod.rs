@@ -76,7 +76,7 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     }
     let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
-    let body = ClientBody::new(incoming, routed.parts.version, idle, session.connection.clone(), None);
+    let body = ClientBody::new(incoming, idle, session.connection.clone(), None);
     match timeout_at(routed.outbound.deadline, collect::up_to(body, max)).await {
         Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),

@@ -115,7 +115,7 @@ pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing
 }
 
 /// A body's length. One over `i64::MAX` is refused, since peers begin to disagree about it there.
-fn number(value: &[u8]) -> Result<u64, Refused> {
+pub(super) fn number(value: &[u8]) -> Result<u64, Refused> {
     if !value.iter().all(u8::is_ascii_digit) {
         return Err(Refused::BadLength);
     }

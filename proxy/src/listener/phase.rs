@@ -1,22 +1,23 @@
 //! Where each client connection stands, so that slow and idle ones can be found without a timer per request.
 //!
-//! hyper's `header_read_timeout` arms a timer for every request and is the keep-alive timeout too. Here a connection only
-//! notes what it is doing and since when, and one sweep per worker and half second ends those that take too long.
+//! A connection only notes what it is doing and since when, and one sweep per worker and half second ends those that take too long.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
     },
-    task::Context,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
-use futures_util::task::AtomicWaker;
+use mainstay_policies::operation::UnixMillis;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-use super::untaken::{Answers, WatchedBody};
+use super::{
+    buffers::Buffers,
+    untaken::{Answers, WatchedBody},
+};
 use crate::body::Stream;
 
 /// How often a worker looks for connections that take too long, and so how late it may be.
@@ -46,8 +47,6 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     /// Milliseconds since the worker began.
     since: AtomicU32,
-    /// A head has been read that has not become a request yet: an answer that is written now is hyper's own.
-    unserved: AtomicBool,
     http2: AtomicBool,
     /// A request body has not been read to its end.
     body_open: AtomicBool,
@@ -60,25 +59,36 @@ pub(crate) struct Connection {
     blocked_since: AtomicU32,
     /// Milliseconds that a write may be blocked.
     idle: AtomicU32,
-    /// The connection has changed protocol.
-    tunnel: AtomicBool,
-    /// Reads on when the request at hand has been answered.
-    reader: AtomicWaker,
     clock: Arc<Ticks>,
+    buffers: Arc<Buffers>,
     _place: Place,
 }
 
-/// Coarse monotonic time of one worker, advanced by its sweep: reading it costs no system call.
+/// Coarse time of one worker, advanced by its sweep: reading it costs no system call.
 #[derive(Default)]
-pub(super) struct Ticks(AtomicU32);
+pub(super) struct Ticks {
+    /// Milliseconds since the worker began; monotonic.
+    now: AtomicU32,
+    /// Wall time, as a `Date` field says it (RFC 9110 section 6.6.1).
+    date: Mutex<Date>,
+}
+
+type Date = [u8; 29];
 
 impl Ticks {
     pub(super) fn now(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 
     pub(super) fn set(&self, now: u32) {
-        self.0.store(now, Ordering::Relaxed);
+        self.now.store(now, Ordering::Relaxed);
+    }
+
+    fn set_date(&self, wall: UnixMillis) {
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(wall));
+        if let Ok(date) = date.as_bytes().try_into() {
+            *self.date.lock() = date;
+        }
     }
 }
 
@@ -88,15 +98,13 @@ impl Connection {
         self.since.store(self.clock.now(), Ordering::Relaxed);
     }
 
-    /// A head has begun to arrive, or is there.
-    pub(crate) fn head(&self, whole: bool) {
-        self.unserved.store(true, Ordering::Relaxed);
-        self.enter(if whole { Phase::Busy } else { Phase::Head });
+    /// Wall time for a `Date` field.
+    pub(super) fn date(&self) -> [u8; 29] {
+        *self.clock.date.lock()
     }
 
-    /// Whether what was read last has not become a request.
-    pub(crate) fn is_unserved(&self) -> bool {
-        self.unserved.load(Ordering::Relaxed)
+    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
     /// The peer speaks HTTP/2.
@@ -107,7 +115,6 @@ impl Connection {
 
     /// A request has arrived, with a body still to be read or without.
     pub(crate) fn begin(&self, body_open: bool) {
-        self.unserved.store(false, Ordering::Relaxed);
         self.body_open.store(body_open, Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
@@ -115,12 +122,6 @@ impl Connection {
     /// The request's body has been read to its end.
     pub(crate) fn body_ended(&self) {
         self.body_open.store(false, Ordering::Relaxed);
-    }
-
-    /// A request has been read whole and is being served, or its answer still waits to be taken: an end of the client's side
-    /// need not mean that it has left.
-    pub(crate) fn may_be_half_closed(&self) -> bool {
-        !self.is_tunnel() && (self.is_blocked() || self.is(Phase::Busy) && !self.body_open.load(Ordering::Relaxed))
     }
 
     /// The silence that the route allows in an answer's body. On HTTP/2 the latest request speaks for the connection.
@@ -142,32 +143,11 @@ impl Connection {
             if self.is(Phase::Idle) {
                 self.enter(Phase::Idle); // which begins only now
             }
-            self.reader.wake();
         }
     }
 
-    pub(crate) fn is_blocked(&self) -> bool {
+    fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
-    }
-
-    /// The request that has been read is still being answered: the next has to wait.
-    pub(crate) fn is_answering(&self) -> bool {
-        self.is(Phase::Busy) || self.is_blocked()
-    }
-
-    /// What the client sends from here on is no HTTP.
-    pub(crate) fn become_tunnel(&self) {
-        self.tunnel.store(true, Ordering::Relaxed);
-        self.reader.wake();
-    }
-
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Ordering::Relaxed)
-    }
-
-    /// Wakes the task once the answer has been given or the connection is a tunnel.
-    pub(crate) fn wake_when_answered(&self, cx: &Context<'_>) {
-        self.reader.register(cx.waker());
     }
 
     /// An HTTP/2 stream has begun.
@@ -192,7 +172,6 @@ impl Connection {
     pub(crate) fn end(&self) {
         let unread = self.body_open.load(Ordering::Relaxed);
         self.enter(if unread { Phase::Unread } else { Phase::Idle });
-        self.reader.wake();
     }
 
     pub(crate) fn is(&self, phase: Phase) -> bool {
@@ -233,19 +212,21 @@ pub(crate) struct Patience {
 pub(crate) struct Connections {
     began: Instant,
     ticks: Arc<Ticks>,
+    buffers: Arc<Buffers>,
     all: Mutex<Vec<(Arc<Connection>, AbortHandle)>>,
 }
 
 impl Connections {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), ticks: Arc::new(Ticks::default()), all: Mutex::new(Vec::new()) }
+    pub(crate) fn new(wall: UnixMillis) -> Self {
+        let ticks = Arc::new(Ticks::default());
+        ticks.set_date(wall);
+        Self { began: Instant::now(), ticks, buffers: Arc::default(), all: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn open(&self, place: Place) -> Arc<Connection> {
         Arc::new(Connection {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU32::new(self.ticks.now()),
-            unserved: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
             streams: AtomicU32::new(0),
@@ -253,9 +234,8 @@ impl Connections {
             blocked: AtomicBool::new(false),
             blocked_since: AtomicU32::new(0),
             idle: AtomicU32::new(millis(DEFAULT_IDLE)),
-            tunnel: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
             clock: self.ticks.clone(),
+            buffers: self.buffers.clone(),
             _place: place,
         })
     }
@@ -267,9 +247,10 @@ impl Connections {
 
     /// Ends what takes too long and forgets what has ended. Runs on the worker's thread, so no connection is being polled
     /// meanwhile.
-    pub(crate) fn sweep(&self, limits: &Patience) {
+    pub(crate) fn sweep(&self, limits: &Patience, wall: UnixMillis) {
         let now = self.began.elapsed().as_millis() as u32;
         self.ticks.set(now);
+        self.ticks.set_date(wall);
         self.all.lock().retain(|(connection, task)| {
             if task.is_finished() {
                 return false;

@@ -2,11 +2,15 @@
 
 #![no_main]
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
     config::model::{Match, PathPattern},
-    listener::head,
+    listener::{
+        head::{self, Refused},
+        request::{self, HeadLimits},
+    },
     router::{Router, Target, params},
 };
 
@@ -16,9 +20,18 @@ const MAX_FIELDS: usize = 16;
 fuzz_target!(|data: &[u8]| {
     let Some(length) = head::length(data) else { return };
     let request = &data[..length];
-    if head::check(request, MAX_BYTES, MAX_FIELDS).is_err() {
-        return;
-    }
+    let checked = head::check(request, MAX_BYTES, MAX_FIELDS);
+    let limits = HeadLimits { bytes: MAX_BYTES, fields: MAX_FIELDS };
+    let parsed = match (request::parse(&Bytes::copy_from_slice(request), limits), checked) {
+        (Ok(parsed), checked) => {
+            assert_eq!(checked, Ok(parsed.framing), "what is parsed passes the check, and both see one framing");
+            parsed
+        }
+        (Err(refused), checked) => {
+            assert_eq!(refused, checked.err().unwrap_or(Refused::Malformed));
+            return;
+        }
+    };
     assert!(length <= MAX_BYTES);
     let text = String::from_utf8_lossy(request).to_ascii_lowercase();
     let fields: Vec<&str> = text.split('\n').skip(1).map(|line| line.trim_end_matches('\r')).collect();
@@ -30,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         })
     });
     assert!(framing.count() <= 1, "two framings passed: {text:?}");
-    route(text.split(' ').nth(1).unwrap_or_default());
+    route(parsed.parts.uri.path());
 });
 
 /// The tree, the patterns and the parameters agree about any path.

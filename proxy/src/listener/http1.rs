@@ -1,0 +1,350 @@
+//! An HTTP/1 client connection: one task, one request at a time, nothing between the socket and the stack.
+//!
+//! ```text
+//! head ──► serve ──► answer ──► the rest of the request's body ──► head …
+//!            │          │
+//!            │          └ meanwhile: is the client still there?
+//!            └ meanwhile: interim responses, 100 Continue, is the client still there?
+//! ```
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep, timeout},
+};
+
+use super::{
+    head::Refused,
+    incoming::{Beside, ClientIncoming, Serve},
+    phase::{Connection, Phase},
+    reply::{self, Asked, Coding},
+    request::{self, Head, HeadLimits},
+    search::HeadSearch,
+    upgrade::{self, Handover},
+    wire::Wire,
+    writer::Writer,
+};
+use crate::{
+    body::{ProxyBody, Stream},
+    http1::chunked,
+    interim::InterimReceiver,
+};
+
+/// How long a request goes on after its client has closed the sending side. Closing it is how a client leaves, and also how
+/// a half-closing client says that it has no more to ask; only the answer would tell them apart. A second serves the latter
+/// in most cases, and is not long to work for nobody.
+pub(super) const HALF_CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a client may go on sending what nobody wants, after the last answer. Closing at once would reset the connection,
+/// and a reset takes with it what the client has not read yet (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// As many bytes are gathered before they are written, where the body has them at hand.
+const GATHERED_BYTES: usize = 16 * 1024;
+
+/// Makes the answer to a head that was refused before there was a request.
+pub(crate) type LastWord = fn(Refused) -> bytes::Bytes;
+
+pub(super) struct Http1 {
+    wire: Arc<Wire>,
+    connection: Arc<Connection>,
+    limits: HeadLimits,
+    writer: Writer,
+    interim: InterimReceiver,
+    /// Until when a client that has closed its sending side may be one that only half-closed.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// Whether the connection goes on.
+type GoesOn = bool;
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        drop(self.wire.close());
+    }
+}
+
+impl Http1 {
+    pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>, limits: HeadLimits) -> Self {
+        let wire = Wire::new(stream, ahead, connection.buffers().clone());
+        Self {
+            writer: Writer::new(connection.clone()),
+            wire,
+            connection,
+            limits,
+            interim: InterimReceiver::new(),
+            patience: None,
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub(super) async fn run<S: Serve>(mut self, service: &S, last_word: LastWord) {
+        loop {
+            let mut search = HeadSearch::default();
+            match poll_fn(|cx| self.poll_head(cx, &mut search)).await {
+                Ok(Some(head)) => {
+                    if !self.exchange(head, service).await {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(refused) => {
+                    self.writer.extend(&last_word(refused));
+                    if self.flush().await {
+                        self.part().await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next request's head; `None` if the client has left.
+    fn poll_head(&mut self, cx: &mut Context<'_>, search: &mut HeadSearch) -> Poll<Result<Option<Head>, Refused>> {
+        let mut state = self.wire.lock();
+        loop {
+            let noted = search.has_begun();
+            match search.take(&mut state.unread, self.limits.bytes) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    self.connection.enter(Phase::Busy);
+                    return Poll::Ready(request::parse(&bytes, self.limits).map(Some));
+                }
+                Err(refused) => return Poll::Ready(Err(refused)),
+            }
+            if search.has_begun() && !noted {
+                self.connection.enter(Phase::Head);
+            }
+            if state.ended {
+                return Poll::Ready(Ok(None));
+            }
+            match state.poll_fill(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    if !search.has_begun() {
+                        state.give_back();
+                        self.writer.give_back();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    async fn exchange<S: Serve>(&mut self, head: Head, service: &S) -> GoesOn {
+        let asked = Asked::new(&head);
+        let (request, beside, handover) = self.admit(head);
+        let response = {
+            let mut serving = pin!(service.serve(request, beside));
+            poll_fn(|cx| match serving.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => self.poll_meanwhile(cx).map(|()| None),
+            })
+            .await
+        };
+        // Without one the client has left.
+        let Some(response) = response else { return false };
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let Some(keep_alive) = self.answer(response, asked).await else { return false };
+        if switches {
+            self.hand_over(handover);
+            return false;
+        }
+        let body_over = poll_fn(|cx| self.poll_body_over(cx)).await;
+        if body_over && keep_alive {
+            if self.connection.is(Phase::Unread) {
+                self.connection.enter(Phase::Idle);
+            }
+            return true;
+        }
+        if !body_over || !self.wire.lock().unread.is_empty() {
+            self.part().await;
+        }
+        false
+    }
+
+    fn admit(&mut self, head: Head) -> (Request<ClientIncoming>, Beside, Option<Handover>) {
+        self.patience = None;
+        let body = self.wire.begin_body(head.framing, head.expects_continue);
+        let body = body.map_or(ClientIncoming::Empty, ClientIncoming::Http1);
+        let interim = (head.parts.version == http::Version::HTTP_11).then(|| self.interim.next_request());
+        let (handover, upgrade) = if head.upgrades { Some(upgrade::pair()) } else { None }.unzip();
+        (Request::from_parts(head.parts, body), Beside { interim, upgrade }, handover)
+    }
+
+    /// What the connection does while the request is being served; ready when the client has left.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+            if self.wire.lock().take_promise() {
+                self.writer.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+            } else if let Poll::Ready((status, headers)) = self.interim.poll_next(cx) {
+                reply::write_interim(self.writer.buffer(), status, &headers);
+            } else {
+                break;
+            }
+        }
+        self.poll_watch(cx)
+    }
+
+    /// Watches for the client to leave, as far as its bytes tell.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.wire.lock();
+        state.set_owner(cx);
+        if state.failed {
+            return Poll::Ready(());
+        }
+        // An open body is read by its reader; the next request waits its turn.
+        if !state.body_ended() || !state.unread.is_empty() {
+            return Poll::Pending;
+        }
+        if !state.ended {
+            match state.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => {}
+                Poll::Ready(Ok(_)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+            }
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE_PATIENCE)));
+        patience.as_mut().poll(cx)
+    }
+
+    /// Writes the answer. Whether the connection may be used again; `None` if it cannot go on.
+    async fn answer(&mut self, response: Response<ProxyBody>, asked: Asked) -> Option<bool> {
+        while let Some((status, headers)) = self.interim.try_next() {
+            reply::write_interim(self.writer.buffer(), status, &headers);
+        }
+        self.wire.lock().drop_promise();
+        let length = response.body().size_hint().exact();
+        let head = (response.status(), response.headers());
+        let date = self.connection.date();
+        let written = reply::write_head(self.writer.buffer(), head, length, asked, &date);
+        let whole = match (written.coding, response.into_body()) {
+            (Coding::Nothing, _) | (_, ProxyBody::Empty) => true,
+            (_, ProxyBody::Full(bytes)) => {
+                self.writer.push(bytes);
+                true
+            }
+            (coding, ProxyBody::Stream(stream)) => self.stream(stream, coding).await?,
+        };
+        (self.flush().await && whole).then_some(written.keep_alive)
+    }
+
+    /// Streams a body: whether it was whole. What has been gathered may still have to be written.
+    async fn stream(&mut self, mut stream: Stream, coding: Coding) -> Option<bool> {
+        let mut left = if let Coding::Length(length) = coding { length } else { u64::MAX };
+        let mut trailers = None;
+        while !stream.is_end_stream() {
+            let frame = match poll_fn(|cx| self.poll_frame(cx, &mut stream)).await? {
+                None => break,
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "an answer broke off");
+                    if coding == Coding::UntilClose {
+                        self.wire.lock().reset_at_close();
+                    }
+                    return Some(false);
+                }
+            };
+            match frame.into_data() {
+                Ok(mut data) => {
+                    data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= data.len() as u64;
+                    if matches!(coding, Coding::Chunked { .. }) {
+                        self.writer.push_chunk(data);
+                    } else {
+                        self.writer.push(data);
+                    }
+                }
+                // The end is still to come: whoever follows the body waits for it.
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        if let Coding::Chunked { trailers: wanted } = coding {
+            chunked::write_end(self.writer.buffer(), trailers.as_ref().filter(|_| wanted));
+        }
+        Some(!matches!(coding, Coding::Length(_)) || left == 0)
+    }
+
+    /// The next frame of an answer, with as much room before it as the client makes; `None` if it has left.
+    #[expect(clippy::type_complexity, reason = "a frame as bodies give it, or no client")]
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<Option<Option<Result<http_body::Frame<bytes::Bytes>, crate::body::BoxError>>>> {
+        if self.writer.pending_bytes() >= GATHERED_BYTES {
+            match self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if let Poll::Ready(frame) = stream.as_mut().poll_frame(cx) {
+            return Poll::Ready(Some(frame));
+        }
+        if let Poll::Ready(Err(_)) = self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+            return Poll::Ready(None);
+        }
+        self.poll_watch(cx).map(|()| None)
+    }
+
+    async fn flush(&mut self) -> GoesOn {
+        poll_fn(|cx| self.writer.poll_flush(cx, &self.wire, &mut self.patience)).await.is_ok()
+    }
+
+    /// Whether the request's body is through, once its reader is. What is left of it then is passed over if it is there.
+    fn poll_body_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.wire.lock();
+        if state.body_ended() {
+            return Poll::Ready(true);
+        }
+        state.set_owner(cx);
+        if !state.can_go_on() {
+            return Poll::Ready(false);
+        }
+        if state.body_held { Poll::Pending } else { Poll::Ready(state.skip_body(cx)) }
+    }
+
+    /// Says goodbye: nothing more is written, and what still arrives is not read, until the client has seen it.
+    async fn part(&mut self) {
+        let shut = poll_fn(|cx| self.wire.lock().poll_shutdown(cx)).await;
+        if shut.is_err() {
+            return;
+        }
+        let ends = poll_fn(|cx| {
+            let mut state = self.wire.lock();
+            loop {
+                state.unread.clear();
+                match state.poll_fill(cx) {
+                    Poll::Ready(Ok(read)) if read > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        // Either way it is closed now.
+        let _ = timeout(LINGER, ends).await;
+    }
+
+    fn hand_over(&mut self, handover: Option<Handover>) {
+        if let (Some(handover), Some((stream, ahead))) = (handover, self.wire.close()) {
+            handover.give(stream, ahead);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A request as the stack gets it, whichever HTTP it came by.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{upgrade::Upgrade, wire::Http1Body};
+use crate::{
+    body::{BoxError, ProxyBody, WireBody},
+    interim::Interim,
+};
+
+/// Whoever answers requests.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Answers one request. Never fails: every error is an answer.
+    fn serve(
+        &self,
+        request: Request<ClientIncoming>,
+        beside: Beside,
+    ) -> impl Future<Output = Response<ProxyBody>> + Send;
+}
+
+/// What an HTTP/1 connection can do for a request besides carrying its answer.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// Takes interim responses; `None` for a client of HTTP/1.0, which knows none.
+    pub(crate) interim: Option<Interim>,
+    /// The connection itself, once the answer has been `101 Switching Protocols`. There only if the client asked.
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// A request's body off its client's connection.
+pub(crate) enum ClientIncoming {
+    /// There is none.
+    Empty,
+    Http1(Http1Body),
+    Http2(WireBody),
+}
+
+impl ClientIncoming {
+    /// The body of an HTTP/2 request.
+    pub(super) fn http2(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() { Self::Empty } else { Self::Http2(WireBody::new(incoming, true)) }
+    }
+}
+
+impl Body for ClientIncoming {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
