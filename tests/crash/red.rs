@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mainstay_tests::{
+    client::Request,
     eventually,
+    net::free_addr,
     proxy::{Launch, Proxy, TempDir},
     script::Answer,
 };
@@ -47,7 +49,8 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
         &contradicted(campaign, "off@sticky-states").await,
     ));
     unseen.extend(lying_disk(campaign).await);
-    campaign.count("checks of the checker", 9);
+    unseen.extend(nonsense(campaign).await);
+    campaign.count("checks of the checker", 11);
     unseen
 }
 
@@ -141,8 +144,7 @@ async fn overtaken(campaign: &Campaign, faults: &str) -> Vec<String> {
     let meanwhile = async {
         // Readers of the record meet no query: the late answer is seen by reading, then replayed.
         eventually("the late answer settles", || async {
-            let page =
-                ask(story.proxy.addr, &mainstay_tests::client::Request::get("/_mainstay/operations?key=k")).await?;
+            let page = ask(story.proxy.addr, &Request::get("/_mainstay/operations?key=k")).await?;
             (page.json()["state"] == "succeeded").then_some(())
         })
         .await;
@@ -157,17 +159,35 @@ async fn contradicted(campaign: &Campaign, faults: &str) -> Vec<String> {
     let story = late(campaign, faults, Says::Made(40), (0, "FAILED")).await;
     let page = eventually("the query settles", || async {
         ask(story.proxy.addr, &write("k")).await?;
-        let page = ask(story.proxy.addr, &mainstay_tests::client::Request::get("/_mainstay/operations?key=k")).await?;
+        let page = ask(story.proxy.addr, &Request::get("/_mainstay/operations?key=k")).await?;
         (page.json()["state"] == "failed").then_some(page)
     })
     .await;
     story.history.read("k", &page.json(), 0);
     eventually("the late answer is noticed", || async {
-        let page = ask(story.proxy.addr, &mainstay_tests::client::Request::get("/_mainstay/operations?key=k")).await?;
+        let page = ask(story.proxy.addr, &Request::get("/_mainstay/operations?key=k")).await?;
         (page.json()["attention"].is_object() || page.json()["state"] != "failed").then_some(())
     })
     .await;
-    story.check(campaign).await
+    let mut wrong = story.check(campaign).await;
+    let page = ask(story.proxy.addr, &Request::get("/_mainstay/operations?key=k")).await;
+    let document = page.expect("an answer").json();
+    if faults.is_empty() && document["attention"]["reason"] != "conflict" {
+        wrong.push(format!("k: a lie of the status endpoint called nobody: {document}"));
+    }
+    wrong
+}
+
+/// A fault that is misspelt must not become a test of nothing.
+async fn nonsense(campaign: &Campaign) -> Vec<String> {
+    let home = TempDir::new();
+    let config = World::Mute.config(free_addr(), &home.join("ledger"));
+    let launch = Launch::of(campaign.binary.clone()).with("MAINSTAY_FAULT", "off@everything");
+    match Proxy::launch(config, &launch).await {
+        Err(log) if log.contains("is no fault") && log.contains("BROKEN ON PURPOSE") => Vec::new(),
+        Err(log) => vec![format!("red: a misspelt fault: {log}")],
+        Ok(_) => vec!["red: a misspelt fault was taken".to_owned()],
+    }
 }
 
 /// A disk that says it has written and has not: power losses must be noticed.

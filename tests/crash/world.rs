@@ -33,7 +33,7 @@ impl World {
             // Long enough for a request that the machine was slow to deliver.
             Self::Asked => (
                 "",
-                ", status: { request: \"GET /by-ref/{key}\", settle_after: 2s, rate: 10000/s, rules: [ \
+                ", status: { request: \"GET /by-ref/{key}\", settle_after: 4s, rate: 10000/s, rules: [ \
                  { status: 200, json: { /state: SUCCESS }, then: succeeded }, { status: 404, then: not_found } ] }",
             ),
             Self::Honouring => ("honours_key: true", ""),

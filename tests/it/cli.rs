@@ -146,3 +146,10 @@ async fn environment_variables_are_substituted() {
     assert!(output.status.code().is_some_and(|code| code != 0), "{output:?}");
     assert!(format!("{output:?}").contains("MAINSTAY_IT_UNSET"));
 }
+
+#[tokio::test]
+async fn what_is_tested_is_no_build_that_can_be_broken_on_purpose() {
+    let output = run(&["--version"]).await;
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(version.trim(), format!("mainstay {}", env!("CARGO_PKG_VERSION")));
+}
