@@ -57,6 +57,8 @@ const EXPIRED_AT_ONCE: usize = 256;
 const KEYS_AT_ONCE: usize = 4096;
 /// How often a drain looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// For telling those who still waited for their turn that it does not come.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long the last spans may take to leave.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<AccessLog>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) places: Arc<Places>,
+    /// The drain's time is over.
+    cutting_off: watch::Sender<bool>,
     /// When readiness began to fail, by SIGTERM or by an operator.
     drain_began: OnceLock<Instant>,
 }
@@ -75,6 +79,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Resolves when the drain's time is over.
+    pub(crate) async fn cut_off(&self) {
+        // The sender is part of what is borrowed here, so it is not gone.
+        let _ = self.cutting_off.subscribe().wait_for(|over| *over).await;
     }
 
     /// Lets readiness fail from now on; whether it did so already.
@@ -176,6 +186,7 @@ impl App {
             access: logging.access(),
             draining: watch::Sender::new(false),
             places: Places::new(),
+            cutting_off: watch::Sender::new(false),
             drain_began: OnceLock::new(),
         });
         let mut app = Self {
@@ -285,7 +296,7 @@ impl App {
         self.shared.begin_drain(&self.probes.readiness);
         // An operator may have begun it before, and then balancers have had that time already.
         let began = self.shared.drain_began.get().copied().unwrap_or_else(Instant::now);
-        let delay = (began + drain.delay).saturating_duration_since(Instant::now());
+        let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
         for bound in self.listeners.lock().values() {
@@ -301,6 +312,8 @@ impl App {
                 connections = self.shared.places.open(),
                 "the drain's time is over; connections are cut off"
             );
+            self.shared.cutting_off.send_replace(true);
+            sleep(LAST_WORDS).await;
         }
         self.end().await;
     }

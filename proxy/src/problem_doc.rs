@@ -160,7 +160,8 @@ pub const fn explain(problem: Problem) -> (&'static str, &'static str) {
             "Correct the request; the detail says what was wrong.",
         ),
         Problem::Draining => (
-            "This proxy is shutting down and takes no new requests. Nothing was sent to the service.",
+            "This proxy is shutting down, and the request was still waiting for its turn under a limit when the time for \
+             that was over. Nothing was sent to the service. Requests that are not kept waiting are served to the end.",
             "Repeat at once: another instance will answer.",
         ),
     }

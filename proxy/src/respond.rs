@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Attempt(AttemptError),
     /// The total time ran out between attempts or in the queue of a limiter.
     NoTime(Sent),
+    /// The drain's time is over, and the request was still waiting for its turn.
+    Draining,
     /// The idempotency policy refuses.
     Refused(Refusal),
     /// A keyed write whose outcome nobody knows; the status says why: 504 time, 502 transport, 409 a repeat.
@@ -137,6 +139,11 @@ fn say(failure: Failure) -> Said {
         Failure::NoTime(sent) => {
             Said::new(Problem::Timeout, "The total time ran out before an answer came.", effect(sent))
         }
+        Failure::Draining => Said::new(
+            Problem::Draining,
+            "This proxy ends, and the request was still waiting for its turn. Nothing was sent; repeat it at once.",
+            Effect::None,
+        ),
         Failure::Refused(refusal) => {
             let effect = refusal.effect();
             Said {

@@ -248,7 +248,7 @@ impl Session {
                     return Err(Failure::NoTime(Sent::No));
                 }
                 Admission::Wait(slot, _) => {
-                    sleep_until(slot.until()).await;
+                    self.unless_cut_off(sleep_until(slot.until())).await?;
                     slot.taken();
                 }
                 Admission::Rejected { retry_after, .. } => {
@@ -260,7 +260,8 @@ impl Session {
         }
         if let Some(limit) = routed.outbound.route.concurrency.clone() {
             // The queue has its own bound; the request's time ends the waiting, too.
-            let Ok(acquired) = timeout_at(routed.outbound.deadline, limit.acquire()).await else {
+            let acquired = self.unless_cut_off(timeout_at(routed.outbound.deadline, limit.acquire())).await?;
+            let Ok(acquired) = acquired else {
                 return Err(Failure::NoTime(Sent::No));
             };
             routed.exchange.permit = Some(acquired.map_err(|overloaded| {
@@ -270,6 +271,15 @@ impl Session {
             })?);
         }
         Ok(())
+    }
+
+    /// Waits for a request's turn, but not past the end of a drain: nothing of it was sent, so another instance may have it.
+    async fn unless_cut_off<T>(&self, turn: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            turn = turn => Ok(turn),
+            () = self.shared.cut_off() => Err(Failure::Draining),
+        }
     }
 
     /// The request's head as the upstream shall see it.

@@ -290,6 +290,28 @@ async fn a_request_that_never_ends_does_not_hold_the_exit_back() {
 }
 
 #[tokio::test]
+async fn who_still_waits_at_the_end_of_a_drain_is_told_that_nothing_was_sent() {
+    let upstream = Upstream::start(|_| vec![Step::Body, Step::Stall]).await;
+    let policy = "timeout: 60s, concurrency_limit: { max_concurrent: 1, max_wait: 60s, max_queue: 9 }";
+    let config = Config::single(upstream.addr, policy).top("drain: { delay: 0s, timeout: 500ms }");
+    let mut proxy = Proxy::start(config).await;
+    let (mut served, mut waiting) = (proxy.connect().await, proxy.connect().await);
+    served.write(&Request::post("/", "x").bytes()).await;
+    upstream.wait_requests(1).await;
+    waiting.write(&Request::post("/", "x").bytes()).await;
+    eventually("it waits", || async {
+        (proxy.metric("mainstay_connections_open", &[]).await == Some(2.0)).then_some(())
+    })
+    .await;
+    proxy.signal("TERM");
+    let reply = waiting.reply().await;
+    assert_eq!(reply.expect_problem(503, "draining")["effect"], "none");
+    assert_eq!(reply.header("connection"), Some("close"));
+    proxy.ended().await;
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_the_exit_back() {
     let upstream = Upstream::answering(Answer::ok("ok")).await;
     let config = Config::single(upstream.addr, "timeout: 5s").top("drain: { delay: 0s, timeout: 60s }");
