@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    CallOutcome, CircuitBreaker, Forced, Rejected, Snapshot,
+    CallOutcome, CircuitBreaker, Ejections, Forced, Rejected, Snapshot,
     machine::{Machine, Ticket},
 };
 
@@ -36,6 +36,12 @@ impl Breaker {
     /// A closed breaker.
     pub fn new(params: CircuitBreaker) -> Self {
         let machine = Machine::new(&params, Instant::now());
+        Self { shared: Arc::new(Shared { params, machine: Mutex::new(machine) }) }
+    }
+
+    /// A closed breaker that shares `group`'s bound on how many are open.
+    pub fn in_group(params: CircuitBreaker, group: Arc<Ejections>) -> Self {
+        let machine = Machine::new(&params, Instant::now()).in_group(group);
         Self { shared: Arc::new(Shared { params, machine: Mutex::new(machine) }) }
     }
 

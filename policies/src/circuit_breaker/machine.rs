@@ -1,10 +1,10 @@
 //! The breaker's states and what moves it between them; pure: (state, event, now).
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{CircuitBreaker, window::Window};
+use super::{CircuitBreaker, Ejections, ejection::Ejection, window::Window};
 
 /// How a call ended. Its slowness is measured, not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,9 @@ pub(super) struct Machine {
     window: Window,
     consecutive_errors: u32,
     forced: Option<Forced>,
+    group: Option<Arc<Ejections>>,
+    /// Held while not closed.
+    ejection: Option<Ejection>,
     transitions: Transitions,
 }
 
@@ -119,13 +122,20 @@ impl Machine {
             window: Window::new(params.window, now),
             consecutive_errors: 0,
             forced: None,
+            group: None,
+            ejection: None,
             transitions: Transitions::default(),
         }
     }
 
+    pub(super) fn in_group(self, group: Arc<Ejections>) -> Self {
+        Self { group: Some(group), ..self }
+    }
+
     /// A fresh machine for new parameters that keeps what an operator decided and what metrics count.
     pub(super) fn renewed(&self, params: &CircuitBreaker, now: Instant) -> Self {
-        Self { forced: self.forced, transitions: self.transitions, ..Self::new(params, now) }
+        let (forced, group, transitions) = (self.forced, self.group.clone(), self.transitions);
+        Self { forced, group, transitions, ..Self::new(params, now) }
     }
 
     /// A call wants to go through; the error is how long it should wait.
@@ -177,7 +187,7 @@ impl Machine {
                 self.window.at(now);
                 self.window.add(error, slow);
                 self.consecutive_errors = if error { self.consecutive_errors.saturating_add(1) } else { 0 };
-                if self.forced.is_none() && self.must_trip(params, now) {
+                if self.forced.is_none() && self.must_trip(params, now) && self.may_eject() {
                     self.open(now, params);
                 }
             }
@@ -264,12 +274,26 @@ impl Machine {
             || reached(counts.errors, params.error_count)
     }
 
+    /// Whether the group lets one more be open; if so, this one counts.
+    fn may_eject(&mut self) -> bool {
+        if let Some(group) = &self.group
+            && self.ejection.is_none()
+        {
+            self.ejection = group.eject();
+            return self.ejection.is_some();
+        }
+        true
+    }
+
     fn open(&mut self, at: Instant, params: &CircuitBreaker) {
         self.enter(Phase::Open { until: later(at, params.open_duration) });
         self.transitions.opened += 1;
     }
 
     fn enter(&mut self, phase: Phase) {
+        if matches!(phase, Phase::Closed) {
+            self.ejection = None;
+        }
         self.phase = phase;
         self.epoch += 1;
         self.window.clear();

@@ -12,6 +12,7 @@
 //!   calls/requests ≥ `slow_call.ratio`, errors ≥ `error_count`. Apart from window and minimum: `consecutive_errors` in a row.
 //! * Every change of state begins a new epoch; a result of another epoch is ignored. So calls admitted before the trip decide
 //!   nothing about the probes.
+//! * With one breaker per endpoint ([`Breaker::in_group`]), `max_ejection_percent` bounds how many are open at once.
 //! * A permit that is dropped without a result is a cancel: no sample, and a probe's place is free again.
 //!
 //! ```
@@ -28,6 +29,7 @@
 //! ```
 
 mod breaker;
+mod ejection;
 mod error;
 mod layer;
 mod machine;
@@ -37,6 +39,7 @@ mod tests;
 mod window;
 
 pub use breaker::*;
+pub use ejection::Ejections;
 pub use error::*;
 pub use layer::*;
 pub use machine::{CallOutcome, Forced, Snapshot, State, Transitions};

@@ -25,6 +25,8 @@ pub struct CircuitBreaker {
     pub half_open: HalfOpen,
     /// What shares one breaker.
     pub scope: Scope,
+    /// With [`Scope::Endpoint`]: the share of endpoints that may be taken out at once, in percent; one always may.
+    pub max_ejection_percent: u32,
     /// Which responses are errors; empty means every 5xx.
     pub errors: Vec<StatusCode>,
 }
@@ -71,6 +73,8 @@ impl Default for CircuitBreaker {
             open_duration: Duration::from_secs(5),
             half_open: HalfOpen::default(),
             scope: Scope::Upstream,
+            // Envoy's 10 balances load between hosts; a breaker that stops calls to what fails must be able to stop them all.
+            max_ejection_percent: 100,
             errors: Vec::new(),
         }
     }

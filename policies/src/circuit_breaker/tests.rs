@@ -222,6 +222,46 @@ fn a_cancelled_call_is_no_sample() {
 }
 
 #[test]
+fn of_a_group_only_a_share_is_open_at_once() {
+    let now = Instant::now();
+    for (members, percent, open) in [(1, 10, 1), (3, 10, 1), (4, 50, 2), (5, 50, 2), (4, 100, 4)] {
+        let group = Ejections::new(members, percent);
+        let breakers: Vec<_> = (0..members).map(|_| Breaker::in_group(consecutive(2), group.clone())).collect();
+        for breaker in &breakers {
+            for _ in 0..5 {
+                if let Ok(permit) = breaker.acquire(now) {
+                    permit.record(CallOutcome::Error, now);
+                }
+            }
+        }
+        let is_open = |breaker: &&Breaker| state(breaker, now) == State::Open;
+        assert_eq!(breakers.iter().filter(is_open).count(), open, "{percent} % of {members}");
+        assert_eq!(group.ejected(), open);
+    }
+}
+
+#[test]
+fn a_breaker_beyond_the_share_opens_when_there_is_room() {
+    let now = Instant::now();
+    let group = Ejections::new(2, 50);
+    let [first, second] = [(); 2].map(|()| Breaker::in_group(consecutive(1), group.clone()));
+    first.acquire(now).unwrap().record(CallOutcome::Error, now);
+    second.acquire(now).unwrap().record(CallOutcome::Error, now);
+    assert_eq!((state(&first, now), state(&second, now)), (State::Open, State::Closed));
+    let later = now + Duration::from_secs(60);
+    first.acquire(later).unwrap().record(CallOutcome::Error, later);
+    assert_eq!((state(&first, later), group.ejected()), (State::Open, 1), "a bad probe keeps its place");
+    let end = later + Duration::from_secs(60);
+    first.acquire(end).unwrap().record(CallOutcome::Success, end);
+    assert_eq!((state(&first, end), group.ejected()), (State::Closed, 0));
+    second.acquire(end).unwrap().record(CallOutcome::Error, end);
+    assert_eq!(state(&second, end), State::Open);
+    second.force(Forced::Closed);
+    assert_eq!(group.ejected(), 0);
+    drop((first, second));
+}
+
+#[test]
 fn errors_are_5xx_unless_listed() {
     let default = Breaker::new(consecutive(1));
     let listed = Breaker::new(CircuitBreaker { errors: vec![StatusCode::TOO_MANY_REQUESTS], ..consecutive(1) });

@@ -4,20 +4,22 @@ use std::time::Duration;
 
 use super::{
     RateLimit, Usage,
-    state::{Ticks, Verdict, nanos, rescaled},
+    state::{Ticks, Verdict, nanos},
 };
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gcra {
     tat: Ticks,
+    /// The parameters that `tat` was counted under: requests, burst, and the unit in nanoseconds.
     scale: u32,
+    burst: u32,
+    unit: u64,
 }
 
 impl Gcra {
     pub(super) fn admit(&mut self, params: &RateLimit, now: u64) -> Verdict {
+        self.adopt(params, now);
         let scale = params.requests.get();
-        self.tat = rescaled(self.tat, self.scale, scale);
-        self.scale = scale;
         let interval = params.unit.as_nanos();
         let capacity = interval.saturating_mul(params.burst.get().into());
         let now = Ticks::from(now) * Ticks::from(scale);
@@ -36,6 +38,24 @@ impl Gcra {
             return Verdict::Admit(usage);
         }
         Verdict::Reject { retry_after: Duration::from_nanos(nanos(next - now - capacity, scale)), usage }
+    }
+
+    /// Under other numbers the bucket is as full, in proportion, as it was: what was used up stays used up, whether the rate,
+    /// the unit or the burst changed.
+    fn adopt(&mut self, params: &RateLimit, now: u64) {
+        let (scale, burst) = (params.requests.get(), params.burst.get());
+        let unit = u64::try_from(params.unit.as_nanos()).unwrap_or(u64::MAX);
+        if (scale, burst, unit) == (self.scale, self.burst, self.unit) {
+            return;
+        }
+        let capacity = |burst: u32, unit: u64| Ticks::from(unit) * Ticks::from(burst);
+        let (before, after) = (capacity(self.burst, self.unit), capacity(burst, unit));
+        let debt = self.tat.saturating_sub(Ticks::from(now) * Ticks::from(self.scale)).min(before);
+        let owed = match debt.checked_mul(after) {
+            Some(product) => product.checked_div(before).unwrap_or(0),
+            None => (debt as f64 / before as f64 * after as f64) as Ticks,
+        };
+        *self = Self { tat: Ticks::from(now) * Ticks::from(scale) + owed.min(after), scale, burst, unit };
     }
 
     pub(super) fn is_idle(&self, now: u64) -> bool {

@@ -126,6 +126,26 @@ fn another_rate_keeps_what_was_used() {
 }
 
 #[test]
+fn no_change_of_a_number_hands_out_a_fresh_burst() {
+    let minute = 60 * SECOND;
+    let limit = |requests, unit, burst| RateLimit { burst: count(burst), ..RateLimit::per(count(requests), unit) };
+    let used_up = limit(5, minute, 5);
+    for changed in [limit(50, minute, 50), limit(5, minute, 500), limit(5, 10 * minute, 5), limit(1, SECOND, 100)] {
+        let limiter = Limiter::new(used_up.clone());
+        let now = Instant::now();
+        assert_eq!(admitted(&limiter, b"", 9, now), 5);
+        let limiter = limiter.reconfigured(changed.clone());
+        assert_eq!(admitted(&limiter, b"", 9, now), 0, "{changed:?}");
+        let interval = changed.unit / changed.requests.get();
+        assert_eq!(admitted(&limiter, b"", 9, now + interval), 1, "then at the new rate: {changed:?}");
+    }
+    let half = Limiter::new(limit(10, minute, 10));
+    let now = Instant::now();
+    assert_eq!(admitted(&half, b"", 5, now), 5);
+    assert_eq!(admitted(&half.reconfigured(limit(100, minute, 100)), b"", 99, now), 50, "half full stays half full");
+}
+
+#[test]
 fn threads_together_never_pass_the_limit() {
     let limiter = Limiter::new(per_second(1000, 1000));
     let now = Instant::now();

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Condition, Retry, backoff::retry_after, budget::Ledger};
+use super::{Condition, HedgeAfter, Retry, backoff::retry_after, budget::Ledger, latency::Latencies};
 use crate::{
     evidence::{AttemptError, Cause, Sent},
     operation::UnixMillis,
@@ -16,6 +17,8 @@ use crate::{
 pub struct Retrier {
     params: Retry,
     budget: Option<Arc<Ledger>>,
+    /// Kept where a percentile decides when to hedge.
+    latencies: Option<Arc<Mutex<Latencies>>>,
 }
 
 /// How an attempt ended.
@@ -27,7 +30,7 @@ pub enum Outcome<'a> {
     Response {
         /// Its status.
         status: StatusCode,
-        /// Its headers.
+        /// Its headers; or, of a gRPC response whose trailers came at once, its trailers.
         headers: &'a HeaderMap,
     },
 }
@@ -95,7 +98,8 @@ impl Retrier {
     /// A policy with a fresh budget.
     pub fn new(params: Retry) -> Self {
         let budget = params.budget.as_ref().map(|budget| Arc::new(Ledger::new(budget.ttl)));
-        Self { params, budget }
+        let latencies = params.needs_latencies().then(|| Arc::new(Mutex::new(Latencies::new(Instant::now()))));
+        Self { params, budget, latencies }
     }
 
     /// The parameters.
@@ -113,7 +117,11 @@ impl Retrier {
             (Some(new), _, None) => Some(Arc::new(Ledger::new(new.ttl))),
             (None, ..) => None,
         };
-        Self { params, budget }
+        let known = self.latencies.clone();
+        let latencies = params
+            .needs_latencies()
+            .then(|| known.unwrap_or_else(|| Arc::new(Mutex::new(Latencies::new(Instant::now())))));
+        Self { params, budget, latencies }
     }
 
     /// A request arrived: it deposits its share and begins its first attempt.
@@ -122,6 +130,26 @@ impl Retrier {
             budget.deposit(now);
         }
         Attempts { retrier: self, made: 1 }
+    }
+
+    /// How long an attempt may take before it is hedged; `None`: it is not, or too few attempts are known yet.
+    pub fn hedge_after(&self, now: Instant) -> Option<Duration> {
+        match self.params.hedge.as_ref()?.after {
+            HedgeAfter::Fixed(after) => Some(after),
+            HedgeAfter::Percentile(percent) => self.latencies.as_ref()?.lock().percentile(percent, now),
+        }
+    }
+
+    /// An attempt brought an answer after `latency`, or was given up after it for another that was faster.
+    pub fn observe(&self, latency: Duration, now: Instant) {
+        if let Some(latencies) = &self.latencies {
+            latencies.lock().observe(latency, now);
+        }
+    }
+
+    /// Whether the outcome is a failure worth another try.
+    pub fn is_failure(&self, outcome: &Outcome<'_>) -> bool {
+        matches!(outcome, Outcome::Error(_)) || self.matching(outcome).is_some()
     }
 
     /// The budget's balance in retries; infinite without a budget.
@@ -156,6 +184,11 @@ impl Attempts<'_> {
     /// Attempts so far; 1 while the first one runs.
     pub fn made(&self) -> u32 {
         self.made
+    }
+
+    /// Whether the budget pays for a hedge; if so it has. Hedges are not counted in [`made`](Self::made).
+    pub fn hedge(&self, now: Instant) -> bool {
+        self.retrier.withdraw(now)
     }
 
     /// Decides after an attempt. `remaining` is the total time left (`None`: no bound); `wall` serves `Retry-After` dates.
@@ -252,7 +285,19 @@ impl Condition {
     }
 }
 
-/// The code of a trailers-only gRPC response; a streamed response carries it in its trailers, too late for a retry.
+impl Retry {
+    /// Whether an entry of `on` is about gRPC.
+    pub fn knows_grpc(&self) -> bool {
+        self.on.iter().any(|condition| matches!(condition, Condition::Grpc(_)))
+    }
+
+    fn needs_latencies(&self) -> bool {
+        self.hedge.as_ref().is_some_and(|hedge| matches!(hedge.after, HedgeAfter::Percentile(_)))
+    }
+}
+
+/// The code of a trailers-only gRPC response, or of trailers that came without a message before them; those after a message
+/// are too late for a retry.
 fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }

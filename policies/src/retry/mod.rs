@@ -12,6 +12,11 @@
 //! 5. *Affordable?* The shared budget has a whole retry left:
 //!    `balance = min_retries_per_sec * ttl + percent/100 * originals - retries`, each counted for `ttl`.
 //!
+//! A *hedge* is another attempt beside a slow one: sent when the first has not answered `after` a time or a percentile of the
+//! route's own latencies of the last half minute, paid for from the same budget; the first good answer wins, the others are
+//! dropped. Only for safe methods: both attempts may be processed. The proxy races them; this room says when
+//! ([`Retrier::hedge_after`]) and whether ([`Attempts::hedge`]).
+//!
 //! ```
 //! use std::time::Duration;
 //! use mainstay_policies::{
@@ -37,6 +42,7 @@
 mod backoff;
 mod budget;
 mod decide;
+mod latency;
 mod layer;
 mod params;
 #[cfg(test)]

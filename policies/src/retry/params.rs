@@ -17,6 +17,26 @@ pub struct Retry {
     pub on: Vec<Condition>,
     /// Bytes of a request body kept for replay; a larger body is streamed and not retried.
     pub max_body: usize,
+    /// A second attempt beside a slow one; `None` waits for the first.
+    pub hedge: Option<Hedge>,
+}
+
+/// When a safe request that has no answer yet is sent once more beside the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// How long the last attempt may take before the next is sent.
+    pub after: HedgeAfter,
+    /// Hedges of one request; each is paid for like a retry.
+    pub max: u32,
+}
+
+/// How long an attempt may take before it is hedged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// This long.
+    Fixed(Duration),
+    /// As long as this share of the route's attempts took lately, in percent.
+    Percentile(u8),
 }
 
 /// The waits before retries.
@@ -74,7 +94,8 @@ pub enum Condition {
     Timeout,
     /// A response with this status.
     Status(StatusCode),
-    /// A gRPC response with this code in its headers (trailers-only) (see the gRPC status code list).
+    /// A gRPC response with this code in its headers, or in trailers without a message before them (see the gRPC status code
+    /// list).
     Grpc(u16),
 }
 
@@ -92,6 +113,7 @@ impl Default for Retry {
                 Condition::Status(StatusCode::SERVICE_UNAVAILABLE),
             ],
             max_body: 64 * 1024,
+            hedge: None,
         }
     }
 }

@@ -162,6 +162,60 @@ fn retry_after_is_the_minimum_wait_of_429_and_503() {
 }
 
 #[test]
+fn a_429_may_ask_by_a_reset_header() {
+    let wall = 1_800_000_000_000;
+    let on = [429, 503].map(|code| Condition::Status(StatusCode::from_u16(code).unwrap())).to_vec();
+    let retry = Retry { on, ..unbudgeted(1) };
+    for (status, name, value, wait_ms) in [
+        (429, "ratelimit-reset", "2", 2000),
+        (429, "x-ratelimit-reset", "3", 3000),
+        (429, "x-rate-limit-reset", "0.5", 500),
+        (429, "x-ratelimit-reset", "1800000004", 4000),
+        (429, "x-ratelimit-reset", "1800000004500", 4500),
+        (429, "x-ratelimit-reset", "1700000000", 25),
+        (429, "x-ratelimit-reset", "tomorrow", 25),
+        (429, "x-ratelimit-reset", "-1", 25),
+        (429, "x-ratelimit-reset", "1.2.3", 25),
+        (503, "ratelimit-reset", "2", 25),
+    ] {
+        let headers = HeaderMap::from_iter([(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())]);
+        let decision = after_response(retry.clone(), status, &headers, None, wall);
+        let Decision::Retry { after, .. } = decision else { panic!("{status} {value:?}: {decision:?}") };
+        assert_eq!(after, Duration::from_millis(wait_ms), "{status} {name}: {value}");
+    }
+    let mut both = retry_after("1");
+    both.insert("ratelimit-reset", HeaderValue::from_static("9"));
+    let decision = after_response(retry, 429, &both, None, wall);
+    assert_eq!(decision, Decision::Retry { after: SECOND, reason: "429" }, "Retry-After is the standard");
+}
+
+#[test]
+fn hedges_are_paid_for_like_retries() {
+    let budget = Some(Budget { percent: 50.0, min_retries_per_sec: 0.0, ttl: 10 * SECOND });
+    let hedge = Some(Hedge { after: HedgeAfter::Fixed(SECOND), max: 9 });
+    let retrier = Retrier::new(Retry { budget, hedge, ..unbudgeted(9) });
+    let now = Instant::now();
+    let attempts: Vec<_> = (0..4).map(|_| retrier.start(now)).collect();
+    assert_eq!(attempts.iter().filter(|attempts| attempts.hedge(now)).count(), 2);
+    assert_eq!(drain(&mut retrier.start(now), now), 0, "nothing is left for a retry");
+}
+
+#[test]
+fn a_percentile_hedges_once_it_is_known() {
+    let hedge = Some(Hedge { after: HedgeAfter::Percentile(95), max: 1 });
+    let retrier = Retrier::new(Retry { hedge, ..unbudgeted(0) });
+    let now = Instant::now();
+    assert_eq!(retrier.hedge_after(now), None);
+    for _ in 0..100 {
+        retrier.observe(Duration::from_millis(10), now);
+    }
+    let after = retrier.hedge_after(now).unwrap();
+    assert!((10..12).contains(&after.as_millis()), "{after:?}");
+    let same = retrier.reconfigured(Retry { max_retries: 2, ..retrier.params().clone() });
+    assert_eq!(same.hedge_after(now), Some(after), "another number forgets nothing");
+}
+
+#[test]
 fn a_wait_that_would_outlast_the_remaining_time_is_not_begun() {
     let ms = Duration::from_millis;
     let left = |left| after_response(unbudgeted(1), 503, &HeaderMap::new(), Some(left), 0);
