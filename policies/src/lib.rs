@@ -2,6 +2,7 @@
 //!
 //! No file, socket or driver is known here. Decision logic is pure (state, event, now); services only carry it out.
 
+pub mod access;
 pub mod body;
 pub mod circuit_breaker;
 pub mod clock;

@@ -52,13 +52,15 @@ pub(crate) struct Outbound {
 
 /// One attempt, from the breaker's permit to what it proved.
 pub(crate) struct Attempt {
+    /// From 1.
+    pub(crate) number: u32,
     pub(crate) endpoint: usize,
     pub(crate) progress: Progress,
     pub(crate) in_flight: InFlight,
     route: Arc<Route>,
     permit: Option<Permit>,
     span: AttemptSpan,
-    started: Instant,
+    pub(crate) started: Instant,
 }
 
 /// How an attempt comes to be.
@@ -94,7 +96,7 @@ impl Outbound {
             let Some(breaker) = route.breakers.of(endpoint) else { break None };
             match breaker.acquire(now) {
                 Ok(permit) => break Some(permit),
-                Err(_) if tried < count && matches!(route.breakers, crate::snapshot::Breakers::Each(_)) => {
+                Err(_) if tried < count && matches!(route.breakers, crate::snapshot::Breakers::Each { .. }) => {
                     endpoint = (endpoint + 1) % count;
                     tried += 1;
                 }
@@ -113,6 +115,7 @@ impl Outbound {
             retry_reason: nth.reason,
         };
         Ok(Attempt {
+            number: nth.number,
             endpoint,
             progress: Progress::default(),
             in_flight: route.upstream.enter(endpoint),

@@ -5,8 +5,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use http::uri::Authority;
 use mainstay_policies::{
-    circuit_breaker::{Breaker, Scope},
+    circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope},
     clock::WallClock,
     concurrency_limit::Limit,
     idempotency::{Protection, QueryGate},
@@ -50,8 +51,12 @@ pub(crate) enum Breakers {
     None,
     /// Scope `route` or `upstream`.
     One(Arc<Breaker>),
-    /// Scope `endpoint`.
-    Each(Arc<[Arc<Breaker>]>),
+    /// Scope `endpoint`: in the order of the upstream's endpoints, whose addresses tell them apart across a reload.
+    Each {
+        breakers: Arc<[Arc<Breaker>]>,
+        addresses: Arc<[Authority]>,
+        group: Arc<Ejections>,
+    },
 }
 
 impl Breakers {
@@ -60,8 +65,14 @@ impl Breakers {
         match self {
             Self::None => None,
             Self::One(breaker) => Some(breaker),
-            Self::Each(breakers) => breakers.get(endpoint),
+            Self::Each { breakers, .. } => breakers.get(endpoint),
         }
+    }
+
+    /// The breaker that guards the endpoint at `address`.
+    fn at(&self, address: &Authority) -> Option<&Arc<Breaker>> {
+        let Self::Each { breakers, addresses, .. } = self else { return None };
+        breakers.get(addresses.iter().position(|known| known == address)?)
     }
 
     /// Each breaker once.
@@ -69,7 +80,7 @@ impl Breakers {
         match self {
             Self::None => &[],
             Self::One(breaker) => std::slice::from_ref(breaker),
-            Self::Each(breakers) => breakers,
+            Self::Each { breakers, .. } => breakers,
         }
     }
 }
@@ -136,7 +147,7 @@ impl Snapshot {
             .shared_breakers
             .iter()
             .flat_map(|((policy, upstream), breakers)| {
-                let is_each = matches!(breakers, Breakers::Each(_));
+                let is_each = matches!(breakers, Breakers::Each { .. });
                 breakers.all().iter().enumerate().map(move |(at, breaker)| NamedBreaker {
                     name: if is_each { format!("{policy}@{upstream}~{at}") } else { format!("{policy}@{upstream}") },
                     policy: policy.clone(),
@@ -220,13 +231,34 @@ fn breakers(
         .or_insert_with(|| {
             let kept = before.and_then(|before| before.shared_breakers.get(&key));
             match breaker.scope {
-                Scope::Endpoint => Breakers::Each(
-                    (0..upstream.endpoint_count()).map(|at| make(kept.and_then(|kept| kept.of(at)))).collect(),
-                ),
+                Scope::Endpoint => endpoint_breakers(breaker, upstream, kept),
                 Scope::Upstream | Scope::Route => Breakers::One(make(kept.and_then(|kept| kept.of(0)))),
             }
         })
         .clone()
+}
+
+/// A breaker per endpoint. An endpoint that stays keeps its own, wherever it stands in the list now.
+fn endpoint_breakers(params: &CircuitBreaker, upstream: &Upstream, before: Option<&Breakers>) -> Breakers {
+    let addresses: Arc<[Authority]> =
+        upstream.params().endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
+    let percent = params.max_ejection_percent;
+    let group = match before {
+        Some(Breakers::Each { group, .. }) => {
+            group.resize(addresses.len(), percent);
+            group.clone()
+        }
+        _ => Ejections::new(addresses.len(), percent),
+    };
+    let breakers = addresses
+        .iter()
+        .map(|address| match before.and_then(|before| before.at(address)) {
+            Some(kept) if kept.params() == params => kept.clone(),
+            Some(kept) => Arc::new(kept.reconfigured(params.clone())),
+            None => Arc::new(Breaker::in_group(params.clone(), group.clone())),
+        })
+        .collect();
+    Breakers::Each { breakers, addresses, group }
 }
 
 fn limiter(params: &mainstay_policies::rate_limit::RateLimit, kept: Option<&Arc<Limiter>>) -> Arc<Limiter> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! principal, route         who and where, before any rule can be chosen
-//! rate limit               first: a flood must cost as little as possible
+//! access                   first of all: who may not send uses up nothing
+//! rate limit               next: a flood must cost as little as possible
 //! concurrency limit        before the ledger, so that a flood cannot fill it
 //! idempotency              before time and retries: one operation, however many attempts, and its replay needs no upstream
 //! total timeout            bounds everything below, waits between attempts included
@@ -21,6 +22,7 @@ use http::{
 };
 use http_body::Body as _;
 use mainstay_policies::{
+    access::AccessList,
     evidence::Sent,
     idempotency::{self, Protection, Recognised},
     problem::Problem,
@@ -45,7 +47,7 @@ use crate::{
     },
     listener::{Beside, ClientIncoming, Connection, Serve},
     respond::{self, Failure, Voice},
-    router::Target,
+    router::{self, Target},
     snapshot::{Route, Snapshot},
     telemetry::trace::RequestInfo,
     unkeyed,
@@ -55,6 +57,9 @@ use crate::{
 const CONTROL_BODY_BYTES: usize = 64 * 1024;
 /// How long such a request may take to arrive.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+
+const FORBIDDEN: Failure =
+    Failure::Request(Problem::Forbidden, Cow::Borrowed("An access list of this proxy does not admit this request."));
 
 /// What all requests of one client connection share.
 pub(crate) struct Session {
@@ -168,6 +173,11 @@ impl Session {
             let failure = Failure::Request(Problem::BadRequest, Cow::Borrowed(detail));
             return Found::Refused(refuse(exchange, &snapshot, failure));
         }
+        if let Some(access) = &listener.access
+            && !self.may_pass(access, &parts)
+        {
+            return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
+        }
         let principal = principal(&listener, &parts.headers);
         if is_control(&snapshot, parts.uri.path()) {
             return Found::Control(Box::new(Asked { exchange, snapshot, listener, parts, body, principal }));
@@ -227,8 +237,18 @@ impl Session {
         exchange.answer(response.map(ProxyBody::from))
     }
 
-    /// Rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
+    /// Whether an access list lets the request pass. The client is the peer: a header says what its sender likes.
+    fn may_pass(&self, access: &AccessList, parts: &Parts) -> bool {
+        access.admits(self.peer.ip(), &parts.method, &router::normalise(parts.uri.path()))
+    }
+
+    /// Access, rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
     async fn admit(&self, routed: &mut Routed, shown: &mut Option<Usage>) -> Result<(), Failure> {
+        if let Some(access) = &routed.outbound.route.params.policy.access
+            && !self.may_pass(access, &routed.parts)
+        {
+            return Err(FORBIDDEN);
+        }
         if let Some(limiter) = routed.outbound.route.limiter.clone() {
             let params = limiter.params();
             let key: &[u8] = match &params.key {

@@ -18,7 +18,9 @@ use crate::{
     attempt::{Head, Nth, Outbound},
     body::ProxyBody,
     client_body::{ClientBody, Gate, Owed},
+    first_frame::{self, First, Resumed},
     forward,
+    hedge::Race,
     listener::Upgrade,
     respond::{self, Failure},
     stack::{Routed, Session},
@@ -26,8 +28,12 @@ use crate::{
     upstream::{InFlight, UpstreamBody},
 };
 
-/// A response whose head has come, with the count that it is in flight.
-type Answer = (Response<UpstreamBody>, InFlight);
+/// A response whose head has come, with the count that it is in flight, and what was read of its body already.
+pub(crate) struct Answer {
+    pub(crate) response: Response<UpstreamBody>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) first: First,
+}
 
 /// Serves a request that is not a keyed write.
 pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Response<ProxyBody> {
@@ -56,16 +62,19 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
     match answered {
-        Ok((response, in_flight)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match client_side.filter(|_| wants_upgrade) {
-                Some(client_side) => switch_protocols(routed, response, in_flight, client_side, idle),
+                Some(client_side) => switch_protocols(routed, answer.response, answer.in_flight, client_side, idle),
                 // Nobody asked: the upstream speaks nonsense.
                 None => routed.refuse(Failure::Attempt(AttemptError::new(Cause::Malformed, Sent::Maybe))),
             }
         }
-        Ok((response, in_flight)) => {
-            let mut response = response;
+        Ok(Answer { mut response, in_flight, first }) => {
             finish_head(&mut response, attempts);
+            if first.is_some() {
+                let resumed = |body| Resumed::new(first, IdleBody::new(body, idle));
+                return routed.exchange.stream(response.map(resumed), Some(in_flight));
+            }
             match response.body_mut().take_whole() {
                 Some(whole) => routed.exchange.answer(response.map(|_| ProxyBody::from(whole))),
                 None => routed.exchange.stream(response.map(|body| IdleBody::new(body, idle)), Some(in_flight)),
@@ -160,7 +169,15 @@ async fn until_one_stands(
     let route = &outbound.route;
     let mut now = Instant::now();
     let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
-    let repeats = route.retrier.as_ref().is_some_and(|retrier| retrier.params().max_retries > 0);
+    // The service may process each of several attempts, and all need the same body.
+    let hedging = route.retrier.as_ref().filter(|retrier| {
+        retrier.params().hedge.is_some()
+            && head.method.is_safe()
+            && matches!(body, Resend::Empty)
+            && head.upgrade.is_none()
+    });
+    let repeats = hedging.is_some() || route.retrier.as_ref().is_some_and(|retrier| retrier.params().max_retries > 0);
+    let peeks = head.is_grpc() && route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc());
     let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
     let mut head = Some(head);
     let mut next_body = body.take().expect("every body can be sent once");
@@ -170,7 +187,7 @@ async fn until_one_stands(
     loop {
         let next_head = if repeats { head.clone() } else { head.take() };
         let next_head = next_head.expect("without retries there is one attempt, and it takes the head");
-        let mut attempt = match outbound.begin(nth, &next_head, now) {
+        let attempt = match outbound.begin(nth, &next_head, now) {
             Ok(attempt) => attempt,
             // The breaker opened between attempts: what the last one brought stands.
             Err(failure) => return last.unwrap_or(Err(failure)),
@@ -178,7 +195,20 @@ async fn until_one_stands(
         drop(last.take());
         *made = nth.number;
         let request = outbound.request(&attempt, next_head, next_body, now);
-        let mut result = outbound.send(&attempt, request, gate.as_ref(), now).await;
+        let (mut attempt, mut result) = match (hedging, &attempts, &head) {
+            (Some(retrier), Some(attempts), Some(head)) => {
+                let race = Race { outbound, retrier, attempts, head };
+                Box::pin(race.run(attempt, request, now, &mut nth, made)).await
+            }
+            _ => {
+                let result = outbound.send(&attempt, request, gate.as_ref(), now).await;
+                (attempt, result)
+            }
+        };
+        let first = match &mut result {
+            Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,
+            _ => None,
+        };
         now = Instant::now();
         if let Err(error) = &mut result
             && !matches!(error.cause, Cause::Connect | Cause::Tls)
@@ -189,11 +219,12 @@ async fn until_one_stands(
         attempt.record(&result, now);
         let endpoint = attempt.endpoint;
         let decision = attempts.as_mut().map(|attempts| {
-            let failed = result.as_ref().map_or(true, |response| response.status().is_server_error());
-            if failed && !body.can_repeat() {
+            let trailers = first_frame::trailers(&first);
+            // Asked first: a retry that cannot be sent must not cost the budget.
+            if !body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
                 return Decision::Stop(Stop::Body);
             }
-            decide(shared, attempts, &result, repeatable, outbound, now)
+            decide(shared, attempts, &result, trailers, repeatable, outbound, now)
         });
         match &mut result {
             // What the caller is told about the effect speaks for every attempt, not only for the last.
@@ -203,7 +234,7 @@ async fn until_one_stands(
         }
         let in_flight = attempt.finish(now);
         let outcome = match result {
-            Ok(response) => Ok((response, in_flight)),
+            Ok(response) => Ok(Answer { response, in_flight, first }),
             Err(error) => Err(Failure::Attempt(error)),
         };
         match decision {
@@ -232,16 +263,26 @@ pub(crate) fn decide(
     shared: &Shared,
     attempts: &mut Attempts<'_>,
     result: &Result<Response<UpstreamBody>, AttemptError>,
+    trailers: Option<&HeaderMap>,
     repeatable: Repeatable,
     outbound: &Outbound,
     now: Instant,
 ) -> Decision {
-    let outcome = match result {
-        Ok(response) => Outcome::Response { status: response.status(), headers: response.headers() },
-        Err(error) => Outcome::Error(error),
-    };
     let remaining = Some(outbound.deadline.saturating_duration_since(now));
-    attempts.next(&outcome, repeatable, remaining, now, shared.parts.clock.now())
+    attempts.next(&outcome(result, trailers), repeatable, remaining, now, shared.parts.clock.now())
+}
+
+/// How an attempt ended, as the retry policy sees it; a gRPC answer whose trailers are there already, by them.
+fn outcome<'a>(
+    result: &'a Result<Response<UpstreamBody>, AttemptError>,
+    trailers: Option<&'a HeaderMap>,
+) -> Outcome<'a> {
+    match result {
+        Ok(response) => {
+            Outcome::Response { status: response.status(), headers: trailers.unwrap_or(response.headers()) }
+        }
+        Err(error) => Outcome::Error(error),
+    }
 }
 
 /// Counts a failure that would have been tried again, but for a bound.

@@ -1,6 +1,7 @@
 //! Black-box tests of the `mainstay` binary: one behaviour each, against scripted upstreams over loopback.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod admin;
 mod breaker;
 mod cli;
@@ -9,6 +10,7 @@ mod forwarding;
 mod forwarding_streams;
 mod framing;
 mod h2_streams;
+mod hedging;
 mod hostile;
 mod http2;
 mod idempotency;
@@ -31,4 +33,5 @@ mod routing;
 mod self_test;
 mod timeout;
 mod traces;
+mod traffic;
 mod upstream_framing;

@@ -181,6 +181,11 @@ pub struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
+    /// The policy that they are made under.
+    pub fn retrier(&self) -> &Retrier {
+        self.retrier
+    }
+
     /// Attempts so far; 1 while the first one runs.
     pub fn made(&self) -> u32 {
         self.made

@@ -101,6 +101,7 @@ fn build_listeners(
             address: address.value,
             principal: or(listener.principal, Principal::Anonymous),
             trust_deadline: or(listener.trust_deadline, false),
+            access: listener.access.map(|it| it.value),
         }));
     }
     listeners
@@ -240,6 +241,7 @@ fn no_policy() -> Arc<Policy> {
         concurrency_limit: None,
         circuit_breaker: None,
         idempotency: None,
+        access: None,
     })
 }
 

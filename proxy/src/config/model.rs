@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method};
 use mainstay_policies::{
-    circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
+    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
     rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
@@ -61,6 +61,8 @@ pub struct Listener {
     pub principal: Principal,
     /// Whether deadlines in request headers are honoured.
     pub trust_deadline: bool,
+    /// `None` lets everybody in.
+    pub access: Option<Arc<AccessList>>,
 }
 
 /// How the caller is known.
@@ -172,6 +174,8 @@ pub struct Policy {
     pub circuit_breaker: Option<CircuitBreaker>,
     /// `None` protects no write.
     pub idempotency: Option<Idempotency>,
+    /// `None` lets everybody in.
+    pub access: Option<Arc<AccessList>>,
 }
 
 /// Where operations are kept.

@@ -87,14 +87,15 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
 }
 
 fn listener(listener: &Listener) -> Value {
-    json!({
+    let shown = json!({
         "address": listener.address.to_string(),
         "principal": match &listener.principal {
             Principal::Anonymous => json!("anonymous"),
             Principal::Header(name) => json!({ "header": text(name.as_str()) }),
         },
         "trust_deadline": listener.trust_deadline,
-    })
+    });
+    with(shown, [("access", listener.access.as_deref().map(policy::access))])
 }
 
 fn upstream(upstream: &Upstream) -> Value {

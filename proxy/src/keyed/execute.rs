@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use mainstay_policies::{
     evidence::{AttemptError, Sent},
     idempotency::{Claim, Protection, Refusal, Settlement},
@@ -22,6 +22,7 @@ use crate::{
     attempt::{Attempt, Head, Nth, Outbound},
     body::ProxyBody,
     faults::{self, Point},
+    first_frame::{self, First},
     respond::Failure,
     unkeyed::{decide, note_denied},
     upstream::{Informed, UpstreamBody},
@@ -70,8 +71,9 @@ impl Execution {
                 tracing::warn!(%error, operation = %self.claim.id(), "a write was not sent");
                 return self.not_dispatched(nth.number - 1).await;
             }
-            let mut decide = |shared: &Shared, outbound: &Outbound, result: &Result<_, AttemptError>, now| {
-                attempts.as_mut().map(|attempts| decide(shared, attempts, result, repeatable, outbound, now))
+            let mut decide = |execution: &Self, result: &Result<_, AttemptError>, trailers: Option<&HeaderMap>, now| {
+                let attempts = attempts.as_mut()?;
+                Some(decide(&execution.shared, attempts, result, trailers, repeatable, &execution.outbound, now))
             };
             match self.attempt(attempt, nth, &mut decide).await {
                 Next::Again(next) => nth = next,
@@ -86,9 +88,9 @@ impl Execution {
         mut attempt: Attempt,
         nth: Nth,
         decide: &mut impl FnMut(
-            &Shared,
-            &Outbound,
+            &Self,
             &Result<Response<UpstreamBody>, AttemptError>,
+            Option<&HeaderMap>,
             Instant,
         ) -> Option<Decision>,
     ) -> Next {
@@ -101,13 +103,17 @@ impl Execution {
         let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
         let sending = outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed);
         let mut sending = Box::pin(sending);
-        let result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
+        let mut result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),
         };
+        let first = match &mut result {
+            Ok(response) if self.peeks() => first_frame::peek(response, until).await,
+            _ => None,
+        };
         let now = Instant::now();
         attempt.record(&result, now);
-        match decide(&self.shared, &outbound, &result, now) {
+        match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
                 outbound.route.metrics.retry(reason);
                 if !matches!(&result, Err(error) if error.sent == Sent::No) {
@@ -123,7 +129,7 @@ impl Execution {
         }
         let timed_out = matches!(&result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe);
         let in_flight = attempt.finish(now);
-        self.finish(result, nth.number).await;
+        self.finish(result, first, nth.number).await;
         if timed_out {
             // The caller has been told that nobody knows; the attempt may still tell us.
             late::wait(self, sending).await;
@@ -132,10 +138,15 @@ impl Execution {
         Next::Done
     }
 
+    /// Whether a gRPC error may be told by trailers that come with the head, and is worth a retry.
+    fn peeks(&self) -> bool {
+        self.head.is_grpc() && self.outbound.route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc())
+    }
+
     /// Settles what the last attempt proved, then answers.
-    async fn finish(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, attempts: u32) {
+    async fn finish(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, first: First, attempts: u32) {
         match result {
-            Ok(response) => settle::response(self, response, attempts).await,
+            Ok(response) => settle::response(self, response, first, attempts).await,
             Err(error) if error.sent == Sent::No => {
                 let reason = error.cause.label();
                 self.not_executed(reason, Failure::Attempt(error), attempts).await;

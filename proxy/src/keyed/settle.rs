@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{collect, execute::Execution};
 use crate::{
     body::{BoxError, ProxyBody},
+    first_frame::{First, Resumed},
     upstream::UpstreamBody,
 };
 
@@ -24,11 +25,11 @@ use crate::{
 const FRAMES_AHEAD: usize = 16;
 
 /// Settles what the response proves, before its last byte reaches the client.
-pub(super) async fn response(execution: &mut Execution, response: Response<UpstreamBody>, attempts: u32) {
+pub(super) async fn response(execution: &mut Execution, response: Response<UpstreamBody>, first: First, attempts: u32) {
     let (head, body) = response.into_parts();
     let idle = execution.outbound.route.params.policy.timeout.idle;
     let max = execution.protection.params().max_response;
-    let body = IdleBody::new(body, idle);
+    let body = Resumed::new(first, IdleBody::new(body, idle));
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return broken(execution, &head, attempts).await;
     }

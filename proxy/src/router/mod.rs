@@ -133,7 +133,7 @@ pub fn params<'a>(pattern: &'a PathPattern, path: &str) -> Vec<(&'a str, String)
 }
 
 /// RFC 3986 section 6.2.2, borrowed when there is nothing to do.
-fn normalise(path: &str) -> Cow<'_, str> {
+pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     if memchr::memchr(b'%', bytes).is_none() && memchr::memmem::find(bytes, b"/.").is_none() {
         return Cow::Borrowed(path);

@@ -70,15 +70,19 @@ impl RouteBounds {
 }
 
 fn attempts(retry: Option<&Retry>, total: Duration) -> (u32, String) {
-    let Some(retry) = retry.filter(|retry| retry.max_retries > 0) else {
+    let Some(retry) = retry.filter(|retry| retry.max_retries > 0 || retry.hedge.is_some()) else {
         return (1, "nothing is retried".into());
     };
+    let hedges = retry.hedge.as_ref().map_or(0, |hedge| hedge.max);
     let fitting = fitting_retries(retry, total);
     let because = if fitting < retry.max_retries {
         format!("the waits of only {fitting} of {} retries fit into {}", retry.max_retries, human(total))
     } else {
         format!("1 + max_retries {}", retry.max_retries)
     };
+    if hedges > 0 {
+        return ((fitting + 1).saturating_mul(hedges + 1), format!("{because}, each with {hedges} hedges"));
+    }
     (fitting + 1, because)
 }
 

@@ -103,7 +103,7 @@ fn time(policy: &Policy, found: &mut Vec<Warning>) {
             warn(found, policy, &text);
         }
     }
-    if policy.retry.as_ref().is_some_and(|retry| retry.max_retries == 0) {
+    if policy.retry.as_ref().is_some_and(|retry| retry.max_retries == 0 && retry.hedge.is_none()) {
         warn(found, policy, "`retry` without `max_retries` retries nothing");
     }
 }

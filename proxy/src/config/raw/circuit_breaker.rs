@@ -33,6 +33,8 @@ section! {
         half_open: HalfOpen,
         /// What shares one breaker. Default upstream.
         scope: Scope,
+        /// With `scope: endpoint`: how many of the endpoints may be open at once, in percent; one always may. Default 100.
+        max_ejection_percent: u32,
         /// Response statuses that are errors. Default: every 5xx.
         errors: Vec<StatusCode>,
     }
@@ -94,6 +96,13 @@ impl Setting for CircuitBreaker {
             open_duration: cx.positive("open_duration", raw.open_duration, default.open_duration),
             half_open: or(raw.half_open, default.half_open),
             scope: or(raw.scope, default.scope),
+            max_ejection_percent: cx.ranged(
+                "max_ejection_percent",
+                raw.max_ejection_percent,
+                default.max_ejection_percent,
+                |percent| (1..=100).contains(percent),
+                "it is from 1 to 100; one endpoint may always be taken out",
+            ),
             errors: or(raw.errors, default.errors),
         })
     }

@@ -1,8 +1,9 @@
 //! `listeners`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
+use mainstay_policies::access::AccessList;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::config::{
@@ -20,8 +21,10 @@ section! {
         principal: Principal,
         /// Whether deadlines in request headers are honoured. Default false.
         trust_deadline: bool,
+        /// Who may send what, on whichever route: `{ allow: [...], deny: [...] }`.
+        access: Arc<AccessList>,
     }
-    later ["tls", "access"]
+    later ["tls"]
 }
 
 section! {

@@ -2,6 +2,7 @@
 //! document into the model types; references between the parts are resolved in
 //! [`build`](super::build).
 
+mod access;
 mod circuit_breaker;
 mod concurrency_limit;
 mod idempotency;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_policies::{
-    circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
+    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
     rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
@@ -27,8 +27,10 @@ section! {
         circuit_breaker: CircuitBreaker,
         /// How keyed writes are protected: `true`, or a map.
         idempotency: Idempotency,
+        /// Who may send what: `{ allow: [...], deny: [...] }`.
+        access: Arc<AccessList>,
     }
-    later ["fallback", "cache", "access", "hedge"]
+    later ["fallback", "cache"]
 }
 
 impl RawPolicy {
@@ -42,6 +44,7 @@ impl RawPolicy {
             concurrency_limit: self.concurrency_limit.map(|it| it.value),
             circuit_breaker: self.circuit_breaker.map(|it| it.value),
             idempotency: self.idempotency.map(|it| it.value),
+            access: self.access.map(|it| it.value),
         }
     }
 }

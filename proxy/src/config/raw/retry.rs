@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use mainstay_policies::retry::{Backoff, Budget, Condition, Delays, Jitter, Retry};
+use mainstay_policies::retry::{Backoff, Budget, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
@@ -15,6 +15,8 @@ use crate::config::{
 
 /// Retries of one request at most: more is a loop, not a retry.
 const MAX_RETRIES: u32 = 100;
+/// Hedges of one request at most: each one more is another copy of the whole load.
+const MAX_HEDGES: u32 = 5;
 /// The largest request body kept for replay: it is held in memory per request.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
 
@@ -61,6 +63,18 @@ section! {
         on: Vec<Condition>,
         /// A larger request body is streamed and not retried. Default 64KiB.
         max_body: Size,
+        /// Another attempt beside a slow one, for safe methods; the first good answer wins. Default: none.
+        hedge: Hedge,
+    }
+}
+
+section! {
+    /// When a safe request that has no answer yet is sent once more beside the first, within the retry budget.
+    RawHedge {
+        /// After this time, or after a percentile of the route's own latencies: `50ms`, `p95`. Default p95.
+        after: HedgeAfter,
+        /// Hedges of one request at most. Default 1.
+        max: u32,
     }
 }
 
@@ -119,6 +133,7 @@ impl Setting for Retry {
             delays,
             budget: raw.budget.map_or(default.budget, |budget| budget.value.0),
             on: or(raw.on, default.on),
+            hedge: raw.hedge.map(|hedge| hedge.value),
             max_body: cx
                 .ranged("max_body", raw.max_body, Size(64 * 1024), |size| size.0 <= MAX_BODY, "at most 64MiB")
                 .bytes(),
@@ -156,6 +171,36 @@ impl Setting for Backoff {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawBackoff::schema(generator)
+    }
+}
+
+impl Setting for Hedge {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawHedge::decode(node, cx)?;
+        Some(Self {
+            // Dean and Barroso, "The Tail at Scale" (2013): after the 95th percentile, hedges add 5 % of load.
+            after: or(raw.after, HedgeAfter::Percentile(95)),
+            max: cx.ranged("max", raw.max, 1, |max| (1..=MAX_HEDGES).contains(max), "it is from 1 to 5"),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawHedge::schema(generator)
+    }
+}
+
+impl Setting for HedgeAfter {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let percent = node.scalar().and_then(|scalar| scalar.text.strip_prefix('p')?.parse().ok());
+        match percent {
+            Some(percent) if (50..=99).contains(&percent) => Some(Self::Percentile(percent)),
+            Some(_) => cx.mismatch(node, "a percentile from p50 to p99, or a duration"),
+            None => Duration::decode(node, cx).map(Self::Fixed),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([json_schema!({ "type": "string", "pattern": "^p[5-9][0-9]$" }), Duration::schema(generator)])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, StatusCode};
 use mainstay_policies::{
+    access::{AccessList, PathRule, Rule as AccessRule},
     circuit_breaker::{CircuitBreaker, Scope},
     concurrency_limit::ConcurrencyLimit,
     idempotency::{
@@ -9,7 +10,7 @@ use mainstay_policies::{
         StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
-    retry::{Condition, Delays, Jitter, Retry},
+    retry::{Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
 };
 use serde_json::{Map, Value, json};
 
@@ -33,8 +34,41 @@ pub(super) fn policy(policy: &Policy) -> Value {
             ("concurrency_limit", policy.concurrency_limit.as_ref().map(concurrency_limit)),
             ("circuit_breaker", policy.circuit_breaker.as_ref().map(circuit_breaker)),
             ("idempotency", policy.idempotency.as_ref().map(idempotency)),
+            ("access", policy.access.as_deref().map(access)),
         ],
     )
+}
+
+pub(super) fn access(list: &AccessList) -> Value {
+    let rules = |rules: &[AccessRule]| (!rules.is_empty()).then(|| rules.iter().map(access_rule).collect::<Value>());
+    with(json!({}), [("allow", rules(&list.allow)), ("deny", rules(&list.deny))])
+}
+
+fn access_rule(rule: &AccessRule) -> Value {
+    let clients: Vec<Value> = rule.clients.iter().map(|network| text(&network.to_string())).collect();
+    let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
+    with(
+        json!({}),
+        [
+            ("client", (!clients.is_empty()).then(|| clients.into())),
+            ("methods", (!methods.is_empty()).then(|| json!(methods))),
+            ("path", rule.path.as_ref().map(|path| text(&path_text(path)))),
+        ],
+    )
+}
+
+/// A pattern that matches the same paths: names of segments do not matter here.
+fn path_text(path: &PathRule) -> String {
+    let mut segments: Vec<String> = path
+        .segments
+        .iter()
+        .enumerate()
+        .map(|(at, segment)| segment.clone().unwrap_or_else(|| format!("{{segment{at}}}")))
+        .collect();
+    if path.rest {
+        segments.push("**".into());
+    }
+    format!("/{}", segments.join("/"))
 }
 
 fn retry(retry: &Retry) -> Value {
@@ -67,8 +101,17 @@ fn retry(retry: &Retry) -> Value {
             ("budget", Some(budget)),
             ("on", Some(conditions.into())),
             ("max_body", Some(size(retry.max_body))),
+            ("hedge", retry.hedge.as_ref().map(hedge)),
         ],
     )
+}
+
+fn hedge(hedge: &Hedge) -> Value {
+    let after = match hedge.after {
+        HedgeAfter::Fixed(after) => duration(after),
+        HedgeAfter::Percentile(percent) => format!("p{percent}").into(),
+    };
+    json!({ "after": after, "max": hedge.max })
 }
 
 fn condition(condition: Condition) -> Value {
@@ -160,6 +203,7 @@ fn circuit_breaker(breaker: &CircuitBreaker) -> Value {
                     Scope::Route => "route",
                 })),
             ),
+            ("max_ejection_percent", Some(breaker.max_ejection_percent.into())),
             ("errors", Some(statuses(&breaker.errors))),
         ],
     )

@@ -7,7 +7,7 @@ use super::{super::show, good::EXAMPLE, parse, try_parse};
 /// Every key, none at its default.
 pub(super) const EVERYTHING: &str = r#"
 listeners:
-  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant }, trust_deadline: true }
+  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant }, trust_deadline: true, access: { deny: [192.0.2.0/24] } }
   second: { address: "[::1]:8082", principal: anonymous }
 upstreams:
   app:
@@ -34,6 +34,7 @@ policies:
       budget: { percent: 12.5, min_retries_per_sec: 0.5, ttl: 30s }
       on: [connect_error, refused, reset, timeout, 429, 502, "grpc:unavailable", "grpc:4"]
       max_body: 1MiB
+      hedge: { after: p90, max: 2 }
     rate_limit:
       requests: 100
       unit: 1500ms
@@ -44,6 +45,9 @@ policies:
       queue: { max_wait: 2s }
       warm_up: { period: 20s, cold_factor: 2.5 }
       headers: true
+    access:
+      allow: [{ client: [10.0.0.0/8, "2001:db8::/32"], methods: [GET, POST], path: "/a/{b}/**" }, 127.0.0.1]
+      deny: [{ path: "/a/{b}/c" }]
     concurrency_limit:
       { max_concurrent: 10, max_wait: 50ms, max_queue: 3, adaptive: aimd, min: 2, max: 40, threshold: 250ms }
     circuit_breaker:
@@ -56,6 +60,7 @@ policies:
       open_duration: 7s
       half_open: { probes: 3, timeout: 4s }
       scope: endpoint
+      max_ejection_percent: 50
       errors: [500, 503]
     idempotency:
       required: true
@@ -86,7 +91,7 @@ policies:
         schedule: { first: 100ms, factor: 1.5, max: 30s, give_up: 12h }
         rate: 90/m
       resolved_response: { status: 200, body: { done: true, price: "5$" } }
-  paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none } }
+  paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none, hedge: { after: 50ms } } }
   curved: { rate_limit: { requests: 3, key: principal, behavior: warm_up }, idempotency: true }
 ledger: { store: memory, max_open: 500, max_bytes: 8MiB }
 telemetry:

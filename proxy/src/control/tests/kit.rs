@@ -95,6 +95,7 @@ fn config() -> Config {
         concurrency_limit: None,
         circuit_breaker: None,
         idempotency: Some(idempotency()),
+        access: None,
     };
     let segments = vec![Segment::Param("shop".into()), Segment::Literal("payments".into())];
     let path = PathPattern { text: "/{shop}/payments".into(), segments, rest: false };

@@ -1,0 +1,72 @@
+//! Lists of rules, and their decision.
+
+use std::net::IpAddr;
+
+use http::Method;
+
+use super::Cidr;
+
+/// Who may send what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessList {
+    /// If there are any, one must match.
+    pub allow: Vec<Rule>,
+    /// None may match.
+    pub deny: Vec<Rule>,
+}
+
+/// Matches a request if every part that is given does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Networks that the client may be in; empty means any.
+    pub clients: Vec<Cidr>,
+    /// Methods; empty means any.
+    pub methods: Vec<Method>,
+    /// The path; `None` means any.
+    pub path: Option<PathRule>,
+}
+
+/// A path: its segments, and whether anything may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    /// Each a text, or `None` for any one segment that is not empty.
+    pub segments: Vec<Option<String>>,
+    /// Whether any rest may follow, or nothing.
+    pub rest: bool,
+}
+
+impl AccessList {
+    /// Whether the request may pass. `path` is normalised (RFC 3986 section 6.2.2), without a query.
+    pub fn admits(&self, client: IpAddr, method: &Method, path: &str) -> bool {
+        let matches = |rule: &Rule| rule.matches(client, method, path);
+        !self.deny.iter().any(matches) && (self.allow.is_empty() || self.allow.iter().any(matches))
+    }
+}
+
+impl Rule {
+    fn matches(&self, client: IpAddr, method: &Method, path: &str) -> bool {
+        (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(client)))
+            && (self.methods.is_empty() || self.methods.contains(method))
+            && self.path.as_ref().is_none_or(|rule| rule.matches(path))
+    }
+}
+
+impl PathRule {
+    /// Whether the path has these segments.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut left = path.strip_prefix('/').or(Some(path));
+        for expected in &self.segments {
+            let Some(rest) = left else { return false };
+            let (segment, after) = rest.split_once('/').map_or((rest, None), |(segment, after)| (segment, Some(after)));
+            let fits = match expected {
+                Some(text) => text == segment,
+                None => !segment.is_empty(),
+            };
+            if !fits {
+                return false;
+            }
+            left = after;
+        }
+        self.rest || left.is_none()
+    }
+}

@@ -1,0 +1,32 @@
+//! The `access` policy: who may send what.
+//!
+//! `deny` wins: a request that a deny rule matches is refused, whatever `allow` says. Where there are allow rules, a request
+//! that none of them matches is refused as well. A rule matches if every part that it gives does: the client's address in one
+//! of its networks (CIDR, RFC 4632), one of its methods, its path.
+//!
+//! The client is the peer of the connection: a header like `X-Forwarded-For` says what its sender likes.
+//!
+//! ```
+//! use mainstay_policies::access::{AccessList, Rule};
+//! use http::Method;
+//!
+//! let list = AccessList {
+//!     allow: vec![Rule { clients: vec!["10.0.0.0/8".parse()?], ..Rule::default() }],
+//!     deny: vec![Rule { methods: vec![Method::DELETE], ..Rule::default() }],
+//! };
+//! let inside = "10.1.2.3".parse()?;
+//! assert!(list.admits(inside, &Method::GET, "/orders"));
+//! assert!(!list.admits(inside, &Method::DELETE, "/orders"));
+//! assert!(!list.admits("192.0.2.1".parse()?, &Method::GET, "/orders"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cidr;
+mod layer;
+mod list;
+#[cfg(test)]
+mod tests;
+
+pub use cidr::*;
+pub use layer::*;
+pub use list::*;
