@@ -195,15 +195,13 @@ async fn until_one_stands(
         drop(last.take());
         *made = nth.number;
         let request = outbound.request(&attempt, next_head, next_body, now);
-        let (mut attempt, mut result) = match (hedging, &attempts, &head) {
-            (Some(retrier), Some(attempts), Some(head)) => {
-                let race = Race { outbound, retrier, attempts, head };
-                Box::pin(race.run(attempt, request, now, &mut nth, made)).await
-            }
-            _ => {
-                let result = outbound.send(&attempt, request, gate.as_ref(), now).await;
-                (attempt, result)
-            }
+        let (mut attempt, mut result) = if let (Some(retrier), Some(attempts), Some(head)) = (hedging, &attempts, &head)
+        {
+            let race = Race { outbound, retrier, attempts, head };
+            Box::pin(race.run(attempt, request, now, &mut nth, made)).await
+        } else {
+            let result = outbound.send(&attempt, request, gate.as_ref(), now).await;
+            (attempt, result)
         };
         let first = match &mut result {
             Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,

@@ -10,9 +10,9 @@ fn networks(list: &[&str]) -> Vec<Cidr> {
     list.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn path(segments: &[&str], rest: bool) -> Option<PathRule> {
+fn path(segments: &[&str], rest: bool) -> PathRule {
     let segments = segments.iter().map(|text| (*text != "*").then(|| (*text).to_owned())).collect();
-    Some(PathRule { segments, rest })
+    PathRule { segments, rest }
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn deny_wins_and_allow_leaves_nothing_else() {
     let inside: IpAddr = "10.0.0.1".parse().unwrap();
     let outside: IpAddr = "192.0.2.1".parse().unwrap();
     let from_inside = Rule { clients: networks(&["10.0.0.0/8"]), ..Rule::default() };
-    let admin = Rule { path: path(&["admin"], true), ..Rule::default() };
-    let writes = Rule { methods: vec![Method::POST], path: path(&["orders", "*"], false), ..from_inside.clone() };
+    let admin = Rule { path: Some(path(&["admin"], true)), ..Rule::default() };
+    let writes = Rule { methods: vec![Method::POST], path: Some(path(&["orders", "*"], false)), ..from_inside.clone() };
     let list = |allow: &[&Rule], deny: &[&Rule]| AccessList {
         allow: allow.iter().copied().cloned().collect(),
         deny: deny.iter().copied().cloned().collect(),

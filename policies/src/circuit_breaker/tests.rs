@@ -248,10 +248,10 @@ fn a_breaker_beyond_the_share_opens_when_there_is_room() {
     first.acquire(now).unwrap().record(CallOutcome::Error, now);
     second.acquire(now).unwrap().record(CallOutcome::Error, now);
     assert_eq!((state(&first, now), state(&second, now)), (State::Open, State::Closed));
-    let later = now + Duration::from_secs(60);
+    let later = now + Duration::from_mins(1);
     first.acquire(later).unwrap().record(CallOutcome::Error, later);
     assert_eq!((state(&first, later), group.ejected()), (State::Open, 1), "a bad probe keeps its place");
-    let end = later + Duration::from_secs(60);
+    let end = later + Duration::from_mins(1);
     first.acquire(end).unwrap().record(CallOutcome::Success, end);
     assert_eq!((state(&first, end), group.ejected()), (State::Closed, 0));
     second.acquire(end).unwrap().record(CallOutcome::Error, end);
