@@ -17,7 +17,7 @@
 //! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
 //! looks again. Every act is written to the audit trail with who and why, refused ones too.
 //!
-//! Who may ask is decided in [`guard`]: a token off loopback, and on loopback nothing that a web page could send.
+//! Who may ask is decided in `guard`: a token off loopback, and on loopback nothing that a web page could send.
 
 mod accept;
 mod act;

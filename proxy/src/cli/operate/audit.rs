@@ -7,15 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Output, Target,
-    client::{Client, ClientError},
-    end, json as as_json,
-    ops::query_string,
+    Output, Target, client,
+    client::ClientError,
+    end, json,
     text::{Column, age, cell, table},
 };
-
-/// Entries of one page.
-const PAGE: usize = 200;
 
 /// Show who did what, the latest first
 #[derive(Args, Debug)]
@@ -32,34 +28,15 @@ pub struct AuditCommand {
 
 /// Carries out `mainstay audit`.
 pub async fn audit(command: AuditCommand) -> ExitCode {
-    let client = match super::client(&command.target) {
-        Ok(client) => client,
-        Err(error) => return end(Err::<String, _>(error)),
-    };
-    end(list(&client, &command).await)
+    end(list(command).await)
 }
 
-async fn list(client: &Client, wanted: &AuditCommand) -> Result<String, ClientError> {
-    let limit = if wanted.limit == 0 { usize::MAX } else { wanted.limit };
-    let mut query = vec![("limit", PAGE.min(limit).to_string())];
-    query.extend(wanted.operation.clone().map(|id| ("operation", id)));
-    let mut found: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut page = query.clone();
-        page.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut document = client.get(&format!("/audit?{}", query_string(&page))).await?.document;
-        if let Value::Array(entries) = document["entries"].take() {
-            found.extend(entries);
-        }
-        cursor = document["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() || found.len() >= limit {
-            break;
-        }
-    }
-    found.truncate(limit);
-    Ok(match wanted.target.output {
-        Output::Json => as_json(&json!({ "entries": found })),
+async fn list(command: AuditCommand) -> Result<String, ClientError> {
+    let AuditCommand { target, operation, limit } = command;
+    let query: Vec<_> = operation.into_iter().map(|id| ("operation", id)).collect();
+    let (found, _) = client(&target)?.pages("/audit", &query, "entries", limit).await?;
+    Ok(match target.output {
+        Output::Json => json(&json!({ "entries": found })),
         Output::Table => trail_table(&found, Timestamp::now()),
     })
 }

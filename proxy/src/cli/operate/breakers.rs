@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    Output, Target, Why,
-    client::{Client, ClientError},
-    end, json as as_json,
+    Output, Target, Why, client,
+    client::{Client, ClientError, segment},
+    end, json,
     text::{Column, cell, table},
 };
 
@@ -54,29 +53,30 @@ enum Held {
 
 /// Carries out `mainstay breakers`.
 pub async fn breakers(command: BreakersCommand) -> ExitCode {
+    end(carry_out(command).await)
+}
+
+async fn carry_out(command: BreakersCommand) -> Result<String, ClientError> {
     let BreakersCommand { target, what } = command;
-    let client = match super::client(&target) {
-        Ok(client) => client,
-        Err(error) => return end(Err::<String, _>(error)),
-    };
-    end(match what {
-        None | Some(Breakers::Ls) => list(&client, target.output).await,
+    let (client, output) = (client(&target)?, target.output);
+    match what {
+        None | Some(Breakers::Ls) => list(&client, output).await,
         Some(Breakers::Force { name, state, why }) => {
             let state = match state {
                 Held::Open => "open",
                 Held::Closed => "closed",
                 Held::Disabled => "disabled",
             };
-            act(&client, &name, "force", &why.body(&[("state", state)]), target.output).await
+            act(&client, &name, "force", &why.body(&[("state", state)]), output).await
         }
-        Some(Breakers::Release { name, why }) => act(&client, &name, "release", &why.body(&[]), target.output).await,
-    })
+        Some(Breakers::Release { name, why }) => act(&client, &name, "release", &why.body(&[]), output).await,
+    }
 }
 
 async fn list(client: &Client, output: Output) -> Result<String, ClientError> {
     let document = client.get("/breakers").await?.document;
     Ok(match output {
-        Output::Json => as_json(&document),
+        Output::Json => json(&document),
         Output::Table => breakers_table(document["breakers"].as_array().map(Vec::as_slice).unwrap_or_default()),
     })
 }
@@ -103,10 +103,10 @@ fn breakers_table(breakers: &[Value]) -> String {
 }
 
 async fn act(client: &Client, name: &str, action: &str, body: &Value, output: Output) -> Result<String, ClientError> {
-    let target = format!("/breakers/{}:{action}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+    let target = format!("/breakers/{}:{action}", segment(name));
     let document = client.post(&target, None, body).await?.document;
     Ok(match output {
-        Output::Json => as_json(&document),
+        Output::Json => json(&document),
         Output::Table => format!("{name}: {}", cell(&document["state"])),
     })
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -19,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer: a page of 200 operations takes some 200 KiB.
 const MAX_ANSWER: usize = 16 << 20;
+
+/// Items of one page.
+const PAGE: usize = 200;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +107,34 @@ impl Client {
         self.call(Method::POST, target, etag, Some(body)).await
     }
 
+    /// Follows the cursors of a listing until it has `limit` of its `member`s (0 is all), and whether there are more.
+    pub(super) async fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        member: &str,
+        limit: usize,
+    ) -> Result<(Vec<Value>, bool), ClientError> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let mut found: Vec<Value> = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut page = vec![("limit", PAGE.min(limit).to_string())];
+            page.extend(query.iter().cloned());
+            page.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let mut document = self.get(&format!("{path}?{}", query_string(&page))).await?.document;
+            if let Value::Array(more) = document[member].take() {
+                found.extend(more);
+            }
+            cursor = document["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() || found.len() >= limit {
+                let has_more = cursor.is_some() || found.len() > limit;
+                found.truncate(limit);
+                return Ok((found, has_more));
+            }
+        }
+    }
+
     async fn call(
         &self,
         method: Method,
@@ -160,4 +192,14 @@ impl Client {
     fn unreachable(&self, reason: impl Into<String>) -> ClientError {
         ClientError::Unreachable { address: self.address.clone(), reason: reason.into() }
     }
+}
+
+/// One segment of a path, whatever is in it.
+pub(super) fn segment(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+fn query_string(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", segment(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }

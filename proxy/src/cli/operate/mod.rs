@@ -57,8 +57,7 @@ pub(super) struct Why {
     /// Why; kept in the audit trail
     #[arg(long)]
     reason: String,
-    /// Who does it; kept in the audit trail [default: $USER@host]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = "Who does it; kept in the audit trail [default: $USER@host]")]
     actor: Option<String>,
 }
 

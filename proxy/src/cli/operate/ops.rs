@@ -4,19 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Output, Target, Why,
-    client::{Client, ClientError},
-    end, json as as_json,
+    Output, Target, Why, client,
+    client::{Client, ClientError, segment},
+    end, json,
     story::story,
     text::{Column, age, cell, table},
 };
-
-/// Operations of one page.
-const PAGE: usize = 200;
 
 /// Look at operations, and settle what the machine could not
 #[derive(Args, Debug)]
@@ -98,55 +94,39 @@ enum Decision {
 
 /// Carries out `mainstay ops`.
 pub async fn ops(command: OpsCommand) -> ExitCode {
+    end(carry_out(command).await)
+}
+
+async fn carry_out(command: OpsCommand) -> Result<String, ClientError> {
     let OpsCommand { target, what } = command;
-    let client = match super::client(&target) {
-        Ok(client) => client,
-        Err(error) => return end(Err::<String, _>(error)),
-    };
-    end(match what {
-        Ops::Ls(wanted) => list(&client, &wanted, target.output).await,
-        Ops::Show { id } => show(&client, &id, target.output).await,
+    let (client, output) = (client(&target)?, target.output);
+    match what {
+        Ops::Ls(wanted) => list(&client, wanted, output).await,
+        Ops::Show { id } => show(&client, &id, output).await,
         Ops::Resolve { id, state, why } => {
             let state = match state {
                 Decision::Succeeded => "succeeded",
                 Decision::Failed => "failed",
                 Decision::NotExecuted => "not_executed",
             };
-            act(&client, &id, "resolve", &why.body(&[("state", state)]), target.output).await
+            act(&client, &id, "resolve", &why.body(&[("state", state)]), output).await
         }
-        Ops::Query { id, why } => act(&client, &id, "query", &why.body(&[]), target.output).await,
-        Ops::Redispatch { id, why } => act(&client, &id, "redispatch", &why.body(&[]), target.output).await,
-    })
+        Ops::Query { id, why } => act(&client, &id, "query", &why.body(&[]), output).await,
+        Ops::Redispatch { id, why } => act(&client, &id, "redispatch", &why.body(&[]), output).await,
+    }
 }
 
-async fn list(client: &Client, wanted: &Ls, output: Output) -> Result<String, ClientError> {
-    let limit = if wanted.limit == 0 { usize::MAX } else { wanted.limit };
-    let mut query = vec![("limit", PAGE.min(limit).to_string())];
-    for (name, value) in
-        [("state", &wanted.state), ("route", &wanted.route), ("upstream", &wanted.upstream), ("older", &wanted.older)]
-    {
-        query.extend(value.clone().map(|value| (name, value)));
-    }
-    if wanted.attention {
-        query.push(("attention", "true".into()));
-    }
-    let mut found: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    let mut has_more = true;
-    while has_more && found.len() < limit {
-        let mut page = query.clone();
-        page.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut document = client.get(&format!("/operations?{}", query_string(&page))).await?.document;
-        if let Value::Array(operations) = document["operations"].take() {
-            found.extend(operations);
-        }
-        cursor = document["next_cursor"].as_str().map(str::to_owned);
-        has_more = cursor.is_some();
-    }
-    has_more |= found.len() > limit;
-    found.truncate(limit);
+async fn list(client: &Client, wanted: Ls, output: Output) -> Result<String, ClientError> {
+    let Ls { state, route, upstream, older, attention, limit } = wanted;
+    let attention = attention.then(|| "true".to_owned());
+    let query: Vec<_> =
+        [("state", state), ("route", route), ("upstream", upstream), ("older", older), ("attention", attention)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+    let (found, has_more) = client.pages("/operations", &query, "operations", limit).await?;
     if output == Output::Json {
-        return Ok(as_json(&json!({ "operations": found, "has_more": has_more })));
+        return Ok(json(&json!({ "operations": found, "has_more": has_more })));
     }
     let mut text = operations_table(&found, Timestamp::now());
     if has_more {
@@ -190,7 +170,7 @@ pub(super) fn operations_table(operations: &[Value], now: Timestamp) -> String {
 async fn show(client: &Client, id: &str, output: Output) -> Result<String, ClientError> {
     let answer = client.get(&path(id, "")).await?;
     Ok(match output {
-        Output::Json => as_json(&answer.document),
+        Output::Json => json(&answer.document),
         Output::Table => story(&answer.document, Timestamp::now()),
     })
 }
@@ -200,7 +180,7 @@ async fn act(client: &Client, id: &str, action: &str, body: &Value, output: Outp
     let before = client.get(&path(id, "")).await?;
     let after = client.post(&path(id, &format!(":{action}")), before.etag.as_deref(), body).await?.document;
     if output == Output::Json {
-        return Ok(as_json(&after));
+        return Ok(json(&after));
     }
     let standing = |document: &Value| match document["attention"]["reason"].as_str() {
         Some(reason) => format!("{} ({reason})", cell(&document["state"])),
@@ -216,12 +196,7 @@ async fn act(client: &Client, id: &str, action: &str, body: &Value, output: Outp
 }
 
 fn path(id: &str, act: &str) -> String {
-    format!("/operations/{}{act}", utf8_percent_encode(id, NON_ALPHANUMERIC))
-}
-
-pub(super) fn query_string(pairs: &[(&str, String)]) -> String {
-    let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
-    pairs.collect::<Vec<_>>().join("&")
+    format!("/operations/{}{act}", segment(id))
 }
 
 #[cfg(test)]
