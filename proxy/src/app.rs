@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use mainstay_policies::{
     clock::WallClock,
-    idempotency::QueryGate,
+    idempotency::{IdMint, QueryGate},
     operation::{
         ledger::{Health, Ledger, LedgerError},
         memory::MemoryLedger,
@@ -177,7 +177,8 @@ impl App {
         })?;
         let admin = bind_admin(config.admin.as_ref()).await?;
         let gate = QueryGate::default();
-        let parts = Parts { ledger, clock, metrics, workers, gate };
+        let mint = Arc::new(IdMint::new(ledger.clone(), clock.clone()));
+        let parts = Parts { ledger, clock, metrics, workers, gate, mint };
         let snapshot = Snapshot::build(config, &parts, None);
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),

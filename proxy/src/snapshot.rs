@@ -10,7 +10,7 @@ use mainstay_policies::{
     circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope},
     clock::WallClock,
     concurrency_limit::Limit,
-    idempotency::{Protection, QueryGate},
+    idempotency::{IdMint, Protection, QueryGate},
     operation::ledger::Ledger,
     rate_limit::Limiter,
     retry::Retrier,
@@ -94,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) workers: usize,
     /// Bounds status queries per upstream, whoever asks.
     pub(crate) gate: QueryGate,
+    /// Makes fresh keys, in one order.
+    pub(crate) mint: Arc<IdMint>,
 }
 
 impl Snapshot {
@@ -301,7 +303,12 @@ impl Route {
                 parts.clock.clone(),
                 params.upstream.honours_key,
             );
-            Arc::new(protection.with_total_timeout(policy.timeout.total).with_gate(parts.gate.clone()))
+            Arc::new(
+                protection
+                    .with_total_timeout(policy.timeout.total)
+                    .with_gate(parts.gate.clone())
+                    .with_mint(parts.mint.clone()),
+            )
         });
         let metrics = parts.metrics.route(&params.name, &params.upstream.name, &policy.name);
         Self { params, upstream, limiter, concurrency, retrier, breakers, protection, metrics }

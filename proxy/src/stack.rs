@@ -79,9 +79,18 @@ pub(crate) struct Routed {
     pub(crate) parts: Parts,
     /// `None` once it has been read.
     pub(crate) body: Option<ClientIncoming>,
+    /// What was read of it, where it is to be forwarded all the same.
+    pub(crate) read: Bytes,
     /// What the connection can do besides carrying the answer.
     pub(crate) beside: Beside,
     pub(crate) principal: Option<Bytes>,
+}
+
+/// A keyed write.
+struct Keyed {
+    protection: Arc<Protection>,
+    /// `None`: it is made when the body is there.
+    key: Option<idempotency::Key>,
 }
 
 /// What a request turned out to be.
@@ -116,7 +125,9 @@ impl Serve for Session {
                         Err(failure) => routed.refuse(failure),
                         Ok(None) => unkeyed::serve(self, routed).await,
                         // Boxed, as all that is rare, so that every request does not carry its room.
-                        Ok(Some((protection, key))) => Box::pin(keyed::serve(self, routed, protection, key)).await,
+                        Ok(Some(Keyed { protection, key })) => {
+                            Box::pin(keyed::serve(self, routed, protection, key)).await
+                        }
                     },
                 };
                 if let Some(usage) = &usage {
@@ -201,7 +212,8 @@ impl Session {
             interim: beside.interim.take(),
             route,
         };
-        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body: Some(body), beside, principal }))
+        let (body, read) = (Some(body), Bytes::new());
+        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body, read, beside, principal }))
     }
 
     /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
@@ -230,6 +242,7 @@ impl Session {
             config: snapshot.config.clone(),
             clock: self.shared.parts.clock.clone(),
             gate: self.shared.parts.gate.clone(),
+            mint: self.shared.parts.mint.clone(),
             asker: Some(Arc::new(asker)),
         };
         parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
@@ -315,12 +328,20 @@ impl Session {
     }
 }
 
-/// Idempotency: whether this is a keyed write.
-fn recognise(routed: &mut Routed) -> Result<Option<(Arc<Protection>, idempotency::Key)>, Failure> {
+/// Idempotency: whether this is a keyed write, and its key if that is known before its body is read.
+fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
     let Some(protection) = routed.outbound.route.protection.clone() else { return Ok(None) };
-    match protection.recognise(&routed.parts.method, &routed.parts.headers, routed.principal.as_deref()) {
+    let params = if protection.needs_path() {
+        router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
+    } else {
+        Vec::new()
+    };
+    let path_params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let principal = routed.principal.as_deref();
+    match protection.recognise(&idempotency::Incoming { parts: &routed.parts, principal, path_params: &path_params }) {
         Ok(Recognised::Unprotected) => Ok(None),
-        Ok(Recognised::Keyed(key)) => Ok(Some((protection, key))),
+        Ok(Recognised::Keyed(key)) => Ok(Some(Keyed { protection, key: Some(key) })),
+        Ok(Recognised::Unnamed) => Ok(Some(Keyed { protection, key: None })),
         Err(refusal) => {
             routed.outbound.route.metrics.idempotency_refused(refusal.problem);
             Err(Failure::Refused(refusal))

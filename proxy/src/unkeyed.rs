@@ -1,5 +1,6 @@
 //! A request without idempotency: attempts until one stands, then its answer, streamed.
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{EXPECT, HeaderMap},
@@ -41,11 +42,16 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let upgrade = forward::upgrade(&routed.parts.headers, routed.parts.version);
     // Where an upgrade would take over the client's connection.
     let client_side = if upgrade.is_some() { routed.beside.upgrade.take() } else { None };
-    let head = session.head(&mut routed.parts, upgrade);
+    let mut head = session.head(&mut routed.parts, upgrade);
+    if !routed.read.is_empty() {
+        forward::fix_length(&mut head.headers, routed.read.len());
+    }
     let gate = head.headers.get(EXPECT).map(|_| Gate::default());
     let mut owed = None;
+    let read = std::mem::take(&mut routed.read);
     let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
-        None => Resend::Empty,
+        None if read.is_empty() => Resend::Empty,
+        None => Resend::Whole(read),
         Some(body) => {
             let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone());
             owed = Some(body.owed());
@@ -127,6 +133,8 @@ fn switch_protocols(
 /// A request body in a form that can, or cannot, be sent again.
 enum Resend {
     Empty,
+    /// It was read before it turned out not to be a keyed write's.
+    Whole(Bytes),
     Once(Option<ProxyBody>),
     Replay(Replay<ClientBody>),
 }
@@ -136,6 +144,7 @@ impl Resend {
     fn take(&mut self) -> Option<ProxyBody> {
         match self {
             Self::Empty => Some(ProxyBody::Empty),
+            Self::Whole(body) => Some(ProxyBody::from(body.clone())),
             Self::Once(body) => body.take(),
             Self::Replay(body) => body.attempt().map(ProxyBody::stream),
         }
@@ -143,7 +152,7 @@ impl Resend {
 
     fn can_repeat(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Whole(_) => true,
             Self::Once(body) => body.is_some(),
             Self::Replay(body) => body.replayable(),
         }

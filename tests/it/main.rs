@@ -4,8 +4,10 @@
 mod access;
 mod admin;
 mod breaker;
+mod canary;
 mod cli;
 mod client_bodies;
+mod derived_keys;
 mod forwarding;
 mod forwarding_streams;
 mod framing;

@@ -72,7 +72,7 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
 }
 
 /// The number as ECMAScript writes it (ECMA-262, `Number::toString`).
-fn number_text(number: f64) -> String {
+pub(super) fn number_text(number: f64) -> String {
     if number == 0.0 {
         return "0".into();
     }

@@ -2,9 +2,8 @@
 
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::{KeySource, KeySyntax, Mint};
+use super::{KeySource, KeySyntax};
 use crate::operation::KeyHash;
 
 /// Octets of a key after unquoting, at most. Longer ones are payloads, not names; Stripe takes 255 as well.
@@ -14,7 +13,18 @@ pub const MAX_KEY_OCTETS: usize = 255;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     text: Box<str>,
-    minted: bool,
+    origin: Origin,
+}
+
+/// Where a key comes from. Keys of one text and different origins are different keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Origin {
+    /// The client sent it, or was told it when it was minted and may send it from now on.
+    Client { minted: bool },
+    /// Made of parts of the request.
+    Derived,
+    /// The content itself is the key, by this hash of it; the text is only what the upstream is told.
+    Content([u8; 32]),
 }
 
 /// What a request's headers say about its key.
@@ -83,15 +93,32 @@ impl Key {
         let text = text.into();
         match text.len() {
             0 => Err(KeyError::Empty),
-            1..=MAX_KEY_OCTETS if text.bytes().all(is_printable) => Ok(Self { text, minted: false }),
+            1..=MAX_KEY_OCTETS if text.bytes().all(is_printable) => {
+                Ok(Self::with(text, Origin::Client { minted: false }))
+            }
             1..=MAX_KEY_OCTETS => Err(KeyError::Character),
             _ => Err(KeyError::TooLong),
         }
     }
 
-    /// A fresh key, in the order of time.
-    pub fn mint() -> Self {
-        Self { text: Uuid::now_v7().to_string().into(), minted: true }
+    const fn with(text: Box<str>, origin: Origin) -> Self {
+        Self { text, origin }
+    }
+
+    /// The key of these characters as [a template](super::KeyTemplate) makes it: not the one that a client sends.
+    pub fn derived(text: impl Into<Box<str>>) -> Result<Self, KeyError> {
+        Ok(Self { origin: Origin::Derived, ..Self::from_text(text)? })
+    }
+
+    /// A fresh key of these characters, which the response must name.
+    pub(super) fn minted(text: String) -> Self {
+        Self::with(text.into(), Origin::Client { minted: true })
+    }
+
+    /// The key of a content, by its fingerprint. `text` is what the upstream is told, another one for each operation: to the
+    /// upstream, the same content after its window must be another write.
+    pub(super) fn of_content(fingerprint: [u8; 32], text: String) -> Self {
+        Self::with(text.into(), Origin::Content(fingerprint))
     }
 
     /// Its characters.
@@ -101,7 +128,12 @@ impl Key {
 
     /// Whether the proxy made it, so that the response must name it.
     pub const fn is_minted(&self) -> bool {
-        self.minted
+        matches!(self.origin, Origin::Client { minted: true })
+    }
+
+    /// Whether the content itself is the key.
+    pub const fn is_content(&self) -> bool {
+        matches!(self.origin, Origin::Content(_))
     }
 
     /// The key as it is written in a header.
@@ -109,10 +141,16 @@ impl Key {
         quote(&self.text)
     }
 
-    /// The ledger key: SHA-256 over length-prefixed (principal, upstream, key). No principal counts as an empty one.
+    /// The ledger key: SHA-256 over length-prefixed (principal, upstream, key), with a fourth part for keys that the client
+    /// did not send, so that no key it sends is one of those. No principal counts as an empty one.
     pub fn hash(&self, principal: Option<&[u8]>, upstream: &str) -> KeyHash {
+        let (key, domain): (&[u8], Option<&[u8]>) = match &self.origin {
+            Origin::Client { .. } => (self.text.as_bytes(), None),
+            Origin::Derived => (self.text.as_bytes(), Some(b"derived")),
+            Origin::Content(fingerprint) => (fingerprint, Some(b"content")),
+        };
         let mut hash = Sha256::new();
-        for part in [principal.unwrap_or_default(), upstream.as_bytes(), self.text.as_bytes()] {
+        for part in [principal.unwrap_or_default(), upstream.as_bytes(), key].into_iter().chain(domain) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -123,19 +161,16 @@ impl Key {
 /// Keys never appear in logs.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("octets", &self.text.len()).field("minted", &self.minted).finish()
+        f.debug_struct("Key").field("octets", &self.text.len()).finish_non_exhaustive()
     }
 }
 
 impl KeySource {
-    /// The key of a request with these headers, minted if the policy says so.
+    /// The key that a client sent with these headers.
     pub fn read(&self, headers: &HeaderMap) -> Result<KeyRead, KeyError> {
         let mut values = headers.get_all(&self.header).iter();
         match (values.next(), values.next()) {
-            (None, _) => Ok(match self.mint {
-                Mint::None => KeyRead::Absent,
-                Mint::UuidV7 => KeyRead::Key(Key::mint()),
-            }),
+            (None, _) => Ok(KeyRead::Absent),
             (Some(value), None) => Key::parse(value.as_bytes(), self.syntax).map(KeyRead::Key),
             (Some(_), Some(_)) => Err(KeyError::Repeated),
         }

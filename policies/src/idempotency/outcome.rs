@@ -17,7 +17,11 @@ pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, bo
     if rules::depend_on_body(&outcomes.rules, status) {
         // The policy says that the body decides, and it cannot be seen.
         let Some(body) = body.filter(|_| is_identity(headers)) else { return Evidence::Ambiguous };
-        let json: Option<Value> = serde_json::from_slice(body).ok();
+        let json = rules::read_json(body);
+        if json.is_none() && serde_json::from_slice::<Value>(body).is_ok() {
+            // It can be read in two ways, and each reader would decide otherwise.
+            return Evidence::Ambiguous;
+        }
         if let Some(verdict) = rules::first_match(&outcomes.rules, status, json.as_ref()) {
             return evidence_of(verdict);
         }
@@ -132,6 +136,13 @@ mod tests {
         ] {
             assert_eq!(evidence(&by_state(), 200, Some(body)), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_deciding_body_that_says_two_things_proves_nothing() {
+        let twice = r#"{"state":"DONE","state":"DECLINED"}"#;
+        assert_eq!(evidence(&by_state(), 200, Some(twice)), Evidence::Ambiguous);
+        assert_eq!(evidence(&by_state(), 201, Some(twice)), Evidence::Succeeded, "no rule looks at this status");
     }
 
     #[test]

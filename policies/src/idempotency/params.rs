@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 
+use super::{IdKind, KeyTemplate};
 use crate::evidence::Evidence;
 
 /// How keyed writes are recognised, recorded and answered.
@@ -48,8 +49,23 @@ pub struct KeySource {
     pub header: HeaderName,
     /// Whether a bare value is accepted beside a structured-field String (RFC 9651).
     pub syntax: KeySyntax,
+    /// How a key is made of the request where the client sends none.
+    pub from: Option<KeyFrom>,
     /// Whether a request without a key is given one.
     pub mint: Mint,
+}
+
+/// How a key is made of the request where the client sends none. A key that the client sends always counts: it is how a
+/// client says that what looks like a repeat is a write of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFrom {
+    /// Of parts of the request.
+    Template(KeyTemplate),
+    /// Of the whole content: the same content from the same principal is a repeat.
+    Content {
+        /// How long after the first one was settled; until then it always is. A repeat does not prolong it.
+        window: Duration,
+    },
 }
 
 /// How strictly a key is read.
@@ -68,6 +84,19 @@ pub enum Mint {
     None,
     /// RFC 9562 version 7.
     UuidV7,
+    /// 63 bits in decimal, in the order of time.
+    Snowflake,
+}
+
+impl Mint {
+    /// Which keys are made, if any.
+    pub const fn kind(self) -> Option<IdKind> {
+        match self {
+            Self::None => None,
+            Self::UuidV7 => Some(IdKind::UuidV7),
+            Self::Snowflake => Some(IdKind::Snowflake),
+        }
+    }
 }
 
 /// What makes two requests the same.
@@ -217,7 +246,12 @@ impl Default for Idempotency {
 
 impl Default for KeySource {
     fn default() -> Self {
-        Self { header: HeaderName::from_static("idempotency-key"), syntax: KeySyntax::Lenient, mint: Mint::None }
+        Self {
+            header: HeaderName::from_static("idempotency-key"),
+            syntax: KeySyntax::Lenient,
+            from: None,
+            mint: Mint::None,
+        }
     }
 }
 

@@ -1,10 +1,24 @@
 //! Rules over a response: status and JSON body to verdict.
 
-use serde_json::Value;
+use std::fmt;
 
 use http::StatusCode;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 use super::{JsonCondition, JsonExpect, Rule, Verdict};
+
+/// The value of a JSON text that can be read in one way only: with a name that stands twice in one object, one reader takes
+/// the first and another the last, so nothing can be concluded from either.
+pub fn read_json(text: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Unambiguous>(text).ok().map(|json| json.0)
+}
+
+/// Whether a text is a JSON Pointer (RFC 6901): empty, or segments that start with a slash, with `~` only as `~0` or `~1`.
+pub fn is_pointer(text: &str) -> bool {
+    (text.is_empty() || text.starts_with('/'))
+        && text.match_indices('~').all(|(at, _)| matches!(text.as_bytes().get(at + 1), Some(b'0' | b'1')))
+}
 
 /// The verdict of the first rule that matches. Without a readable body (`None`) no rule with conditions on it matches.
 pub fn first_match(rules: &[Rule], status: StatusCode, json: Option<&Value>) -> Option<Verdict> {
@@ -42,6 +56,71 @@ fn same(a: &Value, b: &Value) -> bool {
             x.len() == y.len() && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| same(x, y)))
         }
         _ => a == b,
+    }
+}
+
+/// JSON without a repeated name.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without a repeated name")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number beyond a double"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Unambiguous(value))) = members.next_entry::<String, Unambiguous>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a repeated name"));
+            }
+        }
+        Ok(object.into())
     }
 }
 
@@ -100,6 +179,16 @@ mod tests {
         ] {
             assert_eq!(first_match(&rules, StatusCode::OK, Some(&body)).is_some(), matched, "{body}");
         }
+    }
+
+    #[test]
+    fn a_text_that_can_be_read_in_two_ways_is_not_read() {
+        for text in [r#"{"a":1,"a":2}"#, r#"[{"x":{"a":1,"\u0061":1}}]"#, "{", "", "1e999"] {
+            assert_eq!(read_json(text.as_bytes()), None, "{text}");
+        }
+        let text = r#"{"a":[1,-2,2.5,"x",null,true,{"b":{"a":18446744073709551615}}]}"#;
+        assert_eq!(read_json(text.as_bytes()), serde_json::from_str(text).ok());
+        assert_eq!(read_json("[".repeat(100_000).as_bytes()), None, "bounded depth");
     }
 
     #[test]

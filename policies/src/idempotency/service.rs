@@ -15,7 +15,8 @@ use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use tower_service::Service;
 
 use super::{
-    AnswerKind, Begin, Claim, Key, Principal, Protection, Recognised, Refusal, Settlement, outcome, preferred_wait,
+    AnswerKind, Begin, Claim, Incoming, Key, Principal, Protection, Recognised, Refusal, Settlement, outcome,
+    preferred_wait,
     replies::{PREFERENCE_APPLIED, Replies, json_response, replay},
     reply_body::{Collected, ReplyBody, collect},
 };
@@ -78,8 +79,10 @@ impl<S> IdempotencyService<S> {
     {
         let (parts, body) = request.into_parts();
         let principal = parts.extensions.get::<Principal>().map(|principal| principal.0.clone());
-        let key = match self.protection.recognise(&parts.method, &parts.headers, principal.as_deref()) {
-            Ok(Recognised::Keyed(key)) => key,
+        let incoming = Incoming { parts: &parts, principal: principal.as_deref(), path_params: &[] };
+        let key = match self.protection.recognise(&incoming) {
+            Ok(Recognised::Keyed(key)) => Some(key),
+            Ok(Recognised::Unnamed) => None,
             Ok(Recognised::Unprotected) => {
                 let request = Request::from_parts(parts, Either::Left(body));
                 let response = self.inner.call(request).await.map_err(Into::into)?;
@@ -88,10 +91,23 @@ impl<S> IdempotencyService<S> {
             Err(refusal) => return Ok(self.replies.refuse(&refusal)),
         };
         let key_header = self.protection.params().key.header.clone();
-        let mut response = match read_body(body, self.protection.params().max_body).await {
-            Err(refusal) => self.replies.refuse(&refusal),
-            Ok(body) => self.keyed(&key, principal.as_deref(), parts, body).await?,
+        let body = match read_body(body, self.protection.params().max_body).await {
+            Err(refusal) => return Ok(self.replies.refuse(&refusal)),
+            Ok(body) => body,
         };
+        let key = match key {
+            Some(key) => key,
+            None => match self.protection.key(&incoming, &body).await {
+                Err(refusal) => return Ok(self.replies.refuse(&refusal)),
+                Ok(Some(key)) => key,
+                Ok(None) => {
+                    let request = Request::from_parts(parts, Either::Right(Full::new(body)));
+                    let response = self.inner.call(request).await.map_err(Into::into)?;
+                    return Ok(response.map(ReplyBody::streamed));
+                }
+            },
+        };
+        let mut response = self.keyed(&key, principal.as_deref(), parts, body).await?;
         if key.is_minted() {
             response.headers_mut().insert(key_header, key.header_value());
         }

@@ -53,6 +53,7 @@ pub(super) fn operation() -> Operation {
         origin: None,
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
+        window_ms: None,
         owner: InstanceId(0),
         epoch: 0,
         revision: 0,

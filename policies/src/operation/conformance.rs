@@ -63,6 +63,8 @@ where
     fresh().await.a_change_and_its_audit_entry_are_there_together().await;
     fresh().await.the_audit_trail_is_paged_from_its_end().await;
     fresh().await.the_secret_does_not_change().await;
+    fresh().await.a_key_with_a_window_is_held_until_its_end().await;
+    fresh().await.reserved_times_never_overlap().await;
 }
 
 struct Checks {
@@ -241,6 +243,7 @@ impl Checks {
             retained: stored(b"\x00\xff body"),
             redispatches: 5,
             origin: Some(TraceOrigin { trace_id: [1; 16], span_id: [2; 8] }),
+            window_ms: Some(10_000),
             ..operation
         };
         let written = self.update(full.clone()).await;
@@ -460,6 +463,40 @@ impl Checks {
         assert!(trail(Some(forged), None, 10).await.is_empty());
     }
 
+    async fn a_key_with_a_window_is_held_until_its_end(self) {
+        let first = self.begin(1).await;
+        let first = self.update(Operation { window_ms: Some(10_000), ..first }).await;
+        self.advance(60_000);
+        assert_eq!(self.begin_known(1).await, first, "its end is counted from settling");
+        let first = self.update(Operation { state: State::Unknown, ..first }).await;
+        self.advance(60_000);
+        assert_eq!(self.begin_known(1).await, first, "what nobody knows is never repeated");
+        let first = self.settle(first, State::Succeeded).await;
+        self.advance(9_999);
+        assert_eq!(self.begin_known(1).await, first);
+        self.advance(1);
+        let second = self.begin(1).await;
+        assert_ne!(second.id, first.id);
+        assert_eq!(self.read(first.id).await, Some(first), "an id that was returned stays readable");
+        assert_eq!(self.find(1).await, Some(second));
+    }
+
+    async fn reserved_times_never_overlap(self) {
+        let reserve = async |from, span| self.ledger.reserve(from, span).await.expect("the ledger has room");
+        assert_eq!(reserve(START, 10).await, START);
+        assert_eq!(reserve(START, 10).await, START + 10);
+        assert_eq!(reserve(START - 1_000, 5).await, START + 20, "a clock that was set back goes on");
+        assert_eq!(reserve(START + 1_000, 5).await, START + 1_000);
+        let mut reservations = JoinSet::new();
+        for _ in 0..100 {
+            let ledger = Arc::clone(&self.ledger);
+            reservations.spawn(async move { ledger.reserve(START, 7).await.expect("the ledger has room") });
+        }
+        let mut starts = reservations.join_all().await;
+        starts.sort_unstable();
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 7), "{starts:?}");
+    }
+
     async fn the_secret_does_not_change(self) {
         let secret = *self.ledger.fingerprint_secret();
         assert_ne!(secret, [0; 32]);
@@ -521,6 +558,7 @@ fn draft(key: u8, now: UnixMillis) -> Operation {
         origin: None,
         retention_ms: RETENTION_MS,
         tombstone_ms: TOMBSTONE_MS,
+        window_ms: None,
         owner: super::InstanceId(0),
         epoch: 0,
         revision: 0,

@@ -42,8 +42,8 @@ impl Due {
 /// Every backend passes [`conformance`](super::conformance). All methods are safe to call concurrently. A result is
 /// durable when its future resolves.
 pub trait Ledger: Send + Sync + 'static {
-    /// Records `draft` if its key is absent, [free](Operation::frees_key), or past its tombstone at `now`. Sets `id.seq`;
-    /// `owner`, `epoch` and `revision` come from the ledger. A request given with the draft is kept until an update says
+    /// Records `draft` unless an operation [holds its key](Operation::holds_key) at `now`. Sets `id.seq`; `owner`, `epoch` and
+    /// `revision` come from the ledger. A request given with the draft is kept until an update says
     /// [`KeptRequest::None`](super::KeptRequest::None).
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun>;
 
@@ -100,6 +100,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Removes operations whose tombstone has passed and drops responses past their retention; at most `limit` of both
     /// together. Returns how many: as long as it is `limit`, there may be more.
     fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize>;
+
+    /// Reserves `span` milliseconds for fresh keys and returns the first of them: not before `from`, and after every
+    /// millisecond that was ever reserved, by this process or one before it. Durable when it resolves.
+    fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis>;
 
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];

@@ -51,6 +51,8 @@ struct Records {
     bytes: u64,
     last_seq: u64,
     trail: Trail,
+    /// Up to when time has been reserved for fresh keys.
+    reserved: UnixMillis,
 }
 
 /// What people did, the oldest first.
@@ -87,7 +89,7 @@ impl MemoryLedger {
     fn begin_now(&self, mut draft: Operation, now: UnixMillis) -> Result<Begun, LedgerError> {
         let mut records = self.records.lock();
         let known = records.by_key.get(&draft.key_hash).and_then(|seq| records.by_seq.get(seq));
-        if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
+        if let Some(known) = known.filter(|known| known.holds_key(now)) {
             return Ok(Begun::Known(known.clone()));
         }
         // A little is dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
@@ -278,6 +280,15 @@ impl Ledger for MemoryLedger {
 
     fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
         Box::pin(async move { Ok(self.records.lock().expire(now, limit)) })
+    }
+
+    fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis> {
+        Box::pin(async move {
+            let mut records = self.records.lock();
+            let start = from.max(records.reserved);
+            records.reserved = start.saturating_add(span);
+            Ok(start)
+        })
     }
 
     fn counts(&self) -> [u64; 5] {

@@ -269,6 +269,8 @@ pub struct Operation {
     pub retention_ms: u64,
     /// How long after settling the key is remembered, in ms.
     pub tombstone_ms: u64,
+    /// How long after settling a request with the same key is still a repeat, in ms; `None`: as long as the key is remembered.
+    pub window_ms: Option<u64>,
     /// Which process began or took it over.
     pub owner: InstanceId,
     /// Grows with each takeover.
@@ -282,6 +284,15 @@ impl Operation {
     /// does not: the write may have happened after all.
     pub const fn frees_key(&self) -> bool {
         matches!(self.state, State::NotExecuted) && self.attention.is_none()
+    }
+
+    /// Whether a request with its key is a repeat at `now`: unless the key is [free](Self::frees_key), the operation is
+    /// forgotten, or its window is over. While nobody knows what became of it, or a person is needed, it always is.
+    pub fn holds_key(&self, now: UnixMillis) -> bool {
+        let is_over = |window: u64| self.settled_at.is_some_and(|at| at.saturating_add(window) <= now);
+        let is_past_window =
+            self.attention.is_none() && self.state.is_terminal() && self.window_ms.is_some_and(is_over);
+        !self.frees_key() && !is_past_window && self.forgotten_at().is_none_or(|at| now < at)
     }
 
     /// When something is to be done about it; `None` if it is terminal, or a person's.

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use mainstay_policies::timeout::Timeout;
+use mainstay_policies::{
+    idempotency::{KeyFrom, KeyPart},
+    timeout::Timeout,
+};
 
 use super::{
     decode::{Cx, Setting, or},
@@ -223,7 +226,7 @@ fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {
     };
     let matches = raw.matches?.value;
     let (upstream, policy) = (upstream?, policy?);
-    check_status_template(cx, names.root, &matches, &policy);
+    check_templates(cx, names.root, &matches, &policy);
     Some(Route {
         name: raw.name.map_or_else(|| Arc::from(matches.path.text.as_str()), |name| Arc::from(name.value.value.0)),
         matches,
@@ -245,19 +248,33 @@ fn no_policy() -> Arc<Policy> {
     })
 }
 
-/// `{path.NAME}` in a status query must be a segment of every route that uses the policy.
-fn check_status_template(cx: &mut Cx, root: &Node, matches: &Match, policy: &Policy) {
-    let Some(status) = policy.idempotency.as_ref().and_then(|idempotency| idempotency.status.as_ref()) else { return };
+/// `{path.NAME}` in a status query or a key must be a segment of every route that uses the policy.
+fn check_templates(cx: &mut Cx, root: &Node, matches: &Match, policy: &Policy) {
+    let Some(idempotency) = &policy.idempotency else { return };
     let written = root.lookup("policies").and_then(|policies| policies.lookup(&policy.name));
-    let at = written.and_then(|policy| policy.lookup("idempotency")).and_then(raw::request_at);
-    for name in raw::split_variables(&status.path).unwrap_or_default() {
-        let Some(name) = name.strip_prefix("path.") else { continue };
+    let written = written.and_then(|policy| policy.lookup("idempotency"));
+    if let Some(status) = &idempotency.status {
+        let names = raw::split_variables(&status.path).unwrap_or_default();
+        let names = names.into_iter().filter_map(|name| name.strip_prefix("path."));
+        check_path_names(cx, written.and_then(raw::request_at).unwrap_or(root.at), matches, names);
+    }
+    if let Some(KeyFrom::Template(template)) = &idempotency.key.from {
+        let names = template.parts().filter_map(|part| match part {
+            KeyPart::Path(name) => Some(name.as_str()),
+            _ => None,
+        });
+        check_path_names(cx, written.and_then(raw::from_at).unwrap_or(root.at), matches, names);
+    }
+}
+
+fn check_path_names<'n>(cx: &mut Cx, at: Pos, matches: &Match, names: impl Iterator<Item = &'n str>) {
+    for name in names {
         let params: Vec<&str> = params(&matches.path).collect();
         if !params.contains(&name) {
             let message = format!("`{{path.{name}}}` is no part of the route `{}`", matches.path.text);
             let help = suggest(name, params.iter().copied())
                 .unwrap_or_else(|| format!("the route's path needs a segment {{{name}}}"));
-            cx.error::<()>(at.unwrap_or(root.at), message, help);
+            cx.error::<()>(at, message, help);
         }
     }
 }

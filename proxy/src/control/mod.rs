@@ -7,7 +7,7 @@
 //! POST     operations:batchGet      up to 100 keys at once
 //! GET|HEAD idempotency              the published policy
 //! GET|HEAD problems[/{slug}]        what a problem means and what to do
-//! POST     ids?count=N              fresh keys
+//! POST     ids?count=N&kind=        fresh keys: uuidv7 (the default) or snowflake
 //! ```
 //!
 //! Everything is seen with the eyes of the caller's principal: another's operation is absent. What operators may do lives
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use mainstay_policies::{
     clock::WallClock,
-    idempotency::{Asker, QueryGate, principal_hash},
+    idempotency::{Asker, IdMint, QueryGate, principal_hash},
     operation::ledger::Ledger,
     problem::Problem,
 };
@@ -47,6 +47,8 @@ pub struct ControlContext {
     pub asker: Option<Arc<dyn Asker>>,
     /// Bounds that asking, together with the routes.
     pub gate: QueryGate,
+    /// Makes fresh keys.
+    pub mint: Arc<IdMint>,
 }
 
 /// The request's trace id, for problem documents: put into the request's extensions by the data path.
@@ -105,7 +107,7 @@ impl Asked<'_> {
             }
             ["ids"] => {
                 self.allow(&[Method::POST])?;
-                pages::ids(self)
+                pages::ids(self).await
             }
             _ => Err(Fault::absent("Nothing is served here.")),
         }

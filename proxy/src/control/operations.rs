@@ -45,7 +45,7 @@ pub(super) async fn find_or_list(asked: &Asked<'_>) -> Result<Reply, Fault> {
         Found::One(operation) => show(asked, *operation).await,
         Found::Several => Err(Fault::new(
             Problem::KeyAmbiguous,
-            "More than one upstream has an operation with this key: name one with &upstream=NAME.",
+            "More than one operation has this key: name its upstream with &upstream=NAME, or read it by its id.",
         )),
         Found::None => match params.of("path") {
             Some(path) => passthrough::ask(asked, &key, path, params.of("upstream")).await,
@@ -68,11 +68,15 @@ pub(super) async fn find(asked: &Asked<'_>, key: &Key, upstream: Option<&str>) -
     let upstreams = upstream.map_or_else(|| configured.collect(), |name| vec![Arc::from(name)]);
     let mut found = None;
     for upstream in upstreams {
-        let hash = key.hash(asked.principal, &upstream);
-        if let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())?
-            && found.replace(operation).is_some()
-        {
-            return Ok(Found::Several);
+        // Where the proxy makes the keys, a caller may know one by its template.
+        let derived = Key::derived(key.as_str()).ok();
+        for key in std::iter::once(key).chain(&derived) {
+            let hash = key.hash(asked.principal, &upstream);
+            if let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())?
+                && found.replace(operation).is_some()
+            {
+                return Ok(Found::Several);
+            }
         }
     }
     Ok(found.map_or(Found::None, |operation| Found::One(Box::new(operation))))

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use http::header;
 use mainstay_policies::{
-    idempotency::{FingerprintBody, Idempotency, Key, KeySyntax, MAX_KEY_OCTETS, Mint, OnConcurrent},
+    idempotency::{
+        FingerprintBody, IdKind, Idempotency, KeyFrom, KeySyntax, MAX_KEY_OCTETS, MAX_PREFER_WAIT, Mint, OnConcurrent,
+    },
     problem::Problem,
 };
 use serde_json::{Value, json};
@@ -34,6 +36,11 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
     let methods: Vec<&str> = policy.methods.iter().filter(takes).map(http::Method::as_str).collect();
     let mut inputs = vec!["method", "path", "query", "media type", "content-encoding", "body"];
     inputs.extend(policy.fingerprint.headers.iter().map(http::HeaderName::as_str));
+    let (from, window) = match &policy.key.from {
+        None => (None, None),
+        Some(KeyFrom::Template(template)) => (Some(template.as_str()), None),
+        Some(KeyFrom::Content { window }) => (Some("fingerprint"), Some(window.as_secs_f64())),
+    };
     json!({
         "route": &*route.name,
         "path": route.matches.path.text,
@@ -51,7 +58,10 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
             "mint": match policy.key.mint {
                 Mint::None => "none",
                 Mint::UuidV7 => "uuidv7",
+                Mint::Snowflake => "snowflake",
             },
+            "from": from,
+            "window_seconds": window,
         },
         "fingerprint": {
             "inputs": inputs,
@@ -64,6 +74,8 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
             OnConcurrent::Reject => json!("reject"),
             OnConcurrent::Wait(wait) => json!({ "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }),
         },
+        // RFC 7240. `respond-async` is not honoured: an answer comes when there is one.
+        "prefer": { "wait_max_seconds": MAX_PREFER_WAIT.as_secs(), "respond_async": false },
         "max_body_bytes": policy.max_body,
         "max_response_bytes": policy.max_response,
         "retention_seconds": policy.retention.as_secs(),
@@ -105,11 +117,25 @@ pub(super) fn problem(asked: &Asked<'_>, problem: Problem) -> Reply {
     published(Reply::html(html(problem.title(), &body)))
 }
 
-/// `POST ids?count=N`
-pub(super) fn ids(asked: &Asked<'_>) -> Result<Reply, Fault> {
-    let params = Params::read(asked.parts.uri.query(), &["count"])?;
+/// `POST ids?count=N&kind=KIND`
+pub(super) async fn ids(asked: &Asked<'_>) -> Result<Reply, Fault> {
+    let params = Params::read(asked.parts.uri.query(), &["count", "kind"])?;
     let count = params.number("count", 1, MAX_IDS)?;
-    let ids: Vec<String> = (0..count).map(|_| Key::mint().as_str().to_owned()).collect();
+    let kind = match params.of("kind").unwrap_or("uuidv7") {
+        "uuidv7" => IdKind::UuidV7,
+        "snowflake" => IdKind::Snowflake,
+        _ => return Err(Fault::bad("The parameter kind is uuidv7 or snowflake.")),
+    };
+    let unavailable = |_| {
+        // Keys that were not reserved could come back after a restart.
+        let detail =
+            "The ledger takes no writes, so that no keys can be drawn now; a random UUID of your own is as good.";
+        Fault::new(Problem::LedgerUnavailable, detail)
+    };
+    let mut ids = Vec::with_capacity(count);
+    for _ in 0..count {
+        ids.push(asked.cx.mint.mint(kind).await.map_err(unavailable)?);
+    }
     Ok(Reply::json(&json!({ "ids": ids })).no_store())
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::{
     evidence::Sent,
-    idempotency::{Answer, AnswerKind, Begin, Key, Protection, Refusal, preferred_wait},
+    idempotency::{Answer, AnswerKind, Begin, Incoming, Key, Protection, Refusal, preferred_wait},
     operation::{OperationId, State, StoredResponse},
     problem::Problem,
 };
@@ -34,7 +34,7 @@ use crate::{
     respond::{self, Failure},
     router,
     stack::{Routed, Session},
-    unkeyed::name_attempts,
+    unkeyed::{self, name_attempts},
 };
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -48,18 +48,42 @@ pub(crate) async fn serve(
     session: &Session,
     mut routed: Box<Routed>,
     protection: Arc<Protection>,
-    key: Key,
+    key: Option<Key>,
 ) -> Response<ProxyBody> {
-    let minted = key.is_minted().then(|| (protection.params().key.header.clone(), key.header_value()));
     let body = match read_body(session, &mut routed, &protection).await {
         Ok(body) => body,
         Err(failure) => return routed.refuse(failure),
     };
+    let key = match key {
+        Some(key) => key,
+        None => match make_key(&routed, &protection, &body).await {
+            Ok(Some(key)) => key,
+            Ok(None) => {
+                routed.read = body;
+                forward::drop_expectation(&mut routed.parts.headers);
+                return unkeyed::serve(session, routed).await;
+            }
+            Err(refusal) => return refuse(routed, refusal),
+        },
+    };
+    let minted = key.is_minted().then(|| (protection.params().key.header.clone(), key.header_value()));
     let mut response = begin(session, routed, protection, &key, body).await;
     if let Some((name, value)) = minted {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// The key of a write whose client sent none. `None`: there is nothing that it could be made of.
+async fn make_key(routed: &Routed, protection: &Protection, body: &Bytes) -> Result<Option<Key>, Refusal> {
+    let params = path_params(routed);
+    let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let incoming = Incoming { parts: &routed.parts, principal: routed.principal.as_deref(), path_params: &params };
+    protection.key(&incoming, body).await
+}
+
+fn path_params(routed: &Routed) -> Vec<(&str, String)> {
+    router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
 }
 
 /// Reads the whole body: nothing is recorded or sent before it is here.
@@ -108,7 +132,7 @@ async fn begin(
                 let mut head = session.head(&mut routed.parts, None);
                 forward::drop_expectation(&mut head.headers);
                 forward::fix_length(&mut head.headers, body.len());
-                // A minted key, or one that the client tried to keep from the upstream: it must see what we rely on.
+                // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.
                 let name = &protection.params().key.header;
                 if !head.headers.contains_key(name) {
                     head.headers.insert(name.clone(), key.header_value());

@@ -45,6 +45,13 @@ impl Writer {
                 let number = trail::append(&self.connection, &entry)?;
                 batch.answers.push(Answer::Append(reply, number));
             }
+            Command::Reserve { from, span, reply } if !self.is_full(Instant::now()) => {
+                self.begin_transaction(batch)?;
+                let start = from.max(sql::reserved(&self.connection)?);
+                sql::set_counter(&self.connection, "reserved", start.saturating_add(span))?;
+                batch.answers.push(Answer::Append(reply, start));
+            }
+            refused @ Command::Reserve { .. } => refused.refuse(NO_SPACE),
             Command::Release { operation } => {
                 // If something else has changed it, it is no longer unclaimed.
                 let _ = self.update(operation, batch)?;
@@ -70,7 +77,7 @@ impl Writer {
         batch: &mut Batch,
     ) -> Result<Result<Begun, LedgerError>, SqlError> {
         let known = self.latest_under(draft.key_hash)?;
-        if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
+        if let Some(known) = known.filter(|known| known.holds_key(now)) {
             return Ok(Ok(Begun::Known(known)));
         }
         if self.is_full(Instant::now()) {

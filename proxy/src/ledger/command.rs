@@ -32,6 +32,12 @@ pub(super) enum Command {
         entry: Box<AuditEntry>,
         reply: oneshot::Sender<Result<u64, LedgerError>>,
     },
+    /// Time for fresh keys, after all that was ever reserved.
+    Reserve {
+        from: UnixMillis,
+        span: u64,
+        reply: oneshot::Sender<Result<UnixMillis, LedgerError>>,
+    },
     /// A begun operation that its caller never took: nothing was sent for it.
     Release {
         operation: Operation,
@@ -49,7 +55,7 @@ impl Command {
         match self {
             Self::Begin { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Update { reply, .. } => drop(reply.send(Err(unavailable(why)))),
-            Self::Append { reply, .. } => drop(reply.send(Err(unavailable(why)))),
+            Self::Append { reply, .. } | Self::Reserve { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Expire { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Store { .. } | Self::Release { .. } => {}
         }
@@ -60,6 +66,7 @@ impl Command {
 pub(super) enum Answer {
     Begin(oneshot::Sender<Result<Handed, LedgerError>>, Result<Begun, LedgerError>),
     Update(oneshot::Sender<Result<Operation, LedgerError>>, Result<Operation, LedgerError>),
+    /// The number of an entry in the audit trail, or a time.
     Append(oneshot::Sender<Result<u64, LedgerError>>, u64),
     Expire(oneshot::Sender<Result<usize, LedgerError>>, usize),
 }

@@ -192,7 +192,7 @@ impl Ledger for DiskLedger {
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
         Box::pin(async move {
             let known = self.inner.records.lock().published_under(draft.key_hash).cloned();
-            if let Some(known) = known.filter(|known| !known.frees_key() && !is_forgotten(known, now)) {
+            if let Some(known) = known.filter(|known| known.holds_key(now)) {
                 return Ok(Begun::Known(known));
             }
             let handed = self.ask(|reply| Command::Begin { draft, now, reply }).await?;
@@ -299,6 +299,10 @@ impl Ledger for DiskLedger {
 
     fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
         Box::pin(self.ask(move |reply| Command::Expire { now, limit, reply }))
+    }
+
+    fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis> {
+        Box::pin(self.ask(move |reply| Command::Reserve { from, span, reply }))
     }
 
     fn counts(&self) -> [u64; 5] {

@@ -4,7 +4,7 @@
 //! record    = version(1) key(32) principal(32) fingerprint(32) route upstream reason source? http_status? attempts(4)
 //!             created_at(8) dispatched_at? settled_at? next_check_at? checks(4) attention? last_evidence? retained(1)
 //!             status_target? retention_ms(8) tombstone_ms(8) owner(16) epoch(8) revision(8)
-//!             has_request(1) redispatches(4) (trace_id(16) span_id(8))?
+//!             has_request(1) redispatches(4) (trace_id(16) span_id(8))? window_ms?
 //! response  = version(1) status(2) headers(4) (name value)* body
 //! request   = version(1) method target headers(4) (name value)* body
 //! ```
@@ -27,8 +27,8 @@ use mainstay_policies::{
 
 /// Of responses and requests.
 const VERSION: u8 = 1;
-/// Of records. Version 1 had no request, no redispatches and no origin.
-const RECORD_VERSION: u8 = 2;
+/// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window.
+const RECORD_VERSION: u8 = 3;
 
 /// Bytes that say something else than this version writes: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,7 @@ pub(super) fn encode(operation: &Operation) -> Vec<u8> {
         out.0.extend_from_slice(&origin.trace_id);
         out.0.extend_from_slice(&origin.span_id);
     });
+    out.option(operation.window_ms, Out::u64);
     out.0
 }
 
@@ -124,6 +125,7 @@ pub(super) fn decode(
         owner: InstanceId(u128::from_be_bytes(input.array()?)),
         epoch: input.u64()?,
         revision: input.u64()?,
+        window_ms: None,
     };
     if version >= 2 {
         operation.request = match input.u8()? {
@@ -134,6 +136,9 @@ pub(super) fn decode(
         operation.redispatches = input.u32()?;
         operation.origin =
             input.option(|input| Ok(TraceOrigin { trace_id: input.array()?, span_id: input.array()? }))?;
+    }
+    if version >= 3 {
+        operation.window_ms = input.option(In::u64)?;
     }
     input.end()?;
     Ok(operation)

@@ -190,10 +190,17 @@ pub(super) fn counter(connection: &Connection, name: &str) -> Result<u64, SqlErr
     Ok(statement.query_row([name], |row| row.get::<_, i64>(0))?.cast_unsigned())
 }
 
+/// Up to when time has been reserved for fresh keys.
+pub(super) fn reserved(connection: &Connection) -> Result<UnixMillis, SqlError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = 'reserved'")?;
+    let value = statement.query_row([], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(value.unwrap_or_default().cast_unsigned())
+}
+
 /// Keeps a number under a name.
 pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Result<(), SqlError> {
     connection
-        .prepare_cached("UPDATE counter SET value = ?2 WHERE name = ?1")?
+        .prepare_cached("INSERT INTO counter VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")?
         .execute(params![name, column(value)])?;
     Ok(())
 }

@@ -75,6 +75,7 @@ fn draft(key: u32) -> Operation {
         origin: None,
         retention_ms: DAY,
         tombstone_ms: 30 * DAY,
+        window_ms: None,
         owner: InstanceId(0),
         epoch: 0,
         revision: 0,
@@ -401,16 +402,19 @@ fn a_record_that_was_cut_anywhere_is_no_record() {
         assert!(read(&bytes, &response[..cut]).is_err(), "{cut}");
     }
     let mut other_version = bytes;
-    other_version[0] = 3;
+    other_version[0] = 4;
     assert!(read(&other_version, &response).is_err());
 }
 
 #[test]
-fn a_record_of_the_first_version_is_read() {
+fn a_record_of_an_earlier_version_is_read() {
     let operation = draft(1);
-    let mut bytes = record::encode(&operation);
-    // Whether a request is kept, redispatches, and no origin.
-    bytes.truncate(bytes.len() - (1 + 4 + 1));
-    bytes[0] = 1;
-    assert_eq!(record::decode(operation.id, operation.state, &bytes, None), Ok(operation));
+    let bytes = record::encode(&operation);
+    // Whether a request is kept, redispatches, no origin; no window.
+    for (version, later) in [(1, 1 + 4 + 1 + 1), (2, 1)] {
+        let mut bytes = bytes[..bytes.len() - later].to_vec();
+        bytes[0] = version;
+        let read = record::decode(operation.id, operation.state, &bytes, None);
+        assert_eq!(read.as_ref(), Ok(&operation), "{version}");
+    }
 }

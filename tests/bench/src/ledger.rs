@@ -199,6 +199,7 @@ fn draft() -> Operation {
         origin: None,
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
+        window_ms: None,
         owner: InstanceId(0),
         epoch: 0,
         revision: 0,

@@ -20,19 +20,25 @@ use mainstay::{
     config,
     control::{ControlContext, handle},
 };
-use mainstay_policies::{clock::WallClock, idempotency::QueryGate, operation::memory::MemoryLedger};
+use mainstay_policies::{
+    clock::WallClock,
+    idempotency::{IdMint, QueryGate},
+    operation::{ledger::Ledger, memory::MemoryLedger},
+};
 
 const CONFIG: &str = include_str!("../../../policies/presets/payment-write.yaml");
 
 thread_local! {
     static CONTEXT: LazyCell<ControlContext> = const { LazyCell::new(|| {
         let clock = WallClock::system();
+        let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone(), 1_000, 1 << 20));
         ControlContext {
-            ledger: Arc::new(MemoryLedger::new(clock.clone(), 1_000, 1 << 20)),
+            ledger: Arc::clone(&ledger),
             config: config::parse("payment-write.yaml", CONFIG).expect("the presets are valid").config,
-            clock,
+            clock: clock.clone(),
             asker: None,
             gate: QueryGate::default(),
+            mint: Arc::new(IdMint::new(ledger, clock)),
         }
     }) };
 }

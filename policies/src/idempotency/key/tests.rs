@@ -86,15 +86,18 @@ fn a_repeated_header_is_refused_even_with_the_same_value() {
 }
 
 #[test]
-fn a_request_without_a_key_has_none_or_a_minted_one() {
-    assert_eq!(KeySource::default().read(&headers(&[])), Ok(KeyRead::Absent));
-    let minting = KeySource { mint: Mint::UuidV7, ..KeySource::default() };
-    let Ok(KeyRead::Key(key)) = minting.read(&headers(&[])) else { panic!("a key is minted") };
-    assert!(key.is_minted());
-    assert_eq!(Uuid::parse_str(key.as_str()).unwrap().get_version_num(), 7);
-    assert_eq!(minting.read(&headers(&[""])), Err(KeyError::Empty), "an empty key is a mistake, not a wish");
-    let Ok(KeyRead::Key(sent)) = minting.read(&headers(&["abc"])) else { panic!("the key is read") };
-    assert!(!sent.is_minted());
+fn an_empty_key_is_a_mistake_and_an_absent_one_is_not() {
+    let source = KeySource::default();
+    assert_eq!(source.read(&headers(&[])), Ok(KeyRead::Absent));
+    assert_eq!(source.read(&headers(&[""])), Err(KeyError::Empty));
+}
+
+/// The key that a client was told comes back in its header.
+#[test]
+fn a_minted_key_is_the_one_that_the_client_sends_from_then_on() {
+    let (minted, sent) = (Key::minted("k".into()), Key::from_text("k").unwrap());
+    assert!(minted.is_minted() && !sent.is_minted());
+    assert_eq!(minted.hash(None, "app"), sent.hash(None, "app"));
 }
 
 #[test]
@@ -113,6 +116,20 @@ fn a_key_is_not_shown_in_logs() {
 }
 
 proptest! {
+    #[test]
+    fn no_key_that_a_client_sends_is_one_that_was_made(
+        principal in "[ -~]{0,12}", upstream in "[a-z]{0,8}", text in "[ -~]{1,64}", other in "[ -~]{1,64}",
+        content in any::<[u8; 32]>(),
+    ) {
+        let principal = Some(principal.as_bytes());
+        let sent = Key::from_text(text.clone()).unwrap().hash(principal, &upstream);
+        let derived = Key::derived(other).unwrap().hash(principal, &upstream);
+        let by_content = Key::of_content(content, text.clone()).hash(principal, &upstream);
+        prop_assert!(sent != derived && sent != by_content && derived != by_content);
+        prop_assert_ne!(sent, Key::derived(text.clone()).unwrap().hash(principal, &upstream));
+        prop_assert_eq!(by_content, Key::of_content(content, "another text".into()).hash(principal, &upstream));
+    }
+
     #[test]
     fn a_key_reads_back_as_it_is_written(text in "[ -~]{1,255}") {
         let key = Key::from_text(text).unwrap();

@@ -1,27 +1,141 @@
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 
 use super::*;
 use crate::{
     idempotency::{
-        AnswerKind, KeySource, Mint, Outcomes,
+        AnswerKind, KeySource, KeyTemplate, Mint, Outcomes,
         test_kit::{Endpoint, Kit, asking, post},
     },
     operation::{Source, memory::MemoryLedger},
 };
 
-fn headers(key: Option<&'static str>) -> HeaderMap {
-    key.map(|key| (http::HeaderName::from_static("idempotency-key"), HeaderValue::from_static(key)))
-        .into_iter()
-        .collect()
+fn keyed(method: &Method, key: Option<&'static str>) -> Parts {
+    let mut request = http::Request::builder().method(method).uri("/p");
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    request.body(()).unwrap().into_parts().0
 }
 
 fn recognise(params: Idempotency, method: &Method, key: Option<&'static str>, who: Option<&[u8]>) -> String {
-    match Kit::new(params).protection.recognise(method, &headers(key), who) {
+    let parts = keyed(method, key);
+    match Kit::new(params).protection.recognise(&Incoming { parts: &parts, principal: who, path_params: &[] }) {
         Ok(Recognised::Unprotected) => "unprotected".into(),
-        Ok(Recognised::Keyed(key)) if key.is_minted() => "minted".into(),
+        Ok(Recognised::Unnamed) => "unnamed".into(),
         Ok(Recognised::Keyed(key)) => format!("keyed {}", key.as_str()),
         Err(refusal) => format!("{} {}", refusal.status.as_u16(), refusal.problem.slug()),
     }
+}
+
+fn from_template(text: &str) -> Idempotency {
+    let from = Some(KeyFrom::Template(KeyTemplate::parse(text).unwrap()));
+    Idempotency { key: KeySource { from, ..KeySource::default() }, ..Idempotency::default() }
+}
+
+fn from_content(window: Duration) -> Idempotency {
+    let key = KeySource { from: Some(KeyFrom::Content { window }), ..KeySource::default() };
+    Idempotency { key, retention: Duration::from_mins(1), ..Idempotency::default() }
+}
+
+#[test]
+fn a_key_is_made_where_the_client_sends_none() {
+    let by_who = from_template("{principal}:7");
+    let required = Idempotency { required: true, ..by_who.clone() };
+    let known = Idempotency { principal_required: true, ..required.clone() };
+    let minting = Idempotency { key: KeySource { mint: Mint::Snowflake, ..by_who.key.clone() }, ..by_who.clone() };
+    let by_body = from_template("{json:/id}");
+    let by_content = from_content(Duration::from_secs(10));
+    for (params, key, who, expected) in [
+        (&by_who, None, Some(&b"me"[..]), "keyed me:7"),
+        (&by_who, Some("k"), Some(b"me"), "keyed k"),
+        (&by_who, Some(""), Some(b"me"), "400 key-invalid"),
+        (&by_who, None, None, "unprotected"),
+        (&by_who, None, Some(b""), "unprotected"),
+        (&required, None, None, "400 key-missing"),
+        (&known, None, None, "401 principal-missing"),
+        (&minting, None, None, "unnamed"),
+        (&minting, None, Some(b"me"), "keyed me:7"),
+        (&by_body, None, None, "unnamed"),
+        (&by_content, None, None, "unnamed"),
+        (&by_content, Some("k"), None, "keyed k"),
+    ] {
+        assert_eq!(recognise(params.clone(), &Method::POST, key, who), expected, "{key:?} {who:?}");
+    }
+}
+
+async fn made(params: &Idempotency, body: &'static str) -> String {
+    let parts = keyed(&Method::POST, None);
+    let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
+    match Kit::new(params.clone()).protection.key(&incoming, &Bytes::from_static(body.as_bytes())).await {
+        Ok(None) => "unprotected".into(),
+        Ok(Some(key)) if key.is_minted() => "minted".into(),
+        Ok(Some(key)) => format!("keyed {}", key.as_str()),
+        Err(refusal) => format!("{} {}", refusal.status.as_u16(), refusal.problem.slug()),
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_body_is_there_or_is_missing() {
+    let optional = from_template("{json:/id}");
+    let required = Idempotency { required: true, ..optional.clone() };
+    let minting = Idempotency { key: KeySource { mint: Mint::UuidV7, ..optional.key.clone() }, ..required.clone() };
+    let known = Idempotency { principal_required: true, ..optional.clone() };
+    for (params, body, expected) in [
+        (&optional, r#"{"id":"a:b"}"#, "keyed a%3Ab"),
+        (&optional, "{}", "unprotected"),
+        (&optional, "no json", "unprotected"),
+        (&required, "{}", "400 key-missing"),
+        (&required, r#"{"id":null}"#, "400 key-missing"),
+        (&required, r#"{"id":1,"id":2}"#, "400 key-missing"),
+        (&optional, r#"{"id":{}}"#, "400 key-invalid"),
+        (&minting, "{}", "minted"),
+        (&known, "{}", "unprotected"),
+        (&known, r#"{"id":1}"#, "401 principal-missing"),
+    ] {
+        assert_eq!(made(params, body).await, expected, "{body}");
+    }
+}
+
+async fn begin_content(kit: &Kit, body: &'static str) -> (Key, Begin) {
+    let parts = keyed(&Method::POST, None);
+    let body = Bytes::from_static(body.as_bytes());
+    let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
+    let key = kit.protection.key(&incoming, &body).await.unwrap().expect("every content is a key");
+    let begin = kit.protection.begin(&key, None, &parts, &body, &[]).await;
+    (key, begin)
+}
+
+#[tokio::test]
+async fn the_same_content_is_a_repeat_until_its_window_after_settling_is_over() {
+    let kit = Kit::new(from_content(Duration::from_secs(10)));
+    let (first, Begin::Execute(mut claim)) = begin_content(&kit, "x").await else { panic!("a new write") };
+    assert!(matches!(begin_content(&kit, "y").await.1, Begin::Execute(_)), "other content is another write");
+    kit.clock.advance(Duration::from_secs(12));
+    assert!(matches!(begin_content(&kit, "x").await.1, Begin::Known(_)), "it is still under way");
+    let done = kit.protection.settlement(StatusCode::OK, &HeaderMap::new(), Some(Bytes::new()));
+    claim.settle(done, Source::Response).await.unwrap();
+    kit.clock.advance(Duration::from_millis(9_999));
+    let (_, Begin::Known(repeat)) = begin_content(&kit, "x").await else { panic!("a repeat") };
+    assert_eq!(repeat.operation.id, claim.id());
+    kit.clock.advance(Duration::from_millis(1));
+    let (second, Begin::Execute(again)) = begin_content(&kit, "x").await else { panic!("a write of its own") };
+    assert_ne!(again.id(), claim.id());
+    assert_ne!(first.as_str(), second.as_str(), "to the upstream it is another write");
+    assert_eq!(kit.read(claim.id()).await.state, State::Succeeded, "the first stays readable");
+}
+
+#[tokio::test]
+async fn the_same_content_is_never_repeated_while_its_outcome_is_unknown() {
+    let kit = Kit::new(from_content(Duration::from_secs(10)));
+    let (_, Begin::Execute(mut claim)) = begin_content(&kit, "x").await else { panic!("a new write") };
+    claim
+        .settle(Settlement::Ambiguous { reason: "reset", status: None, stored: None }, Source::Response)
+        .await
+        .unwrap();
+    kit.clock.advance(Duration::from_hours(100));
+    assert!(matches!(begin_content(&kit, "x").await.1, Begin::Known(_)));
+    // A key of its own says that it is a write of its own.
+    assert!(matches!(kit.begin("mine", "x").await, Begin::Execute(_)));
 }
 
 #[test]
@@ -45,7 +159,7 @@ fn requests_are_recognised_as_the_policy_says() {
         (&known, Method::POST, Some("k"), Some(&b""[..]), "401 principal-missing"),
         (&known, Method::POST, Some("k"), Some(b"me"), "keyed k"),
         (&known, Method::POST, None, None, "unprotected"),
-        (&minting, Method::POST, None, None, "minted"),
+        (&minting, Method::POST, None, None, "unnamed"),
         (&minting, Method::GET, None, None, "unprotected"),
     ] {
         assert_eq!(recognise(params.clone(), &method, key, who), expected, "{method} {key:?} {who:?}");

@@ -44,6 +44,7 @@ fn draft(key: u8) -> Operation {
         origin: None,
         retention_ms: 10,
         tombstone_ms: 20,
+        window_ms: None,
         owner: InstanceId(0),
         epoch: 0,
         revision: 0,

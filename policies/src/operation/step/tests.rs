@@ -40,6 +40,7 @@ fn pending() -> Operation {
         origin: None,
         retention_ms: 1,
         tombstone_ms: 2,
+        window_ms: None,
         owner: InstanceId(1),
         epoch: 1,
         revision: 1,

@@ -230,3 +230,16 @@ fn attempts_are_bounded_by_retries_and_by_time() {
         (3, "the waits of only 2 of 9 retries fit into 10s".into())
     );
 }
+
+#[test]
+fn keys_that_are_never_made_or_are_made_twice_are_named() {
+    let report = report(
+        "{ match: { path: '/likes/{id}', methods: [POST] }, upstream: app, policy: it },
+         { match: { path: '/follows/{id}', methods: [POST] }, upstream: app, policy: it }",
+        "it: { idempotency: { key: { from: '{principal}:{path.id}' } } }",
+    );
+    let texts = texts(&report);
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].contains("no key is ever made"), "{texts:?}");
+    assert!(texts[1].contains("route `/follows/{id}`: its keys are those of route `/likes/{id}`"), "{texts:?}");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use mainstay_policies::{
-    idempotency::{Idempotency, StatusQuery, Verdict},
+    idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, StatusQuery, Verdict},
     rate_limit::Key,
     retry::Condition,
 };
@@ -38,6 +38,7 @@ pub(super) fn find(config: &Config) -> Vec<Warning> {
     principals(config, &mut found);
     for (index, route) in config.routes.iter().enumerate() {
         writes(route, &mut found);
+        shared_keys(config, index, route, &mut found);
         shadows(config, index, route, &mut found);
     }
     unused(config, &mut found);
@@ -155,12 +156,41 @@ fn principals(config: &Config, found: &mut Vec<Warning>) {
             );
             warn(found, policy, &text);
         }
+        let template = policy.idempotency.as_ref().and_then(template_of);
+        if template.is_some_and(|template| template.parts().any(|part| *part == KeyPart::Principal)) {
+            let text = format!(
+                "`key.from` names {{principal}}, but listener `{listener}` is anonymous: there no key is ever made"
+            );
+            warn(found, policy, &text);
+        }
         if policy.rate_limit.as_ref().is_some_and(|limit| limit.key == Key::Principal) {
             let text = format!(
                 "`rate_limit.key: principal`, but listener `{listener}` is anonymous: there all callers share one limit"
             );
             warn(found, policy, &text);
         }
+    }
+}
+
+fn template_of(idempotency: &Idempotency) -> Option<&KeyTemplate> {
+    match &idempotency.key.from {
+        Some(KeyFrom::Template(template)) => Some(template),
+        Some(KeyFrom::Content { .. }) | None => None,
+    }
+}
+
+/// Routes whose writes get the same keys.
+fn shared_keys(config: &Config, index: usize, route: &Route, found: &mut Vec<Warning>) {
+    let template = |route: &Route| route.policy.idempotency.as_ref().and_then(template_of).cloned();
+    let Some(keys) = template(route) else { return };
+    let earlier = config.routes[..index].iter();
+    let mut earlier = earlier.filter(|earlier| earlier.upstream.name == route.upstream.name);
+    if let Some(earlier) = earlier.find(|earlier| template(earlier).as_ref() == Some(&keys)) {
+        found.push(Warning::new(format!(
+            "route `{}`: its keys are those of route `{}`, so the second of two writes gets 422; begin `key.from` with a word \
+             of its own in each policy, such as `like:`",
+            route.name, earlier.name
+        )));
     }
 }
 

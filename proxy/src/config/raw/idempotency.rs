@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 use mainstay_policies::idempotency::{
-    Fingerprint, Idempotency, KeySource, OnConcurrent, Outcomes, ResolvedResponse, StatusQuery,
+    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, ResolvedResponse, StatusQuery,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -121,6 +121,13 @@ impl Setting for Idempotency {
                 "a key must be remembered (`tombstone`, default 30d) at least as long as its response (`retention`)";
             cx.error::<()>(at, "`tombstone` is shorter than `retention`", help);
         }
+        let (key_at, key) = (raw.key.as_ref().map(|key| key.at), or(raw.key, default.key));
+        if let (Some(at), Some(KeyFrom::Content { window })) = (key_at, &key.from)
+            && *window > retention
+        {
+            let help = "a repeat within the window gets the first answer, so it must be kept as long";
+            cx.error::<()>(at, "`key.window` is longer than `retention`", help);
+        }
         let bounded = |cx: &mut Cx, key, setting, default| {
             cx.ranged(key, setting, Size(default), |size| size.0 <= MAX_BODY, "at most 256MiB: it is held in memory")
                 .bytes()
@@ -129,7 +136,7 @@ impl Setting for Idempotency {
             required: or(raw.required, default.required),
             methods: or(raw.methods, default.methods),
             principal_required: or(raw.principal, PrincipalRule(default.principal_required)).0,
-            key: or(raw.key, default.key),
+            key,
             fingerprint: or(raw.fingerprint, default.fingerprint),
             outcome: or(raw.outcome, default.outcome),
             on_concurrent: or(raw.on_concurrent, default.on_concurrent),

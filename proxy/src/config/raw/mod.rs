@@ -21,6 +21,7 @@ mod telemetry;
 mod timeout;
 mod upstream;
 
+pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;
 pub(crate) use listener::RawListener;
 pub(crate) use outcome::VERDICTS;

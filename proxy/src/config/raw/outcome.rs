@@ -3,7 +3,7 @@
 use http::StatusCode;
 use mainstay_policies::{
     evidence::Evidence,
-    idempotency::{JsonCondition, JsonExpect, Outcomes, Rule, Verdict},
+    idempotency::{JsonCondition, JsonExpect, Outcomes, Rule, Verdict, rules::is_pointer},
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
@@ -178,12 +178,6 @@ fn operator(cx: &mut Cx, key: &At<String>, value: &Node) -> Option<JsonCondition
         }
     };
     Some(JsonCondition { pointer: key.value.clone(), expect })
-}
-
-/// RFC 6901: empty, or segments that start with a slash, with `~` only as `~0` or `~1`.
-fn is_pointer(text: &str) -> bool {
-    (text.is_empty() || text.starts_with('/'))
-        && text.match_indices('~').all(|(at, _)| matches!(text.as_bytes().get(at + 1), Some(b'0' | b'1')))
 }
 
 /// The JSON value of a node: quoted scalars are strings, plain ones what they look like.

@@ -6,8 +6,8 @@ use mainstay_policies::{
     circuit_breaker::{CircuitBreaker, Scope},
     concurrency_limit::ConcurrencyLimit,
     idempotency::{
-        FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeySyntax, Mint, OnConcurrent, Outcomes, Rule,
-        StatusQuery,
+        FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
+        Outcomes, Rule, StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
     retry::{Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
@@ -215,11 +215,7 @@ fn idempotency(idempotency: &Idempotency) -> Value {
         "required": idempotency.required,
         "methods": methods,
         "principal": if idempotency.principal_required { "required" } else { "optional" },
-        "key": {
-            "header": text(idempotency.key.header.as_str()),
-            "syntax": match idempotency.key.syntax { KeySyntax::Lenient => "lenient", KeySyntax::Strict => "strict" },
-            "mint": match idempotency.key.mint { Mint::None => "none", Mint::UuidV7 => "uuidv7" },
-        },
+        "key": key(&idempotency.key),
         "fingerprint": {
             "body": match idempotency.fingerprint.body { FingerprintBody::Exact => "exact", FingerprintBody::Json => "json" },
             "headers": headers(&idempotency.fingerprint.headers),
@@ -244,6 +240,24 @@ fn idempotency(idempotency: &Idempotency) -> Value {
             ("resolved_response", resolved.map(|it| json!({ "status": it.status.as_u16(), "body": text(&it.body) }))),
         ],
     )
+}
+
+fn key(key: &KeySource) -> Value {
+    let (from, window, mint) = match &key.from {
+        Some(KeyFrom::Content { window }) => (Some(json!("fingerprint")), Some(duration(*window)), None),
+        Some(KeyFrom::Template(template)) => (Some(json!(text(template.as_str()))), None, Some(key.mint)),
+        None => (None, None, Some(key.mint)),
+    };
+    let mint = mint.map(|mint| match mint {
+        Mint::None => "none",
+        Mint::UuidV7 => "uuidv7",
+        Mint::Snowflake => "snowflake",
+    });
+    let shown = json!({
+        "header": text(key.header.as_str()),
+        "syntax": match key.syntax { KeySyntax::Lenient => "lenient", KeySyntax::Strict => "strict" },
+    });
+    with(shown, [("from", from), ("window", window), ("mint", mint.map(Value::from))])
 }
 
 fn outcome(outcome: &Outcomes) -> Value {

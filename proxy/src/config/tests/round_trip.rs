@@ -93,6 +93,8 @@ policies:
       resolved_response: { status: 200, body: { done: true, price: "5$" } }
   paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none, hedge: { after: 50ms } } }
   curved: { rate_limit: { requests: 3, key: principal, behavior: warm_up }, idempotency: true }
+  liked: { idempotency: { key: { from: "{principal}:{header.X-Id}:{json:/a$b}:{query.q}", mint: snowflake } } }
+  said: { idempotency: { key: { from: fingerprint, window: 15s } } }
 ledger: { store: memory, max_open: 500, max_bytes: 8MiB }
 telemetry:
   service_name: pay$$

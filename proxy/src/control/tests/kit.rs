@@ -11,10 +11,10 @@ use http::{HeaderMap, Request, StatusCode};
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
     idempotency::{
-        Begin, Claim, Idempotency, JsonCondition, JsonExpect, Key, Protection, QuerySchedule, Rule, Settlement,
+        Begin, Claim, IdMint, Idempotency, JsonCondition, JsonExpect, Key, Protection, QuerySchedule, Rule, Settlement,
         StatusQuery, Verdict,
     },
-    operation::{Source, memory::MemoryLedger},
+    operation::{Source, ledger::Ledger, memory::MemoryLedger},
     rate_limit::{self, Behavior, RateLimit},
     timeout::Timeout,
 };
@@ -170,12 +170,14 @@ impl Kit {
     pub(super) fn new() -> Self {
         let clock = WallClock::manual(NOW);
         let endpoint = Arc::new(Endpoint::default());
+        let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(clock.clone(), 1_000, 1 << 20));
         let cx = ControlContext {
-            ledger: Arc::new(MemoryLedger::new(clock.clone(), 1_000, 1 << 20)),
+            ledger: Arc::clone(&ledger),
             config: Arc::new(config()),
             clock: clock.clone(),
             asker: Some(Arc::clone(&endpoint) as _),
             gate: QueryGate::default(),
+            mint: Arc::new(IdMint::new(ledger, clock.clone())),
         };
         Self { cx, clock, endpoint }
     }
