@@ -28,6 +28,8 @@ pub(crate) struct Check<'a> {
     pub(crate) service: &'a Service,
     /// Whether the service's status endpoint tells the truth; else states are held against each other, not against it.
     pub(crate) truthful: bool,
+    /// Whether the restart may have forgotten how a write ended, but not that it was sent.
+    pub(crate) forgets: bool,
 }
 
 /// What was looked at, over all checks.
@@ -85,7 +87,7 @@ impl Check<'_> {
             return wrong;
         }
         let document = page.json();
-        self.history.read(key, &document, 0);
+        self.history.read(key, &document, 0, self.forgets);
         wrong.extend(self.truth(key, known, &document));
         match document["state"].as_str() {
             Some("pending") => wrong.push(format!("{key}: still pending: {document}")),
@@ -127,7 +129,8 @@ impl Check<'_> {
             return Vec::new();
         };
         bump(&tally.replays);
-        if is_replay(first, &reply) { Vec::new() } else { vec![not_replayed(key, first, &reply)] }
+        let forgotten = self.forgets && reply.slug() == Some("outcome-unknown");
+        if forgotten || is_replay(first, &reply) { Vec::new() } else { vec![not_replayed(key, first, &reply)] }
     }
 
     async fn ids(&self, key: &str, known: &Known, tally: &Tally) -> Vec<String> {
@@ -136,7 +139,7 @@ impl Check<'_> {
             bump(&tally.ids);
             match ask(self.proxy.addr, &Request::get(&format!("/_mainstay/operations/{id}"))).await {
                 Some(reply) if reply.status == 200 && reply.json()["id"] == **id => {
-                    self.history.read(key, &reply.json(), 0);
+                    self.history.read(key, &reply.json(), 0, self.forgets);
                 }
                 Some(reply) => wrong.push(format!("{key}: {id} was named and is {} {}", reply.status, reply.text())),
                 None => wrong.push(format!("{key}: no answer about {id}")),

@@ -83,15 +83,15 @@ impl History {
         }
     }
 
-    /// An operation's document was read: its state, if terminal, is for ever.
-    pub(crate) fn read(&self, key: &str, document: &Value, at: u64) {
+    /// An operation's document was read: its state, if terminal, is for ever, unless a restart `forgets`.
+    pub(crate) fn read(&self, key: &str, document: &Value, at: u64, forgets: bool) {
         let (Some(id), Some(state)) = (document["id"].as_str(), document["state"].as_str()) else {
             self.wrong.lock().push(format!("{key}: a document without id or state: {document}"));
             return;
         };
         self.named(key, id);
         if matches!(state, "pending" | "unknown") {
-            if let Some((_, before)) = self.keys.lock().get(key).and_then(|known| known.terminal.get(id)) {
+            if !forgets && let Some((_, before)) = self.keys.lock().get(key).and_then(|known| known.terminal.get(id)) {
                 self.wrong.lock().push(format!("{key}: {id} was {before} and is {state} now"));
             }
             return;

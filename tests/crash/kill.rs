@@ -100,7 +100,8 @@ impl Life<'_> {
     }
 
     async fn check(&self, proxy: &Proxy, keys: Vec<String>) -> Vec<String> {
-        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true };
+        let forgets = self.world.forgets();
+        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets };
         check.run(keys, &self.campaign.tally).await
     }
 

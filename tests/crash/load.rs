@@ -121,7 +121,7 @@ impl<'a> Load<'a> {
             && reply.status == 200
             && reply.body.complete
         {
-            self.history.read(key, &reply.json(), self.position.now());
+            self.history.read(key, &reply.json(), self.position.now(), false);
         }
     }
 }

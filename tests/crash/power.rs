@@ -106,7 +106,8 @@ impl Recording {
             Ok(proxy) => proxy,
             Err(log) => return vec![format!("the proxy does not start after the power loss: {log}")],
         };
-        let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true };
+        let forgets = self.world.forgets();
+        let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets };
         check.run(history.keys(), &campaign.tally).await
     }
 

@@ -85,7 +85,7 @@ async fn killed(campaign: &Campaign, faults: &str, point: &str) -> Vec<String> {
     };
     futures_util::future::join(load.run(), dying).await;
     let proxy = Proxy::launch(config, &Launch::of(campaign.binary.clone())).await.expect("the proxy starts again");
-    let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true };
+    let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets: false };
     check.run(history.keys(), &campaign.tally).await
 }
 
@@ -131,7 +131,13 @@ impl Story {
     }
 
     async fn check(&self, campaign: &Campaign) -> Vec<String> {
-        let check = Check { proxy: &self.proxy, history: &self.history, service: &self.service, truthful: false };
+        let check = Check {
+            proxy: &self.proxy,
+            history: &self.history,
+            service: &self.service,
+            truthful: false,
+            forgets: false,
+        };
         check.run(vec!["k".to_owned()], &campaign.tally).await
     }
 }
@@ -163,7 +169,7 @@ async fn contradicted(campaign: &Campaign, faults: &str) -> Vec<String> {
         (page.json()["state"] == "failed").then_some(page)
     })
     .await;
-    story.history.read("k", &page.json(), 0);
+    story.history.read("k", &page.json(), 0, false);
     eventually("the late answer is noticed", || async {
         let page = ask(story.proxy.addr, &Request::get("/_mainstay/operations?key=k")).await?;
         (page.json()["attention"].is_object() || page.json()["state"] != "failed").then_some(())

@@ -113,7 +113,7 @@ impl Stage {
             (list.json()["operations"].as_array()?.is_empty()).then_some(())
         })
         .await;
-        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true };
+        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false };
         check.run(self.history.keys(), &campaign.tally).await
     }
 
@@ -129,7 +129,7 @@ impl Stage {
     }
 }
 
-/// No room: keyed writes are refused and nothing is sent for them, other traffic goes on; with room again all is there.
+/// No room: keyed writes are refused and nothing is sent for them, other traffic goes on; with room again all goes on.
 async fn full_disk(campaign: &Campaign) -> Vec<String> {
     let stage = Stage::set(campaign.seed).await;
     let proxy = match stage.start(campaign).await {
@@ -156,6 +156,14 @@ async fn full_disk(campaign: &Campaign) -> Vec<String> {
         other => wrong.push(format!("full disk: other traffic got {other:?}")),
     }
     stage.control.leave_room(None);
+    eventually("the ledger takes writes again", || async {
+        stage.history.sends("full", 0);
+        let reply = ask(proxy.addr, &write("full")).await?;
+        stage.history.saw("full", &reply, 0);
+        (reply.slug() != Some("ledger-unavailable")).then_some(())
+    })
+    .await;
+    // An operation whose end could not be written may be pending for a while; a restart ends that.
     let found = stage.check_after_restart(campaign, proxy).await;
     if !found.is_empty() {
         wrong.extend(campaign.condemn("trouble", campaign.seed, "a full disk", found));

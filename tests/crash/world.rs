@@ -15,21 +15,32 @@ pub(crate) enum World {
     Asked,
     /// The service knows a key again, so a write may be sent again.
     Honouring,
+    /// Answers run ahead of the disk (`ledger.settle: eventual`): a crash may forget an outcome, never repeat a write.
+    Hasty,
 }
 
 impl World {
     /// One after the other.
     pub(crate) fn nth(number: usize) -> Self {
-        [Self::Mute, Self::Asked, Self::Honouring][number % 3]
+        [Self::Mute, Self::Asked, Self::Honouring, Self::Hasty][number % 4]
     }
 
     pub(crate) fn character(self, seed: u64) -> Character {
         Character::new(move |key, nth| mixed(seed, key, nth)).honouring_keys(self == Self::Honouring)
     }
 
+    /// Whether a crash may forget how a write ended.
+    pub(crate) fn forgets(self) -> bool {
+        self == Self::Hasty
+    }
+
+    fn settle(self) -> &'static str {
+        if self.forgets() { "eventual" } else { "durable" }
+    }
+
     pub(crate) fn config(self, service: SocketAddr, ledger: &Path) -> Config {
         let (upstream, more) = match self {
-            Self::Mute => ("", ""),
+            Self::Mute | Self::Hasty => ("", ""),
             // Long enough for a request that the machine was slow to deliver.
             Self::Asked => (
                 "",
@@ -48,6 +59,6 @@ impl World {
             .route("path: /**", "app", "p")
             .top("control: { rate_limit: 1000000/s }")
             .top("limits: { workers: 2 }")
-            .ledger(&format!("store: disk, path: \"{}\"", ledger.display()))
+            .ledger(&format!("store: disk, path: \"{}\", settle: {}", ledger.display(), self.settle()))
     }
 }
