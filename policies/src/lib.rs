@@ -8,6 +8,7 @@ pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency_limit;
 pub mod evidence;
+pub mod fallback;
 pub mod faults;
 pub mod idempotency;
 pub mod operation;

@@ -56,9 +56,10 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
 }
 
 /// Only Mainstay says these: an upstream that says them would be taken for it.
-static OURS: [HeaderName; 4] = [
+static OURS: [HeaderName; 5] = [
     HeaderName::from_static("mainstay-error"),
     HeaderName::from_static("mainstay-attempts"),
+    HeaderName::from_static("mainstay-fallback"),
     HeaderName::from_static("idempotent-replayed"),
     HeaderName::from_static("operation-location"),
 ];

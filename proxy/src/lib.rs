@@ -14,6 +14,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 mod exchange;
+mod fallback;
 pub mod faults;
 mod first_frame;
 mod forward;

@@ -10,6 +10,7 @@ use mainstay_policies::{
     circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope},
     clock::WallClock,
     concurrency_limit::Limit,
+    fallback::To,
     idempotency::{IdMint, Protection, QueryGate},
     operation::ledger::Ledger,
     rate_limit::Limiter,
@@ -42,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) retrier: Option<Arc<Retrier>>,
     pub(crate) breakers: Breakers,
     pub(crate) protection: Option<Arc<Protection>>,
+    /// The same route to the upstream of its fallback, with nothing but the timeouts.
+    pub(crate) fallback: Option<Arc<Self>>,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -125,7 +128,8 @@ impl Snapshot {
                 let before_route = known.get(&identity(params)).copied();
                 let upstream = upstreams[&params.upstream.name].clone();
                 let breakers = breakers(params, &upstream, before_route, before, &mut shared_breakers);
-                let route = Route::build(params.clone(), upstream, breakers, parts, before_route);
+                let mut route = Route::build(params.clone(), upstream, breakers, parts, before_route);
+                route.fallback = fallback(params, &upstreams, parts);
                 (params.matches.clone(), Arc::new(route))
             })
             .collect();
@@ -240,6 +244,25 @@ fn breakers(
         .clone()
 }
 
+/// The route to the upstream of a policy's fallback: one attempt in the time that is left, under no other rule.
+fn fallback(params: &model::Route, upstreams: &HashMap<Arc<str>, Arc<Upstream>>, parts: &Parts) -> Option<Arc<Route>> {
+    let To::Upstream(name) = &params.policy.fallback.as_ref()?.to else { return None };
+    let upstream = upstreams.get(name)?.clone();
+    let policy = model::Policy {
+        name: params.policy.name.clone(),
+        timeout: params.policy.timeout.clone(),
+        retry: None,
+        rate_limit: None,
+        concurrency_limit: None,
+        circuit_breaker: None,
+        idempotency: None,
+        access: None,
+        fallback: None,
+    };
+    let params = model::Route { upstream: upstream.params().clone(), policy: Arc::new(policy), ..params.clone() };
+    Some(Arc::new(Route::build(Arc::new(params), upstream, Breakers::None, parts, None)))
+}
+
 /// A breaker per endpoint. An endpoint that stays keeps its own, wherever it stands in the list now.
 fn endpoint_breakers(params: &CircuitBreaker, upstream: &Upstream, before: Option<&Breakers>) -> Breakers {
     let addresses: Arc<[Authority]> =
@@ -311,6 +334,6 @@ impl Route {
             )
         });
         let metrics = parts.metrics.route(&params.name, &params.upstream.name, &policy.name);
-        Self { params, upstream, limiter, concurrency, retrier, breakers, protection, metrics }
+        Self { params, upstream, limiter, concurrency, retrier, breakers, protection, fallback: None, metrics }
     }
 }

@@ -40,6 +40,7 @@ use crate::{
     config::model::{self, Principal},
     control::{self, ControlContext},
     exchange::{Arrival, Exchange},
+    fallback,
     forward::{self, Client},
     keyed::{
         self,
@@ -120,6 +121,9 @@ impl Serve for Session {
             Found::Route(mut routed) => {
                 let mut usage = None;
                 let mut response = match self.admit(&mut routed, &mut usage).await {
+                    Err(failure) if routed.outbound.route.fallback.is_some() => {
+                        Box::pin(fallback::refused(self, routed, failure)).await
+                    }
                     Err(failure) => routed.refuse(failure),
                     Ok(()) => match recognise(&mut routed) {
                         Err(failure) => routed.refuse(failure),
@@ -350,7 +354,15 @@ fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
 }
 
 impl Routed {
-    pub(crate) fn refuse(self, failure: Failure) -> Response<ProxyBody> {
+    pub(crate) fn refuse(mut self, failure: Failure) -> Response<ProxyBody> {
+        let route = self.outbound.route.clone();
+        if let Some(reason) = fallback::of_failure(&route, &self.exchange.method, &failure)
+            && let Some(response) = fallback::fixed(&route, reason)
+        {
+            route.metrics.fallback(reason.label());
+            self.exchange.trace().event("fallback", Instant::now());
+            return self.exchange.answer(response);
+        }
         refuse(self.exchange, &self.snapshot, failure)
     }
 }

@@ -9,7 +9,8 @@ use http_body::Body as _;
 use mainstay_policies::{
     body::Replay,
     evidence::{AttemptError, Cause, Sent},
-    retry::{Attempts, Decision, Outcome, Repeatable, Stop, is_idempotent},
+    fallback::Reason,
+    retry::{Attempts, Decision, Outcome, Repeatable, Retry, Stop, is_idempotent},
     timeout::IdleBody,
 };
 use tokio::time::{Instant, sleep};
@@ -19,11 +20,13 @@ use crate::{
     attempt::{Head, Nth, Outbound},
     body::ProxyBody,
     client_body::{ClientBody, Gate, Owed},
+    fallback,
     first_frame::{self, First, Resumed},
     forward,
     hedge::Race,
     listener::Upgrade,
     respond::{self, Failure},
+    snapshot::Route,
     stack::{Routed, Session},
     tunnel,
     upstream::{InFlight, UpstreamBody},
@@ -55,18 +58,32 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         Some(body) => {
             let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone());
             owed = Some(body.owed());
-            match routed.outbound.route.retrier.as_ref().filter(|retrier| retrier.params().max_retries > 0) {
-                Some(retrier) => Resend::Replay(Replay::new(body, retrier.params().max_body)),
+            match kept_for_replay(&routed.outbound.route) {
+                Some(max) => Resend::Replay(Replay::new(body, max)),
                 None => Resend::Once(Some(ProxyBody::stream(body))),
             }
         }
     };
     let wants_upgrade = head.upgrade.is_some();
     let mut attempts = 0;
-    let answered =
-        until_one_stands(&session.shared, &routed.outbound, head, Sending { body, owed, gate }, &mut attempts).await;
+    let mut sending = Sending { body, owed, gate };
+    let other = routed.outbound.route.fallback.as_ref().map(|route| (route.clone(), head.clone()));
+    let mut answered = until_one_stands(&session.shared, &routed.outbound, head, &mut sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
+    let mut instead = None;
+    if let Some((route, head)) = other {
+        let other = Outbound { route, ..routed.outbound.clone() };
+        let reason = Box::pin(try_other(session, &routed, other, head, &mut sending, &mut answered)).await;
+        instead = reason;
+    } else if let Ok(answer) = &answered
+        && let Some(reason) = fallback::of_response(&routed.outbound.route, &routed.exchange.method, &answer.response)
+        && let Some(mut response) = fallback::fixed(&routed.outbound.route, reason)
+    {
+        routed.outbound.route.metrics.fallback(reason.label());
+        name_attempts(response.headers_mut(), attempts);
+        return routed.exchange.answer(response);
+    }
     match answered {
         Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match client_side.filter(|_| wants_upgrade) {
@@ -77,6 +94,9 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
         Ok(Answer { mut response, in_flight, first }) => {
             finish_head(&mut response, attempts);
+            if let Some(reason) = instead {
+                fallback::mark(&mut response, reason);
+            }
             if first.is_some() {
                 let resumed = |body| Resumed::new(first, IdleBody::new(body, idle));
                 return routed.exchange.stream(response.map(resumed), Some(in_flight));
@@ -95,6 +115,37 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
             response
         }
     }
+}
+
+/// Asks the upstream of the fallback, if what there is calls for it and the request can be sent again. What it answers takes the
+/// place of what there was; if it does not answer, the first failure stands.
+async fn try_other(
+    session: &Session,
+    routed: &Routed,
+    other: Outbound,
+    head: Head,
+    sending: &mut Sending,
+    answered: &mut Result<Answer, Failure>,
+) -> Option<Reason> {
+    let (route, method) = (&routed.outbound.route, &routed.exchange.method);
+    let reason = match &*answered {
+        Ok(answer) => fallback::of_response(route, method, &answer.response),
+        Err(failure) => fallback::of_failure(route, method, failure),
+    }?;
+    if !sending.body.can_repeat() {
+        return None;
+    }
+    let answer = until_one_stands(&session.shared, &other, head, sending, &mut 0).await.ok()?;
+    route.metrics.fallback(reason.label());
+    *answered = Ok(answer);
+    Some(reason)
+}
+
+/// Bytes of a request's body that are kept to send it again; `None`: it is sent once.
+fn kept_for_replay(route: &Route) -> Option<usize> {
+    let retry = route.retrier.as_ref().map(|retrier| retrier.params());
+    let wanted = route.fallback.is_some() || retry.is_some_and(|retry| retry.max_retries > 0);
+    wanted.then(|| retry.map_or_else(|| Retry::default().max_body, |retry| retry.max_body))
 }
 
 /// What every forwarded answer's head gets.
@@ -171,10 +222,10 @@ async fn until_one_stands(
     shared: &Shared,
     outbound: &Outbound,
     head: Head,
-    sending: Sending,
+    sending: &mut Sending,
     made: &mut u32,
 ) -> Result<Answer, Failure> {
-    let Sending { mut body, owed, gate } = sending;
+    let Sending { body, owed, gate } = sending;
     let route = &outbound.route;
     let mut now = Instant::now();
     let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));

@@ -8,6 +8,7 @@ mod canary;
 mod cli;
 mod client_bodies;
 mod derived_keys;
+mod fallback;
 mod forwarding;
 mod forwarding_streams;
 mod framing;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use mainstay_policies::{
+    fallback::{Fallback, To},
     idempotency::{KeyFrom, KeyPart},
     timeout::Timeout,
 };
@@ -47,6 +48,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let policies = build_policies(cx, raw.policies);
     let routes = raw.routes.and_then(|routes| {
         let names = Names { root, upstreams: &upstreams, policies: &policies, none: no_policy() };
+        check_fallbacks(cx, &names);
         build_routes(cx, &names, routes)
     });
     let control = or(raw.control, default_control());
@@ -184,6 +186,17 @@ impl Names<'_> {
     }
 }
 
+/// Reports fallbacks to upstreams that were never written.
+fn check_fallbacks(cx: &mut Cx, names: &Names<'_>) {
+    for (name, policy) in names.policies {
+        let Some(Fallback { to: To::Upstream(upstream), .. }) = &policy.fallback else { continue };
+        let written =
+            names.root.lookup("policies").and_then(|it| it.lookup(name)?.lookup("fallback")?.lookup("upstream"));
+        let at = written.map_or(names.root.at, |node| node.at);
+        names.check(cx, "upstreams", &At { value: upstream.to_string(), at });
+    }
+}
+
 fn build_routes(cx: &mut Cx, names: &Names<'_>, raw: At<Vec<RawRoute>>) -> Option<Vec<Arc<Route>>> {
     if raw.value.is_empty() {
         return cx.error(raw.at, "there is no route", "give one: - { match: { path: /** }, upstream: app }");
@@ -245,6 +258,7 @@ fn no_policy() -> Arc<Policy> {
         circuit_breaker: None,
         idempotency: None,
         access: None,
+        fallback: None,
     })
 }
 

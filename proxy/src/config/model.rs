@@ -10,8 +10,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method};
 use mainstay_policies::{
-    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
-    rate_limit::RateLimit, retry::Retry, timeout::Timeout,
+    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, fallback::Fallback,
+    idempotency::Idempotency, rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
 use crate::ledger::Settle;
@@ -176,6 +176,8 @@ pub struct Policy {
     pub idempotency: Option<Idempotency>,
     /// `None` lets everybody in.
     pub access: Option<Arc<AccessList>>,
+    /// `None` lets failures stand.
+    pub fallback: Option<Fallback>,
 }
 
 /// Where operations are kept.

@@ -223,7 +223,7 @@ impl Setting for ResolvedResponse {
 }
 
 /// A text that is JSON, written as text or as the value itself.
-pub(crate) struct JsonText(String);
+pub(crate) struct JsonText(pub(crate) String);
 
 impl Setting for JsonText {
     fn decode(node: &Node, _: &mut Cx) -> Option<Self> {

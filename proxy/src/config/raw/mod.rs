@@ -5,6 +5,7 @@
 mod access;
 mod circuit_breaker;
 mod concurrency_limit;
+mod fallback;
 mod idempotency;
 mod key;
 mod ledger;

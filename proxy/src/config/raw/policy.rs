@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mainstay_policies::{
-    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, idempotency::Idempotency,
-    rate_limit::RateLimit, retry::Retry, timeout::Timeout,
+    access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, fallback::Fallback,
+    idempotency::Idempotency, rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
 use crate::config::{
@@ -29,8 +29,10 @@ section! {
         idempotency: Idempotency,
         /// Who may send what: `{ allow: [...], deny: [...] }`.
         access: Arc<AccessList>,
+        /// What a caller gets instead of a failure.
+        fallback: Fallback,
     }
-    later ["fallback", "cache"]
+    later ["cache"]
 }
 
 impl RawPolicy {
@@ -45,6 +47,7 @@ impl RawPolicy {
             circuit_breaker: self.circuit_breaker.map(|it| it.value),
             idempotency: self.idempotency.map(|it| it.value),
             access: self.access.map(|it| it.value),
+            fallback: self.fallback.map(|it| it.value),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Setting for Host {
 }
 
 /// Header names with the values they must have.
-pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
+pub(crate) struct Headers(pub(crate) Vec<(HeaderName, HeaderValue)>);
 
 impl Setting for Headers {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {

@@ -5,6 +5,7 @@ use mainstay_policies::{
     access::{AccessList, PathRule, Rule as AccessRule},
     circuit_breaker::{CircuitBreaker, Scope},
     concurrency_limit::ConcurrencyLimit,
+    fallback::{Fallback, To},
     idempotency::{
         FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
         Outcomes, Rule, StatusQuery,
@@ -35,6 +36,7 @@ pub(super) fn policy(policy: &Policy) -> Value {
             ("circuit_breaker", policy.circuit_breaker.as_ref().map(circuit_breaker)),
             ("idempotency", policy.idempotency.as_ref().map(idempotency)),
             ("access", policy.access.as_deref().map(access)),
+            ("fallback", policy.fallback.as_ref().map(fallback)),
         ],
     )
 }
@@ -42,6 +44,29 @@ pub(super) fn policy(policy: &Policy) -> Value {
 pub(super) fn access(list: &AccessList) -> Value {
     let rules = |rules: &[AccessRule]| (!rules.is_empty()).then(|| rules.iter().map(access_rule).collect::<Value>());
     with(json!({}), [("allow", rules(&list.allow)), ("deny", rules(&list.deny))])
+}
+
+fn fallback(fallback: &Fallback) -> Value {
+    let on: Vec<&str> = fallback.on.iter().map(|reason| reason.label()).collect();
+    let shown = json!({ "on": on });
+    match &fallback.to {
+        To::Upstream(upstream) => with(shown, [("upstream", Some(text(upstream)))]),
+        To::Answer(answer) => {
+            let headers: Map<String, Value> = answer
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), text(value.to_str().unwrap_or_default())))
+                .collect();
+            with(
+                shown,
+                [
+                    ("status", Some(answer.status.as_u16().into())),
+                    ("headers", (!headers.is_empty()).then(|| headers.into())),
+                    ("body", (!answer.body.is_empty()).then(|| text(&String::from_utf8_lossy(&answer.body)))),
+                ],
+            )
+        }
+    }
 }
 
 fn access_rule(rule: &AccessRule) -> Value {

@@ -96,6 +96,7 @@ fn config() -> Config {
         circuit_breaker: None,
         idempotency: Some(idempotency()),
         access: None,
+        fallback: None,
     };
     let segments = vec![Segment::Param("shop".into()), Segment::Literal("payments".into())];
     let path = PathPattern { text: "/{shop}/payments".into(), segments, rest: false };

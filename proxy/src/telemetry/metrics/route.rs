@@ -77,6 +77,11 @@ impl RouteMetrics {
         self.0.counters().retries_denied.add(reason);
     }
 
+    /// A failure was answered with a fallback, for this reason.
+    pub fn fallback(&self, reason: &str) {
+        self.0.counters().fallbacks.add(reason);
+    }
+
     /// The rate limit refused a request.
     pub fn rate_limited(&self) {
         self.0.counters().rate_limited.fetch_add(1, Relaxed);
@@ -215,6 +220,7 @@ struct Counters {
     attempt_duration: Histogram,
     retries: Reasons,
     retries_denied: Reasons,
+    fallbacks: Reasons,
     rate_limited: AtomicU64,
     overloaded: AtomicU64,
     breaker_rejected: AtomicU64,
@@ -236,6 +242,7 @@ impl Default for Counters {
             attempt_duration: Histogram::default(),
             retries: Reasons::default(),
             retries_denied: Reasons::default(),
+            fallbacks: Reasons::default(),
             rate_limited: AtomicU64::default(),
             overloaded: AtomicU64::default(),
             breaker_rejected: AtomicU64::default(),
@@ -338,6 +345,8 @@ impl Page {
     fn decisions(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.reasons(to, "mainstay_retries", "Retries made", |counters| &counters.retries)?;
         self.reasons(to, "mainstay_retry_denied", "Retries not made", |counters| &counters.retries_denied)?;
+        let (name, help) = ("mainstay_fallbacks", "Failures answered with a fallback, by reason");
+        self.reasons(to, name, help, |counters| &counters.fallbacks)?;
         self.counter(to, "mainstay_rate_limited", "Requests over the rate limit", |counters, emit| {
             emit(&[], counters.rate_limited.load(Relaxed))
         })?;

@@ -1,0 +1,81 @@
+//! `fallback`.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use mainstay_policies::fallback::{Answer, Fallback, Reason, To};
+use schemars::{Schema, SchemaGenerator};
+
+use super::{idempotency::JsonText, route::Headers};
+use crate::config::{
+    decode::{Cx, Setting, section, words},
+    node::{At, Node},
+};
+
+section! {
+    /// What a caller gets instead of a failure: an answer that never changes, or that of another upstream. Only for safe
+    /// methods and for writes of which nothing reached the service.
+    RawFallback {
+        /// Failures that call for it. Default: all of them.
+        on: Vec<Reason>,
+        /// The answer's status. Default 200.
+        status: StatusCode,
+        /// The answer's headers.
+        headers: Headers,
+        /// The answer's body: a text, or a value that is sent as JSON.
+        body: JsonText,
+        /// Another upstream, by name, instead of an answer that never changes.
+        upstream: At<String>,
+    }
+    later ["stale"]
+}
+
+impl Setting for Fallback {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawFallback::decode(node, cx)?;
+        if let Some(on) = raw.on.as_ref().filter(|on| on.value.is_empty()) {
+            cx.error::<()>(on.at, "`on` is empty, so there is never a fallback", "name a failure, or remove `on`");
+        }
+        let on = raw.on.map_or_else(|| Reason::ALL.to_vec(), |on| on.value);
+        let fixed = ["status", "headers", "body"].into_iter().find_map(|key| node.lookup(key));
+        let to = match (raw.upstream, fixed) {
+            (Some(upstream), None) => To::Upstream(Arc::from(upstream.value.value)),
+            (Some(_), Some(fixed)) => {
+                let message = "`upstream` and an answer that never changes exclude each other";
+                return cx.error(fixed.at, message, "keep `upstream`, or `status`, `headers` and `body`");
+            }
+            (None, None) => {
+                return cx.error(node.at, "this fallback is nothing", "give it `status` or `upstream`");
+            }
+            (None, Some(_)) => {
+                let mut headers: HeaderMap = raw.headers.map(|it| it.value.0).unwrap_or_default().into_iter().collect();
+                if node.lookup("body").is_some_and(|body| body.scalar().is_none())
+                    && !headers.contains_key(CONTENT_TYPE)
+                {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                }
+                let body = raw.body.map(|body| body.value.0).unwrap_or_default();
+                To::Answer(Answer {
+                    status: raw.status.map_or(StatusCode::OK, |status| status.value),
+                    headers,
+                    body: body.into(),
+                })
+            }
+        };
+        Some(Self { on, to })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawFallback::schema(generator)
+    }
+}
+
+impl Setting for Reason {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &Self::ALL.map(|reason| (reason.label(), reason)))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&Self::ALL.map(Self::label))
+    }
+}

@@ -1,0 +1,78 @@
+//! What a caller gets instead of a failure, where the route's policy says so.
+
+use http::{HeaderValue, Method, Response};
+use mainstay_policies::{
+    evidence::Sent,
+    fallback::{Answer, MAINSTAY_FALLBACK, Reason, To},
+};
+use tokio::time::Instant;
+
+use crate::{
+    body::ProxyBody,
+    respond::Failure,
+    snapshot::Route,
+    stack::{Routed, Session},
+    unkeyed,
+};
+
+/// Why a failure may be answered otherwise, and what is known of the request then. `None`: it stands.
+fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
+    match failure {
+        Failure::CircuitOpen { .. } => Some((Reason::CircuitOpen, Sent::No)),
+        Failure::Overloaded { .. } => Some((Reason::Overloaded, Sent::No)),
+        Failure::RateLimited { .. } => Some((Reason::RateLimited, Sent::No)),
+        Failure::NoTime(sent) => Some((Reason::Timeout, *sent)),
+        Failure::Attempt(error) => Some((Reason::of_attempt(error)?, error.sent)),
+        Failure::Request(..)
+        | Failure::Refused(_)
+        | Failure::OutcomeUnknown { .. }
+        | Failure::LedgerUnavailable
+        | Failure::Draining => None,
+    }
+}
+
+/// Why the failure is answered otherwise on this route.
+pub(crate) fn of_failure(route: &Route, method: &Method, failure: &Failure) -> Option<Reason> {
+    let fallback = route.params.policy.fallback.as_ref()?;
+    let (reason, sent) = reason(failure)?;
+    fallback.applies(reason, method, sent).then_some(reason)
+}
+
+/// Why a response is answered otherwise on this route: a 5xx says nothing of what a write did.
+pub(crate) fn of_response<B>(route: &Route, method: &Method, response: &Response<B>) -> Option<Reason> {
+    let fallback = route.params.policy.fallback.as_ref()?;
+    let failed = response.status().is_server_error();
+    (failed && fallback.applies(Reason::ServerError, method, Sent::Maybe)).then_some(Reason::ServerError)
+}
+
+/// Marks an answer as a fallback.
+pub(crate) fn mark<B>(response: &mut Response<B>, reason: Reason) {
+    response.headers_mut().insert(MAINSTAY_FALLBACK, HeaderValue::from_static(reason.label()));
+}
+
+/// The answer that never changes, if the route has one.
+pub(crate) fn fixed(route: &Route, reason: Reason) -> Option<Response<ProxyBody>> {
+    let To::Answer(Answer { status, headers, body }) = &route.params.policy.fallback.as_ref()?.to else { return None };
+    let mut response = Response::new(ProxyBody::from(body.clone()));
+    *response.status_mut() = *status;
+    *response.headers_mut() = headers.clone();
+    mark(&mut response, reason);
+    Some(response)
+}
+
+/// Answers a request that a limit refused: by the other upstream, where the route has one, or as the failure says.
+pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure: Failure) -> Response<ProxyBody> {
+    let route = routed.outbound.route.clone();
+    // A protected write belongs to its upstream: under another one its key would mean another operation.
+    let movable = route.protection.is_none() || routed.parts.method.is_safe();
+    match (of_failure(&route, &routed.parts.method, &failure), &route.fallback) {
+        (Some(reason), Some(other)) if movable && Instant::now() < routed.outbound.deadline => {
+            route.metrics.fallback(reason.label());
+            routed.outbound.route = other.clone();
+            let mut response = unkeyed::serve(session, routed).await;
+            mark(&mut response, reason);
+            response
+        }
+        _ => routed.refuse(failure),
+    }
+}
