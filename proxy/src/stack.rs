@@ -76,6 +76,7 @@ pub(crate) struct Session {
 pub(crate) struct Routed {
     pub(crate) exchange: Exchange,
     pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) listener: Arc<model::Listener>,
     pub(crate) outbound: Outbound,
     pub(crate) parts: Parts,
     /// `None` once it has been read.
@@ -178,12 +179,19 @@ impl Session {
         exchange
     }
 
+    /// The listener's parameters in the configuration that the request keeps; its last ones if it is not in there any more.
+    fn listener_in(&self, snapshot: &Snapshot) -> Arc<model::Listener> {
+        let last = self.listener.load();
+        let listeners = &snapshot.config.listeners;
+        listeners.iter().find(|listener| listener.name == last.name).unwrap_or(&last).clone()
+    }
+
     /// Who is calling, and where it leads.
     fn find_route(&self, request: Request<ClientIncoming>, mut beside: Beside) -> Found {
         let (parts, body) = request.into_parts();
-        let listener = self.listener.load_full();
-        let mut exchange = self.begin(&parts, &body, &listener);
         let snapshot = self.shared.snapshot.load_full();
+        let listener = self.listener_in(&snapshot);
+        let mut exchange = self.begin(&parts, &body, &listener);
         if let Err(detail) = unambiguous(&parts, &listener, snapshot.config.limits.header_count.get()) {
             let failure = Failure::Request(Problem::BadRequest, Cow::Borrowed(detail));
             return Found::Refused(refuse(exchange, &snapshot, failure));
@@ -217,7 +225,7 @@ impl Session {
             route,
         };
         let (body, read) = (Some(body), Bytes::new());
-        Found::Route(Box::new(Routed { exchange, snapshot, outbound, parts, body, read, beside, principal }))
+        Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, beside, principal }))
     }
 
     /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
@@ -320,9 +328,9 @@ impl Session {
     }
 
     /// The request's head as the upstream shall see it.
-    pub(crate) fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Head {
+    pub(crate) fn head(&self, routed: &mut Routed, upgrade: Option<HeaderValue>) -> Head {
+        let Routed { parts, listener, .. } = routed;
         let mut headers = std::mem::take(&mut parts.headers);
-        let listener = self.listener.load();
         let identifies = match &listener.principal {
             Principal::Header(name) => Some(name),
             Principal::Anonymous => None,

@@ -45,7 +45,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let upgrade = forward::upgrade(&routed.parts.headers, routed.parts.version);
     // Where an upgrade would take over the client's connection.
     let client_side = if upgrade.is_some() { routed.beside.upgrade.take() } else { None };
-    let mut head = session.head(&mut routed.parts, upgrade);
+    let mut head = session.head(&mut routed, upgrade);
     if !routed.read.is_empty() {
         forward::fix_length(&mut head.headers, routed.read.len());
     }

@@ -129,7 +129,7 @@ async fn begin(
             Begin::Execute(claim) => {
                 faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
-                let mut head = session.head(&mut routed.parts, None);
+                let mut head = session.head(&mut routed, None);
                 forward::drop_expectation(&mut head.headers);
                 forward::fix_length(&mut head.headers, body.len());
                 // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.
