@@ -28,6 +28,7 @@ mod limits;
 mod operate;
 mod probes;
 mod problems;
+mod reading;
 mod reload;
 mod retry;
 mod retry_evidence;

@@ -27,7 +27,7 @@ const TRAIL: usize = 50;
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Reply, Fault> {
     let known = ["state", "route", "upstream", "older", "attention", "limit", "cursor"];
     let params = Params::read(asked.parts.uri.query(), &known)?;
-    let page = Page::read(&params)?;
+    let page = Page::read(&params, asked.cx.shared.parts.ledger.fingerprint_secret())?;
     let filter = Filter {
         state: listing::state(&params)?,
         route: params.of("route").map(str::to_owned),

@@ -135,7 +135,7 @@ async fn wait_for_news(asked: &Asked<'_>, mut operation: Operation, wait: Durati
 }
 
 async fn list(asked: &Asked<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
-    let page = Page::read(params)?;
+    let page = Page::read(params, asked.cx.ledger.fingerprint_secret())?;
     let filter = Filter { principal: Some(asked.principal_hash), state: listing::state(params)?, ..Filter::default() };
     // One more than asked for tells whether there is a next page.
     let found = asked.cx.ledger.list(filter, page.after, page.limit + 1).await;

@@ -23,6 +23,12 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         return Err(absent());
     }
     let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
+    // Whoever knows a key could ask about it: where writes need a known caller, so do questions.
+    let is_known = asked.principal.is_some_and(|principal| !principal.is_empty());
+    if !is_known && route.policy.idempotency.as_ref().is_some_and(|policy| policy.principal_required) {
+        let detail = "The service is asked about a key for an identified caller only. Nothing was asked.";
+        return Err(Fault::new(Problem::PrincipalMissing, detail));
+    }
     let upstream_client = asked.cx.asker.as_deref().ok_or_else(absent)?;
     // An operation that is not recorded has no name to put in.
     let target = template::target(&status.path, key.as_str(), &captured);
