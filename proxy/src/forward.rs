@@ -3,7 +3,7 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
         TRANSFER_ENCODING, UPGRADE, VIA,
     },
     uri::{Authority, PathAndQuery},
@@ -16,7 +16,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Headers that belong to one connection. `trailer` stays: it announces what both sides of this proxy do forward.
-const HOP_BY_HOP: [HeaderName; 7] =
+static HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 /// Whether the request asks to change the protocol of its connection, and to which.
@@ -38,6 +38,10 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
 fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
+    // Most messages have none of them, and one look at each field costs less than a search for each name.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let usual = |value: &HeaderValue| {
         value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
     };
@@ -50,7 +54,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
             }
         }
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -78,13 +82,15 @@ pub(crate) fn request(
     authority: Option<&Authority>,
     identifies: Option<&HeaderName>,
 ) {
-    let wants_trailers = headers.get_all(TE).iter().any(|value| {
-        value.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
-    });
     strip_hop_by_hop(headers, identifies);
-    headers.remove(TE);
-    if wants_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+    if headers.contains_key(TE) {
+        let wants_trailers = headers.get_all(TE).iter().any(|value| {
+            value.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+        });
+        headers.remove(TE);
+        if wants_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
     }
     // The request line of an absolute-form or HTTP/2 request names the host; it wins (RFC 9112 section 3.2.2).
     if let Some(authority) = authority
@@ -97,13 +103,9 @@ pub(crate) fn request(
     }
     headers.append(VIA, via(version));
     append_forwarded_for(headers, client);
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(X_FORWARDED_HOST)
-        && let Some(host) = headers.get(HOST).cloned()
-    {
-        headers.insert(X_FORWARDED_HOST, host);
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
 }
 
@@ -118,15 +120,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn append_forwarded_for(headers: &mut HeaderMap, client: &Client) {
-    let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
-    if before.peek().is_none() {
-        headers.insert(X_FORWARDED_FOR, client.address.clone());
-        return;
-    }
-    let mut list: Vec<&[u8]> = before.map(HeaderValue::as_bytes).collect();
+    let mut entry = match headers.entry(X_FORWARDED_FOR) {
+        Entry::Vacant(entry) => {
+            entry.insert(client.address.clone());
+            return;
+        }
+        Entry::Occupied(entry) => entry,
+    };
+    let mut list: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
     list.push(client.address.as_bytes());
     if let Ok(joined) = HeaderValue::from_bytes(&list.join(&b", "[..])) {
-        headers.insert(X_FORWARDED_FOR, joined);
+        entry.insert(joined);
     }
 }
 
@@ -146,8 +150,10 @@ pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: Status
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
     }
-    for name in &OURS {
-        headers.remove(name);
+    if headers.keys().any(|name| OURS.contains(name)) {
+        for name in &OURS {
+            headers.remove(name);
+        }
     }
     headers.append(VIA, via(version));
 }

@@ -159,14 +159,16 @@ impl Session {
             self.connection.stream_begun();
         }
         let mut trace = self.shared.tracing.start(&parts.headers, now);
-        trace.describe(&RequestInfo {
-            method: &parts.method,
-            path: parts.uri.path(),
-            scheme: "http",
-            host: Some(host(&parts.uri, &parts.headers)),
-            version: parts.version,
-            listener: &listener.name,
-        });
+        if trace.sampled() {
+            trace.describe(&RequestInfo {
+                method: &parts.method,
+                path: parts.uri.path(),
+                scheme: "http",
+                host: Some(host(&parts.uri, &parts.headers)),
+                version: parts.version,
+                listener: &listener.name,
+            });
+        }
         let arrival = Arrival {
             at: now,
             listener: listener.name.clone(),
@@ -274,7 +276,7 @@ impl Session {
         {
             return Err(FORBIDDEN);
         }
-        if let Some(limiter) = routed.outbound.route.limiter.clone() {
+        if let Some(limiter) = &routed.outbound.route.limiter {
             let params = limiter.params();
             let key: &[u8] = match &params.key {
                 Key::Route => &[],
@@ -413,7 +415,8 @@ fn unambiguous(parts: &Parts, listener: &model::Listener, max_fields: usize) -> 
     if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("The request's target names a user.");
     }
-    if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+    // Over HTTP/1 the listener has refused such a head.
+    if parts.version == Version::HTTP_2 && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err("The request has more than one Content-Length.");
     }
     if let Principal::Header(name) = &listener.principal
@@ -426,6 +429,18 @@ fn unambiguous(parts: &Parts, listener: &model::Listener, max_fields: usize) -> 
 
 /// A host, and perhaps a port; an empty `Host` is allowed where the target has no authority.
 fn is_authority(host: &HeaderValue) -> bool {
+    // Most are plain names with a port, and need no parser.
+    let is_plain = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    let bytes = host.as_bytes();
+    let (name, port) = match memchr::memrchr(b':', bytes) {
+        Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
+        None => (bytes, &b"80"[..]),
+    };
+    if is_plain(name) && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit) {
+        return true;
+    }
     host.is_empty() || (!host.as_bytes().contains(&b'@') && http::uri::Authority::try_from(host.as_bytes()).is_ok())
 }
 

@@ -155,22 +155,19 @@ fn spawn_connection(
         peer,
         connection: connection.clone(),
     });
-    let serving = listener::serve(
-        stream,
-        peer,
-        listener::Session {
-            service: session,
-            connection: connection.clone(),
-            limits: shared.snapshot.load().config.limits.clone(),
-            last_word: respond::refused_head,
-            draining: shared.draining.subscribe(),
-        },
-    );
+    let session = listener::Session {
+        service: session,
+        connection: connection.clone(),
+        limits: shared.snapshot.load().config.limits.clone(),
+        last_word: respond::refused_head,
+        draining: shared.draining.subscribe(),
+    };
     let open = metrics.connection();
     // Ends with the connection, or when the sweep finds that it takes too long.
     let task = tokio::spawn(async move {
         let _open = open;
-        serving.await;
+        // Made here: a future that is moved in would have its room twice.
+        listener::serve(stream, peer, session).await;
     });
     connections.watch(connection, task.abort_handle());
 }

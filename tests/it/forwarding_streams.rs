@@ -270,7 +270,7 @@ async fn a_client_of_http_1_0_gets_no_interim_response() {
     upstream.wait_requests(1).await;
     gate.open();
     let head = client.any_head().await;
-    assert_eq!(head.start_line, "HTTP/1.0 200 OK");
+    assert!(head.start_line.starts_with("HTTP/1.0 200"), "{head:?}");
     assert_eq!(client.body(Framing::Length(5)).await.data, b"final");
     client.expect_closed().await;
 }

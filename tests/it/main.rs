@@ -15,6 +15,7 @@ mod framing;
 mod h2_streams;
 mod hedging;
 mod hostile;
+mod http1;
 mod http2;
 mod idempotency;
 mod idempotency_death;

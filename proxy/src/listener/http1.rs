@@ -18,6 +18,7 @@ use std::{
 use bytes::BytesMut;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
+use hyper::ext::ReasonPhrase;
 use tokio::{
     net::TcpStream,
     time::{Sleep, sleep, timeout},
@@ -231,7 +232,8 @@ impl Http1 {
         }
         self.wire.lock().drop_promise();
         let length = response.body().size_hint().exact();
-        let head = (response.status(), response.headers());
+        let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+        let head = (response.status(), reason, response.headers());
         let date = self.connection.date();
         let written = reply::write_head(self.writer.buffer(), head, length, asked, &date);
         let whole = match (written.coding, response.into_body()) {

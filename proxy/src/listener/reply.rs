@@ -39,15 +39,16 @@ pub(super) struct Written {
     pub(super) keep_alive: bool,
 }
 
-/// Writes the head of a final answer, whose body has `length` bytes if that is known.
+/// Writes the head of a final answer, whose body has `length` bytes if that is known. The reason is the service's own, where
+/// it is not the usual one.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
-    (status, headers): (StatusCode, &HeaderMap),
+    (status, reason, headers): (StatusCode, Option<&[u8]>, &HeaderMap),
     length: Option<u64>,
     asked: Asked,
     date: &[u8],
 ) -> Written {
-    write_status(out, status, asked.http11);
+    write_status(out, status, reason, asked.http11);
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
     let can_chunk = asked.http11 && !asked.head && !bodiless;
     let (mut dated, mut announced, mut closes, mut keeps) = (false, None, false, false);
@@ -111,22 +112,23 @@ fn head_length(value: &[u8], length: Option<u64>, head: bool) -> Option<u64> {
 
 /// Writes an interim response, which never has a body.
 pub(super) fn write_interim(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
-    write_status(out, status, true);
+    write_status(out, status, None, true);
     for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH && **name != TRANSFER_ENCODING) {
         fields::write_field(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_status(out: &mut Vec<u8>, status: StatusCode, http11: bool) {
-    if http11 && status == StatusCode::OK {
+fn write_status(out: &mut Vec<u8>, status: StatusCode, reason: Option<&[u8]>, http11: bool) {
+    if http11 && status == StatusCode::OK && reason.is_none() {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
     out.extend_from_slice(if http11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or("<none>").as_bytes());
+    let usual = || status.canonical_reason().unwrap_or("<none>").as_bytes();
+    out.extend_from_slice(reason.unwrap_or_else(usual));
     out.extend_from_slice(b"\r\n");
 }
 
@@ -159,7 +161,7 @@ mod tests {
         }
         let mut out = Vec::new();
         let status = StatusCode::from_u16(status).unwrap();
-        let written = write_head(&mut out, (status, &headers), length, asked, b"now");
+        let written = write_head(&mut out, (status, None, &headers), length, asked, b"now");
         (String::from_utf8(out).unwrap(), written)
     }
 
