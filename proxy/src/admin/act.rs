@@ -66,10 +66,9 @@ impl<'a> Act<'a> {
         Self::read(&Asked { cx: asked.cx, parts: asked.parts, body }, action, target, needs)
     }
 
-    /// The same about an operation.
-    pub(super) fn about(mut self, id: OperationId) -> Self {
-        self.operation = Some(id);
-        self
+    /// Reads an act on an operation.
+    pub(super) fn on(asked: &Asked<'a>, action: &'static str, id: OperationId, needs: &[&str]) -> Result<Self, Fault> {
+        Ok(Self { operation: Some(id), ..Self::read(asked, action, &id.to_string(), needs)? })
     }
 
     /// A member that the act needs.
@@ -94,8 +93,13 @@ impl<'a> Act<'a> {
 
     /// Writes down that it was done. What is only in memory, such as a forced breaker, was done before.
     pub(super) async fn done(&self, before: Option<&str>, after: Option<&str>) -> Result<(), Fault> {
-        self.log("done");
-        let entry = self.entry(before, after, "done");
+        self.came_to(before, after, "done").await
+    }
+
+    /// Writes down what came of it.
+    pub(super) async fn came_to(&self, before: Option<&str>, after: Option<&str>, result: &str) -> Result<(), Fault> {
+        self.log(result);
+        let entry = self.entry(before, after, result);
         self.cx.shared.parts.ledger.append(entry).await.map(drop).map_err(|error| {
             tracing::error!(%error, "an act was done and is missing in the audit trail");
             let mut fault = Fault::ledger();

@@ -32,7 +32,7 @@ pub(super) const KEY_IS_FREE: &str = "The key is free now: the next repeat of th
 /// `POST /operations/{id}:resolve`
 pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
-    let act = Act::read(asked, "resolve", &id_text(id), &["state"])?.about(id);
+    let act = Act::on(asked, "resolve", id, &["state"])?;
     let Some((state, evidence)) = decided(act.member("state")) else {
         return Err(Fault::bad("`state` is one of succeeded, failed, not_executed."));
     };
@@ -86,7 +86,7 @@ fn agrees(operation: &Operation, state: State) -> Result<(), &'static str> {
 }
 
 /// The state with its flag, for the audit trail.
-fn standing(operation: &Operation) -> String {
+pub(super) fn standing(operation: &Operation) -> String {
     match operation.attention {
         Some(attention) => format!("{} ({})", operation.state.label(), attention.reason.label()),
         None => operation.state.label().into(),
@@ -111,8 +111,4 @@ fn unwritten() -> Fault {
     let mut fault = Fault::ledger();
     fault.detail = "The ledger cannot take this at the moment; read the operation before you try again.".into();
     fault
-}
-
-fn id_text(id: mainstay_policies::operation::OperationId) -> String {
-    id.to_string()
 }

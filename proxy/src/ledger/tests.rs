@@ -111,6 +111,20 @@ async fn settle(ledger: &DiskLedger, operation: Operation, body: &'static [u8]) 
     ledger.update(answered(operation, body)).await.expect("it is settled")
 }
 
+fn entry() -> AuditEntry {
+    AuditEntry {
+        at: NOW,
+        actor: "ana".into(),
+        action: "force".into(),
+        target: "write@app".into(),
+        operation: None,
+        reason: "maintenance".into(),
+        before: None,
+        after: None,
+        result: "done".into(),
+    }
+}
+
 #[tokio::test]
 async fn the_conformance_suite_passes() {
     let homes = Mutex::new(Vec::new());
@@ -309,21 +323,29 @@ async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
     Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
     let ledger = home.open();
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));
-    let entry = AuditEntry {
-        at: NOW,
-        actor: "ana".into(),
-        action: "force".into(),
-        target: "write@app".into(),
-        operation: None,
-        reason: "maintenance".into(),
-        before: None,
-        after: None,
-        result: "done".into(),
-    };
+    let entry = entry();
     assert_eq!(ledger.append(entry.clone()).await.expect("it is written"), 1);
     drop(ledger);
     let trail = home.open().audit(None, None, 10).await.expect("it is read");
     assert_eq!(trail, [Audited { number: 1, entry }]);
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_bounded() {
+    let home = Home::new();
+    let entry = entry();
+    let ledger = home.open();
+    for _ in 0..2 {
+        ledger.append(entry.clone()).await.expect("it is written");
+    }
+    drop(ledger);
+    let kept = mainstay_policies::operation::audit::AUDIT_KEPT;
+    let grown = format!("UPDATE audit SET number = {kept} WHERE number = 2");
+    Connection::open(home.file()).and_then(|file| file.execute_batch(&grown)).expect("it is changed");
+    let ledger = home.open();
+    assert_eq!(ledger.append(entry).await.expect("it is written"), kept + 1);
+    let trail = ledger.audit(None, None, 10).await.expect("it is read");
+    assert_eq!(trail.iter().map(|audited| audited.number).collect::<Vec<_>>(), [kept + 1, kept]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::{
     story::story,
     text::{Column, age, cell, table},
 };
+use crate::config::parse_duration;
 
 /// Look at operations, and settle what the machine could not
 #[derive(Args, Debug)]
@@ -60,8 +61,8 @@ enum Ops {
 
 #[derive(Args, Debug)]
 struct Ls {
-    /// Only in this state: pending, succeeded, failed, `not_executed`, unknown
-    #[arg(long)]
+    /// Only in this state
+    #[arg(long, value_parser = ["pending", "succeeded", "failed", "not_executed", "unknown"])]
     state: Option<String>,
     /// Only of this route
     #[arg(long)]
@@ -70,7 +71,7 @@ struct Ls {
     #[arg(long)]
     upstream: Option<String>,
     /// Only older than this: 30s, 10m, 24h
-    #[arg(long, value_name = "AGE")]
+    #[arg(long, value_name = "AGE", value_parser = read_age)]
     older: Option<String>,
     /// Only those that wait for a person
     #[arg(long)]
@@ -78,6 +79,14 @@ struct Ls {
     /// At most so many; 0 is all
     #[arg(long, default_value_t = 1000)]
     limit: usize,
+}
+
+/// Refuses what the proxy would refuse, with the help of the command line.
+fn read_age(text: &str) -> Result<String, String> {
+    match parse_duration(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err((wrong, cure)) => Err(format!("{wrong}; {cure}")),
+    }
 }
 
 /// What a person may say of a write.
