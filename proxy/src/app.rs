@@ -177,7 +177,11 @@ impl App {
         })?;
         let admin = bind_admin(config.admin.as_ref()).await?;
         let gate = QueryGate::default();
-        let mint = Arc::new(IdMint::new(ledger.clone(), clock.clone()));
+        let mut mint = IdMint::new(ledger.clone(), clock.clone());
+        if let Some(node) = config.ledger.node {
+            mint = mint.with_node(node);
+        }
+        let mint = Arc::new(mint);
         let parts = Parts { ledger, clock, metrics, workers, gate, mint };
         let snapshot = Snapshot::build(config, &parts, None);
         let shared = Arc::new(Shared {
@@ -344,7 +348,7 @@ impl App {
 
 /// The ledger of `config`. If no route protects writes it is not opened: nothing would be kept there.
 fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
-    let model::Ledger { store, max_open, max_bytes } = &config.ledger;
+    let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
         Store::Disk { path, settle } if config.protects_writes() => {
             let options = ledger::Options { max_open: *max_open, max_bytes: *max_bytes, settle: *settle };

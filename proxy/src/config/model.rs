@@ -189,6 +189,8 @@ pub struct Ledger {
     pub max_open: usize,
     /// Bytes of operations and responses kept; one more is refused.
     pub max_bytes: u64,
+    /// Which of several instances this is, in the keys that it mints; drawn by the ledger if it is not given.
+    pub node: Option<u16>,
 }
 
 /// Which ledger backend.

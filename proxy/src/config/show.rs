@@ -49,7 +49,7 @@ fn admin(admin: Option<&Admin>) -> Value {
 
 fn ledger(ledger: &Ledger) -> Value {
     let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
-    match &ledger.store {
+    let shown = match &ledger.store {
         Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
         Store::Disk { path, settle } => {
             let settle = match settle {
@@ -61,7 +61,8 @@ fn ledger(ledger: &Ledger) -> Value {
                 "store": "disk", "path": path, "settle": settle, "max_open": max_open, "max_bytes": max_bytes,
             })
         }
-    }
+    };
+    with(shown, [("node", ledger.node.map(Value::from))])
 }
 
 fn map(entries: impl Iterator<Item = (String, Value)>) -> Value {

@@ -243,3 +243,17 @@ fn keys_that_are_never_made_or_are_made_twice_are_named() {
     assert!(texts[0].contains("no key is ever made"), "{texts:?}");
     assert!(texts[1].contains("route `/follows/{id}`: its keys are those of route `/likes/{id}`"), "{texts:?}");
 }
+
+#[test]
+fn snowflakes_of_instances_without_a_number_are_named() {
+    let texts = |ledger: &str| {
+        texts(&report_on(&format!(
+            "routes: [{{ match: {{ path: /a, methods: [POST] }}, upstream: app, policy: it }}]
+policies: {{ it: {{ idempotency: {{ key: {{ mint: snowflake }} }} }} }}
+ledger: {{ store: memory{ledger} }}
+"
+        )))
+    };
+    assert!(texts("").iter().any(|text| text.contains("mints snowflakes without `ledger.node`")), "{:?}", texts(""));
+    assert!(texts(", node: 3").is_empty());
+}

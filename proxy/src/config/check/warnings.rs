@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use mainstay_policies::{
-    idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, StatusQuery, Verdict},
+    idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, Mint, StatusQuery, Verdict},
     rate_limit::Key,
     retry::Condition,
 };
@@ -41,6 +41,7 @@ pub(super) fn find(config: &Config) -> Vec<Warning> {
         shared_keys(config, index, route, &mut found);
         shadows(config, index, route, &mut found);
     }
+    nodes(config, &mut found);
     unused(config, &mut found);
     drain(config, &mut found);
     found
@@ -176,6 +177,22 @@ fn template_of(idempotency: &Idempotency) -> Option<&KeyTemplate> {
     match &idempotency.key.from {
         Some(KeyFrom::Template(template)) => Some(template),
         Some(KeyFrom::Content { .. }) | None => None,
+    }
+}
+
+/// Snowflakes of instances that cannot be told apart.
+fn nodes(config: &Config, found: &mut Vec<Warning>) {
+    let snowflakes = |route: &&std::sync::Arc<Route>| {
+        route.policy.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.mint == Mint::Snowflake)
+    };
+    if config.ledger.node.is_none()
+        && let Some(route) = config.routes.iter().find(snowflakes)
+    {
+        found.push(Warning::new(format!(
+            "route `{}` mints snowflakes without `ledger.node`: two instances in a thousand draw the same node, and may mint the \
+             same key; number the instances, or use uuidv7",
+            route.name
+        )));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `ledger`.
 
+use mainstay_policies::idempotency::NODES;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::{
@@ -36,6 +37,8 @@ section! {
         max_open: usize,
         /// Bytes of operations and responses at most; one more is refused. Default 4GiB on disk, 64MiB in memory.
         max_bytes: Size,
+        /// Which of up to 1024 instances this is, in the snowflakes that it mints. Default: drawn once per ledger.
+        node: u32,
     }
     later ["encrypt"]
 }
@@ -52,6 +55,7 @@ pub(crate) fn default_ledger() -> Ledger {
         store: Store::Disk { path: PATH.into(), settle: Settle::Durable },
         max_open: MAX_OPEN,
         max_bytes: MAX_BYTES_ON_DISK,
+        node: None,
     }
 }
 
@@ -76,6 +80,10 @@ impl Setting for Ledger {
         };
         Some(Self {
             store,
+            node: raw.node.and_then(|node| {
+                let in_range = |node: &u32| *node < u32::from(NODES);
+                u16::try_from(cx.ranged("node", Some(node), 0, in_range, "it is from 0 to 1023")).ok()
+            }),
             max_open: cx.ranged("max_open", raw.max_open, MAX_OPEN, |open| *open > 0, "at least 1"),
             max_bytes: cx
                 .ranged("max_bytes", raw.max_bytes, Size(max_bytes), |size| size.0 >= 1 << 20, "at least 1MiB")

@@ -97,7 +97,7 @@ policies:
   curved: { rate_limit: { requests: 3, key: principal, behavior: warm_up }, idempotency: true }
   liked: { idempotency: { key: { from: "{principal}:{header.X-Id}:{json:/a$b}:{query.q}", mint: snowflake } } }
   said: { idempotency: { key: { from: fingerprint, window: 15s } } }
-ledger: { store: memory, max_open: 500, max_bytes: 8MiB }
+ledger: { store: memory, max_open: 500, max_bytes: 8MiB, node: 7 }
 telemetry:
   service_name: pay$$
   otlp: { endpoint: "http://jaeger:4318", timeout: 3s, queue: 99 }

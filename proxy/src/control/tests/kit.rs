@@ -114,7 +114,7 @@ fn config() -> Config {
         upstreams,
         routes: vec![Arc::new(route)],
         policies: vec![Arc::new(policy)],
-        ledger: crate::config::model::Ledger { store: Store::Memory, max_open: 100, max_bytes: 1 << 20 },
+        ledger: crate::config::model::Ledger { store: Store::Memory, max_open: 100, max_bytes: 1 << 20, node: None },
         telemetry: Telemetry {
             service_name: "t".into(),
             otlp: None,
