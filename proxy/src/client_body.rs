@@ -67,6 +67,11 @@ impl Gate {
         self.0.waker.wake();
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
+    }
+
     fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.waker.register(cx.waker());
         if self.0.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }

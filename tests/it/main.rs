@@ -40,3 +40,4 @@ mod timeout;
 mod traces;
 mod traffic;
 mod upstream_framing;
+mod upstream_wire;

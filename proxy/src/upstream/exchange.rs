@@ -213,3 +213,7 @@ fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(Head, Bytes)>, response
     let parsed = response::parse(bytes, to_head)?;
     Ok(parsed.map(|(length, head)| (head, bytes.slice(length..))))
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -172,4 +172,11 @@ impl Pool {
         self.idle.lock().retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
         self.multiplexed.lock().retain(|connection| !connection.sender.is_closed());
     }
+
+    /// Whether no idle connection can be used, though there is one.
+    #[cfg(test)]
+    pub(super) fn is_idle_closed(&self) -> bool {
+        let idle = self.idle.lock();
+        !idle.is_empty() && !idle.iter().any(Idle::is_usable)
+    }
 }
