@@ -18,7 +18,7 @@ use crate::{
     keyed::collect::{self, Collected},
     snapshot::Snapshot,
     telemetry::trace::AttemptStart,
-    upstream::{Informed, Progress, Upstream},
+    upstream::{Informed, Progress, RequestHead, Upstream},
 };
 
 /// Bytes of a status endpoint's answer that are read; a larger one is no evidence.
@@ -60,18 +60,10 @@ impl DataPlaneAsker {
             now,
         );
         span.inject(&mut headers);
-        let uri = if upstream.speaks_http2() {
-            forward::absolute_form(&head.uri, &mut headers, authority)
-        } else {
-            forward::origin_form(&head.uri)
-        };
         if head.method == Method::POST {
             forward::fix_length(&mut headers, body.len());
         }
-        let mut request = Request::new(ProxyBody::from(body));
-        *request.method_mut() = head.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        let request = (RequestHead { method: &head.method, uri: &head.uri, headers: &headers }, ProxyBody::from(body));
         let (progress, informed) = (Progress::default(), Informed::default());
         let response = match upstream.send(self.worker, endpoint, request, &progress, informed).await {
             Ok(response) => response,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header::CONTENT_TYPE};
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
@@ -19,7 +19,7 @@ use crate::{
     snapshot::Route,
     telemetry::metrics::AttemptResult,
     telemetry::trace::{AttemptSpan, AttemptStart, TraceHandle},
-    upstream::{InFlight, Informed, Progress, UpstreamBody},
+    upstream::{InFlight, Informed, Progress, RequestHead, UpstreamBody},
 };
 
 /// The head of a request as the upstream shall see it, before what each attempt adds.
@@ -33,6 +33,10 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    pub(crate) fn as_request(&self) -> RequestHead<'_> {
+        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers }
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         self.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
     }
@@ -134,26 +138,18 @@ impl Outbound {
         }
     }
 
-    /// The request of one attempt.
-    pub(crate) fn request(&self, attempt: &Attempt, head: Head, body: ProxyBody, now: Instant) -> Request<ProxyBody> {
+    /// Makes a head that of one attempt; what another one left in it is overwritten.
+    pub(crate) fn prepare(&self, attempt: &Attempt, head: &mut Head, now: Instant) {
         let grpc = head.is_grpc();
-        let Head { method, uri, mut headers, upgrade } = head;
-        attempt.span.inject(&mut headers);
-        set_deadline_headers(&mut headers, self.deadline.saturating_duration_since(now), grpc);
-        let uri = if self.route.upstream.speaks_http2() {
-            forward::absolute_form(&uri, &mut headers, self.route.upstream.authority(attempt.endpoint))
-        } else {
-            match upgrade {
-                Some(protocol) => forward::ask_upgrade(&mut headers, protocol),
-                None => forward::announce_te(&mut headers),
+        let headers = &mut head.headers;
+        attempt.span.inject(headers);
+        set_deadline_headers(headers, self.deadline.saturating_duration_since(now), grpc);
+        if !self.route.upstream.speaks_http2() {
+            match &head.upgrade {
+                Some(protocol) => forward::ask_upgrade(headers, protocol.clone()),
+                None => forward::announce_te(headers),
             }
-            forward::origin_form(&uri)
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        request
+        }
     }
 
     /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by
@@ -161,12 +157,14 @@ impl Outbound {
     pub(crate) async fn send(
         &self,
         attempt: &Attempt,
-        request: Request<ProxyBody>,
+        head: &Head,
+        body: ProxyBody,
         gate: Option<&Gate>,
         now: Instant,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let (until, cause) = self.attempt_deadline(now);
         let informed = Informed { gate, interim: self.interim.as_ref() };
+        let request = (head.as_request(), body);
         let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed);
         match timeout_at(until, sending).await {
             Ok(result) => result,

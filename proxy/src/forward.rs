@@ -171,12 +171,6 @@ pub(crate) fn announce_te(headers: &mut HeaderMap) {
     }
 }
 
-/// The request target for an HTTP/1.1 upstream.
-pub(crate) fn origin_form(uri: &Uri) -> Uri {
-    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::from(path)
-}
-
 /// The request target for an HTTP/2 upstream, whose authority is the request's `Host`, or the endpoint.
 pub(crate) fn absolute_form(uri: &Uri, headers: &mut HeaderMap, endpoint: &Authority) -> Uri {
     let authority = headers

@@ -8,7 +8,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, StreamExt as _},
 };
-use http::{Request, Response};
+use http::Response;
 use mainstay_policies::{
     evidence::AttemptError,
     retry::{Attempts, Outcome, Retrier, Stop},
@@ -38,16 +38,9 @@ pub(crate) struct Race<'a> {
 }
 
 impl Race<'_> {
-    /// Sends `request` as `first`, and rivals when it is slow. The attempt that stands has not been recorded yet; `nth` is
+    /// Sends the request as `first`, and rivals when it is slow. The attempt that stands has not been recorded yet; `nth` is
     /// moved on to the last attempt that was made, `made` counts them.
-    pub(crate) async fn run(
-        &self,
-        first: Attempt,
-        request: Request<ProxyBody>,
-        now: Instant,
-        nth: &mut Nth,
-        made: &mut u32,
-    ) -> (Attempt, Sent) {
+    pub(crate) async fn run(&self, first: Attempt, now: Instant, nth: &mut Nth, made: &mut u32) -> (Attempt, Sent) {
         let after = self.retrier.hedge_after(now);
         let mut left = self.retrier.params().hedge.as_ref().map_or(0, |hedge| hedge.max);
         let mut due = after.and_then(|after| now.checked_add(after));
@@ -55,7 +48,7 @@ impl Race<'_> {
         let mut running = Running::new();
         // Attempts in flight, oldest first, for what a loser teaches about latency.
         let mut begun = vec![(nth.number, now)];
-        running.push(self.send(first, request, now));
+        running.push(self.send(first, now));
         loop {
             let rival = async {
                 match due.filter(|_| left > 0) {
@@ -79,12 +72,12 @@ impl Race<'_> {
                     left -= 1;
                     let now = Instant::now();
                     due = after.and_then(|after| now.checked_add(after));
-                    if let Some((attempt, request)) = self.rival(nth.next(last, REASON), now) {
+                    if let Some(attempt) = self.rival(nth.next(last, REASON), now) {
                         *nth = nth.next(last, REASON);
                         *made = nth.number;
                         last = attempt.endpoint;
                         begun.push((nth.number, now));
-                        running.push(self.send(attempt, request, now));
+                        running.push(self.send(attempt, now));
                     } else {
                         left = 0;
                     }
@@ -94,7 +87,7 @@ impl Race<'_> {
     }
 
     /// Another attempt, if the breaker and the budget let it be made.
-    fn rival(&self, nth: Nth, now: Instant) -> Option<(Attempt, Request<ProxyBody>)> {
+    fn rival(&self, nth: Nth, now: Instant) -> Option<Attempt> {
         let route = &self.outbound.route;
         let attempt = self.outbound.begin(nth, self.head, now).ok()?;
         if !self.attempts.hedge(now) {
@@ -102,13 +95,14 @@ impl Race<'_> {
             return None;
         }
         route.metrics.retry(REASON);
-        let request = self.outbound.request(&attempt, self.head.clone(), ProxyBody::Empty, now);
-        Some((attempt, request))
+        Some(attempt)
     }
 
-    fn send(&self, attempt: Attempt, request: Request<ProxyBody>, now: Instant) -> BoxFuture<'_, (Attempt, Sent)> {
+    fn send(&self, attempt: Attempt, now: Instant) -> BoxFuture<'_, (Attempt, Sent)> {
         Box::pin(async move {
-            let result = self.outbound.send(&attempt, request, None, now).await;
+            let mut head = self.head.clone();
+            self.outbound.prepare(&attempt, &mut head, now);
+            let result = self.outbound.send(&attempt, &head, ProxyBody::Empty, None, now).await;
             (attempt, result)
         })
     }

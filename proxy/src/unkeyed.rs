@@ -221,7 +221,7 @@ struct Sending {
 async fn until_one_stands(
     shared: &Shared,
     outbound: &Outbound,
-    head: Head,
+    mut head: Head,
     sending: &mut Sending,
     made: &mut u32,
 ) -> Result<Answer, Failure> {
@@ -236,31 +236,26 @@ async fn until_one_stands(
             && matches!(body, Resend::Empty)
             && head.upgrade.is_none()
     });
-    let repeats = hedging.is_some() || route.retrier.as_ref().is_some_and(|retrier| retrier.params().max_retries > 0);
     let peeks = head.is_grpc() && route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc());
     let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
-    let mut head = Some(head);
     let mut next_body = body.take().expect("every body can be sent once");
     let mut nth = Nth::FIRST;
     let mut last: Option<Result<Answer, Failure>> = None;
     let mut reached = Sent::No;
     loop {
-        let next_head = if repeats { head.clone() } else { head.take() };
-        let next_head = next_head.expect("without retries there is one attempt, and it takes the head");
-        let attempt = match outbound.begin(nth, &next_head, now) {
+        let attempt = match outbound.begin(nth, &head, now) {
             Ok(attempt) => attempt,
             // The breaker opened between attempts: what the last one brought stands.
             Err(failure) => return last.unwrap_or(Err(failure)),
         };
         drop(last.take());
         *made = nth.number;
-        let request = outbound.request(&attempt, next_head, next_body, now);
-        let (mut attempt, mut result) = if let (Some(retrier), Some(attempts), Some(head)) = (hedging, &attempts, &head)
-        {
-            let race = Race { outbound, retrier, attempts, head };
-            Box::pin(race.run(attempt, request, now, &mut nth, made)).await
+        let (mut attempt, mut result) = if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
+            let race = Race { outbound, retrier, attempts, head: &head };
+            Box::pin(race.run(attempt, now, &mut nth, made)).await
         } else {
-            let result = outbound.send(&attempt, request, gate.as_ref(), now).await;
+            outbound.prepare(&attempt, &mut head, now);
+            let result = outbound.send(&attempt, &head, next_body, gate.as_ref(), now).await;
             (attempt, result)
         };
         let first = match &mut result {

@@ -96,7 +96,9 @@ impl Execution {
     ) -> Next {
         let outbound = self.outbound.clone();
         let now = Instant::now();
-        let request = outbound.request(&attempt, self.head.clone(), ProxyBody::from(self.body.clone()), now);
+        let mut head = self.head.clone();
+        outbound.prepare(&attempt, &mut head, now);
+        let request = (head.as_request(), ProxyBody::from(self.body.clone()));
         let (until, cause) = outbound.attempt_deadline(now);
         let endpoint = attempt.endpoint;
         let progress = std::mem::take(&mut attempt.progress);

@@ -12,12 +12,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 
 use super::{
-    Progress,
+    Progress, RequestHead,
     body::UpstreamBody,
     buffers,
     incoming::Incoming,
@@ -40,14 +40,13 @@ const MAX_INTERIM: usize = 64;
 /// Sends over HTTP/1.1.
 pub(super) async fn send(
     pool: &Arc<Pool>,
-    request: Request<ProxyBody>,
+    head: RequestHead<'_>,
+    body: ProxyBody,
     progress: &Progress,
     informed: Informed<'_>,
 ) -> Result<Response<UpstreamBody>, AttemptError> {
-    let (head, body) = request.into_parts();
     let to_head = head.method == Method::HEAD;
-    let mut outgoing = Outgoing::new(&head, body);
-    drop(head);
+    let mut outgoing = Outgoing::new(head, body);
     let mut aged = 0;
     loop {
         let lease = pool.lease(aged >= AGED_CONNECTIONS).await?;

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,8 +52,19 @@ fn request(method: Method, body: &'static str) -> Request<ProxyBody> {
     request
 }
 
+async fn send_request(
+    pool: &Arc<Pool>,
+    request: Request<ProxyBody>,
+    progress: &Progress,
+    informed: Informed<'_>,
+) -> Result<Response<UpstreamBody>, AttemptError> {
+    let (head, body) = request.into_parts();
+    let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers };
+    send(pool, head, body, progress, informed).await
+}
+
 async fn call(pool: &Arc<Pool>, request: Request<ProxyBody>) -> Result<(StatusCode, Bytes), AttemptError> {
-    let response = send(pool, request, &Progress::default(), Informed::default()).await?;
+    let response = send_request(pool, request, &Progress::default(), Informed::default()).await?;
     let (head, body) = response.into_parts();
     Ok((head.status, body.collect().await.unwrap().to_bytes()))
 }
@@ -96,7 +107,7 @@ async fn a_response_may_come_byte_by_byte() {
         let (mut receiver, gate) = (InterimReceiver::new(), Gate::default());
         let interim = receiver.next_request();
         let informed = Informed { gate: Some(&gate), interim: Some(&interim) };
-        let response = send(&pool, request(Method::GET, ""), &Progress::default(), informed).await.unwrap();
+        let response = send_request(&pool, request(Method::GET, ""), &Progress::default(), informed).await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"Made");
         let whole = response.into_body().collect().await.unwrap();
@@ -135,7 +146,7 @@ async fn a_connection_that_ends_after_a_byte_was_sent_proves_nothing() {
         })
         .await;
         let progress = Progress::default();
-        let error = send(&pool, request(Method::POST, ""), &progress, Informed::default()).await.err().unwrap();
+        let error = send_request(&pool, request(Method::POST, ""), &progress, Informed::default()).await.err().unwrap();
         assert_eq!((error.cause, error.sent, progress.sent()), (Cause::Reset, Sent::Maybe, Sent::Maybe));
     }
 }
@@ -162,7 +173,7 @@ async fn a_body_that_breaks_off_before_the_first_write_proves_that_nothing_was_s
     let broken = http_body_util::StreamBody::new(futures_util::stream::iter([Err("broken".into())]));
     let progress = Progress::default();
     let request = request(Method::POST, "").map(|_| ProxyBody::stream(broken));
-    let error = send(&pool, request, &progress, Informed::default()).await.err().unwrap();
+    let error = send_request(&pool, request, &progress, Informed::default()).await.err().unwrap();
     assert_eq!((error.cause, error.sent, progress.sent()), (Cause::Reset, Sent::No, Sent::No));
 }
 

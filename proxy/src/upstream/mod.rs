@@ -22,7 +22,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::{Request, Response, uri::Authority};
+use http::{HeaderMap, Method, Request, Response, Uri, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
@@ -35,6 +35,7 @@ use self::{connect::Target, pool::Pool};
 use crate::{
     body::ProxyBody,
     config::model::{self, Protocol},
+    forward,
 };
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
@@ -49,6 +50,28 @@ struct Endpoint {
     pools: Vec<Arc<Pool>>,
     /// Requests in flight, all workers together.
     outstanding: AtomicUsize,
+}
+
+/// The head of a request, which more than one attempt may send.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target; the path and the query of it are sent.
+    pub uri: &'a Uri,
+    /// Its fields, without those that frame the body: the body decides on them.
+    pub headers: &'a HeaderMap,
+}
+
+impl RequestHead<'_> {
+    fn to_http2(self, body: ProxyBody, endpoint: &Authority) -> Request<ProxyBody> {
+        let mut headers = self.headers.clone();
+        let mut request = Request::new(body);
+        *request.uri_mut() = forward::absolute_form(self.uri, &mut headers, endpoint);
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = headers;
+        request
+    }
 }
 
 /// A request in flight to an endpoint; ends when dropped.
@@ -145,15 +168,15 @@ impl Upstream {
         &self,
         worker: usize,
         endpoint: usize,
-        request: Request<ProxyBody>,
+        (head, body): (RequestHead<'_>, ProxyBody),
         progress: &Progress,
         informed: Informed<'_>,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
         if self.speaks_http2() {
-            Box::pin(http2::send(pool, request, progress)).await
+            Box::pin(http2::send(pool, head.to_http2(body, self.authority(endpoint)), progress)).await
         } else {
-            exchange::send(pool, request, progress, informed).await
+            exchange::send(pool, head, body, progress, informed).await
         }
     }
 

@@ -10,12 +10,11 @@ use bytes::{Buf, Bytes};
 use http::{
     HeaderMap,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    request::Parts,
 };
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::buffers;
+use super::{RequestHead, buffers};
 use crate::{
     body::{BoxError, ProxyBody},
     http1::{
@@ -68,17 +67,17 @@ pub(super) enum Stuck {
 struct WrongLength;
 
 impl Outgoing {
-    pub(super) fn new(head: &Parts, body: ProxyBody) -> Self {
+    pub(super) fn new(head: RequestHead<'_>, body: ProxyBody) -> Self {
         let mut buffer = buffers::take();
         write_request_line(&mut buffer, head);
-        for (name, value) in &head.headers {
+        for (name, value) in head.headers {
             if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
                 write_field(&mut buffer, name.as_str(), value.as_bytes());
             }
         }
         let mut outgoing =
             Self { buffer, sent: 0, data: Bytes::new(), end: &[], body, framing: Framing::Ended, written: 0 };
-        outgoing.frame(&head.headers);
+        outgoing.frame(head.headers);
         outgoing
     }
 
@@ -244,7 +243,7 @@ impl Outgoing {
     }
 }
 
-fn write_request_line(out: &mut Vec<u8>, head: &Parts) {
+fn write_request_line(out: &mut Vec<u8>, head: RequestHead<'_>) {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');

@@ -1,6 +1,18 @@
 //! Fixed-width hex, without allocation.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of every byte: three formats are written into every request.
+static PAIRS: [[u8; 2]; 256] = pairs();
+
+const fn pairs() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+}
 
 /// Which digits count.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +64,7 @@ pub(super) fn encode_u64(number: u64) -> [u8; 16] {
 
 /// 2 digits.
 pub(super) fn encode_u8(byte: u8) -> [u8; 2] {
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]
+    PAIRS[usize::from(byte)]
 }
 
 /// The digits of a trace id as B3 and Jaeger write it: 16 of them if it fits, else 32. Returns the used part.
