@@ -82,7 +82,7 @@ async fn endless_chunk_extensions_and_trailers_break_the_answer_off() {
 async fn an_upload_goes_on_beside_an_answer_that_came_before_its_end() {
     let upstream = Upstream::start(|_| {
         let begun = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nearly";
-        vec![Step::BodyBytes(5), Step::Send(begun.into()), Step::Body, Step::Send("end".into())]
+        vec![Step::BodyBytes(5), Step::Send(begun.into()), Step::BodyBytes(500_000), Step::Send("end".into())]
     })
     .await;
     let proxy = one_worker(&upstream, "timeout: 5s").await;
@@ -91,9 +91,7 @@ async fn an_upload_goes_on_beside_an_answer_that_came_before_its_end() {
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.wire.take(5).await.unwrap(), b"early");
     client.write(&vec![b'x'; 500_000]).await;
-    assert_eq!(within("the rest", client.wire.take(3)).await.unwrap(), b"end");
-    let seen = upstream.only();
-    assert!(seen.body.complete && seen.body.len == 500_005, "{} bytes", seen.body.len);
+    assert_eq!(within("the rest", client.wire.take(3)).await.unwrap(), b"end", "the upstream has not got all of it");
 }
 
 #[tokio::test]

@@ -189,10 +189,10 @@ impl Decoder {
             self.keep_trailer(bytes)?;
             return Ok(bytes.len());
         };
+        self.keep_trailer(&bytes[..end])?;
         if bytes[end] == b'\n' {
             return Err(Malformed::Byte);
         }
-        self.keep_trailer(&bytes[..end])?;
         self.at = At::TrailerLf;
         Ok(end + 1)
     }

@@ -1,12 +1,17 @@
-//! Request heads as anybody may send them. One that passes is framed in one way only, and its path leads to one route.
+//! Heads as anybody may send them. A request that passes is framed in one way only, and its path leads to one route; a
+//! response that passes states at most one length, and chunks are the same however they arrive.
 
 #![no_main]
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header::CONTENT_LENGTH};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
     config::model::{Match, PathPattern},
+    http1::{
+        chunked::{Decoded, Decoder, Malformed},
+        response,
+    },
     listener::{
         head::{self, Refused},
         request::{self, HeadLimits},
@@ -18,6 +23,11 @@ const MAX_BYTES: usize = 4096;
 const MAX_FIELDS: usize = 16;
 
 fuzz_target!(|data: &[u8]| {
+    if let Ok(Some((length, head))) = response::parse(&data.to_vec().into(), false) {
+        assert!(length <= data.len() && head.headers.len() <= response::MAX_FIELDS);
+        assert!(head.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
+    }
+    assert_eq!(unchunked(data, data.len().max(1)), unchunked(data, 1));
     let Some(length) = head::length(data) else { return };
     let request = &data[..length];
     let checked = head::check(request, MAX_BYTES, MAX_FIELDS);
@@ -45,6 +55,25 @@ fuzz_target!(|data: &[u8]| {
     assert!(framing.count() <= 1, "two framings passed: {text:?}");
     route(parsed.parts.uri.path());
 });
+
+/// The data of a chunked body that comes in pieces of `size`, and where it ends.
+fn unchunked(bytes: &[u8], size: usize) -> Result<(Vec<u8>, Option<usize>), Malformed> {
+    let (mut decoder, mut body, mut at) = (Decoder::default(), Vec::new(), 0);
+    for piece in bytes.chunks(size) {
+        let end = at + piece.len();
+        while at < end {
+            match decoder.decode(&bytes[at..end])? {
+                Decoded::Data { skip, data } => {
+                    body.extend_from_slice(&bytes[at + skip..at + skip + data]);
+                    at += skip + data;
+                }
+                Decoded::More => at = end,
+                Decoded::End { used, .. } => return Ok((body, Some(at + used))),
+            }
+        }
+    }
+    Ok((body, None))
+}
 
 /// The tree, the patterns and the parameters agree about any path.
 fn route(path: &str) {
