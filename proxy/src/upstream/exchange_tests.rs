@@ -80,7 +80,7 @@ async fn a_request_is_one_write_of_what_it_is() {
             assert_eq!(String::from_utf8_lossy(&seen[..read]), expected);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     for (method, body) in [(Method::GET, ""), (Method::POST, "body")] {
@@ -186,7 +186,7 @@ async fn a_streamed_body_is_framed_as_its_head_says() {
         let seen = String::from_utf8(seen).unwrap();
         assert_eq!(seen, format!("POST /a?b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{body}"));
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let frames = ["abc".to_owned(), "x".repeat(20_000), String::new(), "d".to_owned()];
