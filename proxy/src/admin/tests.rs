@@ -15,6 +15,10 @@ use super::{
 };
 use crate::telemetry::metrics::Metrics;
 
+/// All that must hold before traffic may come.
+const WANTED: [Condition; 4] =
+    [Condition::ConfigValid, Condition::ListenersBound, Condition::LedgerRecovered, Condition::LedgerWritable];
+
 struct Probes {
     address: SocketAddr,
     state: Arc<ProbeState>,
@@ -48,7 +52,7 @@ impl Probes {
     }
 
     fn all_ready(&self) {
-        for condition in [Condition::ConfigValid, Condition::ListenersBound, Condition::LedgerRecovered] {
+        for condition in WANTED {
             self.state.readiness.set(condition, true);
         }
     }
@@ -65,7 +69,11 @@ async fn readyz_says_why_not() {
     let probes = probes().await;
     let answer = probes.ask("GET", "/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.ends_with("\r\n\r\nconfig not valid\nlisteners not bound\nledger not recovered\n"), "{answer}");
+    assert!(
+        answer
+            .ends_with("\r\n\r\nconfig not valid\nlisteners not bound\nledger not recovered\nledger takes no writes\n"),
+        "{answer}"
+    );
     probes.all_ready();
     assert_eq!(probes.status("GET", "/readyz").await, 200);
     probes.state.readiness.set(Condition::Draining, true);
@@ -75,10 +83,9 @@ async fn readyz_says_why_not() {
 
 #[test]
 fn every_condition_counts() {
-    let conditions = [Condition::ConfigValid, Condition::ListenersBound, Condition::LedgerRecovered];
-    for missing in conditions {
+    for missing in WANTED {
         let readiness = Readiness::new();
-        for condition in conditions {
+        for condition in WANTED {
             readiness.set(condition, condition != missing);
         }
         assert!(!readiness.is_ready(), "{missing:?}");
