@@ -350,8 +350,13 @@ impl App {
 fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
-        Store::Disk { path, settle } if config.protects_writes() => {
-            let options = ledger::Options { max_open: *max_open, max_bytes: *max_bytes, settle: *settle };
+        Store::Disk { path, settle, key_file } if config.protects_writes() => {
+            let options = ledger::Options {
+                max_open: *max_open,
+                max_bytes: *max_bytes,
+                settle: *settle,
+                key_file: key_file.clone(),
+            };
             Arc::new(DiskLedger::open(path, clock.clone(), &options)?)
         }
         Store::Disk { .. } | Store::Memory => Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes)),

@@ -60,6 +60,9 @@ enum Command {
     Breakers(cli::BreakersCommand),
     /// Show who did what, the latest first
     Audit(cli::AuditCommand),
+    /// Look into a ledger on disk: check it, count, export
+    #[command(subcommand)]
+    Ledger(cli::LedgerCommand),
     /// Tell the story of one timed-out write, from 504 to its settled outcome, on this machine
     Demo(DemoOptions),
 }
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),
+        Some(Command::Ledger(command)) => cli::ledger(command),
         Some(Command::Demo(options)) => on_runtime(tell(options)),
     }
 }

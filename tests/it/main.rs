@@ -25,6 +25,7 @@ mod identity;
 mod ledger_disk;
 mod ledger_eventual;
 mod ledger_faults;
+mod ledger_files;
 mod limits;
 mod operate;
 mod probes;

@@ -3,10 +3,12 @@
 
 mod check;
 mod config;
+mod ledger;
 mod operate;
 
 pub use check::check;
 pub use config::{schema, show};
+pub use ledger::{LedgerCommand, ledger};
 pub use operate::{AuditCommand, BreakersCommand, OpsCommand, audit, breakers, ops};
 
 use std::{

@@ -204,6 +204,8 @@ pub enum Store {
         path: PathBuf,
         /// When the end of a write counts as recorded.
         settle: Settle,
+        /// Where the keys are with which it is sealed; `None` does not seal.
+        key_file: Option<PathBuf>,
     },
 }
 

@@ -51,15 +51,19 @@ fn ledger(ledger: &Ledger) -> Value {
     let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
     let shown = match &ledger.store {
         Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
-        Store::Disk { path, settle } => {
+        Store::Disk { path, settle, key_file } => {
             let settle = match settle {
                 Settle::Durable => "durable",
                 Settle::Eventual => "eventual",
             };
             let path = path.to_string_lossy();
-            json!({
+            let mut shown = json!({
                 "store": "disk", "path": path, "settle": settle, "max_open": max_open, "max_bytes": max_bytes,
-            })
+            });
+            if let Some(file) = key_file {
+                shown["encrypt"] = json!({ "key_file": file.to_string_lossy() });
+            }
+            shown
         }
     };
     with(shown, [("node", ledger.node.map(Value::from))])

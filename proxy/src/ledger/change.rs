@@ -4,6 +4,7 @@ use mainstay_policies::{
     faults::{Protection, is_off},
     operation::{
         KeptRequest, KeyHash, Operation, Retained, UnixMillis,
+        audit::AuditEntry,
         ledger::{Begun, LedgerError},
     },
 };
@@ -29,15 +30,14 @@ impl Writer {
     pub(super) fn carry_out(&mut self, command: Command, batch: &mut Batch) -> Result<(), SqlError> {
         match command {
             Command::Begin { draft, now, reply } => {
-                let answer = Answer::Begin(reply, self.begin(draft, now, batch)?);
-                self.answer(answer, Protection::DurableBegin, batch);
+                let (begun, done) = apart(self.begin(draft, now, batch));
+                self.answer(Answer::Begin(reply, begun), Protection::DurableBegin, batch);
+                done?;
             }
             Command::Update { next, entry, reply } => {
-                let updated = self.update(next, batch)?;
-                if let (Ok(_), Some(entry)) = (&updated, entry) {
-                    trail::append(&self.connection, &entry)?;
-                }
+                let (updated, done) = apart(self.update(next, entry.as_deref(), batch));
                 self.answer(Answer::Update(reply, updated), Protection::DurableSettle, batch);
+                done?;
             }
             Command::Store { seq } => self.store(seq, batch)?,
             Command::Append { entry, reply } => {
@@ -54,7 +54,7 @@ impl Writer {
             refused @ Command::Reserve { .. } => refused.refuse(NO_SPACE),
             Command::Release { operation } => {
                 // If something else has changed it, it is no longer unclaimed.
-                let _ = self.update(operation, batch)?;
+                let _ = self.update(operation, None, batch)?;
             }
             Command::Expire { now, limit, reply } => {
                 self.look_for_room(Instant::now());
@@ -110,7 +110,12 @@ impl Writer {
         Ok(Ok(Begun::New(draft)))
     }
 
-    fn update(&mut self, mut next: Operation, batch: &mut Batch) -> Result<Result<Operation, LedgerError>, SqlError> {
+    fn update(
+        &mut self,
+        mut next: Operation,
+        entry: Option<&AuditEntry>,
+        batch: &mut Batch,
+    ) -> Result<Result<Operation, LedgerError>, SqlError> {
         let Some((known, in_file)) = self.latest(next.id.seq)?.filter(|(known, _)| known.id == next.id) else {
             return Ok(Err(LedgerError::Absent));
         };
@@ -120,10 +125,13 @@ impl Writer {
         self.begin_transaction(batch)?;
         self.fit(&mut next, batch)?;
         next.revision += 1;
-        match self.replace(&next, &in_file, known.revision, batch)? {
-            Ok(()) => Ok(Ok(next)),
-            Err(current) => Ok(Err(LedgerError::Stale(current))),
+        if let Err(current) = self.replace(&next, &in_file, known.revision, batch)? {
+            return Ok(Err(LedgerError::Stale(current)));
         }
+        if let Some(entry) = entry {
+            trail::append(&self.connection, entry)?;
+        }
+        Ok(Ok(next))
     }
 
     fn store(&mut self, seq: u64, batch: &mut Batch) -> Result<(), SqlError> {
@@ -251,6 +259,15 @@ impl Writer {
         }
         self.used_bytes = sql::used_bytes(&self.connection)?;
         Ok(self.used_bytes + size <= self.inner.max_bytes)
+    }
+}
+
+/// What the caller is told, and whether the writer can go on. If it cannot, the caller is told together with the rest of the
+/// batch: earlier, it would still meet the changes that are about to be undone.
+fn apart<T>(done: Result<Result<T, LedgerError>, SqlError>) -> (Result<T, LedgerError>, Result<(), SqlError>) {
+    match done {
+        Ok(result) => (result, Ok(())),
+        Err(error) => (Err(unavailable(&error.to_string())), Err(error)),
     }
 }
 

@@ -5,24 +5,32 @@
 //! and renamed, so that a crash leaves none or a whole one. What is not a ledger is never written to.
 
 use std::{
+    cmp::Ordering,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::sql::{self, MIGRATIONS, SqlError};
+use super::{
+    sql::{Db, MIGRATIONS, SqlError},
+    unlock,
+    vault::{KeyError, Vault},
+};
 
 /// "MAIN": how `file` and `sqlite3` tell a ledger from other databases.
 const APPLICATION_ID: i32 = 0x4d41_494e;
-const FINGERPRINT: &str = "fingerprint";
 /// Pages that the writer keeps in memory, in KiB: the upper levels of both indexes of some million records.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
+
+/// The database, in the ledger's directory.
+pub(super) const NAME: &str = "ledger.db";
 
 /// Why a ledger cannot be opened. The operator's to cure; nothing was written over.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +76,35 @@ pub enum OpenError {
         /// What SQLite says.
         reason: String,
     },
+    /// The keys cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Something in it is sealed with a key that is not there.
+    #[error(
+        "the ledger {} is sealed with key {key}, and the key file does not hold it: put that key back into \
+         `ledger.encrypt.key_file`, below the newest; nothing was changed",
+        path.display()
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// How the key is named: a hash of it.
+        key: String,
+    },
+    /// There is none, and none is made by looking.
+    #[error("there is no ledger at {}", .0.display())]
+    Absent(PathBuf),
+    /// The file was written by an earlier version, and looking changes nothing.
+    #[error("the ledger {} has format {found}: start this version on it once, which brings it up to date", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// The records are sealed, and no key was given.
+    #[error("the ledger {} is sealed: give its configuration, or the key with --key-file", .0.display())]
+    NoKey(PathBuf),
     /// No thread for the writer.
     #[error("the ledger's writer cannot be started: {0}")]
     Thread(#[source] io::Error),
@@ -96,8 +133,8 @@ impl OpenError {
 
 /// An open ledger file.
 pub(super) struct Opened {
-    pub(super) writer: Connection,
-    pub(super) reader: Connection,
+    pub(super) writer: Db,
+    pub(super) reader: Db,
     pub(super) secret: [u8; 32],
     pub(super) path: PathBuf,
     /// Unlocks when it is closed.
@@ -105,13 +142,14 @@ pub(super) struct Opened {
 }
 
 /// Opens the ledger in `directory`; makes both if they are absent.
-pub(super) fn open(directory: &Path, now: u64) -> Result<Opened, OpenError> {
+pub(super) fn open(directory: &Path, key_file: Option<&Path>, now: u64) -> Result<Opened, OpenError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Directory { path, source }
     };
+    let vault = Arc::new(key_file.map(Vault::from_file).transpose()?.unwrap_or_default());
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))?;
-    let path = directory.join("ledger.db");
+    let path = directory.join(NAME);
     let lock_path = directory.join("ledger.lock");
     let lock = private().open(&lock_path).map_err(unusable(&lock_path))?;
     match lock.try_lock() {
@@ -123,7 +161,7 @@ pub(super) fn open(directory: &Path, now: u64) -> Result<Opened, OpenError> {
     match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => recognise(&path, file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(&path, &directory.join("ledger.new"), now).map_err(|source| unusable(directory)(source))?;
+            create(&path, &directory.join("ledger.new"), &vault, now).map_err(|source| unusable(directory)(source))?;
         }
         Err(source) => return Err(unusable(&path)(source)),
     }
@@ -134,13 +172,29 @@ pub(super) fn open(directory: &Path, now: u64) -> Result<Opened, OpenError> {
         return Err(OpenError::Newer { path, found: version });
     }
     migrate(&writer, version, now).map_err(|error| damaged(error.into()))?;
-    let secret = sql::secret(&writer, FINGERPRINT).map_err(damaged)?;
-    let secret = secret.and_then(|secret| secret.try_into().ok()).ok_or_else(|| OpenError::Damaged {
-        path: path.clone(),
-        reason: "the secret of its fingerprints is missing".into(),
-    })?;
+    let secret = unlock::unlock(&writer, &vault, &path)?;
     let reader = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB).map_err(|e| damaged(e.into()))?;
-    Ok(Opened { writer, reader, secret, path, lock })
+    let with_keys = |connection| Db { connection, vault: Arc::clone(&vault) };
+    Ok(Opened { writer: with_keys(writer), reader: with_keys(reader), secret, path, lock })
+}
+
+/// Opens a ledger that may belong to a running proxy, and writes nothing to it.
+pub(super) fn open_to_read(path: &Path, key_file: Option<&Path>) -> Result<Db, OpenError> {
+    let vault = Arc::new(key_file.map(Vault::from_file).transpose()?.unwrap_or_default());
+    match File::open(path) {
+        Ok(file) => recognise(path, file)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Absent(path.to_owned())),
+        Err(source) => return Err(OpenError::Directory { path: path.to_owned(), source }),
+    }
+    let damaged = |error: rusqlite::Error| OpenError::of(path, &error.into());
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB).map_err(damaged)?;
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(damaged)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match found.cmp(&known) {
+        Ordering::Less => Err(OpenError::Older { path: path.to_owned(), found }),
+        Ordering::Greater => Err(OpenError::Newer { path: path.to_owned(), found }),
+        Ordering::Equal => Ok(Db { connection, vault }),
+    }
 }
 
 fn private() -> OpenOptions {
@@ -158,7 +212,7 @@ fn recognise(path: &Path, mut file: File) -> Result<(), OpenError> {
 }
 
 /// Makes a whole ledger under another name, and gives it its own when it is safely on the disk.
-fn create(path: &Path, draft: &Path, now: u64) -> io::Result<()> {
+fn create(path: &Path, draft: &Path, vault: &Vault, now: u64) -> io::Result<()> {
     match fs::remove_file(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -169,8 +223,7 @@ fn create(path: &Path, draft: &Path, now: u64) -> io::Result<()> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         migrate(&connection, 0, now)?;
-        let sql = "INSERT INTO secret VALUES (?1, ?2)";
-        connection.execute(sql, rusqlite::params![FINGERPRINT, random_secret()])?;
+        unlock::keep_secret(&connection, vault, random_secret())?;
         connection.close().map_err(|(_, error)| error)
     };
     fill().map_err(io::Error::other)?;

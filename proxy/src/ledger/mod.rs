@@ -12,11 +12,14 @@
 mod change;
 mod command;
 mod file;
+mod inspect;
 mod memory;
 mod record;
 mod recovery;
 mod sql;
 mod trail;
+mod unlock;
+mod vault;
 mod writer;
 
 use std::{
@@ -35,15 +38,18 @@ use mainstay_policies::{
     },
 };
 use parking_lot::Mutex;
-use rusqlite::Connection;
 use tokio::sync::{Notify, futures::OwnedNotified, mpsc, oneshot};
 
-pub use self::file::OpenError;
 use self::{
     command::Command,
     memory::{Records, is_forgotten, visible},
-    sql::SqlError,
+    sql::{Db, SqlError},
     writer::Writer,
+};
+pub use self::{
+    file::OpenError,
+    inspect::{Checked, Inspection, Stats},
+    vault::KeyError,
 };
 
 /// Writes that wait for the writer; one more waits before the queue. Each waits for one fsync or two.
@@ -71,6 +77,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// When the end of a write counts as recorded.
     pub settle: Settle,
+    /// Where the keys are with which records, answers and requests are sealed; `None` writes them as they are.
+    pub key_file: Option<PathBuf>,
 }
 
 /// A ledger on disk.
@@ -91,7 +99,7 @@ struct Inner {
     settle: Settle,
     path: PathBuf,
     records: Mutex<Records>,
-    reader: Mutex<Connection>,
+    reader: Mutex<Db>,
     /// Locked as long as the ledger is open.
     _lock: File,
 }
@@ -103,7 +111,8 @@ impl DiskLedger {
     /// The directory cannot be used, another process has the ledger, or what is there is not one that this version reads.
     pub fn open(directory: &Path, clock: WallClock, options: &Options) -> Result<Self, OpenError> {
         let now = clock.now();
-        let file::Opened { writer, reader, secret, path, lock } = file::open(directory, now)?;
+        let file::Opened { writer, reader, secret, path, lock } =
+            file::open(directory, options.key_file.as_deref(), now)?;
         let instance = InstanceId(uuid::Uuid::new_v4().as_u128());
         let damaged = |error| OpenError::of(&path, &error);
         let open = recovery::take_over(&writer, instance, now).map_err(damaged)?;
@@ -163,7 +172,7 @@ impl DiskLedger {
     /// Reads from the file, on a thread that may block.
     async fn look_up<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, SqlError> + Send + 'static,
+        read: impl FnOnce(&Db) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let inner = Arc::clone(&self.inner);
         let found = tokio::task::spawn_blocking(move || read(&inner.reader.lock())).await;

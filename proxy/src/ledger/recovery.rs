@@ -6,11 +6,10 @@ use mainstay_policies::operation::{
     InstanceId, Operation, State, UnixMillis,
     step::{Event, StepPolicy, step},
 };
-use rusqlite::Connection;
 
 use super::{
     record::state_number,
-    sql::{self, STATES, SqlError},
+    sql::{self, Db, STATES, SqlError},
 };
 
 /// Why an operation is unknown after its process died.
@@ -21,13 +20,9 @@ pub(super) const RESTART: &str = "restart";
 const AT_ONCE: StepPolicy = StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None };
 
 /// Makes every open operation this instance's, in one transaction; those in flight become unknown. Returns them all.
-pub(super) fn take_over(
-    connection: &Connection,
-    instance: InstanceId,
-    now: UnixMillis,
-) -> Result<Vec<Operation>, SqlError> {
-    let mut open = sql::open(connection)?;
-    let transaction = connection.unchecked_transaction()?;
+pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Result<Vec<Operation>, SqlError> {
+    let mut open = sql::open(db)?;
+    let transaction = db.unchecked_transaction()?;
     let mut moved = 0;
     for operation in &mut open {
         let retained = operation.retained.clone();
@@ -38,7 +33,7 @@ pub(super) fn take_over(
         operation.owner = instance;
         operation.epoch += 1;
         operation.revision += 1;
-        sql::replace(&transaction, operation, &retained)?;
+        sql::replace(db, operation, &retained)?;
     }
     if moved > 0 {
         for (state, count) in [(State::Pending, 0), (State::Unknown, moved)] {

@@ -4,12 +4,17 @@
 //! is in the record), and by when the next part of a record is to be dropped, which is NULL while it is open or
 //! flagged, so that the same index finds the open ones at start.
 
+use std::{ops::Deref, sync::Arc};
+
 use mainstay_policies::operation::{
     KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredRequest, UnixMillis,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::record::{self, Unreadable};
+use super::{
+    record::{self, Unreadable},
+    vault::{Kind, Vault},
+};
 
 /// What turns an empty file into a ledger, one step per version of the schema.
 pub(super) const MIGRATIONS: [&str; 3] = [
@@ -59,6 +64,26 @@ pub(super) const STATES: [State; 5] =
 const COLUMNS: &str = "SELECT o.seq, o.tag, o.state, o.record, r.response
     FROM operation o LEFT JOIN response r ON r.seq = o.seq";
 
+/// A connection, and what is needed to read what it finds.
+pub(super) struct Db {
+    pub(super) connection: Connection,
+    pub(super) vault: Arc<Vault>,
+}
+
+impl Deref for Db {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Db {
+    fn sealed_record(&self, operation: &Operation) -> Vec<u8> {
+        self.vault.seal(Kind::Record, operation.id.seq, record::encode(operation))
+    }
+}
+
 /// Why a statement failed. All of them are the store's fault, and the end of its handle.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SqlError {
@@ -69,42 +94,37 @@ pub(super) enum SqlError {
 }
 
 /// An operation as it is stored.
-pub(super) fn by_seq(connection: &Connection, seq: u64) -> Result<Option<Operation>, SqlError> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE o.seq = ?1"))?;
+pub(super) fn by_seq(db: &Db, seq: u64) -> Result<Option<Operation>, SqlError> {
+    let mut statement = db.prepare_cached(&format!("{COLUMNS} WHERE o.seq = ?1"))?;
     let mut rows = statement.query([column(seq)])?;
-    rows.next()?.map(read).transpose()
+    rows.next()?.map(|row| read(db, row)).transpose()
 }
 
 /// The latest operation under a key.
-pub(super) fn by_key(connection: &Connection, key: KeyHash) -> Result<Option<Operation>, SqlError> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE o.key = ?1 ORDER BY o.seq DESC"))?;
+pub(super) fn by_key(db: &Db, key: KeyHash) -> Result<Option<Operation>, SqlError> {
+    let mut statement = db.prepare_cached(&format!("{COLUMNS} WHERE o.key = ?1 ORDER BY o.seq DESC"))?;
     let mut rows = statement.query([key_column(key)])?;
     while let Some(row) = rows.next()? {
         if record::is_of_key(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, key) {
-            return read(row).map(Some);
+            return read(db, row).map(Some);
         }
     }
     Ok(None)
 }
 
 /// Operations in id order after `seq`, in one state or all, at most `limit`.
-pub(super) fn after(
-    connection: &Connection,
-    seq: u64,
-    state: Option<State>,
-    limit: u32,
-) -> Result<Vec<Operation>, SqlError> {
+pub(super) fn after(db: &Db, seq: u64, state: Option<State>, limit: u32) -> Result<Vec<Operation>, SqlError> {
     let only = if state.is_some() { "AND o.state = ?3" } else { "AND ?3 IS NULL" };
     let sql = format!("{COLUMNS} WHERE o.seq > ?1 {only} ORDER BY o.seq LIMIT ?2");
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![column(seq), limit, state.map(record::state_number)])?;
-    collect(&mut rows)
+    collect(db, &mut rows)
 }
 
 /// Every operation that is not terminal, in id order.
-pub(super) fn open(connection: &Connection) -> Result<Vec<Operation>, SqlError> {
+pub(super) fn open(db: &Db) -> Result<Vec<Operation>, SqlError> {
     let sql = format!("{COLUMNS} WHERE o.due IS NULL AND o.state IN (0, 4) ORDER BY o.seq");
-    collect(&mut connection.prepare(&sql)?.query([])?)
+    collect(db, &mut db.prepare(&sql)?.query([])?)
 }
 
 /// Operations of which something is to be dropped by `now`, the longest overdue first.
@@ -115,29 +135,32 @@ pub(super) fn due(connection: &Connection, now: UnixMillis, limit: u32) -> Resul
 }
 
 /// Writes a new operation.
-pub(super) fn insert(connection: &Connection, operation: &Operation) -> Result<(), SqlError> {
-    connection.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+pub(super) fn insert(db: &Db, operation: &Operation) -> Result<(), SqlError> {
+    db.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         column(operation.id.seq),
         operation.id.tag.cast_signed(),
         key_column(operation.key_hash),
         record::state_number(operation.state),
         next_expiry(operation).map(column),
-        record::encode(operation),
+        db.sealed_record(operation),
     ])?;
     if let KeptRequest::Given(request) = &operation.request {
-        connection
-            .prepare_cached("INSERT INTO request VALUES (?1, ?2)")?
-            .execute(params![column(operation.id.seq), record::encode_request(request)])?;
+        db.prepare_cached("INSERT INTO request VALUES (?1, ?2)")?.execute(params![
+            column(operation.id.seq),
+            db.vault.seal(Kind::Request, operation.id.seq, record::encode_request(request)),
+        ])?;
     }
-    write_response(connection, operation, &Retained::None)
+    write_response(db, operation, &Retained::None)
 }
 
 /// The request that is kept of an operation.
-pub(super) fn request(connection: &Connection, seq: u64) -> Result<Option<StoredRequest>, SqlError> {
-    let mut statement = connection.prepare_cached("SELECT request FROM request WHERE seq = ?1")?;
+pub(super) fn request(db: &Db, seq: u64) -> Result<Option<StoredRequest>, SqlError> {
+    let mut statement = db.prepare_cached("SELECT request FROM request WHERE seq = ?1")?;
     let mut rows = statement.query([column(seq)])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(record::decode_request(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?))
+    let written = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+    let opened = db.vault.open(Kind::Request, seq, written)?;
+    Ok(Some(record::decode_request(opened.as_deref().unwrap_or(written))?))
 }
 
 /// Forgets the request that is kept of an operation.
@@ -147,29 +170,28 @@ pub(super) fn drop_request(connection: &Connection, seq: u64) -> Result<(), SqlE
 }
 
 /// Replaces an operation of which `before` was kept.
-pub(super) fn replace(connection: &Connection, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
-    connection.prepare_cached("UPDATE operation SET state = ?2, due = ?3, record = ?4 WHERE seq = ?1")?.execute(
-        params![
-            column(operation.id.seq),
-            record::state_number(operation.state),
-            next_expiry(operation).map(column),
-            record::encode(operation),
-        ],
-    )?;
-    write_response(connection, operation, before)
+pub(super) fn replace(db: &Db, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
+    db.prepare_cached("UPDATE operation SET state = ?2, due = ?3, record = ?4 WHERE seq = ?1")?.execute(params![
+        column(operation.id.seq),
+        record::state_number(operation.state),
+        next_expiry(operation).map(column),
+        db.sealed_record(operation),
+    ])?;
+    write_response(db, operation, before)
 }
 
-fn write_response(connection: &Connection, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
+fn write_response(db: &Db, operation: &Operation, before: &Retained) -> Result<(), SqlError> {
     let seq = column(operation.id.seq);
     match (&operation.retained, before) {
-        (Retained::Stored(now), Retained::Stored(before)) if std::sync::Arc::ptr_eq(now, before) => {}
+        (Retained::Stored(now), Retained::Stored(before)) if Arc::ptr_eq(now, before) => {}
         (Retained::Stored(response), _) => {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO response VALUES (?1, ?2)")?
-                .execute(params![seq, record::encode_response(response)])?;
+            db.prepare_cached("INSERT OR REPLACE INTO response VALUES (?1, ?2)")?.execute(params![
+                seq,
+                db.vault.seal(Kind::Response, operation.id.seq, record::encode_response(response))
+            ])?;
         }
         (_, Retained::Stored(_)) => {
-            connection.prepare_cached("DELETE FROM response WHERE seq = ?1")?.execute([seq])?;
+            db.prepare_cached("DELETE FROM response WHERE seq = ?1")?.execute([seq])?;
         }
         (_, _) => {}
     }
@@ -227,28 +249,34 @@ pub(super) fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<Operation, SqlError> {
+/// The operation of a row of `seq, tag, state, record, response`.
+pub(super) fn read(db: &Db, row: &Row<'_>) -> Result<Operation, SqlError> {
     let id = OperationId { seq: row.get::<_, i64>(0)?.cast_unsigned(), tag: row.get::<_, i64>(1)?.cast_unsigned() };
     let state = record::state_of(row.get(2)?)?;
     let blob = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
     let response = row.get_ref(4)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-    Ok(record::decode(id, state, blob, response)?)
+    let opened = db.vault.open(Kind::Record, id.seq, blob)?;
+    let opened_response =
+        response.map(|response| db.vault.open(Kind::Response, id.seq, response)).transpose()?.flatten();
+    let record = opened.as_deref().unwrap_or(blob);
+    Ok(record::decode(id, state, record, opened_response.as_deref().or(response))?)
 }
 
-fn collect(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Operation>, SqlError> {
+fn collect(db: &Db, rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Operation>, SqlError> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(read(row)?);
+        found.push(read(db, row)?);
     }
     Ok(found)
 }
 
 /// SQLite's integers are signed; times and ids never come near the end of them.
-fn column(value: u64) -> i64 {
+pub(super) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn key_column(key: KeyHash) -> i64 {
+/// The beginning of a key hash, under which an operation is filed.
+pub(super) fn key_column(key: KeyHash) -> i64 {
     let (head, _) = key.0.split_first_chunk().expect("a hash has 32 bytes");
     i64::from_be_bytes(*head)
 }

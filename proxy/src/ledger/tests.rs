@@ -9,6 +9,8 @@ use mainstay_policies::{
     operation::{Retained, Source, StoredResponse, conformance},
 };
 
+use rusqlite::Connection;
+
 use super::*;
 
 const NOW: UnixMillis = 1_700_000_000_000;
@@ -31,7 +33,7 @@ impl Home {
     }
 
     fn try_open(&self, max_open: usize, max_bytes: u64) -> Result<DiskLedger, OpenError> {
-        let options = Options { max_open, max_bytes, settle: Settle::Durable };
+        let options = Options { max_open, max_bytes, settle: Settle::Durable, key_file: None };
         DiskLedger::open(&self.0, WallClock::manual(NOW), &options)
     }
 
@@ -130,7 +132,7 @@ async fn the_conformance_suite_passes() {
     let homes = Mutex::new(Vec::new());
     conformance::run(|clock| {
         let home = Home::new();
-        let options = Options { max_open: 1000, max_bytes: 1 << 30, settle: Settle::Durable };
+        let options = Options { max_open: 1000, max_bytes: 1 << 30, settle: Settle::Durable, key_file: None };
         let ledger = DiskLedger::open(&home.0, clock, &options).expect("the ledger opens");
         homes.lock().push(home);
         async move { Arc::new(ledger) as Arc<dyn Ledger> }
@@ -407,6 +409,93 @@ async fn after_an_error_it_takes_no_more_writes_and_still_reads() {
     }
     assert_eq!(ledger.begin(draft(1), NOW).await.expect("it is known"), Begun::Known(settled.clone()));
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));
+}
+
+/// A ledger sealed with the keys of these bytes, the newest first.
+fn open_sealed(home: &Home, keys: &[u8]) -> Result<DiskLedger, OpenError> {
+    fs::create_dir_all(&home.0).expect("a directory");
+    let key_file = (!keys.is_empty()).then(|| home.0.join("keys"));
+    if let Some(file) = &key_file {
+        let lines: Vec<_> = keys.iter().map(|key| format!("{key:02x}").repeat(32)).collect();
+        fs::write(file, lines.join("\n")).expect("it is written");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    }
+    let options = Options { max_open: 1000, max_bytes: 1 << 30, settle: Settle::Durable, key_file };
+    DiskLedger::open(&home.0, WallClock::manual(NOW), &options)
+}
+
+/// Every byte of the ledger's files.
+fn bytes_of(home: &Home) -> Vec<u8> {
+    let files = ["ledger.db", "ledger.db-wal"].map(|name| fs::read(home.0.join(name)).unwrap_or_default());
+    files.concat()
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_nowhere_to_be_seen_and_reads_back() {
+    let secret = b"canary-4711";
+    for (keys, is_seen) in [(&[][..], true), (&[7][..], false)] {
+        let home = Home::new();
+        let ledger = open_sealed(&home, keys).expect("it opens");
+        let mut draft = draft(1);
+        draft.status_target = Some("/by-ref/canary-4711".into());
+        let Ok(Begun::New(operation)) = ledger.begin(draft, NOW).await else { panic!("it is new") };
+        let settled = settle(&ledger, operation, b"body of canary-4711").await;
+        let request = Arc::new(StoredRequest {
+            method: http::Method::POST,
+            target: "/pay?canary-4711".into(),
+            headers: HeaderMap::from_iter([(header::AUTHORIZATION, http::HeaderValue::from_static("canary-4711"))]),
+            body: Bytes::from_static(b"canary-4711"),
+        });
+        let open = Operation { request: KeptRequest::Given(Arc::clone(&request)), ..self::draft(2) };
+        let Ok(Begun::New(open)) = ledger.begin(open, NOW).await else { panic!("it is new") };
+        let fingerprints = *ledger.fingerprint_secret();
+        let found = |what: &[u8]| bytes_of(&home).windows(what.len()).any(|window| window == what);
+        assert_eq!((found(secret), found(&fingerprints)), (is_seen, is_seen), "in the log");
+        drop(ledger);
+        assert_eq!((found(secret), found(&fingerprints)), (is_seen, is_seen), "in the file");
+        let ledger = open_sealed(&home, keys).expect("it opens");
+        assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled.clone()));
+        assert_eq!(ledger.find(settled.key_hash).await.expect("it finds"), Some(settled));
+        assert_eq!(ledger.request(open.id).await.expect("it reads"), Some(request));
+        assert_eq!(*ledger.fingerprint_secret(), fingerprints);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_an_error_at_start_and_an_old_one_is_needed_as_long_as_it_seals_something() {
+    let home = Home::new();
+    let ledger = open_sealed(&home, &[1]).expect("it opens");
+    let operation = begin(&ledger, 1).await;
+    let first = settle(&ledger, operation, b"under the first key").await;
+    drop(ledger);
+    for wrong in [&[][..], &[2]] {
+        assert!(matches!(open_sealed(&home, wrong), Err(OpenError::Sealed { .. })), "{wrong:?}");
+    }
+    let ledger = open_sealed(&home, &[2, 1]).expect("the new one seals, the old one opens");
+    assert_eq!(ledger.read(first.id).await.expect("it reads"), Some(first.clone()));
+    let operation = begin(&ledger, 2).await;
+    let second = settle(&ledger, operation, b"under the second").await;
+    drop(ledger);
+    assert!(matches!(open_sealed(&home, &[2]), Err(OpenError::Sealed { .. })), "the first is still needed");
+    let ledger = open_sealed(&home, &[2, 1]).expect("nothing was changed");
+    ledger.expire(NOW + 31 * DAY, 10).await.expect("everything is forgotten");
+    let operation = begin(&ledger, 3).await;
+    let third = settle(&ledger, operation, b"under the second").await;
+    assert_ne!(third.id, second.id);
+    drop(ledger);
+    let ledger = open_sealed(&home, &[2]).expect("nothing is left that the first had sealed");
+    assert_eq!(ledger.read(third.id).await.expect("it reads"), Some(third));
+}
+
+#[tokio::test]
+async fn a_key_that_everybody_may_read_is_refused() {
+    let home = Home::new();
+    drop(open_sealed(&home, &[1]).expect("it opens"));
+    fs::set_permissions(home.0.join("keys"), fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let options =
+        Options { max_open: 1, max_bytes: 1 << 30, settle: Settle::Durable, key_file: Some(home.0.join("keys")) };
+    let refused = DiskLedger::open(&home.0, WallClock::manual(NOW), &options).expect_err("it is refused");
+    assert!(matches!(refused, OpenError::Key(KeyError::OpenToAll { mode: 0o644, .. })), "{refused}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use super::{
     Inner,
     command::{Answer, Command, Handed},
     memory::Before,
-    sql::{self, STATES, SqlError},
+    sql::{self, Db, STATES, SqlError},
 };
 use crate::faults;
 
@@ -61,7 +61,7 @@ pub(super) struct Batch {
 }
 
 pub(super) struct Writer {
-    pub(super) connection: Connection,
+    pub(super) connection: Db,
     pub(super) inner: Arc<Inner>,
     queue: mpsc::Receiver<Command>,
     /// Where callers that leave without their operation say so.
@@ -83,14 +83,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        mut connection: Connection,
+        mut connection: Db,
         inner: Arc<Inner>,
         queue: mpsc::Receiver<Command>,
         own_queue: mpsc::WeakSender<Command>,
     ) -> Result<Self, SqlError> {
         let log_pages = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&log_pages);
-        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+        connection.connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
             seen.store(usize::try_from(pages).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;

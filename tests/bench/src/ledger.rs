@@ -46,7 +46,7 @@ fn main() {
 }
 
 fn open_ledger(directory: &Path) -> DiskLedger {
-    let options = Options { max_open: 100_000, max_bytes: 1 << 34, settle: Settle::Durable };
+    let options = Options { max_open: 100_000, max_bytes: 1 << 34, settle: Settle::Durable, key_file: None };
     DiskLedger::open(directory, WallClock::system(), &options).expect("it opens")
 }
 

@@ -1,5 +1,7 @@
 //! `ledger`.
 
+use std::path::PathBuf;
+
 use mainstay_policies::idempotency::NODES;
 use schemars::{Schema, SchemaGenerator};
 
@@ -33,6 +35,8 @@ section! {
         /// asked to; quicker, and after a crash a repeat may meet `outcome-unknown` instead of its replay, never a second
         /// effect. Default durable.
         settle: Settle,
+        /// Seals what is kept of requests and answers. Default: not.
+        encrypt: KeyFile,
         /// Operations that are not terminal at most; one more is refused. Default 100000.
         max_open: usize,
         /// Bytes of operations and responses at most; one more is refused. Default 4GiB on disk, 64MiB in memory.
@@ -40,7 +44,15 @@ section! {
         /// Which of up to 1024 instances this is, in the snowflakes that it mints. Default: drawn once per ledger.
         node: u32,
     }
-    later ["encrypt"]
+}
+
+section! {
+    /// How the ledger is sealed.
+    RawEncrypt {
+        /// A file with the key, or several with the newest first: 32 raw bytes, or a line of hex or base64 for each. Nobody but
+        /// its user and group may read it.
+        key_file: String = required,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +64,7 @@ pub(crate) enum RawStore {
 /// On disk, bounded.
 pub(crate) fn default_ledger() -> Ledger {
     Ledger {
-        store: Store::Disk { path: PATH.into(), settle: Settle::Durable },
+        store: Store::Disk { path: PATH.into(), settle: Settle::Durable, key_file: None },
         max_open: MAX_OPEN,
         max_bytes: MAX_BYTES_ON_DISK,
         node: None,
@@ -65,11 +77,16 @@ impl Setting for Ledger {
         let (store, max_bytes) = match or(raw.store, RawStore::Disk) {
             RawStore::Disk => {
                 let path = raw.path.map_or_else(|| PATH.into(), |path| path.value.into());
-                (Store::Disk { path, settle: or(raw.settle, Settle::Durable) }, MAX_BYTES_ON_DISK)
+                let key_file = raw.encrypt.map(|file| file.value.0);
+                (Store::Disk { path, settle: or(raw.settle, Settle::Durable), key_file }, MAX_BYTES_ON_DISK)
             }
             RawStore::Memory => {
                 if let Some(path) = raw.path {
                     cx.error::<()>(path.at, "`store: memory` has no `path`", "remove it, or use `store: disk`");
+                }
+                if let Some(encrypt) = raw.encrypt {
+                    let message = "`store: memory` has no `encrypt`: nothing of it is written anywhere";
+                    cx.error::<()>(encrypt.at, message, "remove it, or use `store: disk`");
                 }
                 if let Some(settle) = raw.settle {
                     let message = "`store: memory` has no `settle`: nothing in it outlives the process";
@@ -93,6 +110,20 @@ impl Setting for Ledger {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawLedger::schema(generator)
+    }
+}
+
+/// `encrypt`.
+pub(crate) struct KeyFile(PathBuf);
+
+impl Setting for KeyFile {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawEncrypt::decode(node, cx)?;
+        Some(Self(raw.key_file?.value.into()))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawEncrypt::schema(generator)
     }
 }
 

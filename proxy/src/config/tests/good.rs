@@ -154,7 +154,7 @@ fn a_memory_ledger_under_protected_writes_is_a_warning() {
 #[test]
 fn a_ledger_is_on_disk_unless_it_says_otherwise() {
     let ledger = |text: &str| parse(&format!("{EXAMPLE}{text}\n")).ledger.clone();
-    let disk = |path: &str| Store::Disk { path: path.into(), settle: Settle::Durable };
+    let disk = |path: &str| Store::Disk { path: path.into(), settle: Settle::Durable, key_file: None };
     for (text, store, max_bytes) in [
         ("", disk("/var/lib/mainstay"), 4 << 30),
         ("ledger: { max_open: 5 }", disk("/var/lib/mainstay"), 4 << 30),

@@ -124,7 +124,9 @@ fn survives(text: &str) {
 fn what_is_shown_reads_back_equal() {
     survives(EXAMPLE);
     survives(EVERYTHING);
-    survives(&format!("{EXAMPLE}\nledger: {{ path: /data, settle: eventual }}\n"));
+    survives(&format!(
+        "{EXAMPLE}\nledger: {{ path: /data, settle: eventual, encrypt: {{ key_file: \"/etc/$$key\" }} }}\n"
+    ));
 }
 
 #[test]

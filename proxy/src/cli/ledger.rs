@@ -1,0 +1,166 @@
+//! `mainstay ledger check`, `stats` and `export`: what lies on the disk, also beside a running proxy. Nothing is written.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{FAILED, fail, print};
+use crate::{
+    config::{self, model::Store},
+    interface::document,
+    ledger::{Inspection, OpenError, Stats},
+};
+
+/// Faults that are said; a ledger with more is beyond reading line by line.
+const FAULTS_SHOWN: usize = 100;
+const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
+
+/// Look into a ledger on disk; nothing is written, and a running proxy is not disturbed
+#[derive(Subcommand)]
+pub enum LedgerCommand {
+    /// Check the file and everything that must hold in it; 0 if nothing is wrong, else 1
+    Check(Place),
+    /// Show counts and sizes
+    Stats {
+        /// Which ledger
+        #[command(flatten)]
+        place: Place,
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the document of every operation, a line of JSON each: no bodies, no keys
+    Export(Place),
+}
+
+/// Which ledger.
+#[derive(Args)]
+pub struct Place {
+    /// A ledger's directory, or the configuration that names it
+    #[arg(value_name = "PATH_OR_CONFIG")]
+    path: PathBuf,
+    /// The key file, if the ledger is sealed and no configuration says so
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+/// Runs a subcommand of `ledger`.
+pub fn ledger(command: LedgerCommand) -> ExitCode {
+    match command {
+        LedgerCommand::Check(place) => with(&place, check),
+        LedgerCommand::Stats { place, json } => with(&place, |ledger| {
+            let stats = ledger.stats()?;
+            Ok(if json { print(format_args!("{:#}", as_json(&stats))) } else { print(as_table(&stats)) })
+        }),
+        LedgerCommand::Export(place) => with(&place, export),
+    }
+}
+
+fn with(place: &Place, work: impl FnOnce(&Inspection) -> Result<ExitCode, OpenError>) -> ExitCode {
+    let (directory, configured) = match find(&place.path) {
+        Ok(found) => found,
+        Err(why) => return fail(why),
+    };
+    let key_file = place.key_file.clone().or(configured);
+    let done = Inspection::open(&directory, key_file.as_deref()).and_then(|ledger| work(&ledger));
+    done.unwrap_or_else(fail)
+}
+
+/// Where the ledger is, and where its key, if a configuration says so.
+fn find(path: &Path) -> Result<(PathBuf, Option<PathBuf>), String> {
+    let is_configuration = if path.is_dir() {
+        let files = path.read_dir().map_err(|error| format!("{}: {error}", path.display()))?;
+        files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "yaml"))
+    } else {
+        path.extension().is_none_or(|extension| extension != "db")
+    };
+    if !is_configuration || !path.exists() {
+        return Ok((path.to_owned(), None));
+    }
+    let loaded = config::load(path).map_err(|errors| errors.to_string())?;
+    match &loaded.config.ledger.store {
+        Store::Disk { path, key_file, .. } => Ok((path.clone(), key_file.clone())),
+        Store::Memory => Err(format!("{} keeps operations in memory: there is no ledger to look into", path.display())),
+    }
+}
+
+fn check(ledger: &Inspection) -> Result<ExitCode, OpenError> {
+    let mut faults = 0;
+    let checked = ledger.check(|fault| {
+        faults += 1;
+        if faults <= FAULTS_SHOWN {
+            print(fault);
+        }
+    })?;
+    let operations = checked.operations;
+    let unread =
+        if checked.has_read_records { "" } else { "; their records were not read: give --key-file if they are sealed" };
+    if faults == 0 {
+        return Ok(print(format_args!("ok: {operations} operations{unread}")));
+    }
+    print(format_args!("{faults} faults in {operations} operations{unread}"));
+    Ok(ExitCode::from(FAILED))
+}
+
+fn export(ledger: &Inspection) -> Result<ExitCode, OpenError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut written = Ok(());
+    ledger.each(|operation| {
+        written = writeln!(out, "{}", document::of_operation(operation));
+        written.is_ok()
+    })?;
+    Ok(match written.and_then(|()| out.flush()) {
+        // A reader that went away (`| head`) is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(error),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn as_json(stats: &Stats) -> Value {
+    let operations: serde_json::Map<_, _> =
+        STATES.iter().zip(stats.counts).map(|(state, count)| ((*state).to_owned(), count.into())).collect();
+    json!({
+        "path": stats.path.to_string_lossy(),
+        "format": stats.format,
+        "sealed": stats.is_sealed,
+        "operations": operations,
+        "oldest_open": stats.oldest_open.as_ref().map(|(id, operation)| json!({
+            "id": id.to_string(),
+            "state": operation.as_ref().map(|operation| operation.state.label()),
+            "created_at": operation.as_ref().map(|operation| document::time(operation.created_at)),
+        })),
+        "audit_entries": stats.audit_entries,
+        "file_bytes": stats.file_bytes,
+        "wal_bytes": stats.wal_bytes,
+        "page_bytes": stats.page_bytes,
+        "pages": stats.pages,
+        "free_pages": stats.free_pages,
+    })
+}
+
+fn as_table(stats: &Stats) -> String {
+    let oldest = match &stats.oldest_open {
+        None => "-".to_owned(),
+        Some((id, None)) => format!("{id} (sealed)"),
+        Some((id, Some(operation))) => {
+            format!("{id}, {} since {}", operation.state.label(), document::time(operation.created_at))
+        }
+    };
+    let counts = STATES.iter().zip(stats.counts).map(|(state, count)| (*state, count.to_string()));
+    let rows = [("ledger", stats.path.display().to_string()), ("sealed", stats.is_sealed.to_string())]
+        .into_iter()
+        .chain(counts)
+        .chain([
+            ("oldest open", oldest),
+            ("audit entries", stats.audit_entries.to_string()),
+            ("file bytes", stats.file_bytes.to_string()),
+            ("log bytes", stats.wal_bytes.to_string()),
+            ("pages", format!("{} of {} bytes, {} free", stats.pages, stats.page_bytes, stats.free_pages)),
+        ]);
+    rows.map(|(name, value)| format!("{name:<14}{value}")).collect::<Vec<_>>().join("\n")
+}
