@@ -40,6 +40,7 @@ use crate::{
     gauges,
     ledger::{self, DiskLedger, OpenError},
     listener::{self, Places},
+    resolver,
     snapshot::{Parts, Snapshot},
     telemetry::{
         logs::{AccessLog, Logging},
@@ -182,7 +183,7 @@ impl App {
             mint = mint.with_node(node);
         }
         let mint = Arc::new(mint);
-        let parts = Parts { ledger, clock, metrics, workers, gate, mint };
+        let parts = Parts { ledger, clock, metrics, workers, resolving: Arc::default(), gate, mint };
         let snapshot = Snapshot::build(config, &parts, None);
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -220,6 +221,7 @@ impl App {
         }
         probes.readiness.set(Condition::LedgerWritable, true);
         app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes.clone(), app.stop_probes.subscribe())));
+        app.tasks.push(tokio::spawn(resolver::run(shared.clone())));
         app.tasks.push(tokio::spawn(keep_house(shared, probes)));
         Ok(app)
     }
@@ -414,6 +416,9 @@ async fn keep_house(shared: Arc<Shared>, probes: Arc<ProbeState>) {
         probes.readiness.set(Condition::LedgerWritable, is_writable || !snapshot.config.protects_writes());
         for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
+        }
+        for upstream in snapshot.upstreams.values() {
+            upstream.sweep(shared.parts.background(), now);
         }
     }
 }

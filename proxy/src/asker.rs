@@ -3,10 +3,11 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header::HOST};
+use http::{HeaderValue, Method, Request, Response, header::HOST};
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Sent},
     idempotency::{Asker, query::QUERY_TIMEOUT},
+    operation::TraceOrigin,
     timeout::IdleBody,
 };
 use tokio::time::Instant;
@@ -29,11 +30,18 @@ pub(crate) struct DataPlaneAsker {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     worker: usize,
+    about: Option<TraceOrigin>,
 }
 
 impl DataPlaneAsker {
     pub(crate) const fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>, worker: usize) -> Self {
-        Self { shared, snapshot, worker }
+        Self { shared, snapshot, worker, about: None }
+    }
+
+    /// The same, with spans that link to the request which began the operation.
+    pub(crate) const fn about(mut self, origin: Option<TraceOrigin>) -> Self {
+        self.about = origin;
+        self
     }
 
     async fn send(&self, upstream: &Arc<Upstream>, request: Request<Bytes>) -> Result<Response<Bytes>, AttemptError> {
@@ -46,7 +54,8 @@ impl DataPlaneAsker {
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             headers.insert(HOST, host);
         }
-        let trace = self.shared.tracing.start(&HeaderMap::new(), now);
+        let mut trace = self.shared.tracing.start_about(self.about, now);
+        trace.name("status query");
         let mut span = trace.attempt(
             // The path holds the key, so the span does not show it.
             &AttemptStart {

@@ -32,6 +32,7 @@ pub(crate) fn register(shared: &Arc<Shared>) {
         }
     };
     let metrics = &shared.parts.metrics;
+    shared.parts.resolving.register(metrics);
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
     on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |shared, samples| {
         let is_writable = shared.parts.ledger.health() == Health::Writable;

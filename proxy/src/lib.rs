@@ -27,6 +27,7 @@ mod keyed;
 pub mod ledger;
 pub mod listener;
 pub mod problem_doc;
+mod resolver;
 mod respond;
 pub mod router;
 mod snapshot;

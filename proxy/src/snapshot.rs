@@ -19,6 +19,7 @@ use mainstay_policies::{
 
 use crate::{
     config::model::{self, Config},
+    resolver::Stats,
     router::Router,
     telemetry::metrics::{Metrics, RouteMetrics},
     upstream::Upstream,
@@ -95,10 +96,19 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// Threads that serve; fixed at start, since sockets and pools belong to them.
     pub(crate) workers: usize,
+    /// What the resolver has done, and has before it.
+    pub(crate) resolving: Arc<Stats>,
     /// Bounds status queries per upstream, whoever asks.
     pub(crate) gate: QueryGate,
     /// Makes fresh keys, in one order.
     pub(crate) mint: Arc<IdMint>,
+}
+
+impl Parts {
+    /// The number by which the resolver, a thread more, is known to upstreams.
+    pub(crate) const fn background(&self) -> usize {
+        self.workers
+    }
 }
 
 impl Snapshot {
@@ -111,7 +121,8 @@ impl Snapshot {
                 let kept = before
                     .and_then(|before| before.upstreams.get(&params.name))
                     .filter(|upstream| upstream.params() == params);
-                let upstream = kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), parts.workers)));
+                let upstream =
+                    kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), parts.workers + 1)));
                 (params.name.clone(), upstream)
             })
             .collect();

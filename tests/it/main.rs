@@ -32,6 +32,7 @@ mod probes;
 mod problems;
 mod reading;
 mod reload;
+mod resolver;
 mod retry;
 mod retry_evidence;
 mod retry_safety;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use super::query::AttemptGuard;
 use crate::{
     clock::WallClock,
     evidence::Evidence,
@@ -59,6 +60,8 @@ pub struct Claim {
     in_doubt: u32,
     /// A 409 is this policy's own word for failure, not the service's for "your first request is in progress".
     conflict_is_failure: bool,
+    /// Nobody else attempts the operation as long as this is held.
+    _in_flight: AttemptGuard,
 }
 
 impl Claim {
@@ -68,8 +71,9 @@ impl Claim {
         clock: WallClock,
         policy: StepPolicy,
         conflict_is_failure: bool,
+        in_flight: AttemptGuard,
     ) -> Self {
-        Self { operation, ledger, clock, policy, in_doubt: 0, conflict_is_failure }
+        Self { operation, ledger, clock, policy, in_doubt: 0, conflict_is_failure, _in_flight: in_flight }
     }
 
     /// The operation as this claim last saw it.
@@ -96,6 +100,20 @@ impl Claim {
         Ok(())
     }
 
+    /// To be called before the first byte of a dispatch that nobody asked for. It is counted durably: however often the process
+    /// dies, no more are made than the policy allows.
+    ///
+    /// # Errors
+    /// The attempt must not be sent, as for [`dispatched`](Self::dispatched).
+    pub async fn redispatched(&mut self) -> Result<(), LedgerError> {
+        let counted = self.operation.redispatches;
+        self.write(&Event::Redispatched).await?;
+        if self.operation.redispatches == counted {
+            return Err(LedgerError::Stale(Box::new(self.operation.clone())));
+        }
+        Ok(())
+    }
+
     /// To be called when an attempt that may have acted is given up for another one. What later attempts prove is then
     /// proven of them alone: their `not_executed` says nothing about this one.
     pub const fn leave_in_doubt(&mut self) {
@@ -108,9 +126,12 @@ impl Claim {
     /// The ledger did not take it; the key is not freed.
     pub async fn settle(&mut self, what: Settlement, source: Source) -> Result<&Operation, LedgerError> {
         let observation = self.weigh(what, source);
-        let event = Event::Observed(observation);
+        self.write(&Event::Observed(observation)).await
+    }
+
+    async fn write(&mut self, event: &Event) -> Result<&Operation, LedgerError> {
         for _ in 0..MAX_TRIES {
-            let Some(next) = self.next(&event) else { return Ok(&self.operation) };
+            let Some(next) = self.next(event) else { return Ok(&self.operation) };
             match self.ledger.update(next).await {
                 Ok(written) => {
                     self.operation = written;

@@ -23,6 +23,7 @@ mod protection;
 mod refusal;
 mod replies;
 mod reply_body;
+mod resolving;
 mod service;
 
 #[cfg(test)]
@@ -44,8 +45,9 @@ pub use mint::{IdKind, IdMint, NODES};
 pub use normal_path::normalise as normalise_path;
 pub use params::*;
 pub use prefer::preferred_wait;
-pub use protection::{Begin, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};
+pub use protection::{Begin, Beside, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};
 pub use query::{Asker, QueryGate};
 pub use refusal::{Refusal, until_due};
 pub use reply_body::ReplyBody;
+pub use resolving::Applied;
 pub use service::IdempotencyService;

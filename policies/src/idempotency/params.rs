@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, Method, StatusCode};
 
 use super::{IdKind, KeyTemplate};
-use crate::evidence::Evidence;
+use crate::{
+    evidence::Evidence,
+    retry::{Backoff, Jitter},
+};
 
 /// How keyed writes are recognised, recorded and answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Idempotency {
     pub replay_headers: Vec<HeaderName>,
     /// How to ask the upstream what became of a write.
     pub status: Option<StatusQuery>,
+    /// How often a write in doubt is dispatched again, without its caller. Only for an upstream that honours keys.
+    pub redispatch: Redispatch,
     /// What repeats get when a status query settled the operation and no response was stored.
     pub resolved_response: Option<ResolvedResponse>,
 }
@@ -173,6 +178,15 @@ pub struct QuerySchedule {
     pub give_up: Duration,
 }
 
+/// How often a write in doubt is dispatched again: the same bytes, under the same key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Redispatch {
+    /// How often at most; 0 is never, and then requests are not kept.
+    pub attempts: u32,
+    /// The waits before each.
+    pub backoff: Backoff,
+}
+
 /// One rule over a response: every part that is given must match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -239,8 +253,17 @@ impl Default for Idempotency {
             late_response: Duration::from_secs(30),
             replay_headers: Vec::new(),
             status: None,
+            redispatch: Redispatch::default(),
             resolved_response: None,
         }
+    }
+}
+
+impl Default for Redispatch {
+    /// Never. A service that lost an answer is in trouble, so the waits begin longer than a retry's, and go on for longer.
+    fn default() -> Self {
+        let (base, max) = (Duration::from_millis(500), Duration::from_mins(1));
+        Self { attempts: 0, backoff: Backoff { base, max, multiplier: 2.0, jitter: Jitter::Full } }
     }
 }
 

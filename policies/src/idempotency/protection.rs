@@ -10,17 +10,17 @@ use super::{
     Answer, Asker, Claim, Fingerprinter, IdKind, IdMint, Idempotency, Incoming, Key, KeyFrom, KeyRead, OnConcurrent,
     Refusal, Settlement, StatusQuery, Underivable,
     answer::answer,
-    outcome, query,
-    query::{Held, QUERY_TIMEOUT, QueryGate},
+    outcome,
+    query::{Held, QUERY_TIMEOUT, QueryGate, TURN_WITHIN},
     replay, template,
 };
 use crate::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        KeptRequest, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
-        ledger::{Begun, Ledger, LedgerError},
-        step::{Action, Asking, Event, StepPolicy, after, step},
+        KeptRequest, Operation, OperationId, Retained, State, StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
+        ledger::{Begun, Ledger},
+        step::{Asking, Event, StepPolicy, after},
     },
     problem::Problem,
 };
@@ -36,15 +36,15 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The protection of one route's writes. Shared by all its requests.
 pub struct Protection {
-    params: Idempotency,
+    pub(super) params: Idempotency,
     route: Arc<str>,
     upstream: Arc<str>,
-    ledger: Arc<dyn Ledger>,
-    clock: WallClock,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: WallClock,
     honours_key: bool,
-    policy: StepPolicy,
+    pub(super) policy: StepPolicy,
     fingerprinter: Fingerprinter,
-    gate: QueryGate,
+    pub(super) gate: QueryGate,
     mint: Arc<IdMint>,
     in_flight: Arc<str>,
 }
@@ -61,6 +61,7 @@ pub enum Recognised {
 }
 
 /// What becomes of a keyed request.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made; the first request is the common case")]
 #[derive(Debug)]
 pub enum Begin {
     /// It is the first: execute it.
@@ -69,6 +70,15 @@ pub enum Begin {
     Known(Repeat),
     /// It is neither.
     Refused(Refusal),
+}
+
+/// What is recorded with a new operation beside what it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// The request as the upstream is to see it, where it may be dispatched again.
+    pub request: Option<StoredRequest>,
+    /// The span of this request, if it is recorded.
+    pub origin: Option<TraceOrigin>,
 }
 
 /// A repeat of a known request: same key, same fingerprint.
@@ -96,12 +106,16 @@ impl Protection {
         let mint = Arc::new(IdMint::new(Arc::clone(&ledger), clock.clone()));
         let in_flight = "in_flight".into();
         Self { params, route, upstream, ledger, clock, honours_key, policy, fingerprinter, gate, mint, in_flight }
+            .with_total_timeout(DEFAULT_TOTAL_TIMEOUT)
     }
 
     /// The same with the route's total timeout, which bounds how long an operation may be pending.
     #[must_use]
     pub fn with_total_timeout(mut self, total: Duration) -> Self {
         self.policy = self.params.step_policy(total);
+        if !self.honours_key {
+            self.policy.redispatch = None;
+        }
         self
     }
 
@@ -228,17 +242,32 @@ impl Protection {
         body: &Bytes,
         path_params: &[(&str, &str)],
     ) -> Begin {
+        self.begin_keeping(key, principal, parts, body, path_params, Beside::default()).await
+    }
+
+    /// The same, and keeps what is given beside.
+    ///
+    /// # Panics
+    /// A ledger that gives a new operation the name of one that is being attempted.
+    pub async fn begin_keeping(
+        &self,
+        key: &Key,
+        principal: Option<&[u8]>,
+        parts: &Parts,
+        body: &Bytes,
+        path_params: &[(&str, &str)],
+        beside: Beside,
+    ) -> Begin {
         let fingerprint = self.fingerprinter.of(parts, body);
         let now = self.clock.now();
-        let draft = self.draft(key, principal, fingerprint, path_params, now);
+        let mut draft = self.draft(key, principal, fingerprint, path_params, now);
+        draft.request = beside.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
+        draft.origin = beside.origin;
         match self.ledger.begin(draft, now).await {
-            Ok(Begun::New(operation)) => Begin::Execute(Claim::new(
-                operation,
-                Arc::clone(&self.ledger),
-                self.clock.clone(),
-                self.policy,
-                self.params.outcome.failed.contains(&StatusCode::CONFLICT),
-            )),
+            Ok(Begun::New(operation)) => {
+                let claim = self.claim(operation);
+                Begin::Execute(claim.expect("nobody knew of a new operation, so nobody attempts it"))
+            }
             Ok(Begun::Known(operation)) if operation.fingerprint != fingerprint => {
                 Begin::Refused(Refusal::key_reused(&operation))
             }
@@ -301,36 +330,21 @@ impl Protection {
     /// Asks the upstream about an unknown operation, unless it cannot be asked or was asked often enough; returns the
     /// operation as it stands then.
     pub async fn query(&self, operation: Operation, asker: &dyn Asker) -> Operation {
-        let (Some(status), Some(target)) = (&self.params.status, operation.status_target.clone()) else {
+        let Some(status) = self.params.status.as_ref().filter(|_| operation.status_target.is_some()) else {
             return operation;
         };
-        let _permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec) {
+        let permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec, TURN_WITHIN) {
             Ok(permit) => permit,
             // The other one's result is as good.
-            Err(Held::InFlight) => return self.wait_for_change(operation, QUERY_TIMEOUT).await,
+            Err(Held::InFlight) => return self.wait_for_query(operation).await,
             Err(Held::Rate) => return operation,
         };
-        let now = self.clock.now();
-        let heard = query::ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
-        self.apply(operation, &Event::Queried { verdict: heard.verdict, retry_after: heard.retry_after }).await
-    }
-
-    /// Records an event about an operation that this process does not execute. What the ledger does not take is lost:
-    /// the operation stays as open as it was.
-    async fn apply(&self, mut operation: Operation, event: &Event) -> Operation {
-        const MAX_TRIES: usize = 16;
-        for _ in 0..MAX_TRIES {
-            let (next, actions) = step(&operation, event.clone(), &self.policy, self.clock.now());
-            if !actions.contains(&Action::Record) {
-                return operation;
-            }
-            match self.ledger.update(next).await {
-                Ok(written) => return written,
-                Err(LedgerError::Stale(current)) => operation = *current,
-                Err(_) => return operation,
-            }
+        permit.turn().await;
+        match self.ask(operation.clone(), asker).await {
+            Ok(Some((_, applied))) => applied.operation,
+            // What the ledger does not take is lost: the operation stays as open as it was.
+            Ok(None) | Err(_) => operation,
         }
-        operation
     }
 
     /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
@@ -338,7 +352,8 @@ impl Protection {
         let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
         let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
         if is_due && (operation.state == State::Pending || !can_be_asked) {
-            return self.apply(operation, &Event::Due).await;
+            let applied = self.apply(operation.clone(), &Event::Due).await;
+            return applied.map_or(operation, |applied| applied.operation);
         }
         operation
     }
@@ -355,12 +370,18 @@ impl Protection {
         operation
     }
 
-    async fn wait_for_change(&self, operation: Operation, wait: Duration) -> Operation {
-        let changed = self.ledger.changed(operation.id, operation.revision);
-        match tokio::time::timeout(wait, changed).await {
-            Ok(Ok(current)) => current,
-            Ok(Err(_)) | Err(_) => operation,
+    /// Waits until a query that another one makes has been heard, or its time is over.
+    async fn wait_for_query(&self, mut operation: Operation) -> Operation {
+        let deadline = tokio::time::Instant::now() + QUERY_TIMEOUT;
+        let checks = operation.checks;
+        while operation.state == State::Unknown && operation.checks == checks {
+            let changed = self.ledger.changed(operation.id, operation.revision);
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(Ok(current)) => operation = current,
+                Ok(Err(_)) | Err(_) => break,
+            }
         }
+        operation
     }
 
     fn draft(
@@ -420,6 +441,7 @@ impl Idempotency {
                 fenced: status.fenced,
                 schedule: status.schedule,
             }),
+            redispatch: Some(self.redispatch).filter(|redispatch| redispatch.attempts > 0),
         }
     }
 }

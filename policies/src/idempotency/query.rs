@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::{StatusQuery, Verdict, rules, template};
 use crate::{
@@ -34,6 +34,19 @@ pub struct Heard {
     pub verdict: Option<Verdict>,
     /// When the endpoint wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// The endpoint is up: it answered, with whatever but a 5xx.
+    pub is_up: bool,
+}
+
+impl Heard {
+    /// The name of the result in metrics and documents.
+    pub const fn label(&self) -> &'static str {
+        match self.verdict {
+            None => "no_evidence",
+            Some(Verdict::NotFound) => "not_found",
+            Some(Verdict::Evidence(evidence)) => evidence.label(),
+        }
+    }
 }
 
 /// Asks once. Whatever goes wrong is no evidence.
@@ -60,14 +73,18 @@ pub async fn ask(
 
 /// What an answer of the status endpoint says.
 pub fn judge(query: &StatusQuery, response: &Response<Bytes>, now: UnixMillis) -> Heard {
-    let retry_after = retry_after(response.headers(), now);
+    let heard = Heard {
+        verdict: None,
+        retry_after: retry_after(response.headers(), now),
+        is_up: !response.status().is_server_error(),
+    };
     let json = match body_of(response) {
-        _ if !speaks_of_the_write(response.status()) => return Heard { verdict: None, retry_after },
+        _ if !speaks_of_the_write(response.status()) => return heard,
         Body::Empty => None,
         Body::Json(json) => Some(json),
-        Body::Other => return Heard { verdict: None, retry_after },
+        Body::Other => return heard,
     };
-    Heard { verdict: rules::first_match(&query.rules, response.status(), json.as_ref()), retry_after }
+    Heard { verdict: rules::first_match(&query.rules, response.status(), json.as_ref()), ..heard }
 }
 
 /// These statuses speak of the query, not of the write.
@@ -106,16 +123,26 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     Some(at.saturating_sub(Duration::from_millis(now)))
 }
 
-/// Keeps queries apart: one in flight per operation, and so many per second to one upstream. One for the whole process,
-/// shared by every route.
+/// How long somebody who waits for an answer waits for their turn to ask.
+pub const TURN_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a wall clock may gain on the monotonic one between two looks without having been put forward.
+const DRIFT: Duration = Duration::from_secs(1);
+
+/// Keeps queries apart: one in flight per operation, and so many per second to one upstream, evenly spaced. And attempts:
+/// no operation has two in flight. One for the whole process, shared by every route.
 #[derive(Clone, Debug, Default)]
 pub struct QueryGate(Arc<Mutex<Gate>>);
 
 #[derive(Debug, Default)]
 struct Gate {
     in_flight: HashSet<OperationId>,
-    /// When each upstream's next query is due by its rate (GCRA's theoretical arrival time).
+    /// Attempts, or what waits for a late answer of one.
+    attempts: HashSet<OperationId>,
+    /// When each upstream's next query is due by its rate (GCRA's theoretical arrival time, with no burst).
     due: HashMap<Arc<str>, Instant>,
+    /// Both clocks, as they were when all times on record agreed with them.
+    agreed: Option<(UnixMillis, Instant)>,
 }
 
 /// Why a query is not made now.
@@ -123,52 +150,117 @@ struct Gate {
 pub enum Held {
     /// Another one about the same operation is in flight.
     InFlight,
-    /// The upstream has been asked often enough.
+    /// The upstream is asked often enough: the next turn is too far away.
     Rate,
 }
 
 impl QueryGate {
-    /// Leave to ask about `operation`, until the permit is dropped.
-    pub fn enter(&self, operation: OperationId, upstream: &Arc<str>, per_sec: f64) -> Result<QueryPermit, Held> {
+    /// A turn to ask about `operation` that comes within `patience`. No other query about it is made until the permit is
+    /// dropped.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn enter(
+        &self,
+        operation: OperationId,
+        upstream: &Arc<str>,
+        per_sec: f64,
+        patience: Duration,
+    ) -> Result<QueryPermit, Held> {
         let mut gate = self.0.lock();
         if gate.in_flight.contains(&operation) {
             return Err(Held::InFlight);
         }
-        gate.admit(upstream, per_sec, Instant::now())?;
+        let turn = gate.book(upstream, per_sec, Instant::now(), patience)?;
         gate.in_flight.insert(operation);
-        Ok(QueryPermit { gate: Arc::clone(&self.0), operation })
+        Ok(QueryPermit { gate: Arc::clone(&self.0), operation, turn })
     }
 
-    /// Leave to ask about a key that the ledger does not know.
-    pub fn enter_unnamed(&self, upstream: &Arc<str>, per_sec: f64) -> Result<(), Held> {
-        self.0.lock().admit(upstream, per_sec, Instant::now())
+    /// Waits for a turn to ask about a key that the ledger does not know.
+    ///
+    /// # Errors
+    /// It would not come within [`TURN_WITHIN`].
+    pub async fn enter_unnamed(&self, upstream: &Arc<str>, per_sec: f64) -> Result<(), Held> {
+        let turn = self.0.lock().book(upstream, per_sec, Instant::now(), TURN_WITHIN)?;
+        sleep_until(turn).await;
+        Ok(())
+    }
+
+    /// Says that an attempt of `operation` is in flight until the guard is dropped; `None` if one is already.
+    pub fn attempt(&self, operation: OperationId) -> Option<AttemptGuard> {
+        let is_first = self.0.lock().attempts.insert(operation);
+        is_first.then(|| AttemptGuard { gate: Arc::clone(&self.0), operation })
+    }
+
+    /// Whether an attempt of `operation` is in flight.
+    pub fn is_attempted(&self, operation: OperationId) -> bool {
+        self.0.lock().attempts.contains(&operation)
+    }
+
+    /// Says that all times on record agree with the wall clock, which reads `now`.
+    pub fn clock_agrees(&self, now: UnixMillis) {
+        self.0.lock().agreed = Some((now, Instant::now()));
+    }
+
+    /// How far the wall clock, which reads `now`, was put forward since times on record last agreed with it. Until they do
+    /// again, the time that has passed since a write was sent proves nothing.
+    pub fn put_forward(&self, now: UnixMillis) -> Option<Duration> {
+        let (wall, instant) = self.0.lock().agreed?;
+        let gained = Duration::from_millis(now.saturating_sub(wall)).checked_sub(instant.elapsed())?;
+        Some(gained).filter(|gained| *gained > DRIFT)
+    }
+
+    /// Whether the wall clock, which reads `now`, was put back since times on record last agreed with it.
+    pub fn was_put_back(&self, now: UnixMillis) -> bool {
+        let Some((wall, instant)) = self.0.lock().agreed else { return false };
+        Duration::from_millis(now) + DRIFT < Duration::from_millis(wall).saturating_add(instant.elapsed())
     }
 }
 
 impl Gate {
-    /// GCRA with a burst of one second's worth, at least one.
-    fn admit(&mut self, upstream: &Arc<str>, per_sec: f64, now: Instant) -> Result<(), Held> {
+    /// The next turn, if it comes within `patience`.
+    fn book(&mut self, upstream: &Arc<str>, per_sec: f64, now: Instant, patience: Duration) -> Result<Instant, Held> {
         let Ok(interval) = Duration::try_from_secs_f64(1.0 / per_sec) else { return Err(Held::Rate) };
-        let allowance = interval.max(Duration::from_secs(1));
-        let due = self.due.get(upstream).copied().unwrap_or(now).max(now) + interval;
-        if due.duration_since(now) > allowance {
+        let turn = self.due.get(upstream).copied().unwrap_or(now).max(now);
+        if turn.duration_since(now) > patience {
             return Err(Held::Rate);
         }
-        self.due.insert(Arc::clone(upstream), due);
-        Ok(())
+        self.due.insert(Arc::clone(upstream), turn + interval);
+        Ok(turn)
     }
 }
 
-/// Leave to ask about one operation.
+/// A turn to ask about one operation.
 #[derive(Debug)]
 pub struct QueryPermit {
     gate: Arc<Mutex<Gate>>,
     operation: OperationId,
+    turn: Instant,
+}
+
+impl QueryPermit {
+    /// Waits until the turn has come.
+    pub async fn turn(&self) {
+        sleep_until(self.turn).await;
+    }
 }
 
 impl Drop for QueryPermit {
     fn drop(&mut self) {
         self.gate.lock().in_flight.remove(&self.operation);
+    }
+}
+
+/// An attempt in flight.
+#[derive(Debug)]
+pub struct AttemptGuard {
+    gate: Arc<Mutex<Gate>>,
+    operation: OperationId,
+}
+
+impl Drop for AttemptGuard {
+    fn drop(&mut self) {
+        self.gate.lock().attempts.remove(&self.operation);
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! pending ─┬─► succeeded | failed | not_executed      proven by an answer
 //!          └─► unknown ──► succeeded | failed | not_executed
-//!                          proven by a late answer, a status query, or a person
+//!                          proven by a late answer, a status query, another dispatch, or a person
 //! ```
 //!
 //! Three rules hold for every sequence of events, and are tested as such:
@@ -21,7 +21,7 @@ use super::{Attention, AttentionReason, KeptRequest, Operation, Retained, Source
 use crate::{
     evidence::Evidence,
     faults::{Protection, is_off},
-    idempotency::{QuerySchedule, Verdict},
+    idempotency::{QuerySchedule, Redispatch, Verdict},
 };
 
 /// What the transitions depend on beside the record.
@@ -33,6 +33,8 @@ pub struct StepPolicy {
     pub late_response: Duration,
     /// How the upstream can be asked, if it can.
     pub asking: Option<Asking>,
+    /// How often a request may be dispatched again; only for an upstream that honours keys.
+    pub redispatch: Option<Redispatch>,
 }
 
 /// How the upstream can be asked what became of a write.
@@ -51,6 +53,8 @@ pub struct Asking {
 pub enum Event {
     /// An attempt is about to be sent.
     Dispatched,
+    /// An attempt is about to be sent again, without its caller.
+    Redispatched,
     /// An attempt ended, now or late.
     Observed(Observation),
     /// The status endpoint was asked.
@@ -67,6 +71,21 @@ pub enum Event {
     },
     /// The due time has come.
     Due,
+    /// Nothing can be done about an open operation before this time.
+    PutOff {
+        /// The time.
+        until: UnixMillis,
+    },
+    /// An open operation is to be looked at by this time, if it is not due earlier.
+    DueBy {
+        /// The time.
+        at: UnixMillis,
+    },
+    /// The wall clock was put forward: this much of the time since has not passed.
+    ClockPutForward {
+        /// By how much.
+        by: Duration,
+    },
     /// A person decided. Only [`Evidence::Succeeded`], [`Evidence::Failed`] and [`Evidence::NotExecuted`] decide anything.
     Resolved {
         /// What became of the write.
@@ -98,6 +117,8 @@ pub enum Action {
     Record,
     /// Ask the status endpoint.
     Ask,
+    /// Dispatch the kept request again; [`Event::Redispatched`] comes first, and is durable before a byte is sent.
+    Dispatch,
     /// Call a person.
     Alert(AttentionReason),
 }
@@ -107,17 +128,21 @@ pub enum Action {
 /// `revision`, `owner` and `epoch` are the ledger's and stay as they are.
 pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixMillis) -> (Operation, Vec<Action>) {
     let mut next = operation.clone();
-    let mut ask = false;
+    let mut todo = None;
     match event {
         Event::Dispatched => dispatch(&mut next, now),
+        Event::Redispatched => redispatch(&mut next, policy, now),
         Event::Observed(observation) => observe(&mut next, observation, policy, now),
-        Event::Queried { verdict, retry_after } => hear(&mut next, verdict, retry_after, policy, now),
+        Event::Queried { verdict, retry_after } => todo = hear(&mut next, verdict, retry_after, policy, now),
         Event::OwnerLost { reason } => {
             if next.state == State::Pending {
                 doubt(&mut next, reason.into(), policy, now);
             }
         }
-        Event::Due => ask = fall_due(&mut next, policy, now),
+        Event::Due => todo = fall_due(&mut next, policy, now),
+        Event::PutOff { until } => put_off(&mut next, until),
+        Event::DueBy { at } => next.next_check_at = next.next_check_at.map(|due| due.min(at)),
+        Event::ClockPutForward { by } => translate(&mut next, by),
         Event::Resolved { evidence, reason } => resolve(&mut next, evidence, reason, now),
     }
     let mut actions = Vec::new();
@@ -129,9 +154,7 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
     {
         actions.push(Action::Alert(attention.reason));
     }
-    if ask {
-        actions.push(Action::Ask);
-    }
+    actions.extend(todo);
     (next, actions)
 }
 
@@ -139,6 +162,32 @@ fn dispatch(operation: &mut Operation, now: UnixMillis) {
     if !operation.state.is_terminal() {
         operation.attempts = operation.attempts.saturating_add(1);
         operation.dispatched_at = Some(now);
+    }
+}
+
+/// Counted whoever ordered it: a person may go beyond what the policy allows.
+fn redispatch(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) {
+    if operation.state == State::Unknown {
+        dispatch(operation, now);
+        operation.redispatches = operation.redispatches.saturating_add(1);
+        if operation.attention.is_none() && asking(operation, policy).is_none() {
+            // Its end gives it a nearer one.
+            operation.next_check_at = Some(after(now, policy.patience));
+        }
+    }
+}
+
+fn put_off(operation: &mut Operation, until: UnixMillis) {
+    if operation.due_at().is_some() {
+        operation.next_check_at = Some(until);
+    }
+}
+
+/// What was written down before the clock was put forward, as the clock reads now: all waits last as long as they were to.
+fn translate(operation: &mut Operation, by: Duration) {
+    if !operation.state.is_terminal() {
+        operation.dispatched_at = operation.dispatched_at.map(|at| after(at, by));
+        operation.next_check_at = operation.next_check_at.map(|at| after(at, by));
     }
 }
 
@@ -165,6 +214,8 @@ fn observe(operation: &mut Operation, seen: Observation, policy: &StepPolicy, no
     operation.last_evidence = Some(seen.evidence);
     if operation.state == State::Pending {
         doubt(operation, seen.reason, policy, now);
+    } else if seen.source == Source::Redispatch && operation.attention.is_none() {
+        reschedule(operation, None, policy, now);
     }
 }
 
@@ -212,14 +263,15 @@ fn doubt(operation: &mut Operation, reason: Arc<str>, policy: &StepPolicy, now: 
     reschedule(operation, None, policy, now);
 }
 
-/// The status endpoint answered, or did not.
+/// The status endpoint answered, or did not. Returns whether the request is to be dispatched again: a question comes first,
+/// and what the service is still at needs no second push.
 fn hear(
     operation: &mut Operation,
     verdict: Option<Verdict>,
     retry_after: Option<Duration>,
     policy: &StepPolicy,
     now: UnixMillis,
-) {
+) -> Option<Action> {
     match operation.state {
         // The attempt is in flight: only what it has already done can be proven.
         State::Pending => {
@@ -240,6 +292,9 @@ fn hear(
                             operation.next_check_at = Some(due.min(proof_at.max(now)));
                         }
                     }
+                    let may_act = operation.attention.is_none() && evidence != Some(Evidence::Ongoing);
+                    let wait = redispatch_wait(operation, policy).filter(|_| may_act);
+                    return wait.filter(|wait| now >= after(last_sent(operation), *wait)).map(|_| Action::Dispatch);
                 }
             }
         }
@@ -250,6 +305,7 @@ fn hear(
             }
         }
     }
+    None
 }
 
 /// What a verdict proves now.
@@ -275,26 +331,30 @@ fn settle_by_query(operation: &mut Operation, evidence: Evidence, now: UnixMilli
     }
 }
 
-/// Returns whether the status endpoint is to be asked.
-fn fall_due(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) -> bool {
-    if operation.next_check_at.is_none_or(|due| now < due) {
-        return false;
+/// Returns what is to be done. It is due again some time later, so that an end which never comes stalls nothing.
+fn fall_due(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) -> Option<Action> {
+    if operation.due_at().is_none_or(|due| now < due) {
+        return None;
     }
     match operation.state {
         State::Pending => {
             doubt(operation, "overdue".into(), policy, now);
-            false
-        }
-        State::Unknown if asking(operation, policy).is_some() => {
-            // Due again after the wait, so that an answer which never comes stalls nothing.
-            reschedule(operation, None, policy, now);
-            operation.attention.is_none()
+            None
         }
         State::Unknown => {
+            if let Some(asking) = asking(operation, policy) {
+                // Also when it is time to give up: after a night without a process the last word is the service's.
+                operation.next_check_at = Some(after(now, query_wait(operation, asking.schedule)));
+                return Some(Action::Ask);
+            }
+            if redispatch_wait(operation, policy).is_some() {
+                operation.next_check_at = Some(after(now, policy.patience));
+                return Some(Action::Dispatch);
+            }
             give_up(operation, now);
-            false
+            None
         }
-        State::Succeeded | State::Failed | State::NotExecuted => false,
+        State::Succeeded | State::Failed | State::NotExecuted => None,
     }
 }
 
@@ -313,7 +373,8 @@ fn resolve(operation: &mut Operation, evidence: Evidence, reason: Arc<str>, now:
 /// Gives an unknown operation its next due time, or a person.
 fn reschedule(operation: &mut Operation, retry_after: Option<Duration>, policy: &StepPolicy, now: UnixMillis) {
     let Some(asking) = asking(operation, policy) else {
-        operation.next_check_at = Some(after(now, policy.late_response));
+        let wait = redispatch_wait(operation, policy).unwrap_or(policy.late_response);
+        operation.next_check_at = Some(after(now, wait));
         return;
     };
     let schedule = asking.schedule;
@@ -321,8 +382,32 @@ fn reschedule(operation: &mut Operation, retry_after: Option<Duration>, policy: 
     if now >= give_up_at {
         return give_up(operation, now);
     }
-    let wait = wait_before(operation.checks, schedule).max(retry_after.unwrap_or_default());
+    let wait = query_wait(operation, schedule).max(retry_after.unwrap_or_default());
     operation.next_check_at = Some(after(now, wait).min(give_up_at));
+}
+
+/// The wait before the next query: up to a tenth less than the schedule says, so that operations which came to be in doubt
+/// together do not stay together.
+fn query_wait(operation: &Operation, schedule: QuerySchedule) -> Duration {
+    let wait = wait_before(operation.checks, schedule);
+    wait.saturating_sub(wait.mul_f64(0.1 * drawn(operation, operation.checks)))
+}
+
+/// The wait before the next dispatch, from the end of the last; `None` if there is none.
+fn redispatch_wait(operation: &Operation, policy: &StepPolicy) -> Option<Duration> {
+    let Redispatch { attempts, backoff } = policy.redispatch?;
+    let may = operation.request == KeptRequest::Kept && operation.redispatches < attempts;
+    may.then(|| backoff.wait_drawn(operation.redispatches.saturating_add(1), drawn(operation, operation.redispatches)))
+}
+
+/// A number in `[0, 1)` for the `n`th wait of an operation: drawn once, with its random tag, so that the transition stays a
+/// function of the record. The mixing is `SplitMix64`'s (Steele, Lea, Flood, 2014).
+fn drawn(operation: &Operation, n: u32) -> f64 {
+    let mut mixed = operation.id.tag.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(n) + 1));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// `first · factor^checks`, at most `max`.
@@ -355,7 +440,7 @@ const fn proven_state(evidence: Evidence) -> Option<State> {
 }
 
 /// `wait` after `start`; the end of time rather than an overflow.
-pub(crate) fn after(start: UnixMillis, wait: Duration) -> UnixMillis {
+pub fn after(start: UnixMillis, wait: Duration) -> UnixMillis {
     start.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 

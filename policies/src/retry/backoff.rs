@@ -31,13 +31,15 @@ impl Backoff {
     }
 
     fn wait(&self, retry: u32) -> Duration {
+        self.wait_drawn(retry, fastrand::f64())
+    }
+
+    /// The wait before retry `retry`, where chance, in `[0, 1)`, is the caller's.
+    pub(crate) fn wait_drawn(&self, retry: u32, drawn: f64) -> Duration {
         let bound = self.bound(retry);
         match self.jitter {
             Jitter::None => bound,
-            Jitter::Full => {
-                let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-                Duration::from_nanos(fastrand::u64(0..=nanos))
-            }
+            Jitter::Full => bound.mul_f64(drawn),
         }
     }
 }

@@ -49,7 +49,7 @@ pub enum Delays {
 }
 
 /// Exponential backoff.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     /// The bound of the first wait.
     pub base: Duration,

@@ -23,7 +23,8 @@ use crate::interface::{Fault, listing::NO_OPERATION, reply::Reply};
 /// The reason of a settled operation, which its caller may read; the person's own words are for the audit trail.
 const REASON: &str = "operator";
 /// A person's word depends on none of these.
-const POLICY: StepPolicy = StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None };
+const POLICY: StepPolicy =
+    StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None, redispatch: None };
 
 /// What `not_executed` means for the key.
 pub(super) const KEY_IS_FREE: &str = "The key is free now: the next repeat of this request is sent to the service and \

@@ -240,6 +240,7 @@ fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {
     let matches = raw.matches?.value;
     let (upstream, policy) = (upstream?, policy?);
     check_templates(cx, names.root, &matches, &policy);
+    check_redispatch(cx, names.root, &upstream, &policy);
     Some(Route {
         name: raw.name.map_or_else(|| Arc::from(matches.path.text.as_str()), |name| Arc::from(name.value.value.0)),
         matches,
@@ -291,6 +292,23 @@ fn check_path_names<'n>(cx: &mut Cx, at: Pos, matches: &Match, names: impl Itera
             cx.error::<()>(at, message, help);
         }
     }
+}
+
+/// A write may be sent again without its caller only to an upstream that executes a key once.
+fn check_redispatch(cx: &mut Cx, root: &Node, upstream: &Upstream, policy: &Policy) {
+    let wanted = policy.idempotency.as_ref().is_some_and(|idempotency| idempotency.redispatch.attempts > 0);
+    if !wanted || upstream.honours_key {
+        return;
+    }
+    let written = root.lookup("policies").and_then(|policies| policies.lookup(&policy.name));
+    let at = written.and_then(|policy| policy.lookup("idempotency")).and_then(raw::redispatch_at);
+    let message = format!(
+        "`redispatch` sends a write again, and upstream `{}` may execute it again: it is not declared `honours_key: true`",
+        upstream.name
+    );
+    let help =
+        "declare it if the service itself executes a key at most once; else remove `redispatch`, and give `status`";
+    cx.error::<()>(at.unwrap_or(root.at), message, help);
 }
 
 fn params(path: &PathPattern) -> impl Iterator<Item = &str> {

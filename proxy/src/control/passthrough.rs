@@ -38,6 +38,7 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         .cx
         .gate
         .enter_unnamed(&route.upstream.name, status.rate_per_sec)
+        .await
         .map_err(|_| Fault::new(Problem::RateLimited, "The service has been asked often enough for now."))?;
     let heard = query::ask(upstream_client, &route.upstream.name, status, &target, None, asked.cx.clock.now()).await;
     let (state, reason, evidence) = view(heard.verdict, status);

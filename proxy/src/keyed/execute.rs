@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
     evidence::{AttemptError, Sent},
     idempotency::{Claim, Protection, Refusal, Settlement},
@@ -13,9 +13,10 @@ use mainstay_policies::{
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
+use super::collect::{self, Collected};
 use super::{late, settle};
 use crate::{
     app::Shared,
@@ -28,6 +29,9 @@ use crate::{
     upstream::{Informed, UpstreamBody},
 };
 
+/// For the rest of an answer that is given up, beyond the wait before the next attempt.
+const BODY_WITHIN: Duration = Duration::from_millis(100);
+
 /// One keyed write on its way.
 pub(crate) struct Execution {
     pub(crate) shared: Arc<Shared>,
@@ -36,6 +40,10 @@ pub(crate) struct Execution {
     pub(crate) claim: Claim,
     pub(crate) head: Head,
     pub(crate) body: Bytes,
+    /// Ordered by the resolver or a person: nobody waits for the answer.
+    pub(crate) is_redispatch: bool,
+    /// The upstream's own 5xx to an attempt that was given up for another one.
+    pub(crate) given_up: Option<(Parts, Bytes)>,
     /// Taken by the answer.
     pub(crate) answer: Option<oneshot::Sender<Executed>>,
 }
@@ -49,7 +57,7 @@ pub(crate) struct Executed {
 }
 
 /// How the attempts went on after one of them.
-enum Next {
+pub(super) enum Next {
     Again(Nth),
     Done,
 }
@@ -83,7 +91,7 @@ impl Execution {
     }
 
     /// One attempt, to its end or to the decision that it is tried again.
-    async fn attempt(
+    pub(super) async fn attempt(
         &mut self,
         mut attempt: Attempt,
         nth: Nth,
@@ -118,12 +126,10 @@ impl Execution {
         match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
                 outbound.route.metrics.retry(reason);
-                if !matches!(&result, Err(error) if error.sent == Sent::No) {
-                    self.claim.leave_in_doubt();
-                }
                 attempt.finish(now);
-                drop((sending, result));
-                sleep(after).await;
+                drop(sending);
+                self.give_up(result, now + after).await;
+                sleep_until(now + after).await;
                 return Next::Again(nth.next(endpoint, reason));
             }
             Some(Decision::Stop(stop)) => note_denied(&outbound.route, stop),
@@ -138,6 +144,43 @@ impl Execution {
         }
         drop(in_flight);
         Next::Done
+    }
+
+    /// An attempt is given up for another one. What it said is kept for the client, in case the other ones say nothing.
+    async fn give_up(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, next: Instant) {
+        let response = match result {
+            Err(error) => {
+                if error.sent == Sent::Maybe {
+                    self.claim.leave_in_doubt();
+                }
+                return;
+            }
+            Ok(response) if self.protection.proves_nothing_was_done(response.status(), response.headers()) => return,
+            Ok(response) => response,
+        };
+        self.claim.leave_in_doubt();
+        let (head, body) = response.into_parts();
+        if !head.status.is_server_error() {
+            return;
+        }
+        // It costs the next attempt no time to speak of.
+        let until = next.max(Instant::now() + BODY_WITHIN).min(self.outbound.deadline);
+        let max = self.protection.params().max_response;
+        if let Ok(Ok(Collected::Whole { body, trailers: None })) = timeout_at(until, collect::up_to(body, max)).await {
+            self.given_up = Some((head, body));
+        }
+    }
+
+    /// Nothing came of the later attempts: the client gets the answer to the earlier one.
+    async fn fall_back(&mut self, head: Parts, body: Bytes, attempts: u32) {
+        let settlement = self.protection.settlement(head.status, &head.headers, Some(body.clone()));
+        let recorded = self.settle(settlement, Source::Response).await.is_some();
+        let outcome = if recorded {
+            Ok(Response::from_parts(head, ProxyBody::from(body)))
+        } else {
+            Err(self.outcome_unknown(StatusCode::BAD_GATEWAY))
+        };
+        self.tell(outcome, attempts);
     }
 
     /// Whether a gRPC error may be told by trailers that come with the head, and is worth a retry.
@@ -176,6 +219,9 @@ impl Execution {
 
     /// The last attempt proved that it did nothing. Earlier ones may have acted: then the outcome is unknown.
     async fn not_executed(&mut self, reason: &'static str, failure: Failure, attempts: u32) {
+        if let Some((head, body)) = self.given_up.take() {
+            return self.fall_back(head, body, attempts).await;
+        }
         let outcome = match self.settle(Settlement::NotExecuted { reason }, Source::Response).await {
             Some(State::NotExecuted) => failure,
             None if attempts <= 1 => Failure::LedgerUnavailable,
@@ -205,6 +251,7 @@ impl Execution {
     /// not freed, and the log says so.
     pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
         let id = self.claim.id();
+        let source = if self.is_redispatch { Source::Redispatch } else { source };
         faults::reach(Point::BeforeSettle);
         match self.claim.settle(what, source).await {
             Ok(operation) => {

@@ -7,6 +7,7 @@
 pub(crate) mod collect;
 mod execute;
 mod late;
+pub(crate) mod redispatch;
 mod settle;
 
 use std::{borrow::Cow, sync::Arc};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::{
     evidence::Sent,
-    idempotency::{Answer, AnswerKind, Begin, Incoming, Key, Protection, Refusal, preferred_wait},
+    idempotency::{Answer, AnswerKind, Begin, Beside, Incoming, Key, Protection, Refusal, preferred_wait},
     operation::{OperationId, State, StoredResponse},
     problem::Problem,
 };
@@ -27,6 +28,7 @@ use tokio::{
 use self::execute::{Executed, Execution};
 use crate::{
     asker::DataPlaneAsker,
+    attempt::Head,
     body::ProxyBody,
     client_body::ClientBody,
     faults::{self, Point},
@@ -124,19 +126,22 @@ async fn begin(
     let params = router::params(&route.params.matches.path, routed.parts.uri.path());
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
     faults::reach(Point::BeforeBegin);
+    let beside = Beside {
+        request: protection.step_policy().redispatch.map(|_| {
+            let headers = routed.parts.headers.clone();
+            let head = outgoing(session, &mut routed, &protection, key, body.len());
+            routed.parts.headers = headers;
+            redispatch::stored(head, body.clone())
+        }),
+        origin: routed.exchange.trace().handle().origin(),
+    };
     for _ in 0..MAX_ROUNDS {
-        match protection.begin(key, routed.principal.as_deref(), &routed.parts, &body, &params).await {
+        let principal = routed.principal.as_deref();
+        match protection.begin_keeping(key, principal, &routed.parts, &body, &params, beside.clone()).await {
             Begin::Execute(claim) => {
                 faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
-                let mut head = session.head(&mut routed, None);
-                forward::drop_expectation(&mut head.headers);
-                forward::fix_length(&mut head.headers, body.len());
-                // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.
-                let name = &protection.params().key.header;
-                if !head.headers.contains_key(name) {
-                    head.headers.insert(name.clone(), key.header_value());
-                }
+                let head = outgoing(session, &mut routed, &protection, key, body.len());
                 let (answer, answered) = oneshot::channel();
                 let execution = Execution {
                     shared: session.shared.clone(),
@@ -145,6 +150,8 @@ async fn begin(
                     claim,
                     head,
                     body,
+                    is_redispatch: false,
+                    given_up: None,
                     answer: Some(answer),
                 };
                 let id = execution.claim.id();
@@ -166,6 +173,19 @@ async fn begin(
     }
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
     refuse(routed, Refusal::new(Problem::InProgress, detail))
+}
+
+/// The request's head as the upstream is to see it, whichever attempt sends it.
+fn outgoing(session: &Session, routed: &mut Routed, protection: &Protection, key: &Key, length: usize) -> Head {
+    let mut head = session.head(routed, None);
+    forward::drop_expectation(&mut head.headers);
+    forward::fix_length(&mut head.headers, length);
+    // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.
+    let name = &protection.params().key.header;
+    if !head.headers.contains_key(name) {
+        head.headers.insert(name.clone(), key.header_value());
+    }
+    head
 }
 
 fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<ProxyBody> {

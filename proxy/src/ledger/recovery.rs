@@ -17,7 +17,8 @@ pub(super) const RESTART: &str = "restart";
 
 /// What follows from a lost owner without knowing the route's policy: it is due at once, and whoever meets it then knows
 /// the policy. No late answer can come, for the connection that it would have come on died with the process.
-const AT_ONCE: StepPolicy = StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None };
+const AT_ONCE: StepPolicy =
+    StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None, redispatch: None };
 
 /// Makes every open operation this instance's, in one transaction; those in flight become unknown. Returns them all.
 pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Result<Vec<Operation>, SqlError> {
@@ -30,6 +31,8 @@ pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Resul
             *operation = lost(operation, now);
             moved += 1;
         }
+        // What is unknown may wait for something that died with the process.
+        (*operation, _) = step(operation, Event::DueBy { at: now }, &AT_ONCE, now);
         operation.owner = instance;
         operation.epoch += 1;
         operation.revision += 1;

@@ -75,7 +75,7 @@ fn retry_after_is_read_in_both_forms() {
         let mut response = response(503, None, "");
         response.headers_mut().insert("retry-after", value.parse().unwrap());
         let heard = judge(&query(), &response, NOW);
-        assert_eq!(heard, Heard { verdict: None, retry_after: seconds.map(Duration::from_secs) }, "{value}");
+        assert_eq!(heard, Heard { retry_after: seconds.map(Duration::from_secs), ..Heard::default() }, "{value}");
     }
 }
 
@@ -105,30 +105,64 @@ fn id(seq: u64) -> OperationId {
 #[tokio::test(start_paused = true)]
 async fn one_query_per_operation_is_in_flight() {
     let (gate, app) = (QueryGate::default(), Arc::from("app"));
-    let permit = gate.enter(id(1), &app, 20.0).unwrap();
-    assert_eq!(gate.enter(id(1), &app, 20.0).unwrap_err(), Held::InFlight);
-    gate.enter(id(2), &app, 20.0).unwrap();
+    let enter = |operation| gate.enter(operation, &app, 20.0, TURN_WITHIN);
+    let permit = enter(id(1)).unwrap();
+    assert_eq!(enter(id(1)).unwrap_err(), Held::InFlight);
+    enter(id(2)).unwrap();
     drop(permit);
-    gate.enter(id(1), &app, 20.0).unwrap();
+    enter(id(1)).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn queries_to_one_upstream_keep_its_rate() {
+async fn queries_to_one_upstream_are_evenly_spaced() {
     let gate = QueryGate::default();
     let (app, other) = (Arc::from("app"), Arc::from("other"));
-    let admitted = |upstream| (0..100).filter(|n| gate.enter(id(*n), upstream, 20.0).is_ok()).count();
-    assert_eq!(admitted(&app), 20);
-    assert_eq!(admitted(&app), 0);
-    assert_eq!(admitted(&other), 20, "each upstream has its own");
-    tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(admitted(&app), 10);
+    let started = Instant::now();
+    let admitted =
+        |upstream| (0..100).filter_map(|n| gate.enter(id(n), upstream, 20.0, TURN_WITHIN).ok()).collect::<Vec<_>>();
+    let permits = admitted(&app);
+    assert_eq!(permits.len(), 21, "now, and every 50 ms of one second");
+    for (n, permit) in (0_u32..).zip(&permits) {
+        permit.turn().await;
+        assert_eq!(started.elapsed(), Duration::from_millis(50) * n);
+    }
+    drop(permits);
+    assert_eq!(admitted(&other).len(), 21, "each upstream has its own");
+    assert_eq!(gate.enter(id(1), &app, 20.0, Duration::ZERO).unwrap_err(), Held::Rate, "the next one is 50 ms away");
+    tokio::time::advance(Duration::from_millis(50)).await;
+    gate.enter(id(1), &app, 20.0, Duration::ZERO).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_below_one_per_second_still_asks() {
     let (gate, app) = (QueryGate::default(), Arc::from("app"));
-    gate.enter_unnamed(&app, 0.5).unwrap();
-    assert_eq!(gate.enter_unnamed(&app, 0.5), Err(Held::Rate));
+    gate.enter_unnamed(&app, 0.5).await.unwrap();
+    assert_eq!(gate.enter_unnamed(&app, 0.5).await, Err(Held::Rate));
     tokio::time::advance(Duration::from_secs(2)).await;
-    gate.enter_unnamed(&app, 0.5).unwrap();
+    gate.enter_unnamed(&app, 0.5).await.unwrap();
+}
+
+#[test]
+fn no_operation_has_two_attempts_in_flight() {
+    let gate = QueryGate::default();
+    let guard = gate.attempt(id(1)).unwrap();
+    assert!(gate.is_attempted(id(1)) && gate.attempt(id(1)).is_none() && gate.attempt(id(2)).is_some());
+    drop(guard);
+    assert!(!gate.is_attempted(id(1)) && gate.attempt(id(1)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_put_forward_is_noticed_until_it_is_agreed_with() {
+    let gate = QueryGate::default();
+    assert_eq!(gate.put_forward(NOW), None);
+    gate.clock_agrees(NOW);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    for (read, by) in [(60_000, None), (60_900, None), (0, None), (3_660_000, Some(Duration::from_hours(1)))] {
+        assert_eq!(gate.put_forward(NOW + read), by, "{read}");
+    }
+    assert_eq!(gate.put_forward(NOW - 3_600_000), None, "put back, everything only lasts longer");
+    assert!(gate.was_put_back(NOW - 3_600_000) && gate.was_put_back(NOW + 58_900));
+    assert!(!gate.was_put_back(NOW + 59_100) && !gate.was_put_back(NOW + 3_660_000));
+    gate.clock_agrees(NOW + 3_660_000);
+    assert_eq!(gate.put_forward(NOW + 3_660_000), None);
 }

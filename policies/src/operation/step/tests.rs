@@ -1,12 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::{InstanceId, KeptRequest, KeyHash, OperationId};
+use crate::{
+    operation::{InstanceId, KeptRequest, KeyHash, OperationId},
+    retry::{Backoff, Jitter},
+};
 
 const NOW: UnixMillis = 1_000_000;
 
 fn policy(asking: Option<Asking>) -> StepPolicy {
-    StepPolicy { patience: Duration::from_mins(1), late_response: Duration::from_secs(30), asking }
+    StepPolicy { patience: Duration::from_mins(1), late_response: Duration::from_secs(30), asking, redispatch: None }
 }
 
 fn asking(fenced: bool) -> Asking {
@@ -179,7 +182,9 @@ fn queries_wait_longer_each_time_and_end_with_a_person() {
         let (next, actions) = step(&operation, Event::Due, &policy, now);
         operation = if actions.contains(&Action::Ask) { step(&next, heard(None), &policy, now).0 } else { next };
     }
-    assert_eq!(waits[..10], [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000]);
+    for (wait, full) in waits.iter().zip([200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000]) {
+        assert!((full * 9 / 10..=full).contains(wait), "{wait} of {full}");
+    }
     assert_eq!(now, NOW + 24 * 60 * 60 * 1000);
     assert_eq!(operation.state, State::Unknown);
     assert_eq!(operation.attention.unwrap().reason, AttentionReason::ResolveExhausted);
@@ -273,9 +278,123 @@ fn no_schedule_overflows() {
         patience: Duration::MAX,
         late_response: Duration::MAX,
         asking: Some(Asking { settle_after: Duration::MAX, fenced: false, schedule: wild }),
+        redispatch: None,
     };
     let before = unknown(&policy);
     assert_eq!(step(&before, heard(Some(Verdict::NotFound)), &policy, u64::MAX - 1).0.state, State::Unknown);
+}
+
+fn redispatching(attempts: u32, asking: Option<Asking>) -> StepPolicy {
+    let (base, max) = (Duration::from_millis(500), Duration::from_secs(2));
+    let backoff = Backoff { base, max, multiplier: 2.0, jitter: Jitter::None };
+    StepPolicy { redispatch: Some(Redispatch { attempts, backoff }), ..policy(asking) }
+}
+
+fn kept() -> Operation {
+    Operation { request: KeptRequest::Kept, ..pending() }
+}
+
+#[test]
+fn a_write_in_doubt_is_dispatched_again_with_growing_waits_and_then_a_person_is_called() {
+    let policy = redispatching(4, None);
+    let mut operation = step(&kept(), response(Evidence::Ambiguous), &policy, NOW).0;
+    let (mut waits, mut now) = (Vec::new(), NOW);
+    while let Some(due) = operation.next_check_at {
+        waits.push(due - now);
+        now = due;
+        let (next, actions) = step(&operation, Event::Due, &policy, now);
+        operation = next;
+        if actions.contains(&Action::Dispatch) {
+            operation = step(&operation, Event::Redispatched, &policy, now).0;
+            operation = step(&operation, seen(Evidence::Ambiguous, Source::Redispatch), &policy, now).0;
+        }
+    }
+    assert_eq!(waits, [500, 1000, 2000, 2000, 30_000], "the last wait is for a late answer");
+    assert_eq!((operation.redispatches, operation.attempts), (4, 5));
+    assert_eq!(operation.attention.unwrap().reason, AttentionReason::ResolveExhausted);
+}
+
+#[test]
+fn a_dispatch_whose_end_is_never_heard_of_does_not_stall_the_operation() {
+    let policy = redispatching(2, None);
+    let before = step(&kept(), response(Evidence::Ambiguous), &policy, NOW).0;
+    let due = before.next_check_at.unwrap();
+    let sent = step(&step(&before, Event::Due, &policy, due).0, Event::Redispatched, &policy, due).0;
+    assert_eq!(sent.next_check_at, Some(due + 60_000), "as long as one may be in flight");
+    assert_eq!(step(&sent, Event::Due, &policy, due + 60_000).1, [Action::Record, Action::Dispatch]);
+}
+
+#[test]
+fn a_question_comes_before_a_dispatch_and_what_is_proven_or_under_way_is_not_dispatched() {
+    let policy = redispatching(1, Some(asking(false)));
+    let before = step(&kept(), response(Evidence::Ambiguous), &policy, NOW).0;
+    let later = NOW + 500;
+    assert_eq!(step(&before, Event::Due, &policy, later).1, [Action::Record, Action::Ask]);
+    let after = |verdict, now| step(&before, heard(verdict), &policy, now).1.contains(&Action::Dispatch);
+    assert!(!after(None, NOW + 499), "the wait before it has not passed");
+    assert!(after(None, later));
+    assert!(after(Some(Verdict::NotFound), later), "too early for a proof, and safe to send");
+    for evidence in [Evidence::Ongoing, Evidence::Succeeded, Evidence::Failed, Evidence::NotExecuted] {
+        assert!(!after(Some(Verdict::Evidence(evidence)), later), "{evidence:?}");
+    }
+}
+
+#[test]
+fn nothing_is_dispatched_without_its_request_or_its_policy_or_for_a_person() {
+    let due = |operation: &Operation, policy: &StepPolicy| step(operation, Event::Due, policy, NOW + 60_000).1;
+    let allowed = redispatching(1, None);
+    let unknown = |operation: &Operation| step(operation, response(Evidence::Ambiguous), &allowed, NOW).0;
+    assert!(due(&unknown(&kept()), &allowed).contains(&Action::Dispatch));
+    assert!(!due(&unknown(&pending()), &allowed).contains(&Action::Dispatch));
+    assert!(!due(&unknown(&kept()), &policy(None)).contains(&Action::Dispatch));
+    let attention = Some(Attention { since: NOW, reason: AttentionReason::ResolveExhausted });
+    assert_eq!(due(&Operation { attention, ..unknown(&kept()) }, &allowed), []);
+}
+
+#[test]
+fn a_settled_operation_keeps_no_request() {
+    for evidence in [Evidence::Succeeded, Evidence::Failed, Evidence::NotExecuted] {
+        assert_eq!(step(&kept(), response(evidence), &policy(None), NOW).0.request, KeptRequest::None);
+    }
+}
+
+/// A process that was down for days finds its operations past the time to give up.
+#[test]
+fn the_service_is_asked_a_last_time_before_a_person_is_called() {
+    let policy = policy(Some(asking(false)));
+    let late = NOW + 48 * 3_600_000;
+    let (asked, actions) = step(&unknown(&policy), Event::Due, &policy, late);
+    assert_eq!(actions, [Action::Record, Action::Ask]);
+    assert_eq!(step(&asked, heard(None), &policy, late).0.attention.unwrap().reason, AttentionReason::ResolveExhausted);
+    let proven = step(&asked, heard(Some(Verdict::Evidence(Evidence::Succeeded))), &policy, late).0;
+    assert_eq!((proven.state, proven.attention), (State::Succeeded, None));
+}
+
+/// With the times as they were written down, a clock that was put forward would free the key of a write just sent.
+#[test]
+fn a_clock_put_forward_shortens_no_wait() {
+    let policy = policy(Some(asking(false)));
+    let hour = Duration::from_hours(1);
+    let moved = step(&unknown(&policy), Event::ClockPutForward { by: hour }, &policy, NOW + 3_600_000).0;
+    let not_found = |at| step(&moved, heard(Some(Verdict::NotFound)), &policy, at).0.state;
+    assert_eq!(not_found(NOW + 3_600_000 + 59_999), State::Unknown);
+    assert_eq!(not_found(NOW + 3_600_000 + 60_000), State::NotExecuted);
+    assert_eq!(moved.next_check_at, unknown(&policy).next_check_at.map(|due| due + 3_600_000));
+}
+
+#[test]
+fn operations_that_came_to_be_in_doubt_together_do_not_stay_together() {
+    let policy = policy(Some(asking(false)));
+    let dues: std::collections::BTreeSet<_> = (0..1_000)
+        .map(|tag| {
+            let operation = Operation { id: OperationId { seq: 1, tag }, checks: 20, ..pending() };
+            step(&operation, response(Evidence::Ambiguous), &policy, NOW).0.next_check_at.unwrap() - NOW
+        })
+        .collect();
+    assert!(dues.len() > 800, "{} of 1000 are apart", dues.len());
+    assert!(dues.iter().all(|wait| (54_000..=60_000).contains(wait)));
+    let halves = dues.iter().filter(|wait| **wait < 57_000).count();
+    assert!((350..=650).contains(&(halves * 1_000 / dues.len())), "they are spread evenly");
 }
 
 fn evidences() -> impl Strategy<Value = Evidence> {
@@ -296,6 +415,10 @@ fn events() -> impl Strategy<Value = Event> {
     let waits = (0_u64..100_000).prop_map(Duration::from_millis);
     prop_oneof![
         1 => Just(Event::Dispatched),
+        1 => Just(Event::Redispatched),
+        1 => (0_u64..10_000_000).prop_map(|until| Event::PutOff { until }),
+        1 => (0_u64..10_000_000).prop_map(|at| Event::DueBy { at }),
+        1 => (0_u64..10_000_000).prop_map(|ms| Event::ClockPutForward { by: Duration::from_millis(ms) }),
         1 => Just(Event::OwnerLost { reason: "restart" }),
         4 => Just(Event::Due),
         1 => evidences().prop_map(|evidence| Event::Resolved { evidence, reason: "said so".into() }),
@@ -321,7 +444,12 @@ fn policies() -> impl Strategy<Value = StepPolicy> {
         fenced,
         schedule,
     });
-    proptest::option::of(asking).prop_map(policy)
+    let redispatch = (1_u32..4, 0_u64..10_000).prop_map(|(attempts, base)| {
+        let backoff = Backoff { base: Duration::from_millis(base), ..Redispatch::default().backoff };
+        Redispatch { attempts, backoff }
+    });
+    (proptest::option::of(asking), proptest::option::of(redispatch))
+        .prop_map(|(asking, redispatch)| StepPolicy { redispatch, ..policy(asking) })
 }
 
 /// Exactly one of: terminal, flagged while open, due once.
@@ -340,7 +468,7 @@ fn proves(event: &Event, state: State) -> bool {
         }
         Event::Queried { verdict: Some(Verdict::Evidence(evidence)), .. } => proven_state(*evidence) == Some(state),
         Event::Queried { verdict: Some(Verdict::NotFound), .. } => state == State::NotExecuted,
-        Event::Queried { verdict: None, .. } | Event::Dispatched | Event::OwnerLost { .. } | Event::Due => false,
+        _ => false,
     }
 }
 
@@ -351,9 +479,11 @@ proptest! {
     fn whatever_happens_the_three_rules_hold(
         policy in policies(),
         has_target in any::<bool>(),
+        has_request in any::<bool>(),
         history in proptest::collection::vec((events(), 0_u64..120_000), 0..24),
     ) {
-        let mut operation = Operation { status_target: has_target.then(|| "/s".into()), ..pending() };
+        let request = if has_request { KeptRequest::Kept } else { KeptRequest::None };
+        let mut operation = Operation { status_target: has_target.then(|| "/s".into()), request, ..pending() };
         let mut now = NOW;
         for (event, wait) in history {
             now += wait;
@@ -375,6 +505,18 @@ proptest! {
                 prop_assert_eq!(next.state, State::Unknown);
                 prop_assert!(next.status_target.is_some());
             }
+            if actions.contains(&Action::Dispatch) {
+                let allowed = policy.redispatch.map_or(0, |redispatch| redispatch.attempts);
+                prop_assert!(next.state == State::Unknown && next.attention.is_none());
+                prop_assert!(next.request == KeptRequest::Kept && next.redispatches < allowed);
+                prop_assert!(matches!(event, Event::Due | Event::Queried { .. }), "by itself");
+            }
+            prop_assert!(next.state == State::Unknown || next.state == State::Pending || next.request == KeptRequest::None);
+            prop_assert!(
+                next.redispatches == operation.redispatches
+                    || (event == Event::Redispatched && next.attempts == operation.attempts + 1),
+                "every dispatch is counted"
+            );
             prop_assert_eq!(
                 (next.id, next.key_hash, next.owner, next.epoch, next.revision),
                 (operation.id, operation.key_hash, operation.owner, operation.epoch, operation.revision)
@@ -385,15 +527,27 @@ proptest! {
 
     #[test]
     fn left_alone_every_operation_ends_terminal_or_with_a_person(policy in policies(), has_target in any::<bool>()) {
-        let mut operation = Operation { status_target: has_target.then(|| "/s".into()), ..pending() };
+        let target = has_target.then(|| "/s".into());
+        let mut operation = Operation { status_target: target, request: KeptRequest::Kept, ..pending() };
         let mut steps = 0;
         while let Some(due) = operation.next_check_at {
-            operation = step(&operation, Event::Due, &policy, due).0;
-            operation = step(&operation, heard(None), &policy, due).0;
+            let (next, actions) = step(&operation, Event::Due, &policy, due);
+            operation = next;
+            let mut is_sent = actions.contains(&Action::Dispatch);
+            if actions.contains(&Action::Ask) {
+                let (next, actions) = step(&operation, heard(None), &policy, due);
+                operation = next;
+                is_sent = actions.contains(&Action::Dispatch);
+            }
+            if is_sent {
+                operation = step(&operation, Event::Redispatched, &policy, due).0;
+                operation = step(&operation, seen(Evidence::Ambiguous, Source::Redispatch), &policy, due).0;
+            }
             steps += 1;
             prop_assert!(steps < 100_000, "it goes on for ever");
         }
         prop_assert_eq!(operation.state, State::Unknown, "time alone proves nothing");
+        prop_assert!(operation.redispatches <= policy.redispatch.map_or(0, |redispatch| redispatch.attempts));
         prop_assert!(operation.attention.is_some());
     }
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 use mainstay_policies::idempotency::{
-    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, ResolvedResponse, StatusQuery,
+    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponse, StatusQuery,
 };
+use mainstay_policies::retry::Backoff;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::outcome::to_json;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    node::{At, Node},
+    node::{At, Node, Pos},
     scalars::Size,
 };
 
@@ -19,6 +20,8 @@ use crate::config::{
 const MAX_BODY: u64 = 256 * 1024 * 1024;
 /// A repeat that waits holds a connection.
 const MAX_WAIT: Duration = Duration::from_mins(5);
+/// Repeats of one write without its caller.
+const MAX_REDISPATCHES: u32 = 100;
 
 /// Never replayed: they belong to one exchange, not to the outcome (design, section 6).
 const NEVER_REPLAYED: [&str; 13] = [
@@ -68,10 +71,21 @@ section! {
         replay: RawReplay,
         /// How to ask the upstream what became of a write.
         status: StatusQuery,
+        /// How often a write in doubt is sent again, without its caller. Only to an upstream with `honours_key: true`.
+        redispatch: Redispatch,
         /// What repeats get when a status query settled the operation and no response was stored.
         resolved_response: ResolvedResponse,
     }
-    later ["redispatch"]
+}
+
+section! {
+    /// How often a write in doubt is sent again: the same bytes, under the same key.
+    RawRedispatch {
+        /// How often at most; 0 is never. Default 0.
+        attempts: u32,
+        /// The waits before each, as those of `retry`. Default { base: 500ms, max: 60s }.
+        backoff: RedispatchBackoff,
+    }
 }
 
 section! {
@@ -147,6 +161,7 @@ impl Setting for Idempotency {
             late_response: or(raw.late_response, default.late_response),
             replay_headers: raw.replay.and_then(|replay| replayed(cx, replay.value)).unwrap_or_default(),
             status: raw.status.map(|status| status.value),
+            redispatch: or(raw.redispatch, default.redispatch),
             resolved_response: raw.resolved_response.map(|response| response.value),
         })
     }
@@ -154,6 +169,43 @@ impl Setting for Idempotency {
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([json_schema!({ "const": true }), RawIdempotency::schema(generator)])
     }
+}
+
+impl Setting for Redispatch {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawRedispatch::decode(node, cx)?;
+        let default = Self::default();
+        let attempts = cx.ranged(
+            "attempts",
+            raw.attempts,
+            default.attempts,
+            |attempts| *attempts <= MAX_REDISPATCHES,
+            "at most 100: what no repeat settles needs a person",
+        );
+        Some(Self { attempts, backoff: raw.backoff.map_or(default.backoff, |backoff| backoff.value.0) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawRedispatch::schema(generator)
+    }
+}
+
+/// A retry's backoff with a redispatch's defaults.
+pub(crate) struct RedispatchBackoff(Backoff);
+
+impl Setting for RedispatchBackoff {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        super::retry::backoff(node, cx, Redispatch::default().backoff).map(Self)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        Backoff::schema(generator)
+    }
+}
+
+/// Where `redispatch` stands in the node of an `idempotency`.
+pub(crate) fn redispatch_at(idempotency: &Node) -> Option<Pos> {
+    Some(idempotency.lookup("redispatch")?.at)
 }
 
 fn protected(cx: &mut Cx, methods: &At<Vec<Method>>) {

@@ -22,6 +22,7 @@ mod telemetry;
 mod timeout;
 mod upstream;
 
+pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;
 pub(crate) use listener::RawListener;

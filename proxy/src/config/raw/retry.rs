@@ -81,9 +81,9 @@ section! {
 section! {
     /// `min(max, base * multiplier^(k-1))` before retry `k`.
     RawBackoff {
-        /// The bound of the first wait. Default 25ms.
+        /// The bound of the first wait. Default 25ms; of a redispatch 500ms.
         base: Duration,
-        /// The bound of every wait. Default 1s.
+        /// The bound of every wait. Default 1s; of a redispatch 60s.
         max: Duration,
         /// The growth from one retry to the next, at least 1. Default 2.
         multiplier: f64,
@@ -145,28 +145,32 @@ impl Setting for Retry {
     }
 }
 
+/// A backoff of which `default` fills what is not said.
+pub(super) fn backoff(node: &Node, cx: &mut Cx, default: Backoff) -> Option<Backoff> {
+    let raw = RawBackoff::decode(node, cx)?;
+    let (base_at, max_at) = (raw.base.map(|base| base.at), raw.max.map(|max| max.at));
+    let backoff = Backoff {
+        base: or(raw.base, default.base),
+        max: or(raw.max, default.max),
+        multiplier: cx.ranged(
+            "multiplier",
+            raw.multiplier,
+            default.multiplier,
+            |multiplier| (1.0..=1000.0).contains(multiplier),
+            "it is at least 1 (waits do not shrink) and at most 1000",
+        ),
+        jitter: or(raw.jitter, default.jitter),
+    };
+    if backoff.max < backoff.base {
+        let at = max_at.or(base_at).unwrap_or(node.at);
+        cx.error::<()>(at, "`max` is less than `base`", "`max` bounds every wait, the first one too");
+    }
+    Some(backoff)
+}
+
 impl Setting for Backoff {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let raw = RawBackoff::decode(node, cx)?;
-        let default = Self::default();
-        let (base_at, max_at) = (raw.base.map(|base| base.at), raw.max.map(|max| max.at));
-        let backoff = Self {
-            base: or(raw.base, default.base),
-            max: or(raw.max, default.max),
-            multiplier: cx.ranged(
-                "multiplier",
-                raw.multiplier,
-                default.multiplier,
-                |multiplier| (1.0..=1000.0).contains(multiplier),
-                "it is at least 1 (waits do not shrink) and at most 1000",
-            ),
-            jitter: or(raw.jitter, default.jitter),
-        };
-        if backoff.max < backoff.base {
-            let at = max_at.or(base_at).unwrap_or(node.at);
-            cx.error::<()>(at, "`max` is less than `base`", "`max` bounds every wait, the first one too");
-        }
-        Some(backoff)
+        backoff(node, cx, Self::default())
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

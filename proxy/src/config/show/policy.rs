@@ -8,10 +8,10 @@ use mainstay_policies::{
     fallback::{Fallback, To},
     idempotency::{
         FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
-        Outcomes, Rule, StatusQuery,
+        Outcomes, Redispatch, Rule, StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
-    retry::{Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
+    retry::{Backoff, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
 };
 use serde_json::{Map, Value, json};
 
@@ -98,15 +98,7 @@ fn path_text(path: &PathRule) -> String {
 
 fn retry(retry: &Retry) -> Value {
     let (backoff, schedule) = match &retry.delays {
-        Delays::Backoff(backoff) => {
-            let shown = json!({
-                "base": duration(backoff.base),
-                "max": duration(backoff.max),
-                "multiplier": backoff.multiplier,
-                "jitter": match backoff.jitter { Jitter::Full => "full", Jitter::None => "none" },
-            });
-            (Some(shown), None)
-        }
+        Delays::Backoff(waits) => (Some(backoff(waits)), None),
         Delays::Schedule(waits) => (None, Some(waits.iter().map(|wait| duration(*wait)).collect())),
     };
     let budget = match &retry.budget {
@@ -137,6 +129,19 @@ fn hedge(hedge: &Hedge) -> Value {
         HedgeAfter::Percentile(percent) => format!("p{percent}").into(),
     };
     json!({ "after": after, "max": hedge.max })
+}
+
+fn backoff(backoff: &Backoff) -> Value {
+    json!({
+        "base": duration(backoff.base),
+        "max": duration(backoff.max),
+        "multiplier": backoff.multiplier,
+        "jitter": match backoff.jitter { Jitter::Full => "full", Jitter::None => "none" },
+    })
+}
+
+fn redispatch(redispatch: &Redispatch) -> Value {
+    json!({ "attempts": redispatch.attempts, "backoff": backoff(&redispatch.backoff) })
 }
 
 fn condition(condition: Condition) -> Value {
@@ -262,6 +267,7 @@ fn idempotency(idempotency: &Idempotency) -> Value {
         shown,
         [
             ("status", idempotency.status.as_ref().map(status)),
+            ("redispatch", Some(redispatch(&idempotency.redispatch))),
             ("resolved_response", resolved.map(|it| json!({ "status": it.status.as_u16(), "body": text(&it.body) }))),
         ],
     )

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, uri::Authority};
+use mainstay_policies::operation::TraceOrigin;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
@@ -42,6 +43,12 @@ impl TraceHandle {
     /// The trace id, for logs.
     pub const fn trace_id(&self) -> TraceId {
         self.cx.trace_id()
+    }
+
+    /// The request's span, if it is recorded.
+    pub fn origin(&self) -> Option<TraceOrigin> {
+        let (trace_id, span_id) = (self.cx.trace_id.to_be_bytes(), self.cx.span_id.to_be_bytes());
+        self.recorder.as_ref().map(|_| TraceOrigin { trace_id, span_id })
     }
 
     /// A client span for one attempt, with an id of its own under the request's span.

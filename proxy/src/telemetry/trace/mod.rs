@@ -19,7 +19,11 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use opentelemetry::KeyValue;
+use mainstay_policies::operation::TraceOrigin;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanKind, TraceState},
+};
 use opentelemetry_sdk::Resource;
 use tokio::time::Instant;
 
@@ -116,10 +120,28 @@ impl Tracing {
                 exporter: Arc::clone(exporter),
                 anchor: Anchor::new(now),
                 trace_state: span::trace_state(&cx, headers),
+                about: None,
             })
         });
         let handle = TraceHandle { cx, propagator: settings.propagator, recorder };
-        RequestTrace::new(handle, parent.and_then(|parent| parent.ids), now)
+        RequestTrace::new(handle, parent.and_then(|parent| parent.ids), SpanKind::Server, now)
+    }
+
+    /// A trace of what nobody asked for, about the request of which `origin` is the span. Recorded if that one was; a trace
+    /// of its own, since it may come a day later.
+    pub fn start_about(&self, origin: Option<TraceOrigin>, now: Instant) -> RequestTrace {
+        let settings = self.settings.load();
+        let cx = TraceContext { sampled: origin.is_some(), ..settings.context(None) };
+        let recorder = settings.exporter.as_ref().filter(|_| cx.sampled).map(|exporter| {
+            Arc::new(Recorder {
+                exporter: Arc::clone(exporter),
+                anchor: Anchor::new(now),
+                trace_state: TraceState::NONE,
+                about: origin,
+            })
+        });
+        let handle = TraceHandle { cx, propagator: settings.propagator, recorder };
+        RequestTrace::new(handle, None, SpanKind::Internal, now)
     }
 
     /// Sends what is queued, for at most `within`. Spans that end later are dropped and counted.

@@ -39,10 +39,10 @@ pub struct RequestInfo<'a> {
 }
 
 impl RequestTrace {
-    pub(super) fn new(handle: TraceHandle, parent: Option<Ids>, now: Instant) -> Self {
+    pub(super) fn new(handle: TraceHandle, parent: Option<Ids>, kind: SpanKind, now: Instant) -> Self {
         let span = handle.recorder.as_ref().map(|recorder| {
             let parent = parent.map(|ids| ids.span_id);
-            Box::new(Recording::new(Arc::clone(recorder), handle.cx, parent, SpanKind::Server, now))
+            Box::new(Recording::new(Arc::clone(recorder), handle.cx, parent, kind, now))
         });
         Self { handle, span }
     }
@@ -107,6 +107,13 @@ impl RequestTrace {
         let Some(span) = &mut self.span else { return };
         span.set("mainstay.operation.id", id.to_string());
         span.set("mainstay.operation.state", state.label());
+    }
+
+    /// Says what a span is about that no request began.
+    pub fn name(&mut self, name: &'static str) {
+        if let Some(span) = &mut self.span {
+            span.rename(name);
+        }
     }
 
     /// Any other attribute; `value` runs only if the span is recorded.

@@ -3,9 +3,10 @@
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
+use mainstay_policies::operation::TraceOrigin;
 use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId, Value,
-    trace::{Event, SpanContext, SpanKind, Status, TraceState},
+    trace::{Event, Link, SpanContext, SpanKind, Status, TraceState},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(super) struct Recorder {
     pub(super) exporter: Arc<Exporter>,
     pub(super) anchor: Anchor,
     pub(super) trace_state: TraceState,
+    /// The request that all spans of this trace are about, if it has a trace of its own.
+    pub(super) about: Option<TraceOrigin>,
 }
 
 /// Wall time read once per trace; everything after is measured on the monotonic clock, so spans never overlap wrongly.
@@ -180,13 +183,22 @@ impl Recording {
             attributes: self.attributes,
             dropped_attributes_count: self.dropped_attributes,
             events,
-            links: SpanLinks::default(),
+            links: links(self.recorder.about),
             status: if failed { Status::error("") } else { Status::Unset },
             instrumentation_scope: InstrumentationScope::builder("mainstay")
                 .with_version(env!("CARGO_PKG_VERSION"))
                 .build(),
         }
     }
+}
+
+fn links(about: Option<TraceOrigin>) -> SpanLinks {
+    let mut links = SpanLinks::default();
+    links.links.extend(about.map(|origin| {
+        let (trace_id, span_id) = (TraceId::from_bytes(origin.trace_id), SpanId::from_bytes(origin.span_id));
+        Link::with_context(SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::NONE))
+    }));
+    links
 }
 
 pub(super) const OTHER_METHOD: &str = "_OTHER";
