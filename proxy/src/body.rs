@@ -15,7 +15,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body whose type does not matter; boxed only where a request or response really has a stream.
 pub type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
-/// A body off the wire that tells its end from being broken off.
+/// A body off an HTTP/2 stream that tells its end from being broken off.
 ///
 /// hyper takes an HTTP/2 `RST_STREAM(NO_ERROR)` for a clean end. RFC 9113 section 8.1 lets a server stop an *upload* that way
 /// after a complete answer; as the end of what is being received it would make a part pass for the whole.
@@ -23,7 +23,6 @@ pub(crate) struct WireBody {
     incoming: Incoming,
     /// Bytes that are still to come, where the length was announced.
     left: Option<u64>,
-    http2: bool,
 }
 
 /// The stream was reset before its end.
@@ -32,9 +31,9 @@ pub(crate) struct WireBody {
 struct BrokenOff;
 
 impl WireBody {
-    pub(crate) fn new(incoming: Incoming, http2: bool) -> Self {
+    pub(crate) fn new(incoming: Incoming) -> Self {
         let left = incoming.size_hint().exact();
-        Self { incoming, left, http2 }
+        Self { incoming, left }
     }
 }
 
@@ -50,7 +49,7 @@ impl Body for WireBody {
         {
             *left = left.saturating_sub(data.len() as u64);
         }
-        let broken_off = frame.is_none() && this.http2 && this.left != Some(0) && !this.incoming.is_end_stream();
+        let broken_off = frame.is_none() && this.left != Some(0) && !this.incoming.is_end_stream();
         Poll::Ready(if broken_off {
             Some(Err(BrokenOff.into()))
         } else {

@@ -47,7 +47,7 @@ pub(crate) enum ClientIncoming {
 impl ClientIncoming {
     /// The body of an HTTP/2 request.
     pub(super) fn http2(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Http2(WireBody::new(incoming, true)) }
+        if incoming.is_end_stream() { Self::Empty } else { Self::Http2(WireBody::new(incoming)) }
     }
 }
 

@@ -91,7 +91,7 @@ impl UpstreamBody {
     }
 
     pub(super) fn http2(body: hyper::body::Incoming, stream: StreamLease) -> Self {
-        Self(Inner::Http2 { body: WireBody::new(body, true), _stream: stream })
+        Self(Inner::Http2 { body: WireBody::new(body), _stream: stream })
     }
 
     pub(super) fn switched(lease: Lease, ahead: Bytes) -> Self {
