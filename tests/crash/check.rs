@@ -2,7 +2,10 @@
 //!
 //! The proxy must be at rest: what it was told before, it was told before its restart.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use mainstay_tests::{
@@ -20,6 +23,9 @@ use crate::{
 
 /// Keys that are looked at at once.
 const AT_ONCE: usize = 24;
+
+/// Looks at what is unknown, 100 ms apart: far more than five dispatches take.
+const SETTLING_LOOKS: usize = 300;
 
 /// What is checked against what.
 pub(crate) struct Check<'a> {
@@ -59,6 +65,23 @@ impl Check<'_> {
         wrong.extend(self.nothing_pending().await);
         wrong.extend(self.history.wrong());
         wrong
+    }
+
+    /// Where writes are sent again until it is known: waits until nothing is unknown but what a person was called for.
+    pub(crate) async fn settles(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for _ in 0..SETTLING_LOOKS {
+            let listed = ask(self.proxy.addr, &Request::get("/_mainstay/operations?state=unknown&limit=500")).await;
+            let Some(listed) = listed else { return vec!["no answer to a listing".to_owned()] };
+            let document = listed.json();
+            let operations = document["operations"].as_array().cloned().unwrap_or_default();
+            open = operations.into_iter().filter(|operation| operation["attention"].is_null()).collect();
+            if open.is_empty() {
+                return Vec::new();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        vec![format!("{} operations are neither settled nor a person's after all dispatches: {}", open.len(), open[0])]
     }
 
     async fn key(&self, key: &str, tally: &Tally) -> Vec<String> {

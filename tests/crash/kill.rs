@@ -91,10 +91,27 @@ impl Life<'_> {
             Ok(proxy) => proxy,
             Err(wrong) => return vec![wrong],
         };
-        self.check(&proxy, self.history.keys()).await
+        let mut wrong = self.check(&proxy, self.history.keys()).await;
+        if wrong.is_empty() && self.world == World::Honouring {
+            wrong = self.settled(&proxy).await;
+        }
+        wrong
+    }
+
+    /// Where the service honours keys, what is unknown is sent again until it is known; then all must hold once more.
+    async fn settled(&self, proxy: &Proxy) -> Vec<String> {
+        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false };
+        let mut wrong = check.settles().await;
+        wrong.extend(self.check(proxy, self.history.keys()).await);
+        wrong.extend(check.settles().await);
+        wrong
     }
 
     async fn start(&self, launch: &Launch) -> Result<Proxy, String> {
+        let damaged = self.campaign.check_ledger(&self.home.join("ledger"));
+        if !damaged.is_empty() {
+            return Err(damaged.concat());
+        }
         let config = self.world.config(self.service.addr, &self.home.join("ledger"));
         Proxy::launch(config, launch).await.map_err(|log| format!("the proxy does not start again: {log}"))
     }

@@ -66,6 +66,21 @@ impl Campaign {
         report
     }
 
+    /// What `mainstay ledger check` finds wrong with a ledger that nobody has open.
+    pub(crate) fn check_ledger(&self, directory: &Path) -> Vec<String> {
+        if !directory.join("ledger.db").exists() {
+            return Vec::new();
+        }
+        let checked = std::process::Command::new(&self.binary).args(["ledger", "check"]).arg(directory).output();
+        let checked = checked.expect("run mainstay ledger check");
+        self.count("ledgers checked by `mainstay ledger check`", 1);
+        if checked.status.success() {
+            return Vec::new();
+        }
+        let words = [checked.stdout, checked.stderr].concat();
+        vec![format!("ledger check, {}: {}", checked.status, String::from_utf8_lossy(&words))]
+    }
+
     fn summary(&self) {
         for (what, count) in self.counts.lock().iter() {
             println!("{count:>9}  {what}");

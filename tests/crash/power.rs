@@ -101,6 +101,10 @@ impl Recording {
         let service =
             Service::resume(self.world.character(self.seed), Position::default(), self.truth.as_of(cut)).await;
         let history = self.history.as_of(cut);
+        let damaged = campaign.check_ledger(&ledger);
+        if !damaged.is_empty() {
+            return damaged;
+        }
         let launch = Launch::of(campaign.binary.clone());
         let proxy = match Proxy::launch(self.world.config(service.addr, &ledger), &launch).await {
             Ok(proxy) => proxy,

@@ -47,7 +47,9 @@ impl World {
                 ", status: { request: \"GET /by-ref/{key}\", settle_after: 4s, rate: 10000/s, rules: [ \
                  { status: 200, json: { /state: SUCCESS }, then: succeeded }, { status: 404, then: not_found } ] }",
             ),
-            Self::Honouring => ("honours_key: true", ""),
+            Self::Honouring => {
+                ("honours_key: true", ", redispatch: { attempts: 5, backoff: { base: 50ms, max: 400ms } }")
+            }
         };
         let policy = format!(
             "timeout: 200ms, retry: 2, \
