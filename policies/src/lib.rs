@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod body;
+pub mod cache;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency_limit;

@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Method, Response};
 use mainstay_policies::{
+    cache::Stored,
     evidence::Sent,
     fallback::{Answer, MAINSTAY_FALLBACK, Reason, To},
 };
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     body::ProxyBody,
+    cached,
     respond::Failure,
     snapshot::Route,
     stack::{Routed, Session},
@@ -45,6 +47,19 @@ pub(crate) fn of_response<B>(route: &Route, method: &Method, response: &Response
     (failed && fallback.applies(Reason::ServerError, method, Sent::Maybe)).then_some(Reason::ServerError)
 }
 
+/// Whether the failure is the service's or the way's to it, so that a stored answer may stand in for it.
+pub(crate) fn is_of_the_service(failure: &Failure) -> bool {
+    matches!(reason(failure), Some((Reason::CircuitOpen | Reason::Timeout | Reason::ServerError, _)))
+}
+
+/// Whether the route's fallback is a stored answer as stale as this one.
+pub(crate) fn may_be_stale(route: &Route, stored: &Stored) -> bool {
+    match route.params.policy.fallback.as_ref().map(|fallback| &fallback.to) {
+        Some(To::Stale(limit)) => !stored.forbids_stale() && stored.staleness(Instant::now()) <= *limit,
+        _ => false,
+    }
+}
+
 /// Marks an answer as a fallback.
 pub(crate) fn mark<B>(response: &mut Response<B>, reason: Reason) {
     response.headers_mut().insert(MAINSTAY_FALLBACK, HeaderValue::from_static(reason.label()));
@@ -65,7 +80,14 @@ pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure:
     let route = routed.outbound.route.clone();
     // A protected write belongs to its upstream: under another one its key would mean another operation.
     let movable = route.protection.is_none() || routed.parts.method.is_safe();
-    match (of_failure(&route, &routed.parts.method, &failure), &route.fallback) {
+    let reason = of_failure(&route, &routed.parts.method, &failure);
+    if let Some(reason) = reason
+        && let Some(stored) = cached::stale(&routed)
+    {
+        route.metrics.fallback(reason.label());
+        return cached::answer_stale(routed, &stored, reason);
+    }
+    match (reason, &route.fallback) {
         (Some(reason), Some(other)) if movable && Instant::now() < routed.outbound.deadline => {
             route.metrics.fallback(reason.label());
             routed.outbound.route = other.clone();

@@ -8,6 +8,7 @@ pub mod app;
 mod asker;
 mod attempt;
 pub mod body;
+mod cached;
 pub mod cli;
 mod client_body;
 pub mod config;

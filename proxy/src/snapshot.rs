@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::uri::Authority;
 use mainstay_policies::{
+    cache::Store,
     circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope},
     clock::WallClock,
     concurrency_limit::Limit,
@@ -20,7 +21,7 @@ use mainstay_policies::{
 use crate::{
     config::model::{self, Config},
     resolver::Stats,
-    router::Router,
+    router::{self, Router},
     telemetry::metrics::{Metrics, RouteMetrics},
     upstream::Upstream,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// One limit per listener over everything under the control path.
     pub(crate) control_limits: HashMap<Arc<str>, Arc<Limiter>>,
+    /// By policy.
+    caches: HashMap<Arc<str>, Arc<Store>>,
     shared_breakers: HashMap<(Arc<str>, Arc<str>), Breakers>,
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct Route {
     pub(crate) protection: Option<Arc<Protection>>,
     /// The same route to the upstream of its fallback, with nothing but the timeouts.
     pub(crate) fallback: Option<Arc<Self>>,
+    pub(crate) cache: Option<Arc<Store>>,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -131,6 +135,7 @@ impl Snapshot {
             .flat_map(|before| before.router.iter())
             .map(|route| (identity(&route.params), route))
             .collect();
+        let caches = caches(&config, before);
         let mut shared_breakers = HashMap::new();
         let routes: Vec<_> = config
             .routes
@@ -141,6 +146,7 @@ impl Snapshot {
                 let breakers = breakers(params, &upstream, before_route, before, &mut shared_breakers);
                 let mut route = Route::build(params.clone(), upstream, breakers, parts, before_route);
                 route.fallback = fallback(params, &upstreams, parts);
+                route.cache = caches.get(&params.policy.name).cloned();
                 (params.matches.clone(), Arc::new(route))
             })
             .collect();
@@ -153,7 +159,28 @@ impl Snapshot {
                 (listener.name.clone(), limiter(params, kept))
             })
             .collect();
-        Self { router: Router::new(routes), config, upstreams, control_limits, shared_breakers }
+        Self { router: Router::new(routes), config, upstreams, control_limits, caches, shared_breakers }
+    }
+
+    /// A write on `route` happened, or may have: what is stored for its path, and what its policy names, is forgotten.
+    pub(crate) fn forget(&self, route: &Route, path: &str) {
+        if self.caches.is_empty() {
+            return;
+        }
+        let path = router::normalise(path);
+        let service = &route.params.upstream.name;
+        let also = route.params.policy.cache.as_ref().map(|cache| &*cache.invalidate).unwrap_or_default();
+        let also: Vec<_> =
+            also.iter().map(|pattern| router::filled(pattern, &route.params.matches.path, &path)).collect();
+        for store in self.caches.values() {
+            store.invalidate_path(service, &path);
+            for (pattern, filled) in &also {
+                match filled {
+                    Some(path) => store.invalidate_path(service, path),
+                    None => store.invalidate_pattern(service, pattern),
+                }
+            }
+        }
     }
 
     /// Every breaker with a name that operators and metrics can use, in the order of the names: `policy@upstream`,
@@ -255,6 +282,16 @@ fn breakers(
         .clone()
 }
 
+/// The caches of all policies; what they hold stays as long as their parameters do.
+fn caches(config: &Config, before: Option<&Snapshot>) -> HashMap<Arc<str>, Arc<Store>> {
+    let build = |policy: &Arc<model::Policy>| {
+        let params = &policy.cache.as_ref()?.params;
+        let kept = before.and_then(|before| before.caches.get(&policy.name)).filter(|kept| kept.params() == params);
+        Some((policy.name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(Store::new(params.clone())))))
+    };
+    config.policies.iter().filter_map(build).collect()
+}
+
 /// The route to the upstream of a policy's fallback: one attempt in the time that is left, under no other rule.
 fn fallback(params: &model::Route, upstreams: &HashMap<Arc<str>, Arc<Upstream>>, parts: &Parts) -> Option<Arc<Route>> {
     let To::Upstream(name) = &params.policy.fallback.as_ref()?.to else { return None };
@@ -269,6 +306,7 @@ fn fallback(params: &model::Route, upstreams: &HashMap<Arc<str>, Arc<Upstream>>,
         idempotency: None,
         access: None,
         fallback: None,
+        cache: None,
     };
     let params = model::Route { upstream: upstream.params().clone(), policy: Arc::new(policy), ..params.clone() };
     Some(Arc::new(Route::build(Arc::new(params), upstream, Breakers::None, parts, None)))
@@ -345,6 +383,17 @@ impl Route {
             )
         });
         let metrics = parts.metrics.route(&params.name, &params.upstream.name, &policy.name);
-        Self { params, upstream, limiter, concurrency, retrier, breakers, protection, fallback: None, metrics }
+        Self {
+            params,
+            upstream,
+            limiter,
+            concurrency,
+            retrier,
+            breakers,
+            protection,
+            fallback: None,
+            cache: None,
+            metrics,
+        }
     }
 }

@@ -23,6 +23,7 @@ use http::{
 use http_body::Body as _;
 use mainstay_policies::{
     access::AccessList,
+    cache::Store,
     evidence::Sent,
     idempotency::{self, Protection, Recognised},
     problem::Problem,
@@ -36,6 +37,7 @@ use crate::{
     asker::DataPlaneAsker,
     attempt::{Head, Outbound},
     body::ProxyBody,
+    cached,
     client_body::ClientBody,
     config::model::{self, Principal},
     control::{self, ControlContext},
@@ -122,13 +124,16 @@ impl Serve for Session {
             Found::Route(mut routed) => {
                 let mut usage = None;
                 let mut response = match self.admit(&mut routed, &mut usage).await {
-                    Err(failure) if routed.outbound.route.fallback.is_some() => {
+                    Err(failure) if routed.outbound.route.params.policy.fallback.is_some() => {
                         Box::pin(fallback::refused(self, routed, failure)).await
                     }
                     Err(failure) => routed.refuse(failure),
                     Ok(()) => match recognise(&mut routed) {
                         Err(failure) => routed.refuse(failure),
-                        Ok(None) => unkeyed::serve(self, routed).await,
+                        Ok(None) => match cache(&routed) {
+                            Some(store) => Box::pin(cached::serve(self, routed, store)).await,
+                            None => unkeyed::serve(self, routed).await,
+                        },
                         // Boxed, as all that is rare, so that every request does not carry its room.
                         Ok(Some(Keyed { protection, key })) => {
                             Box::pin(keyed::serve(self, routed, protection, key)).await
@@ -361,6 +366,12 @@ fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
             Err(Failure::Refused(refusal))
         }
     }
+}
+
+/// The cache that the request may be answered from.
+fn cache(routed: &Routed) -> Option<Arc<Store>> {
+    let store = routed.outbound.route.cache.as_ref()?;
+    matches!(routed.parts.method, Method::GET | Method::HEAD).then(|| store.clone())
 }
 
 impl Routed {

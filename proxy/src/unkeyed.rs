@@ -65,26 +65,8 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
     };
     let wants_upgrade = head.upgrade.is_some();
-    let mut attempts = 0;
-    let mut sending = Sending { body, owed, gate };
-    let other = routed.outbound.route.fallback.as_ref().map(|route| (route.clone(), head.clone()));
-    let mut answered = until_one_stands(&session.shared, &routed.outbound, head, &mut sending, &mut attempts).await;
-    routed.exchange.attempts = attempts;
-    routed.exchange.teach_limit(&answered);
-    let mut instead = None;
-    if let Some((route, head)) = other {
-        let other = Outbound { route, ..routed.outbound.clone() };
-        let reason = Box::pin(try_other(session, &routed, other, head, &mut sending, &mut answered)).await;
-        instead = reason;
-    } else if let Ok(answer) = &answered
-        && let Some(reason) = fallback::of_response(&routed.outbound.route, &routed.exchange.method, &answer.response)
-        && let Some(mut response) = fallback::fixed(&routed.outbound.route, reason)
-    {
-        routed.outbound.route.metrics.fallback(reason.label());
-        name_attempts(response.headers_mut(), attempts);
-        return routed.exchange.answer(response);
-    }
-    match answered {
+    let obtained = obtain(session, &mut routed, head, &mut Sending { body, owed, gate }).await;
+    match obtained.answered {
         Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match client_side.filter(|_| wants_upgrade) {
                 Some(client_side) => switch_protocols(routed, answer.response, answer.in_flight, client_side, idle),
@@ -92,8 +74,67 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
                 None => routed.refuse(Failure::Attempt(AttemptError::new(Cause::Malformed, Sent::Maybe))),
             }
         }
+        answered => deliver(routed, Obtained { answered, ..obtained }),
+    }
+}
+
+/// What was obtained for a request, to be delivered.
+pub(crate) struct Obtained {
+    pub(crate) answered: Result<Answer, Failure>,
+    pub(crate) attempts: u32,
+    /// Why it is the answer of the fallback's upstream.
+    pub(crate) instead: Option<Reason>,
+    /// Whether its head is what the client gets already.
+    pub(crate) finished: bool,
+}
+
+/// Makes the attempts, and asks the upstream of the fallback if they fail.
+pub(crate) async fn obtain(session: &Session, routed: &mut Routed, head: Head, sending: &mut Sending) -> Obtained {
+    let mut attempts = 0;
+    let other = routed.outbound.route.fallback.as_ref().map(|route| (route.clone(), head.clone()));
+    let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
+    routed.exchange.attempts = attempts;
+    routed.exchange.teach_limit(&answered);
+    forget(routed, &answered);
+    let mut instead = None;
+    if let Some((route, head)) = other {
+        let other = Outbound { route, ..routed.outbound.clone() };
+        instead = Box::pin(try_other(session, routed, other, head, sending, &mut answered)).await;
+    }
+    Obtained { answered, attempts, instead, finished: false }
+}
+
+/// After a write that happened, or may have, no cache may answer with what was before (RFC 9111 section 4.4).
+fn forget(routed: &Routed, answered: &Result<Answer, Failure>) {
+    let method = &routed.exchange.method;
+    let changed = match answered {
+        Ok(answer) => answer.response.status().is_success() || answer.response.status().is_redirection(),
+        Err(Failure::Attempt(error)) => error.sent == Sent::Maybe,
+        Err(Failure::NoTime(sent)) => *sent == Sent::Maybe,
+        Err(_) => false,
+    };
+    if changed && !method.is_safe() {
+        routed.snapshot.forget(&routed.outbound.route, routed.exchange.uri.path());
+    }
+}
+
+/// Gives the client what was obtained.
+pub(crate) fn deliver(mut routed: Box<Routed>, obtained: Obtained) -> Response<ProxyBody> {
+    let Obtained { answered, attempts, instead, finished } = obtained;
+    let idle = routed.outbound.route.params.policy.timeout.idle;
+    match answered {
         Ok(Answer { mut response, in_flight, first }) => {
-            finish_head(&mut response, attempts);
+            if let Some(reason) = fallback::of_response(&routed.outbound.route, &routed.exchange.method, &response)
+                .filter(|_| instead.is_none())
+                && let Some(mut fixed) = fallback::fixed(&routed.outbound.route, reason)
+            {
+                routed.outbound.route.metrics.fallback(reason.label());
+                name_attempts(fixed.headers_mut(), attempts);
+                return routed.exchange.answer(fixed);
+            }
+            if !finished {
+                finish_head(&mut response, attempts);
+            }
             if let Some(reason) = instead {
                 fallback::mark(&mut response, reason);
             }
@@ -115,6 +156,15 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
             response
         }
     }
+}
+
+/// What every forwarded answer's head gets.
+pub(crate) fn finish_head<B>(response: &mut Response<B>, attempts: u32) {
+    let (version, status) = (response.version(), response.status());
+    forward::response(response.headers_mut(), version, status);
+    // The version is each connection's own.
+    *response.version_mut() = http::Version::HTTP_11;
+    name_attempts(response.headers_mut(), attempts);
 }
 
 /// Asks the upstream of the fallback, if what there is calls for it and the request can be sent again. What it answers takes the
@@ -146,15 +196,6 @@ fn kept_for_replay(route: &Route) -> Option<usize> {
     let retry = route.retrier.as_ref().map(|retrier| retrier.params());
     let wanted = route.fallback.is_some() || retry.is_some_and(|retry| retry.max_retries > 0);
     wanted.then(|| retry.map_or_else(|| Retry::default().max_body, |retry| retry.max_body))
-}
-
-/// What every forwarded answer's head gets.
-fn finish_head<B>(response: &mut Response<B>, attempts: u32) {
-    let (version, status) = (response.version(), response.status());
-    forward::response(response.headers_mut(), version, status);
-    // The version is each connection's own.
-    *response.version_mut() = http::Version::HTTP_11;
-    name_attempts(response.headers_mut(), attempts);
 }
 
 pub(crate) fn name_attempts(headers: &mut HeaderMap, attempts: u32) {
@@ -211,14 +252,21 @@ impl Resend {
 }
 
 /// What the client sends, and what is known of its sending.
-struct Sending {
+pub(crate) struct Sending {
     body: Resend,
     owed: Option<Owed>,
     gate: Option<Gate>,
 }
 
+impl Sending {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self { body: Resend::Empty, owed: None, gate: None }
+    }
+}
+
 /// Makes attempts until one stands, time runs out, or trying again would not be safe.
-async fn until_one_stands(
+pub(crate) async fn until_one_stands(
     shared: &Shared,
     outbound: &Outbound,
     mut head: Head,

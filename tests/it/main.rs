@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod breaker;
+mod cache;
 mod canary;
 mod cli;
 mod client_bodies;

@@ -1,6 +1,6 @@
 //! The parameters of a fallback.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -36,6 +36,8 @@ pub enum To {
     Answer(Answer),
     /// Another upstream, by name, in the time that is left.
     Upstream(Arc<str>),
+    /// The cache's last good answer, if it has not been stale for longer.
+    Stale(Duration),
 }
 
 /// An answer that never changes.

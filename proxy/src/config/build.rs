@@ -260,6 +260,7 @@ fn no_policy() -> Arc<Policy> {
         idempotency: None,
         access: None,
         fallback: None,
+        cache: None,
     })
 }
 

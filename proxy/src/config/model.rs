@@ -178,6 +178,17 @@ pub struct Policy {
     pub access: Option<Arc<AccessList>>,
     /// `None` lets failures stand.
     pub fallback: Option<Fallback>,
+    /// `None` asks the service every time.
+    pub cache: Option<Cache>,
+}
+
+/// A cache, and what writes make it forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Its bounds.
+    pub params: mainstay_policies::cache::Cache,
+    /// What a write forgets beside its own path.
+    pub invalidate: Vec<PathPattern>,
 }
 
 /// Where operations are kept.

@@ -255,6 +255,9 @@ impl Execution {
         faults::reach(Point::BeforeSettle);
         match self.claim.settle(what, source).await {
             Ok(operation) => {
+                if matches!(operation.state, State::Succeeded | State::Unknown) {
+                    self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
+                }
                 faults::reach(Point::AfterSettle);
                 let source = operation.state.is_terminal().then_some(source);
                 self.outbound.route.metrics.operation_settled(operation.state, source);

@@ -10,7 +10,12 @@ use std::{borrow::Cow, collections::HashMap};
 
 use http::{HeaderMap, Method};
 
-use crate::config::model::{Match, PathPattern, Segment};
+use mainstay_policies::access::PathRule;
+
+use crate::config::{
+    model::{Match, PathPattern, Segment},
+    path_rule,
+};
 
 #[cfg(test)]
 mod tests;
@@ -130,6 +135,18 @@ pub fn params<'a>(pattern: &'a PathPattern, path: &str) -> Vec<(&'a str, String)
             Segment::Literal(_) => None,
         })
         .collect()
+}
+
+/// A pattern as a rule, and the one path that it means if its segments are named in `route`, which `path` matches.
+pub(crate) fn filled(pattern: &PathPattern, route: &PathPattern, path: &str) -> (PathRule, Option<String>) {
+    let known = params(route, path);
+    let segment = |segment: &Segment| match segment {
+        Segment::Literal(text) => Some(text.clone()),
+        Segment::Param(name) => known.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
+    };
+    let segments: Option<Vec<String>> = pattern.segments.iter().map(segment).collect();
+    let path = segments.filter(|_| !pattern.rest).map(|segments| format!("/{}", segments.join("/")));
+    (path_rule(pattern), path)
 }
 
 /// RFC 3986 section 6.2.2, borrowed when there is nothing to do.

@@ -1,6 +1,6 @@
 //! `fallback`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use mainstay_policies::fallback::{Answer, Fallback, Reason, To};
@@ -26,8 +26,9 @@ section! {
         body: JsonText,
         /// Another upstream, by name, instead of an answer that never changes.
         upstream: At<String>,
+        /// The cache's last good answer instead, if it has not been stale for longer than this; needs `cache`.
+        stale: Duration,
     }
-    later ["stale"]
 }
 
 impl Setting for Fallback {
@@ -37,17 +38,22 @@ impl Setting for Fallback {
             cx.error::<()>(on.at, "`on` is empty, so there is never a fallback", "name a failure, or remove `on`");
         }
         let on = raw.on.map_or_else(|| Reason::ALL.to_vec(), |on| on.value);
-        let fixed = ["status", "headers", "body"].into_iter().find_map(|key| node.lookup(key));
-        let to = match (raw.upstream, fixed) {
-            (Some(upstream), None) => To::Upstream(Arc::from(upstream.value.value)),
-            (Some(_), Some(fixed)) => {
-                let message = "`upstream` and an answer that never changes exclude each other";
-                return cx.error(fixed.at, message, "keep `upstream`, or `status`, `headers` and `body`");
+        let fixed = ["status", "headers", "body"].into_iter().find(|key| node.lookup(key).is_some());
+        let kinds = [fixed, node.lookup("upstream").map(|_| "upstream"), node.lookup("stale").map(|_| "stale")];
+        match kinds.into_iter().flatten().count() {
+            0 => return cx.error(node.at, "this fallback is nothing", "give it `status`, `upstream` or `stale`"),
+            1 => {}
+            _ => {
+                let message = "an answer that never changes, `upstream` and `stale` exclude each other";
+                return cx.error(node.at, message, "keep one of them");
             }
-            (None, None) => {
-                return cx.error(node.at, "this fallback is nothing", "give it `status` or `upstream`");
-            }
-            (None, Some(_)) => {
+        }
+        let to = match (raw.upstream, raw.stale, fixed) {
+            (Some(upstream), ..) => To::Upstream(Arc::from(upstream.value.value)),
+            (None, Some(stale), _) => To::Stale(stale.value),
+            // Its value was no good, which has been reported.
+            (None, None, None) => return None,
+            (None, None, Some(_)) => {
                 let mut headers: HeaderMap = raw.headers.map(|it| it.value.0).unwrap_or_default().into_iter().collect();
                 if node.lookup("body").is_some_and(|body| body.scalar().is_none())
                     && !headers.contains_key(CONTENT_TYPE)

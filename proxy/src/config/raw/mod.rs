@@ -3,6 +3,7 @@
 //! [`build`](super::build).
 
 mod access;
+mod cache;
 mod circuit_breaker;
 mod concurrency_limit;
 mod fallback;
@@ -22,6 +23,7 @@ mod telemetry;
 mod timeout;
 mod upstream;
 
+pub(crate) use access::path_rule;
 pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;

@@ -9,7 +9,7 @@ use mainstay_policies::{
 
 use crate::config::{
     decode::{or, section},
-    model::Policy,
+    model::{Cache, Policy},
 };
 
 section! {
@@ -31,8 +31,9 @@ section! {
         access: Arc<AccessList>,
         /// What a caller gets instead of a failure.
         fallback: Fallback,
+        /// What is answered without asking the service, and what writes make it forget.
+        cache: Cache,
     }
-    later ["cache"]
 }
 
 impl RawPolicy {
@@ -48,6 +49,7 @@ impl RawPolicy {
             idempotency: self.idempotency.map(|it| it.value),
             access: self.access.map(|it| it.value),
             fallback: self.fallback.map(|it| it.value),
+            cache: self.cache.map(|it| it.value),
         }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{duration, map, size, text, with, word};
 use crate::config::{
-    model::Policy,
+    model::{Cache, Policy},
     raw::{GRPC, VERDICTS},
     units::{format_duration, format_rate},
 };
@@ -37,6 +37,7 @@ pub(super) fn policy(policy: &Policy) -> Value {
             ("idempotency", policy.idempotency.as_ref().map(idempotency)),
             ("access", policy.access.as_deref().map(access)),
             ("fallback", policy.fallback.as_ref().map(fallback)),
+            ("cache", policy.cache.as_ref().map(cache)),
         ],
     )
 }
@@ -46,10 +47,22 @@ pub(super) fn access(list: &AccessList) -> Value {
     with(json!({}), [("allow", rules(&list.allow)), ("deny", rules(&list.deny))])
 }
 
+fn cache(cache: &Cache) -> Value {
+    let invalidate: Vec<Value> = cache.invalidate.iter().map(|pattern| text(&pattern.text)).collect();
+    json!({
+        "max_bytes": size(usize::try_from(cache.params.max_bytes).unwrap_or(usize::MAX)),
+        "max_body": size(cache.params.max_body),
+        "stale_if_error": duration(cache.params.stale_if_error),
+        "stale_while_revalidate": duration(cache.params.stale_while_revalidate),
+        "invalidate": invalidate,
+    })
+}
+
 fn fallback(fallback: &Fallback) -> Value {
     let on: Vec<&str> = fallback.on.iter().map(|reason| reason.label()).collect();
     let shown = json!({ "on": on });
     match &fallback.to {
+        To::Stale(limit) => with(shown, [("stale", Some(duration(*limit)))]),
         To::Upstream(upstream) => with(shown, [("upstream", Some(text(upstream)))]),
         To::Answer(answer) => {
             let headers: Map<String, Value> = answer

@@ -49,6 +49,12 @@ policies:
       allow: [{ client: [10.0.0.0/8, "2001:db8::/32"], methods: [GET, POST], path: "/a/{b}/**" }, 127.0.0.1]
       deny: [{ path: "/a/{b}/c" }]
     fallback: { on: [circuit-open, 5xx], status: 203, headers: { x-from: "a $b" }, body: { items: [] } }
+    cache:
+      max_bytes: 1MiB
+      max_body: 10KiB
+      stale_if_error: 1h
+      stale_while_revalidate: 30s
+      invalidate: ["/a/{b}", /c/**]
     concurrency_limit:
       { max_concurrent: 10, max_wait: 50ms, max_queue: 3, adaptive: aimd, min: 2, max: 40, threshold: 250ms }
     circuit_breaker:
@@ -94,6 +100,7 @@ policies:
       resolved_response: { status: 200, body: { done: true, price: "5$" } }
   paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none, hedge: { after: 50ms } } }
   other: { fallback: { upstream: app } }
+  stale: { cache: {}, fallback: { stale: 1h } }
   curved: { rate_limit: { requests: 3, key: principal, behavior: warm_up }, idempotency: true }
   liked: { idempotency: { key: { from: "{principal}:{header.X-Id}:{json:/a$b}:{query.q}", mint: snowflake } } }
   said: { idempotency: { key: { from: fingerprint, window: 15s } } }

@@ -97,6 +97,7 @@ fn config() -> Config {
         idempotency: Some(idempotency()),
         access: None,
         fallback: None,
+        cache: None,
     };
     let segments = vec![Segment::Param("shop".into()), Segment::Literal("payments".into())];
     let path = PathPattern { text: "/{shop}/payments".into(), segments, rest: false };

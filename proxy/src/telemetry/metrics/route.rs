@@ -77,6 +77,11 @@ impl RouteMetrics {
         self.0.counters().retries_denied.add(reason);
     }
 
+    /// What the cache did for a request: `hit`, `miss`, `revalidated`, `collapsed`, `stale`, `bypass`.
+    pub fn cache(&self, did: &str) {
+        self.0.counters().cache.add(did);
+    }
+
     /// A failure was answered with a fallback, for this reason.
     pub fn fallback(&self, reason: &str) {
         self.0.counters().fallbacks.add(reason);
@@ -221,6 +226,7 @@ struct Counters {
     retries: Reasons,
     retries_denied: Reasons,
     fallbacks: Reasons,
+    cache: Reasons,
     rate_limited: AtomicU64,
     overloaded: AtomicU64,
     breaker_rejected: AtomicU64,
@@ -243,6 +249,7 @@ impl Default for Counters {
             retries: Reasons::default(),
             retries_denied: Reasons::default(),
             fallbacks: Reasons::default(),
+            cache: Reasons::default(),
             rate_limited: AtomicU64::default(),
             overloaded: AtomicU64::default(),
             breaker_rejected: AtomicU64::default(),
@@ -347,6 +354,8 @@ impl Page {
         self.reasons(to, "mainstay_retry_denied", "Retries not made", |counters| &counters.retries_denied)?;
         let (name, help) = ("mainstay_fallbacks", "Failures answered with a fallback, by reason");
         self.reasons(to, name, help, |counters| &counters.fallbacks)?;
+        let (name, help) = ("mainstay_cache_requests", "What the cache did for requests");
+        self.reasons(to, name, help, |counters| &counters.cache)?;
         self.counter(to, "mainstay_rate_limited", "Requests over the rate limit", |counters, emit| {
             emit(&[], counters.rate_limited.load(Relaxed))
         })?;

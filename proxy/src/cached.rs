@@ -1,0 +1,290 @@
+//! A read through the cache: answered from it, or asked for and kept on the way through.
+//!
+//! ```text
+//! fresh ───────────────────────────────▶ answer
+//! stale, may be given meanwhile ───────▶ answer, and one refresh in the background
+//! stale or missing ── somebody asks already ▶ wait for what he stores
+//!                  └─ ask (conditionally, if it can be) ─ 304 ▶ answer with the refreshed one
+//!                                                       ├ failure ▶ the stale one, where that is allowed
+//!                                                       └ answer ▶ pass it on, and keep it once it is whole
+//! ```
+
+mod fill;
+mod refresh;
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{
+        AGE, CONTENT_LENGTH, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+    },
+    request::Parts,
+};
+use http_body::Body as _;
+use mainstay_policies::{
+    cache::{Flight, Flown, Key, Lead, Store, Stored, Verdict, is_not_modified, not_modified_headers, validators},
+    evidence::Sent,
+    fallback::Reason,
+    problem::Problem,
+};
+use tokio::time::{Instant, timeout_at};
+
+use self::fill::Filling;
+use crate::{
+    body::ProxyBody,
+    fallback,
+    respond::Failure,
+    router,
+    stack::{Routed, Session},
+    unkeyed::{self, Answer, Obtained, Sending},
+};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// Fills that one request waits for; then it asks for itself.
+const MAX_ROUNDS: usize = 3;
+
+/// What is known when the service must be asked.
+struct Miss {
+    store: Arc<Store>,
+    key: Key,
+    found: Option<Arc<Stored>>,
+    /// Whether what was found may stand in for a failure.
+    or_if_error: bool,
+    /// The duty to tell others how it ended.
+    lead: Option<Lead>,
+    /// The newest invalidation that was known before.
+    asked_at: u64,
+    /// The client's headers, which the answer may vary on.
+    client: HeaderMap,
+}
+
+/// Serves a GET or HEAD on a route that has a cache.
+pub(crate) async fn serve(session: &Session, routed: Box<Routed>, store: Arc<Store>) -> Response<ProxyBody> {
+    if passes_by(&routed) {
+        routed.outbound.route.metrics.cache("bypass");
+        let mut response = unkeyed::serve(session, routed).await;
+        say(response.headers_mut(), "mainstay; fwd=bypass");
+        return response;
+    }
+    let key = key(&store, &routed);
+    let mut collapsed = false;
+    for round in 0..=MAX_ROUNDS {
+        let asked_at = store.now();
+        let found = store.find(&key, &routed.parts.headers);
+        let headers = &routed.parts.headers;
+        let verdict = found.as_ref().map(|stored| stored.verdict(headers, store.params(), Instant::now()));
+        match (verdict, &found) {
+            (Some(Verdict::Fresh), Some(stored)) => return hit(routed, stored, collapsed),
+            (Some(Verdict::WhileRevalidating), Some(stored)) => {
+                if let Flight::Lead(lead) = store.join(&key, headers) {
+                    refresh::spawn(session, &routed, store.clone(), key, stored.clone(), lead);
+                }
+                return hit(routed, stored, false);
+            }
+            _ => {}
+        }
+        if Stored::only_if_cached(headers) {
+            let detail = Cow::Borrowed("The request asks for nothing but a stored answer, and there is none.");
+            return routed.refuse(Failure::Request(Problem::Timeout, detail));
+        }
+        // What the client asks on a condition may be answered by less than an answer.
+        let alone = routed.parts.method == Method::HEAD || is_conditional(headers) || round == MAX_ROUNDS;
+        let flight = (!alone).then(|| store.join(&key, headers));
+        let or_if_error = verdict == Some(Verdict::Validate { or_if_error: true });
+        let client = headers.clone();
+        let miss = |lead| Miss { store: store.clone(), key: key.clone(), found, or_if_error, lead, asked_at, client };
+        match flight {
+            None => return ask(session, routed, miss(None)).await,
+            Some(Flight::Lead(lead)) => return ask(session, routed, miss(Some(lead))).await,
+            Some(Flight::Follow(mut told)) => {
+                let told = timeout_at(routed.outbound.deadline, told.wait_for(Option::is_some)).await;
+                match told.map(|told| told.ok().and_then(|how| *how)) {
+                    Ok(Some(Flown::NotStorable)) => return ask(session, routed, miss(None)).await,
+                    Ok(Some(Flown::Stored)) => collapsed = true,
+                    Ok(Some(Flown::Broken) | None) => {}
+                    Err(_) => return routed.refuse(Failure::NoTime(Sent::No)),
+                }
+            }
+        }
+    }
+    unreachable!("the last round asks for itself")
+}
+
+/// What is not looked for in the cache: parts of answers, changes of protocol, requests with a body.
+fn passes_by(routed: &Routed) -> bool {
+    let headers = &routed.parts.headers;
+    headers.contains_key(RANGE)
+        || headers.contains_key(UPGRADE)
+        || routed.body.as_ref().is_some_and(|body| !body.is_end_stream())
+}
+
+fn is_conditional(headers: &HeaderMap) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
+}
+
+/// The cache's name for a request; answers to one principal are none to another.
+fn key(store: &Store, routed: &Routed) -> Key {
+    let Parts { uri, headers, .. } = &routed.parts;
+    let host = uri.authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| headers.get(HOST)?.to_str().ok()).unwrap_or_default();
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let principal = routed.principal.as_deref().unwrap_or_default();
+    store.key(&routed.outbound.route.params.upstream.name, principal, host, target, &router::normalise(uri.path()))
+}
+
+/// Asks the service.
+async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Miss) -> Response<ProxyBody> {
+    let began = Instant::now();
+    let mut head = session.head(&mut routed.parts, None);
+    let conditions = match (&miss.found, &miss.lead) {
+        (Some(found), Some(_)) => validators(&found.headers),
+        _ => None,
+    };
+    let asks = conditions.is_some();
+    head.headers.extend(conditions.into_iter().flatten().filter_map(|(name, value)| Some((name?, value))));
+    let obtained = unkeyed::obtain(session, &mut routed, head, &mut Sending::empty()).await;
+    let delay = began.elapsed();
+    match obtained.answered {
+        Ok(answer) if asks && answer.response.status() == StatusCode::NOT_MODIFIED => {
+            let found = miss.found.take().expect("what is validated was found");
+            let update = answer.response.into_parts().0.headers;
+            let now = session.shared.parts.clock.now();
+            let fresh =
+                refresh::updated(&miss.store, &miss.key, &miss.client, &found, &update, delay, now, miss.asked_at);
+            if let Some(lead) = miss.lead.take() {
+                lead.landed(Flown::Stored);
+            }
+            routed.outbound.route.metrics.cache("revalidated");
+            from_stored(routed, &fresh, &miss.client, "mainstay; fwd=stale; fwd-status=304".into())
+        }
+        answered => match instead(&routed, &miss, &answered) {
+            Some((found, reason)) => {
+                routed.outbound.route.metrics.cache("stale");
+                let status = match &answered {
+                    Ok(answer) => format!("mainstay; hit; fwd=stale; fwd-status={}", answer.response.status().as_u16()),
+                    Err(_) => "mainstay; hit; fwd=stale".into(),
+                };
+                let mut response = from_stored(routed, &found, &miss.client, status);
+                if let Some(reason) = reason {
+                    fallback::mark(&mut response, reason);
+                }
+                response
+            }
+            None => pass(session, routed, miss, Obtained { answered, ..obtained }, delay),
+        },
+    }
+}
+
+/// The stale answer that may stand in for a failure, and whether as a fallback of the policy.
+fn instead(routed: &Routed, miss: &Miss, answered: &Result<Answer, Failure>) -> Option<(Arc<Stored>, Option<Reason>)> {
+    let found = miss.found.clone()?;
+    let failed = match answered {
+        Ok(answer) => answer.response.status().is_server_error(),
+        Err(failure) => fallback::is_of_the_service(failure),
+    };
+    if failed && miss.or_if_error {
+        return Some((found, None));
+    }
+    let route = &routed.outbound.route;
+    let reason = match answered {
+        Ok(answer) => fallback::of_response(route, &routed.exchange.method, &answer.response),
+        Err(failure) => fallback::of_failure(route, &routed.exchange.method, failure),
+    }?;
+    fallback::may_be_stale(route, &found).then_some((found, Some(reason)))
+}
+
+/// Passes the answer on, and keeps it once it is whole.
+fn pass(
+    session: &Session,
+    routed: Box<Routed>,
+    mut miss: Miss,
+    obtained: Obtained,
+    delay: std::time::Duration,
+) -> Response<ProxyBody> {
+    let reason = match &miss.found {
+        None => "uri-miss",
+        Some(found) if !found.ttl(Instant::now()).is_zero() => "request",
+        Some(_) => "stale",
+    };
+    routed.outbound.route.metrics.cache("miss");
+    let wall = session.shared.parts.clock.now();
+    match fill::prepare(&mut miss, obtained, &routed.exchange.method, delay, wall) {
+        Filling::No(obtained) => {
+            // A failure tells nothing of whether answers can be stored.
+            if obtained.answered.is_ok()
+                && let Some(lead) = miss.lead.take()
+            {
+                lead.landed(Flown::NotStorable);
+            }
+            let mut response = unkeyed::deliver(routed, obtained);
+            if !response.headers().contains_key(crate::respond::MAINSTAY_ERROR) {
+                say(response.headers_mut(), &format!("mainstay; fwd={reason}"));
+            }
+            response
+        }
+        Filling::Yes(mut answer) => {
+            say(answer.head.headers_mut(), &format!("mainstay; fwd={reason}; stored"));
+            answer.pass_on(routed)
+        }
+    }
+}
+
+/// A request that a limit refused may be answered by what is stored, where the fallback says so.
+pub(crate) fn stale(routed: &Routed) -> Option<Arc<Stored>> {
+    let store = routed.outbound.route.cache.as_ref()?;
+    let found = store.find(&key(store, routed), &routed.parts.headers)?;
+    fallback::may_be_stale(&routed.outbound.route, &found).then_some(found)
+}
+
+/// Answers with what is stored, although the request was refused.
+pub(crate) fn answer_stale(routed: Box<Routed>, stored: &Stored, reason: Reason) -> Response<ProxyBody> {
+    let client = routed.parts.headers.clone();
+    let mut response = from_stored(routed, stored, &client, "mainstay; hit; detail=fallback".into());
+    fallback::mark(&mut response, reason);
+    response
+}
+
+fn hit(mut routed: Box<Routed>, stored: &Stored, collapsed: bool) -> Response<ProxyBody> {
+    let now = Instant::now();
+    routed.outbound.route.metrics.cache(if collapsed { "collapsed" } else { "hit" });
+    let status = if collapsed {
+        "mainstay; fwd=uri-miss; collapsed".to_owned()
+    } else {
+        let staleness = stored.staleness(now).as_secs();
+        if staleness > 0 {
+            format!("mainstay; hit; ttl=-{staleness}")
+        } else {
+            format!("mainstay; hit; ttl={}", stored.ttl(now).as_secs())
+        }
+    };
+    let client = std::mem::take(&mut routed.parts.headers);
+    from_stored(routed, stored, &client, status)
+}
+
+/// The answer that is stored, or 304 if the client has it already.
+fn from_stored(routed: Box<Routed>, stored: &Stored, client: &HeaderMap, status: String) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::Empty);
+    if is_not_modified(client, stored) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.headers_mut() = not_modified_headers(&stored.headers);
+    } else {
+        *response.status_mut() = stored.status;
+        *response.headers_mut() = stored.headers.clone();
+        if routed.exchange.method == Method::HEAD {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
+        } else {
+            *response.body_mut() = ProxyBody::from(stored.body.clone());
+        }
+    }
+    response.headers_mut().insert(AGE, HeaderValue::from(stored.age(Instant::now()).as_secs()));
+    say(response.headers_mut(), &status);
+    routed.exchange.answer(response)
+}
+
+/// Adds what this cache did (RFC 9211) behind what others did.
+fn say(headers: &mut HeaderMap, status: &str) {
+    if let Ok(status) = HeaderValue::from_str(status) {
+        headers.append(CACHE_STATUS, status);
+    }
+}
