@@ -126,7 +126,7 @@ fn is_conditional(headers: &HeaderMap) -> bool {
 /// The cache's name for a request; answers to one principal are none to another.
 fn key(store: &Store, routed: &Routed) -> Key {
     let Parts { uri, headers, .. } = &routed.parts;
-    let host = uri.authority().map(|authority| authority.as_str());
+    let host = uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| headers.get(HOST)?.to_str().ok()).unwrap_or_default();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let principal = routed.principal.as_deref().unwrap_or_default();
@@ -156,7 +156,7 @@ async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Miss) -> Resp
                 lead.landed(Flown::Stored);
             }
             routed.outbound.route.metrics.cache("revalidated");
-            from_stored(routed, &fresh, &miss.client, "mainstay; fwd=stale; fwd-status=304".into())
+            from_stored(routed, &fresh, &miss.client, "mainstay; fwd=stale; fwd-status=304")
         }
         answered => match instead(&routed, &miss, &answered) {
             Some((found, reason)) => {
@@ -165,7 +165,7 @@ async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Miss) -> Resp
                     Ok(answer) => format!("mainstay; hit; fwd=stale; fwd-status={}", answer.response.status().as_u16()),
                     Err(_) => "mainstay; hit; fwd=stale".into(),
                 };
-                let mut response = from_stored(routed, &found, &miss.client, status);
+                let mut response = from_stored(routed, &found, &miss.client, &status);
                 if let Some(reason) = reason {
                     fallback::mark(&mut response, reason);
                 }
@@ -217,7 +217,7 @@ fn pass(
             {
                 lead.landed(Flown::NotStorable);
             }
-            let mut response = unkeyed::deliver(routed, obtained);
+            let mut response = unkeyed::deliver(routed, *obtained);
             if !response.headers().contains_key(crate::respond::MAINSTAY_ERROR) {
                 say(response.headers_mut(), &format!("mainstay; fwd={reason}"));
             }
@@ -240,7 +240,7 @@ pub(crate) fn stale(routed: &Routed) -> Option<Arc<Stored>> {
 /// Answers with what is stored, although the request was refused.
 pub(crate) fn answer_stale(routed: Box<Routed>, stored: &Stored, reason: Reason) -> Response<ProxyBody> {
     let client = routed.parts.headers.clone();
-    let mut response = from_stored(routed, stored, &client, "mainstay; hit; detail=fallback".into());
+    let mut response = from_stored(routed, stored, &client, "mainstay; hit; detail=fallback");
     fallback::mark(&mut response, reason);
     response
 }
@@ -259,11 +259,11 @@ fn hit(mut routed: Box<Routed>, stored: &Stored, collapsed: bool) -> Response<Pr
         }
     };
     let client = std::mem::take(&mut routed.parts.headers);
-    from_stored(routed, stored, &client, status)
+    from_stored(routed, stored, &client, &status)
 }
 
 /// The answer that is stored, or 304 if the client has it already.
-fn from_stored(routed: Box<Routed>, stored: &Stored, client: &HeaderMap, status: String) -> Response<ProxyBody> {
+fn from_stored(routed: Box<Routed>, stored: &Stored, client: &HeaderMap, status: &str) -> Response<ProxyBody> {
     let mut response = Response::new(ProxyBody::Empty);
     if is_not_modified(client, stored) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -278,7 +278,7 @@ fn from_stored(routed: Box<Routed>, stored: &Stored, client: &HeaderMap, status:
         }
     }
     response.headers_mut().insert(AGE, HeaderValue::from(stored.age(Instant::now()).as_secs()));
-    say(response.headers_mut(), &status);
+    say(response.headers_mut(), status);
     routed.exchange.answer(response)
 }
 

@@ -27,7 +27,7 @@ use crate::{
 
 /// Whether an answer is kept.
 pub(super) enum Filling {
-    No(Obtained),
+    No(Box<Obtained>),
     Yes(Box<Kept>),
 }
 
@@ -69,11 +69,10 @@ pub(super) fn prepare(
 ) -> Filling {
     let keeps = obtained.instead.is_none()
         && obtained.answered.as_ref().is_ok_and(|answer| answer.first.is_none() && announced(&answer.response, miss));
-    let Obtained { answered: Ok(Answer { mut response, in_flight, .. }), attempts, .. } = (match keeps {
-        true => obtained,
-        false => return Filling::No(obtained),
-    }) else {
-        unreachable!("only an answer is kept")
+    let (attempts, answered) = (obtained.attempts, obtained.answered);
+    let (mut response, in_flight) = match answered {
+        Ok(Answer { response, in_flight, .. }) if keeps => (response, in_flight),
+        answered => return Filling::No(Box::new(Obtained { answered, ..obtained })),
     };
     unkeyed::finish_head(&mut response, 1);
     let (head, body) = response.into_parts();
@@ -85,7 +84,7 @@ pub(super) fn prepare(
         None => {
             let response = head.map(|()| body);
             let answer = Answer { response, in_flight, first: None };
-            Filling::No(Obtained { answered: Ok(answer), attempts, instead: None, finished: true })
+            Filling::No(Box::new(Obtained { answered: Ok(answer), attempts, instead: None, finished: true }))
         }
         Some(stored) => {
             let (store, key, client) = (miss.store.clone(), miss.key.clone(), std::mem::take(&mut miss.client));
