@@ -60,7 +60,7 @@ struct Miss {
 }
 
 /// Serves a GET or HEAD on a route that has a cache.
-pub(crate) async fn serve(session: &Session, routed: Box<Routed>, store: Arc<Store>) -> Response<ProxyBody> {
+pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc<Store>) -> Response<ProxyBody> {
     if passes_by(&routed) {
         routed.outbound.route.metrics.cache("bypass");
         let mut response = unkeyed::serve(session, routed).await;
@@ -78,7 +78,7 @@ pub(crate) async fn serve(session: &Session, routed: Box<Routed>, store: Arc<Sto
             (Some(Verdict::Fresh), Some(stored)) => return hit(routed, stored, collapsed),
             (Some(Verdict::WhileRevalidating), Some(stored)) => {
                 if let Flight::Lead(lead) = store.join(&key, headers) {
-                    refresh::spawn(session, &routed, store.clone(), key, stored.clone(), lead);
+                    refresh::spawn(session, &mut routed, store.clone(), key, stored.clone(), lead);
                 }
                 return hit(routed, stored, false);
             }
@@ -115,6 +115,7 @@ pub(crate) async fn serve(session: &Session, routed: Box<Routed>, store: Arc<Sto
 fn passes_by(routed: &Routed) -> bool {
     let headers = &routed.parts.headers;
     headers.contains_key(RANGE)
+        || !routed.read.is_empty()
         || headers.contains_key(UPGRADE)
         || routed.body.as_ref().is_some_and(|body| !body.is_end_stream())
 }
@@ -136,7 +137,7 @@ fn key(store: &Store, routed: &Routed) -> Key {
 /// Asks the service.
 async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Miss) -> Response<ProxyBody> {
     let began = Instant::now();
-    let mut head = session.head(&mut routed.parts, None);
+    let mut head = session.head(&mut routed, None);
     let conditions = match (&miss.found, &miss.lead) {
         (Some(found), Some(_)) => validators(&found.headers),
         _ => None,

@@ -44,11 +44,19 @@ pub(super) fn updated(
 }
 
 /// Asks the service once more, with nobody waiting for it. Ends with the total time of the route.
-pub(super) fn spawn(session: &Session, routed: &Routed, store: Arc<Store>, key: Key, found: Arc<Stored>, lead: Lead) {
+pub(super) fn spawn(
+    session: &Session,
+    routed: &mut Routed,
+    store: Arc<Store>,
+    key: Key,
+    found: Arc<Stored>,
+    lead: Lead,
+) {
     let client = routed.parts.headers.clone();
-    let mut parts = routed.parts.clone();
-    parts.method = Method::GET;
-    let mut head = session.head(&mut parts, None);
+    let mut head = session.head(routed, None);
+    // The request itself is still to be answered.
+    routed.parts.headers = client.clone();
+    head.method = Method::GET;
     if let Some(conditions) = validators(&found.headers) {
         head.headers.extend(conditions);
     }
