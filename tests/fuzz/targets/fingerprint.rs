@@ -47,7 +47,11 @@ fuzz_target!(|data: &[u8]| {
             assert_ne!(first, maker.of(&parts, &wrapped), "another body is another request");
             // A text with a repeated name, or a number that is no double of its own, has no canonical form.
             let is_canonical = rules::read_json(&body).is_some_and(|json| all_exact(&json));
-            assert_eq!(first == maker.of(&parts, &spaced), is_canonical, "space does not count where it can be left out");
+            assert_eq!(
+                first == maker.of(&parts, &spaced),
+                is_canonical,
+                "space does not count where it can be left out"
+            );
         }
     }
 });

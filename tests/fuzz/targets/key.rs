@@ -4,9 +4,9 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use bytes::Bytes;
 use http::Request;
+use libfuzzer_sys::fuzz_target;
 use mainstay_policies::idempotency::{Incoming, Key, KeySyntax, KeyTemplate, MAX_KEY_OCTETS};
 
 fn made(template: &str, body: &[u8]) {
