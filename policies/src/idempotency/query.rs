@@ -109,7 +109,7 @@ fn body_of(response: &Response<Bytes>) -> Body {
         let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         media_type.eq_ignore_ascii_case("application/json") || media_type.to_ascii_lowercase().ends_with("+json")
     });
-    let json = if is_json { serde_json::from_slice(response.body()).ok() } else { None };
+    let json = if is_json { rules::read_json(response.body()) } else { None };
     json.map_or(Body::Other, Body::Json)
 }
 

@@ -49,6 +49,7 @@ fn what_does_not_speak_of_the_write_is_no_evidence() {
         (200, JSON, "{}"),
         (200, JSON, ""),
         (200, JSON, r#"{"state":"FAIL"#),
+        (200, JSON, r#"{"state":"FAILED","state":"SUCCESS"}"#),
         (200, Some("text/html"), r#"{"state":"FAILED"}"#),
         (404, Some("text/plain; charset=utf-8"), "404 page not found"),
         (404, JSON, "<html>"),
