@@ -91,6 +91,16 @@ impl<'a> Act<'a> {
         }
     }
 
+    /// Writes down that it begins, so that it is known who began it even if nobody is left to say how it ended.
+    ///
+    /// # Errors
+    /// It cannot be written, so it must not begin.
+    pub(super) async fn begins(&self, before: &str) -> Result<(), Fault> {
+        self.log("begun");
+        let entry = self.entry(Some(before), Some(before), "begun");
+        self.cx.shared.parts.ledger.append(entry).await.map(drop).map_err(|_| Fault::ledger())
+    }
+
     /// Writes down that it was done. What is only in memory, such as a forced breaker, was done before.
     pub(super) async fn done(&self, before: Option<&str>, after: Option<&str>) -> Result<(), Fault> {
         self.came_to(before, after, "done").await

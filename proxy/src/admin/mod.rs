@@ -5,6 +5,8 @@
 //! GET  /operations                  ?state= &route= &upstream= &older=10m &attention=true &limit= &cursor=
 //! GET  /operations/{id}             the operation, its audit trail, and what may be done about it
 //! POST /operations/{id}:resolve     {"state": "succeeded|failed|not_executed", "actor", "reason"}
+//! POST /operations/{id}:query       {"actor", "reason"}: asks the service now
+//! POST /operations/{id}:redispatch  {"actor", "reason"}: sends it again, to a service that honours its key
 //! GET  /audit                       who did what: the latest first; ?operation= &limit= &cursor=
 //! GET  /breakers
 //! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
@@ -21,6 +23,7 @@
 
 mod accept;
 mod act;
+mod ask;
 mod audit;
 pub(crate) mod breakers;
 pub(crate) mod guard;

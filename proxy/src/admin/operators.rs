@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use super::{
     accept::{Bounds, accept},
-    audit, breakers,
+    ask, audit, breakers,
     guard::{Guard, TokenFile},
     operations,
     probes::ProbeState,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     app::Shared,
     interface::{Fault, reply::Reply},
+    resolver::Resolver,
     telemetry::logs::Logging,
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Operators {
     pub(crate) shared: Arc<Shared>,
     pub(crate) logging: Arc<Logging>,
     pub(crate) probes: Arc<ProbeState>,
+    pub(super) resolver: Resolver,
     guard: Guard,
 }
 
@@ -46,7 +48,8 @@ impl Operators {
         probes: Arc<ProbeState>,
         token: Option<TokenFile>,
     ) -> Self {
-        Self { shared, logging, probes, guard: Guard { token } }
+        let resolver = Resolver::new(shared.clone());
+        Self { resolver, shared, logging, probes, guard: Guard { token } }
     }
 }
 
@@ -109,6 +112,14 @@ impl Asked<'_> {
                 Some((id, "resolve")) => {
                     self.allow(&[Method::POST])?;
                     resolve::resolve(self, id).await
+                }
+                Some((id, "query")) => {
+                    self.allow(&[Method::POST])?;
+                    ask::query(self, id).await
+                }
+                Some((id, "redispatch")) => {
+                    self.allow(&[Method::POST])?;
+                    ask::redispatch(self, id).await
                 }
                 Some(_) => Err(nothing_here()),
             },
