@@ -24,19 +24,19 @@ async fn proxy_before(upstream: &Upstream) -> Proxy {
 }
 
 /// Loses a write; gives its operation's id.
-async fn lose(proxy: &Proxy, key: &str) -> String {
+pub(super) async fn lose(proxy: &Proxy, key: &str) -> String {
     let reply = proxy.send(Request::keyed("/pay", key, "100 EUR")).await;
     reply.expect_problem(502, "outcome-unknown");
     reply.operation()
 }
 
-async fn seen(proxy: &Proxy, target: &str) -> Reply {
+pub(super) async fn seen(proxy: &Proxy, target: &str) -> Reply {
     let reply = proxy.operate(Request::get(target)).await;
     assert_eq!(reply.status, 200, "{target}: {}", reply.text());
     reply
 }
 
-async fn act(proxy: &Proxy, target: &str, if_match: Option<&str>, body: Value) -> Reply {
+pub(super) async fn act(proxy: &Proxy, target: &str, if_match: Option<&str>, body: Value) -> Reply {
     let request = Request::post(target, body.to_string()).header("Content-Type", "application/json");
     proxy
         .operate(match if_match {
@@ -50,12 +50,12 @@ fn word(state: &str) -> Value {
     json!({ "state": state, "actor": "ana", "reason": "the bank says booked" })
 }
 
-async fn etag(proxy: &Proxy, id: &str) -> String {
+pub(super) async fn etag(proxy: &Proxy, id: &str) -> String {
     seen(proxy, &format!("/operations/{id}")).await.header("etag").expect("an ETag").to_owned()
 }
 
 /// The trail, the latest first: action, result up to its first colon, before, after.
-async fn trail(proxy: &Proxy) -> Vec<[String; 4]> {
+pub(super) async fn trail(proxy: &Proxy) -> Vec<[String; 4]> {
     let document = seen(proxy, "/audit").await.json();
     let entries = document["entries"].as_array().expect("entries").clone();
     let text = |value: &Value| value.as_str().unwrap_or("-").split(':').next().unwrap_or_default().to_owned();

@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod admin_orders;
 mod breaker;
 mod cache;
 mod canary;
