@@ -60,6 +60,9 @@ fn fault(not_done: &NotDone) -> Fault {
         NotDone::Settled(current) => conflict(format!("It is settled: {}.", current.state.label())),
         NotDone::Impossible(why) => conflict(*why),
         NotDone::Busy(why) => Fault::bad(*why).with(StatusCode::CONFLICT, "It is being dealt with already"),
-        NotDone::Ledger(_) => Fault::ledger(),
+        NotDone::Ledger(error) => {
+            tracing::warn!(%error, "what an operator ordered could not be recorded");
+            Fault::ledger()
+        }
     }
 }

@@ -21,7 +21,6 @@
 //! its policy knows, and `settle_after` may last longer by as much as the clock went back, which is the safe side. A jump
 //! while no process runs cannot be told from time that passed.
 
-#[allow(dead_code, reason = "the operators' interface is built on these")]
 mod handle;
 mod health;
 mod lanes;
@@ -33,8 +32,7 @@ use std::sync::Arc;
 
 use mainstay_policies::{idempotency::Protection, operation::Operation};
 
-#[allow(unused_imports, reason = "the operators' interface is built on these")]
-pub(crate) use self::handle::{Asked, NotDone, Resolver};
+pub(crate) use self::handle::{NotDone, Resolver};
 pub(crate) use self::{stats::Stats, worker::run};
 use crate::snapshot::{Route, Snapshot};
 
