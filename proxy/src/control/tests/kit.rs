@@ -81,7 +81,7 @@ fn idempotency() -> Idempotency {
         settle_after: Duration::from_mins(1),
         fenced: false,
         schedule: QuerySchedule::default(),
-        rate_per_sec: 1.0,
+        rate_per_sec: 0.5,
     };
     Idempotency { required: true, status: Some(status), ..Idempotency::default() }
 }
