@@ -12,7 +12,7 @@
 mod fill;
 mod refresh;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
@@ -43,6 +43,8 @@ use crate::{
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Fills that one request waits for; then it asks for itself.
 const MAX_ROUNDS: usize = 3;
+/// How long it waits for one: a fill goes as fast as the client that began it reads.
+const FILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known when the service must be asked.
 struct Miss {
@@ -98,12 +100,15 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
             None => return ask(session, routed, miss(None)).await,
             Some(Flight::Lead(lead)) => return ask(session, routed, miss(Some(lead))).await,
             Some(Flight::Follow(mut told)) => {
-                let told = timeout_at(routed.outbound.deadline, told.wait_for(Option::is_some)).await;
+                let until = routed.outbound.deadline.min(Instant::now() + FILL_PATIENCE);
+                let told = timeout_at(until, told.wait_for(Option::is_some)).await;
                 match told.map(|told| told.ok().and_then(|how| *how)) {
-                    Ok(Some(Flown::NotStorable)) => return ask(session, routed, miss(None)).await,
                     Ok(Some(Flown::Stored)) => collapsed = true,
                     Ok(Some(Flown::Broken) | None) => {}
-                    Err(_) => return routed.refuse(Failure::NoTime(Sent::No)),
+                    Err(_) if Instant::now() >= routed.outbound.deadline => {
+                        return routed.refuse(Failure::NoTime(Sent::No));
+                    }
+                    Ok(Some(Flown::NotStorable)) | Err(_) => return ask(session, routed, miss(None)).await,
                 }
             }
         }
@@ -115,13 +120,16 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
 fn passes_by(routed: &Routed) -> bool {
     let headers = &routed.parts.headers;
     headers.contains_key(RANGE)
+        // An answer to these is one to the condition, and none to anybody else.
+        || headers.contains_key(IF_MATCH)
+        || headers.contains_key(IF_UNMODIFIED_SINCE)
         || !routed.read.is_empty()
         || headers.contains_key(UPGRADE)
         || routed.body.as_ref().is_some_and(|body| !body.is_end_stream())
 }
 
 fn is_conditional(headers: &HeaderMap) -> bool {
-    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
 }
 
 /// The cache's name for a request; answers to one principal are none to another.
@@ -201,7 +209,7 @@ fn pass(
     routed: Box<Routed>,
     mut miss: Miss,
     obtained: Obtained,
-    delay: std::time::Duration,
+    delay: Duration,
 ) -> Response<ProxyBody> {
     let reason = match &miss.found {
         None => "uri-miss",
@@ -233,6 +241,10 @@ fn pass(
 
 /// A request that a limit refused may be answered by what is stored, where the fallback says so.
 pub(crate) fn stale(routed: &Routed) -> Option<Arc<Stored>> {
+    // What is stored answers reads.
+    if !matches!(routed.parts.method, Method::GET | Method::HEAD) {
+        return None;
+    }
     let store = routed.outbound.route.cache.as_ref()?;
     let found = store.find(&key(store, routed), &routed.parts.headers)?;
     fallback::may_be_stale(&routed.outbound.route, &found).then_some(found)

@@ -25,7 +25,17 @@ pub(crate) fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderVal
         return None;
     }
     let upgrade = headers.get(UPGRADE)?;
+    // HTTP inside of a tunnel would pass by every rule of this proxy.
+    let offers = headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if offers.map(<[u8]>::trim_ascii).any(is_http) {
+        return None;
+    }
     connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade")).then(|| upgrade.clone())
+}
+
+fn is_http(protocol: &[u8]) -> bool {
+    let starts_with_http = protocol.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"));
+    starts_with_http || protocol.eq_ignore_ascii_case(b"h2c") || protocol.eq_ignore_ascii_case(b"h2")
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -212,6 +222,21 @@ mod tests {
         }
         request(&mut headers, &Client { address: HeaderValue::from_static("10.0.0.9") }, version, None, None);
         headers
+    }
+
+    #[test]
+    fn no_tunnel_is_opened_for_http() {
+        for (offered, expected) in [
+            ("websocket", true),
+            ("h2c", false),
+            ("H2C", false),
+            ("websocket, h2c", false),
+            ("HTTP/2.0", false),
+            ("http2x", false),
+        ] {
+            let headers = map(&[("connection", "upgrade"), ("upgrade", offered)]);
+            assert_eq!(upgrade(&headers, Version::HTTP_11).is_some(), expected, "{offered}");
+        }
     }
 
     #[test]

@@ -146,7 +146,9 @@ impl Serve for Session {
                 response
             }
         };
-        if is_http1 && self.shared.is_draining() {
+        // A connection that changes protocol says so, and carries no further request anyway.
+        let switches = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+        if is_http1 && !switches && self.shared.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

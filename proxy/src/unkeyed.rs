@@ -95,7 +95,7 @@ pub(crate) async fn obtain(session: &Session, routed: &mut Routed, head: Head, s
     let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
-    forget(routed, &answered);
+    forget(session, routed, &answered);
     let mut instead = None;
     if let Some((route, head)) = other {
         let other = Outbound { route, ..routed.outbound.clone() };
@@ -105,16 +105,18 @@ pub(crate) async fn obtain(session: &Session, routed: &mut Routed, head: Head, s
 }
 
 /// After a write that happened, or may have, no cache may answer with what was before (RFC 9111 section 4.4).
-fn forget(routed: &Routed, answered: &Result<Answer, Failure>) {
+fn forget(session: &Session, routed: &Routed, answered: &Result<Answer, Failure>) {
     let method = &routed.exchange.method;
     let changed = match answered {
-        Ok(answer) => answer.response.status().is_success() || answer.response.status().is_redirection(),
+        // A 4xx speaks for its own attempt only, and any other answer may come from one that acted.
+        Ok(answer) => !answer.response.status().is_client_error() || routed.exchange.attempts > 1,
         Err(Failure::Attempt(error)) => error.sent == Sent::Maybe,
         Err(Failure::NoTime(sent)) => *sent == Sent::Maybe,
         Err(_) => false,
     };
     if changed && !method.is_safe() {
-        routed.snapshot.forget(&routed.outbound.route, routed.exchange.uri.path());
+        // Those in force now: a reload may have come between.
+        session.shared.snapshot.load().forget(&routed.outbound.route, routed.exchange.uri.path());
     }
 }
 
@@ -185,10 +187,23 @@ async fn try_other(
     if !sending.body.can_repeat() {
         return None;
     }
-    let answer = until_one_stands(&session.shared, &other, head, sending, &mut 0).await.ok()?;
-    route.metrics.fallback(reason.label());
-    *answered = Ok(answer);
-    Some(reason)
+    let other_answered = until_one_stands(&session.shared, &other, head, sending, &mut 0).await;
+    if !method.is_safe() {
+        forget(session, routed, &other_answered);
+    }
+    match other_answered {
+        Ok(answer) => {
+            route.metrics.fallback(reason.label());
+            *answered = Ok(answer);
+            Some(reason)
+        }
+        // What is told speaks for both: the other one may have acted.
+        Err(Failure::Attempt(error)) if error.sent == Sent::Maybe && !method.is_safe() => {
+            *answered = Err(Failure::Attempt(error));
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// Bytes of a request's body that are kept to send it again; `None`: it is sent once.

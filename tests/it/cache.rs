@@ -199,6 +199,29 @@ async fn a_stale_answer_is_given_while_it_is_refreshed() {
 }
 
 #[tokio::test]
+async fn a_refused_write_gets_no_stored_answer_to_a_read() {
+    let upstream = counting(FRESH).await;
+    let policy = "cache: {}, fallback: { on: [rate-limited], stale: 1h }, rate_limit: { requests: 1, unit: 10m }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    proxy.get("/").await.expect_upstream(200);
+    let refused = proxy.send(Request::post("/", "1")).await;
+    assert_eq!((refused.status, refused.header("mainstay-error")), (429, Some("rate-limited")), "{refused:#?}");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_condition_is_no_answer_to_others() {
+    let upstream = Upstream::start(|seen| {
+        let met = seen.header("if-match").is_none();
+        Answer::status(if met { 200 } else { 412 }).header("Cache-Control", "max-age=60").steps()
+    })
+    .await;
+    let proxy = cached(&upstream).await;
+    assert_eq!(proxy.send(Request::get("/").header("If-Match", "\"no\"")).await.status, 412);
+    assert_eq!(proxy.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_refused_request_gets_the_last_good_answer() {
     let upstream = counting(FRESH).await;
     let policy = "cache: {}, fallback: { on: [rate-limited], stale: 1h }, rate_limit: { requests: 1, unit: 10m }";

@@ -67,6 +67,12 @@ impl FromStr for Cidr {
         if network != bits {
             return Err(CidrError::HostBits);
         }
+        // Clients that come as IPv4 in IPv6 are IPv4; so is a network of theirs.
+        if let IpAddr::V6(v6) = address
+            && let (Some(v4), Some(prefix)) = (v6.to_ipv4_mapped(), prefix.checked_sub(96))
+        {
+            return Ok(Self { address: v4.into(), prefix });
+        }
         Ok(Self { address, prefix })
     }
 }

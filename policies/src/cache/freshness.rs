@@ -68,7 +68,7 @@ pub fn storable(
         || said.private
         || Directives::of_request(request).no_store
         || status.is_informational()
-        || matches!(status.as_u16(), 206 | 304)
+        || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
         || (request.contains_key(AUTHORIZATION) && !(said.public || said.s_maxage.is_some() || said.must_revalidate))
         || (headers.contains_key(SET_COOKIE) && !said.public)
         || headers.get_all(VARY).iter().any(|value| value.as_bytes().contains(&b'*'));
@@ -113,8 +113,15 @@ fn heuristic_lifetime(headers: &HeaderMap, wall: UnixMillis) -> Option<Duration>
 fn initial_age(headers: &HeaderMap, delay: Duration, wall: UnixMillis) -> Duration {
     let now = UNIX_EPOCH + Duration::from_millis(wall);
     let apparent = now.duration_since(sent_at(headers, wall)).unwrap_or_default();
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse::<u32>().ok()).unwrap_or_default();
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok().map(age_of)).unwrap_or_default();
     apparent.max(Duration::from_secs(age.into()) + delay)
+}
+
+/// Of several the first counts (RFC 9111 section 5.1); one that is too large is very old (section 1.2.2).
+fn age_of(text: &str) -> u32 {
+    let first = text.split(',').next().unwrap_or_default().trim();
+    let is_number = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { first.parse().unwrap_or(1 << 31) } else { 0 }
 }
 
 /// `Date`, or now where there is none.

@@ -79,7 +79,8 @@ impl Store {
 
     /// The key of a request. `path` is normalised and has no query; `target` is what was asked for.
     pub fn key(&self, service: &Arc<str>, principal: &[u8], host: &str, target: &str, path: &str) -> Key {
-        let principal = String::from_utf8_lossy(principal);
+        // Escaped, so that no two of them look alike.
+        let principal = principal.escape_ascii();
         let text = format!("{service}\0{principal}\0{}\0{target}", host.to_ascii_lowercase());
         Key { text: text.into(), mark: self.mark(service, path), service: service.clone(), path: path.into() }
     }
@@ -143,7 +144,7 @@ impl Store {
         let at = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
         let mut patterns = self.patterns.write();
         if let Some(known) = patterns.iter_mut().find(|(of, known, _)| of == service && known == pattern) {
-            known.2 = at;
+            known.2 = known.2.max(at);
         } else if patterns.len() < MAX_PATTERNS {
             patterns.push((service.clone(), pattern.clone(), at));
         } else {
@@ -176,7 +177,7 @@ fn variant(key: &Key, names: &[HeaderName], request: &HeaderMap) -> Arc<str> {
         text.push('\0');
         text.push_str(name.as_str());
         for value in request.get_all(name) {
-            let value = String::from_utf8_lossy(value.as_bytes());
+            let value = value.as_bytes().escape_ascii().to_string();
             for item in value.split(',') {
                 text.push('\u{1}');
                 text.push_str(item.trim());

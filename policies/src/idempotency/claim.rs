@@ -108,7 +108,8 @@ impl Claim {
     pub async fn redispatched(&mut self) -> Result<(), LedgerError> {
         let counted = self.operation.redispatches;
         self.write(&Event::Redispatched).await?;
-        if self.operation.redispatches == counted {
+        // Another dispatch may have settled it meanwhile, and counted itself.
+        if self.operation.redispatches == counted || self.operation.state.is_terminal() {
             return Err(LedgerError::Stale(Box::new(self.operation.clone())));
         }
         Ok(())
@@ -118,6 +119,11 @@ impl Claim {
     /// proven of them alone: their `not_executed` says nothing about this one.
     pub const fn leave_in_doubt(&mut self) {
         self.in_doubt = self.in_doubt.saturating_add(1);
+    }
+
+    /// Whether an attempt may have acted of which nothing is known.
+    pub const fn is_in_doubt(&self) -> bool {
+        self.in_doubt > 0
     }
 
     /// Records how the execution ended. May be called again when a late answer comes.

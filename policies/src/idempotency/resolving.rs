@@ -41,10 +41,13 @@ impl Protection {
     /// # Errors
     /// The ledger did not take it: the operation stays as open as it was.
     pub async fn apply(&self, mut operation: Operation, event: &Event) -> Result<Applied, LedgerError> {
+        let mut raced = false;
         for _ in 0..MAX_TRIES {
             let (next, actions) = step(&operation, event.clone(), &self.policy, self.clock.now());
             if !actions.contains(&Action::Record) {
-                return Ok(Applied { operation, actions });
+                // What came first may not be durable yet: only what can be read is.
+                let known = if raced { self.ledger.read(operation.id).await? } else { None };
+                return Ok(Applied { operation: known.unwrap_or(operation), actions });
             }
             let only_time = (next.state, next.attention) == (operation.state, operation.attention)
                 && next.redispatches == operation.redispatches
@@ -52,7 +55,10 @@ impl Protection {
             let written = if only_time { self.ledger.note(next) } else { self.ledger.update(next).await };
             match written {
                 Ok(operation) => return Ok(Applied { operation, actions }),
-                Err(LedgerError::Stale(current)) => operation = *current,
+                Err(LedgerError::Stale(current)) => {
+                    raced = true;
+                    operation = *current;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -74,7 +80,7 @@ impl Protection {
         if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.clock.now()).is_some() {
             heard.verdict = None;
         }
-        let event = Event::Queried { verdict: heard.verdict, retry_after: heard.retry_after };
+        let event = Event::Queried { verdict: heard.verdict, asked_at: now, retry_after: heard.retry_after };
         Ok(Some((heard, self.apply(operation, &event).await?)))
     }
 

@@ -61,6 +61,8 @@ pub enum Event {
     Queried {
         /// What the matching rule says; `None` is no evidence.
         verdict: Option<Verdict>,
+        /// When it was asked: the answer speaks of no later time, however slowly it came.
+        asked_at: UnixMillis,
         /// What the endpoint asked for by `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -133,7 +135,9 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         Event::Dispatched => dispatch(&mut next, now),
         Event::Redispatched => redispatch(&mut next, policy, now),
         Event::Observed(observation) => observe(&mut next, observation, policy, now),
-        Event::Queried { verdict, retry_after } => todo = hear(&mut next, verdict, retry_after, policy, now),
+        Event::Queried { verdict, asked_at, retry_after } => {
+            todo = hear(&mut next, (verdict, asked_at.min(now)), retry_after, policy, now);
+        }
         Event::OwnerLost { reason } => {
             if next.state == State::Pending {
                 doubt(&mut next, reason.into(), policy, now);
@@ -267,7 +271,7 @@ fn doubt(operation: &mut Operation, reason: Arc<str>, policy: &StepPolicy, now: 
 /// and what the service is still at needs no second push.
 fn hear(
     operation: &mut Operation,
-    verdict: Option<Verdict>,
+    (verdict, asked_at): (Option<Verdict>, UnixMillis),
     retry_after: Option<Duration>,
     policy: &StepPolicy,
     now: UnixMillis,
@@ -281,7 +285,7 @@ fn hear(
         }
         State::Unknown => {
             operation.checks = operation.checks.saturating_add(1);
-            match verdict.and_then(|verdict| weigh(operation, verdict, policy, now)) {
+            match verdict.and_then(|verdict| weigh(operation, verdict, policy, asked_at)) {
                 Some(evidence) if proven_state(evidence).is_some() => settle_by_query(operation, evidence, now),
                 evidence => {
                     operation.last_evidence = evidence.or(operation.last_evidence);
@@ -308,13 +312,13 @@ fn hear(
     None
 }
 
-/// What a verdict proves now.
-fn weigh(operation: &Operation, verdict: Verdict, policy: &StepPolicy, now: UnixMillis) -> Option<Evidence> {
+/// What a verdict proves of a write that the service was asked about at `asked_at`.
+fn weigh(operation: &Operation, verdict: Verdict, policy: &StepPolicy, asked_at: UnixMillis) -> Option<Evidence> {
     match verdict {
         Verdict::Evidence(evidence) => Some(evidence),
         Verdict::NotFound => {
             let barred = policy.asking.is_some_and(|asking| asking.fenced);
-            let settled = settled_by(operation, policy).is_some_and(|at| now >= at);
+            let settled = settled_by(operation, policy).is_some_and(|at| asked_at >= at);
             (barred || settled).then_some(Evidence::NotExecuted)
         }
     }

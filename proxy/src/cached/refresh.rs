@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH},
+};
 use mainstay_policies::{
     cache::{Flown, Key, Lead, Store, Stored, refreshed, storable, validators},
     operation::UnixMillis,
@@ -57,9 +60,13 @@ pub(super) fn spawn(
     // The request itself is still to be answered.
     routed.parts.headers = client.clone();
     head.method = Method::GET;
-    if let Some(conditions) = validators(&found.headers) {
-        head.headers.extend(conditions);
+    // The client's own conditions are answered from what is stored; the service is asked about that.
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+        head.headers.remove(name);
     }
+    let conditions = validators(&found.headers);
+    let asks = conditions.is_some();
+    head.headers.extend(conditions.into_iter().flatten());
     let mut outbound = routed.outbound.clone();
     let timeout = &outbound.route.params.policy.timeout;
     let (idle, began) = (timeout.idle, Instant::now());
@@ -70,7 +77,7 @@ pub(super) fn spawn(
         let answered = unkeyed::until_one_stands(&shared, &outbound, head, &mut Sending::empty(), &mut 0).await;
         let Ok(Answer { mut response, first: None, .. }) = answered else { return };
         let (delay, wall) = (began.elapsed(), shared.parts.clock.now());
-        if response.status() == StatusCode::NOT_MODIFIED {
+        if asks && response.status() == StatusCode::NOT_MODIFIED {
             updated(&store, &key, &client, &found, response.headers(), delay, wall, asked_at);
             return lead.landed(Flown::Stored);
         }

@@ -61,6 +61,16 @@ pub enum Malformed {
     Coding,
 }
 
+/// Whether a peer that frames its answer like this may send bytes that do not belong to it: a length beside a coding, or either
+/// where there is no body.
+fn contradicts_itself(headers: &HeaderMap, status: StatusCode, to_head: bool) -> bool {
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    let has_length = headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
+    is_coded && has_length
+        || status == StatusCode::NO_CONTENT && (is_coded || has_length)
+        || status == StatusCode::NOT_MODIFIED && is_coded && !to_head
+}
+
 /// Reads the head that `bytes` begin with, and says how many bytes it has; `None` while it is incomplete. The values share
 /// `bytes`. `to_head`: it answers a HEAD request, so that it has no body whatever it says.
 ///
@@ -89,8 +99,10 @@ pub fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(usize, Head)>, Malf
     let reason = parsed.reason.filter(|reason| !reason.is_empty() && status.canonical_reason() != Some(reason));
     let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
     let mut headers = fields::to_map(bytes, parsed.headers).map_err(|_| Malformed::Syntax)?;
+    let is_suspect = contradicts_itself(&headers, status, to_head);
     let framing = framing(&mut headers, status, to_head)?;
-    let keep_alive = framing != Framing::Close
+    let keep_alive = !is_suspect
+        && framing != Framing::Close
         && if version == Version::HTTP_11 {
             !fields::connection_has(&headers, "close")
         } else {

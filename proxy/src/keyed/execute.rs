@@ -224,7 +224,7 @@ impl Execution {
         }
         let outcome = match self.settle(Settlement::NotExecuted { reason }, Source::Response).await {
             Some(State::NotExecuted) => failure,
-            None if attempts <= 1 => Failure::LedgerUnavailable,
+            None if !self.claim.is_in_doubt() => Failure::LedgerUnavailable,
             Some(_) | None => {
                 let timed_out = matches!(failure, Failure::NoTime(_));
                 self.outcome_unknown(if timed_out { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY })
@@ -253,11 +253,13 @@ impl Execution {
         let id = self.claim.id();
         let source = if self.is_redispatch { Source::Redispatch } else { source };
         faults::reach(Point::BeforeSettle);
-        match self.claim.settle(what, source).await {
+        let settled = self.claim.settle(what, source).await;
+        // A write that could not be recorded may have happened, too.
+        if !matches!(settled, Ok(operation) if matches!(operation.state, State::Failed | State::NotExecuted)) {
+            self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
+        }
+        match settled {
             Ok(operation) => {
-                if matches!(operation.state, State::Succeeded | State::Unknown) {
-                    self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
-                }
                 faults::reach(Point::AfterSettle);
                 let source = operation.state.is_terminal().then_some(source);
                 self.outbound.route.metrics.operation_settled(operation.state, source);

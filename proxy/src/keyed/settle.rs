@@ -144,7 +144,7 @@ where
     let (status, headers) = (head.status, head.headers.clone());
     execution.tell(Ok(Response::from_parts(head, ProxyBody::stream(Channel(body)))), attempts);
     let mut left = announced_length(&headers);
-    let mut end: Option<Frame<Bytes>> = None;
+    let mut end: Vec<Frame<Bytes>> = Vec::new();
     let mut first = first.into_iter();
     let ended = loop {
         let frame = match first.next() {
@@ -152,10 +152,12 @@ where
             None => rest.frame().await,
         };
         match frame {
+            // HTTP/2 may mark the end by a frame without data.
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
             Some(Ok(frame)) => {
                 left = left.map(|left| left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)));
                 if left == Some(0) || frame.is_trailers() {
-                    end = Some(frame);
+                    end.push(frame);
                 } else {
                     client.send(Ok(frame)).await;
                 }
@@ -164,26 +166,26 @@ where
             None => break Ok(()),
         }
     };
-    let last = match ended {
+    let last: Vec<Result<Frame<Bytes>, BoxError>> = match ended {
         Ok(()) => {
-            let trailers = end.as_ref().and_then(Frame::trailers_ref);
+            let trailers = end.iter().find_map(Frame::trailers_ref);
             let settlement = settlement(execution, status, &headers, None, trailers);
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
             if recorded && may_pass(execution, status, &headers) {
-                end.map(Ok)
+                end.into_iter().map(Ok).collect()
             } else {
                 // The end is withheld, so the client cannot take the answer for a settled one.
-                Some(Err("the outcome is not known".into()))
+                vec![Err("the outcome is not known".into())]
             }
         }
         Err(error) => {
             let settlement = Settlement::Ambiguous { reason: "truncated", status: Some(status), stored: None };
             execution.settle(settlement, Source::Response).await;
-            Some(Err(error))
+            vec![Err(error)]
         }
     };
-    if let Some(last) = last {
-        client.send(last).await;
+    for frame in last {
+        client.send(frame).await;
     }
 }
 

@@ -66,7 +66,7 @@ pub enum Framing {
 }
 
 /// The length of the head that `bytes` begin with, its blank line included; `None` while it is incomplete. A lone LF ends a
-/// line too, as hyper reads it.
+/// line too, as parsers read it.
 pub fn length(bytes: &[u8]) -> Option<usize> {
     memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
         [b'\n', ..] => Some(at + 2),
@@ -78,13 +78,14 @@ pub fn length(bytes: &[u8]) -> Option<usize> {
 /// Checks a whole head, from the request line to the blank line, and says how its body is delimited.
 ///
 /// # Errors
-/// Why it is refused. What this lets through still has to pass hyper's own parser.
+/// Why it is refused. What this lets through still has to pass the parser.
 pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing, Refused> {
     if head.len() > max_bytes {
         return Err(Refused::TooLarge);
     }
     let mut lines = Lines(head);
-    lines.next(); // the request line is hyper's to judge
+    // Blank lines before the request line do not count (RFC 9112 section 2.2); the line itself is the parser's to judge.
+    while lines.next().is_some_and(<[u8]>::is_empty) {}
     let (mut fields, mut framings, mut framing) = (0, 0, Framing::None);
     for line in lines {
         let Some(&first) = line.first() else { break };
@@ -210,6 +211,13 @@ mod tests {
         assert_eq!(check_head("X: a\r\n b\r\n"), Err(Refused::Folded));
         assert_eq!(check_head("Content-Length : 5\r\n"), Err(Refused::Malformed));
         assert_eq!(check_head("Transfer-Encoding\t: chunked\r\n"), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn blank_lines_before_a_request_are_no_fields() {
+        let head = "\r\n\nGET / HTTP/1.1\r\nHost: a\r\nB: 2\r\n\r\n";
+        assert_eq!(check(head.as_bytes(), 1024, 2), Ok(Framing::None));
+        assert_eq!(check(head.as_bytes(), 1024, 1), Err(Refused::TooMany));
     }
 
     #[test]

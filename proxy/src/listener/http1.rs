@@ -179,7 +179,9 @@ impl Http1 {
         self.patience = None;
         let body = self.wire.begin_body(head.framing, head.expects_continue);
         let body = body.map_or(ClientIncoming::Empty, ClientIncoming::Http1);
-        let interim = (head.parts.version == http::Version::HTTP_11).then(|| self.interim.next_request());
+        // The last request's way ends here, whoever comes next.
+        let interim = self.interim.next_request();
+        let interim = (head.parts.version == http::Version::HTTP_11).then_some(interim);
         let (handover, upgrade) = if head.upgrades { Some(upgrade::pair()) } else { None }.unzip();
         (Request::from_parts(head.parts, body), Beside { interim, upgrade }, handover)
     }

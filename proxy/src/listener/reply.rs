@@ -57,7 +57,9 @@ pub(super) fn write_head(
             CONTENT_LENGTH => {
                 // The answer to a HEAD has no body, and says how long it would have been.
                 let told = head_length(value.as_bytes(), length, asked.head);
-                if announced.is_some() || told.is_none() || bodiless && length == Some(0) {
+                // A 204 has none, whatever it says (RFC 9110 section 8.6).
+                let never = status == StatusCode::NO_CONTENT || status.is_informational();
+                if never || announced.is_some() || told.is_none() || bodiless && length == Some(0) {
                     continue;
                 }
                 announced = told;

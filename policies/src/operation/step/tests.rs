@@ -60,7 +60,7 @@ fn response(evidence: Evidence) -> Event {
 }
 
 fn heard(verdict: Option<Verdict>) -> Event {
-    Event::Queried { verdict, retry_after: None }
+    Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after: None }
 }
 
 fn after_all(events: &[Event], policy: &StepPolicy) -> Operation {
@@ -157,6 +157,15 @@ fn settle_after_counts_from_the_last_dispatch() {
 }
 
 #[test]
+fn an_answer_that_came_slowly_speaks_of_when_it_was_asked_for() {
+    let policy = policy(Some(asking(false)));
+    let asked = |asked_at| Event::Queried { verdict: Some(Verdict::NotFound), asked_at, retry_after: None };
+    let at = NOW + 61_000;
+    assert_eq!(step(&unknown(&policy), asked(NOW + 58_000), &policy, at).0.state, State::Unknown);
+    assert_eq!(step(&unknown(&policy), asked(NOW + 60_000), &policy, at).0.state, State::NotExecuted);
+}
+
+#[test]
 fn a_fenced_not_found_proves_at_once() {
     let policy = policy(Some(asking(true)));
     assert_eq!(step(&unknown(&policy), heard(Some(Verdict::NotFound)), &policy, NOW).0.state, State::NotExecuted);
@@ -195,7 +204,9 @@ fn retry_after_is_honoured_up_to_the_time_to_give_up() {
     let policy = policy(Some(asking(false)));
     let due = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
-        step(&unknown(&policy), Event::Queried { verdict: None, retry_after }, &policy, NOW).0.next_check_at
+        step(&unknown(&policy), Event::Queried { verdict: None, asked_at: NOW, retry_after }, &policy, NOW)
+            .0
+            .next_check_at
     };
     assert_eq!(due(90), Some(NOW + 90_000));
     assert_eq!(due(u64::MAX), Some(NOW + 24 * 60 * 60 * 1000));
@@ -423,7 +434,7 @@ fn events() -> impl Strategy<Value = Event> {
         4 => Just(Event::Due),
         1 => evidences().prop_map(|evidence| Event::Resolved { evidence, reason: "said so".into() }),
         2 => (proptest::option::of(verdicts), proptest::option::of(waits))
-            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, retry_after }),
+            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after }),
         2 => (evidences(), sources, status, retained).prop_map(|(evidence, source, status, retained)| {
             Event::Observed(Observation { evidence, source, reason: "seen".into(), status, retained })
         }),

@@ -214,7 +214,9 @@ fn shared_keys(config: &Config, index: usize, route: &Route, found: &mut Vec<War
 /// Retries of writes.
 fn writes(route: &Route, found: &mut Vec<Warning>) {
     let policy = &route.policy;
-    if policy.retry.as_ref().is_none_or(|retry| retry.max_retries == 0) {
+    // What was provably not sent may be sent by anybody, and a policy that asks for no more gets what it says.
+    let is_unsent = |condition: &Condition| matches!(condition, Condition::ConnectError | Condition::Refused);
+    if policy.retry.as_ref().is_none_or(|retry| retry.max_retries == 0 || retry.on.iter().all(is_unsent)) {
         return;
     }
     let unsafe_methods = [Method::POST, Method::PATCH];
