@@ -30,7 +30,7 @@ pub(crate) fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderVal
     if offers.map(<[u8]>::trim_ascii).any(is_http) {
         return None;
     }
-    connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade")).then(|| upgrade.clone())
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade")).then(|| upgrade.clone())
 }
 
 fn is_http(protocol: &[u8]) -> bool {
@@ -38,12 +38,10 @@ fn is_http(protocol: &[u8]) -> bool {
     starts_with_http || protocol.eq_ignore_ascii_case(b"h2c") || protocol.eq_ignore_ascii_case(b"h2")
 }
 
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(str::trim).filter(|option| !option.is_empty()))
+/// Read as bytes: one option that is no text must not save the others from being heeded.
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(CONNECTION).iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
@@ -56,7 +54,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
         value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
     };
     if !headers.get_all(CONNECTION).iter().all(usual) {
-        let listed: Vec<HeaderName> = connection_options(headers).filter_map(|option| option.parse().ok()).collect();
+        let listed: Vec<HeaderName> =
+            connection_options(headers).filter_map(|option| HeaderName::from_bytes(option).ok()).collect();
         for name in listed {
             // A peer cannot make the message lose its addressee, its length, or who sent it.
             if name != HOST && name != CONTENT_LENGTH && name != TE && Some(&name) != identifies {
@@ -94,9 +93,8 @@ pub(crate) fn request(
 ) {
     strip_hop_by_hop(headers, identifies);
     if headers.contains_key(TE) {
-        let wants_trailers = headers.get_all(TE).iter().any(|value| {
-            value.to_str().is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
-        });
+        let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let wants_trailers = codings.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         headers.remove(TE);
         if wants_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -208,6 +206,8 @@ pub(crate) fn fix_length(headers: &mut HeaderMap, length: usize) {
 mod tests {
     use super::*;
 
+    const CLIENT: Client = Client { address: HeaderValue::from_static("10.0.0.9") };
+
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         fields
             .iter()
@@ -220,7 +220,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        request(&mut headers, &Client { address: HeaderValue::from_static("10.0.0.9") }, version, None, None);
+        request(&mut headers, &CLIENT, version, None, None);
         headers
     }
 
@@ -259,6 +259,20 @@ mod tests {
         }
         assert_eq!(headers["te"], "trailers");
         assert_eq!(headers["x-kept"], "1");
+    }
+
+    #[test]
+    fn an_option_that_is_no_text_saves_no_other() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_bytes(b"\xe9, X-Private").unwrap());
+        headers.append("x-private", HeaderValue::from_static("1"));
+        headers.append(TE, HeaderValue::from_bytes(b"\xe9, trailers").unwrap());
+        request(&mut headers, &CLIENT, Version::HTTP_11, None, None);
+        assert!(!headers.contains_key("x-private"), "{headers:?}");
+        assert_eq!(headers["te"], "trailers");
+        let headers = [(CONNECTION, &b"\xe9, upgrade"[..]), (UPGRADE, b"chat")];
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_bytes(value).unwrap()));
+        assert_eq!(upgrade(&headers.into_iter().collect(), Version::HTTP_11), Some(HeaderValue::from_static("chat")));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod h2_streams;
 mod hedging;
 mod hostile;
 mod http1;
+mod http1_ends;
 mod http2;
 mod idempotency;
 mod idempotency_death;

@@ -228,16 +228,21 @@ impl Http1 {
     }
 
     /// Writes the answer. Whether the connection may be used again; `None` if it cannot go on.
-    async fn answer(&mut self, response: Response<ProxyBody>, asked: Asked) -> Option<bool> {
+    async fn answer(&mut self, response: Response<ProxyBody>, mut asked: Asked) -> Option<bool> {
         while let Some((status, headers)) = self.interim.try_next() {
             reply::write_interim(self.writer.buffer(), status, &headers);
         }
-        self.wire.lock().drop_promise();
+        asked.keep_alive &= !self.wire.lock().drop_promise();
         let length = response.body().size_hint().exact();
         let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let head = (response.status(), reason, response.headers());
         let date = self.connection.date();
         let written = reply::write_head(self.writer.buffer(), head, length, asked, &date);
+        let until_close = written.coding == Coding::UntilClose;
+        if until_close {
+            // From the start: the sweep, a drain or a kill can end it anywhere.
+            self.wire.lock().reset_at_close(true);
+        }
         let whole = match (written.coding, response.into_body()) {
             (Coding::Nothing, _) | (_, ProxyBody::Empty) => true,
             (_, ProxyBody::Full(bytes)) => {
@@ -246,7 +251,11 @@ impl Http1 {
             }
             (coding, ProxyBody::Stream(stream)) => self.stream(stream, coding).await?,
         };
-        (self.flush().await && whole).then_some(written.keep_alive)
+        let sent = self.flush().await && whole;
+        if sent && until_close {
+            self.wire.lock().reset_at_close(false);
+        }
+        sent.then_some(written.keep_alive)
     }
 
     /// Streams a body: whether it was whole. What has been gathered may still have to be written.
@@ -259,9 +268,6 @@ impl Http1 {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
                     tracing::debug!(%error, "an answer broke off");
-                    if coding == Coding::UntilClose {
-                        self.wire.lock().reset_at_close();
-                    }
                     return Some(false);
                 }
             };

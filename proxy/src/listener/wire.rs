@@ -10,12 +10,14 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::{Mutex, MutexGuard};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -188,9 +190,12 @@ impl State {
         due
     }
 
-    /// The answer has begun: nothing precedes it any more.
-    pub(super) fn drop_promise(&mut self) {
+    /// The answer has begun: nothing precedes it any more. Whether the client still waits to be told to send its body, and now
+    /// will not be: what it sends next may be either that body or, if it takes the answer for its word, another request.
+    pub(super) fn drop_promise(&mut self) -> bool {
+        let waits = self.promise != Promise::None && !self.body_ended();
         self.promise = Promise::None;
+        waits
     }
 
     /// Reads more into `unread`; 0 bytes are the end. Without anything to read no buffer is held.
@@ -245,10 +250,12 @@ impl State {
         }
     }
 
-    /// Has the connection end with a reset, where an orderly end would pass a part of an answer for the whole.
-    pub(super) fn reset_at_close(&self) {
-        if let Some(Err(error)) = self.stream.as_ref().map(TcpStream::set_zero_linger) {
-            tracing::debug!(%error, "a truncated answer ends without a reset");
+    /// Whether the connection ends with a reset, however it comes to its end: where an orderly one would pass a part of an
+    /// answer for the whole.
+    pub(super) fn reset_at_close(&self, reset: bool) {
+        let linger = reset.then_some(Duration::ZERO);
+        if let Some(Err(error)) = self.stream.as_ref().map(|stream| SockRef::from(stream).set_linger(linger)) {
+            tracing::debug!(%error, "whether an answer is whole cannot be told by how its connection ends");
         }
     }
 
@@ -288,7 +295,11 @@ impl State {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
         loop {
             let frame = match self.next() {
-                Ok(Next::Data(data)) => Some(Frame::data(data)),
+                Ok(Next::Data(data)) => {
+                    // It has begun to send, so it waits for nothing (RFC 9110 section 10.1.1).
+                    self.promise = Promise::None;
+                    Some(Frame::data(data))
+                }
                 Ok(Next::Trailers(trailers)) => Some(Frame::trailers(trailers)),
                 Ok(Next::End) => None,
                 Err(broken) => return Poll::Ready(Err(self.lose(broken))),

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -55,7 +56,8 @@ enum Connection {
     Split {
         reader: OwnedReadHalf,
         upload: Upload,
-        _permit: OwnedSemaphorePermit,
+        /// The upload has the other one: the connection is in use until both are through.
+        _permit: Arc<OwnedSemaphorePermit>,
     },
 }
 
@@ -75,7 +77,8 @@ impl UpstreamBody {
             None => Connection::Leased(lease),
             Some(outgoing) => {
                 let (reader, writer, permit) = lease.split();
-                Connection::Split { reader, upload: Upload::start(outgoing, writer), _permit: permit }
+                let permit = Arc::new(permit);
+                Connection::Split { reader, upload: Upload::start(outgoing, writer, permit.clone()), _permit: permit }
             }
         };
         let mut reading = Reading { incoming, first, connection: Some(connection), reusable, bulk: false, status };
@@ -150,8 +153,10 @@ impl Reading {
 
     fn size_hint(&self) -> SizeHint {
         let first = match &self.first {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
-            Some(Err(_)) | None => 0,
+            None => 0,
+            Some(Ok(frame)) if frame.is_data() => frame.data_ref().map_or(0, Bytes::len) as u64,
+            // No bytes, but not nothing: whoever took trailers for an empty body would lose them.
+            Some(_) => return SizeHint::default(),
         };
         self.incoming.size_hint().exact().map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, header::UPGRADE};
 use hyper::ext::ReasonPhrase;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 
@@ -53,6 +53,12 @@ pub(super) async fn send(
         let reused = lease.is_reused();
         let mut exchange = Exchange::new(lease, outgoing, progress, to_head);
         let failed = match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {
+            // Nobody asked: a tunnel would pass by every rule of this proxy, and what comes behind is no HTTP.
+            Ok((answer, _))
+                if answer.status == StatusCode::SWITCHING_PROTOCOLS && !head.headers.contains_key(UPGRADE) =>
+            {
+                Failed::Switched
+            }
             Ok((head, ahead)) => return Ok(exchange.answer(head, ahead)),
             Err(failed) => failed,
         };
@@ -95,6 +101,8 @@ enum Failed {
     Malformed(#[from] response::Malformed),
     #[error("there is no end of interim responses")]
     Interim,
+    #[error("the protocol was changed unasked")]
+    Switched,
     #[error(transparent)]
     Body(Stuck),
 }
@@ -102,7 +110,7 @@ enum Failed {
 impl Failed {
     fn into_error(self, outgoing: &Outgoing) -> AttemptError {
         let cause = match self {
-            Self::Malformed(_) | Self::Interim => Cause::Malformed,
+            Self::Malformed(_) | Self::Interim | Self::Switched => Cause::Malformed,
             Self::Connection(_) | Self::Closed | Self::Body(_) => Cause::Reset,
         };
         let sent = if outgoing.has_begun() { Sent::Maybe } else { Sent::No };

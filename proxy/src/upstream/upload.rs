@@ -1,8 +1,8 @@
 //! The rest of a request whose answer came before its end.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use tokio::{net::tcp::OwnedWriteHalf, task::AbortHandle, time::timeout};
+use tokio::{net::tcp::OwnedWriteHalf, sync::OwnedSemaphorePermit, task::AbortHandle, time::timeout};
 
 use super::outgoing::Outgoing;
 
@@ -17,9 +17,14 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn start(outgoing: Outgoing, writer: OwnedWriteHalf) -> Self {
+    /// `permit` is what makes the connection count as one in use.
+    pub(super) fn start(outgoing: Outgoing, writer: OwnedWriteHalf, permit: Arc<OwnedSemaphorePermit>) -> Self {
         // Ends with the request's body, with the connection, when it stands still, or when the answer is given up.
-        let task = tokio::spawn(run(outgoing, writer)).abort_handle();
+        let task = tokio::spawn(async move {
+            run(outgoing, writer).await;
+            drop(permit);
+        });
+        let task = task.abort_handle();
         Self { task, detached: false }
     }
 
