@@ -22,7 +22,7 @@ use http::{
 };
 use http_body::Body as _;
 use mainstay_policies::{
-    access::AccessList,
+    access::{AccessList, ClientAddress},
     cache::Store,
     evidence::Sent,
     idempotency::{self, Protection, Recognised},
@@ -267,13 +267,14 @@ impl Session {
             asker: Some(Arc::new(asker)),
         };
         parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
+        parts.extensions.insert(ClientAddress(self.peer.ip()));
         let response = control::handle(&context, &parts, body, principal.as_deref()).await;
         exchange.answer(response.map(ProxyBody::from))
     }
 
     /// Whether an access list lets the request pass. The client is the peer: a header says what its sender likes.
     fn may_pass(&self, access: &AccessList, parts: &Parts) -> bool {
-        access.admits(self.peer.ip(), &parts.method, &router::normalise(parts.uri.path()))
+        access.admits(self.peer.ip(), &parts.method, parts.uri.path())
     }
 
     /// Access, rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.

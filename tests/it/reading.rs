@@ -145,6 +145,29 @@ async fn a_stranger_does_not_ask_the_service_about_a_key_where_writes_need_a_pri
     has_exactly_its_fields(&told);
 }
 
+#[tokio::test]
+async fn who_may_not_write_to_a_path_does_not_ask_the_service_about_its_keys() {
+    let upstream = Upstream::answering(Answer::json(200, r#"{"state":"DONE"}"#)).await;
+    let status = "idempotency: { status: { request: \"GET /by-ref/{key}\", \
+                  rules: [{ status: 200, json: { /state: DONE }, then: succeeded }] } }";
+    for (access, admitted) in [
+        ("allow: [192.0.2.0/24]", false),
+        ("deny: [{ methods: [POST, PATCH] }]", false),
+        ("deny: [{ path: /pay }]", false),
+        ("deny: [{ methods: [GET] }]", true),
+    ] {
+        let before = upstream.count();
+        let proxy = Proxy::single(upstream.addr, &format!("access: {{ {access} }}, {status}")).await;
+        let reply = proxy.get("/_mainstay/operations?key=k&path=/pay").await;
+        if admitted {
+            assert_eq!(reply.json()["state"], "succeeded", "{access}");
+        } else {
+            reply.expect_problem(403, "forbidden");
+        }
+        assert_eq!(upstream.count() - before, usize::from(admitted), "{access}");
+    }
+}
+
 /// The answer says `DECLINED`, but not in words that can be read with certainty.
 #[tokio::test]
 async fn a_deciding_body_that_is_encoded_or_says_two_things_is_no_evidence() {

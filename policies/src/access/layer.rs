@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::AccessList;
-use crate::{body::BoxError, idempotency::normalise_path};
+use crate::body::BoxError;
 
 /// The client's address: a request extension, set by whoever accepted the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let client = request.extensions().get::<ClientAddress>();
-        let admitted = client.is_some_and(|ClientAddress(client)| {
-            self.list.admits(*client, request.method(), &normalise_path(request.uri().path()))
-        });
+        let admitted = client
+            .is_some_and(|ClientAddress(client)| self.list.admits(*client, request.method(), request.uri().path()));
         if admitted { Either::Left(self.inner.call(request)) } else { Either::Right(err(Forbidden.into())) }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use super::Cidr;
+use super::{Cidr, reading::readings};
 
 /// Who may send what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +36,17 @@ pub struct PathRule {
 }
 
 impl AccessList {
-    /// Whether the request may pass. `path` is normalised (RFC 3986 section 6.2.2), without a query.
+    /// Whether the request may pass. `path` is as it was sent, without a query.
     pub fn admits(&self, client: IpAddr, method: &Method, path: &str) -> bool {
+        let has_paths = self.allow.iter().chain(&self.deny).any(|rule| rule.path.is_some());
+        if !has_paths {
+            return self.admits_reading(client, method, path);
+        }
+        // Any of them is what the service may act on.
+        readings(path).iter().all(|path| self.admits_reading(client, method, path))
+    }
+
+    fn admits_reading(&self, client: IpAddr, method: &Method, path: &str) -> bool {
         let matches = |rule: &Rule| rule.matches(client, method, path);
         !self.deny.iter().any(matches) && (self.allow.is_empty() || self.allow.iter().any(matches))
     }

@@ -4,6 +4,9 @@
 //! that none of them matches is refused as well. A rule matches if every part that it gives does: the client's address in one
 //! of its networks (CIDR, RFC 4632), one of its methods, its path.
 //!
+//! A path is denied if anything that a service may take it for is, and allowed only if all of that is: `//admin`, `/x%2F..%2Fadmin`
+//! and `/admin;v=1` are no ways around a rule for `/admin` (module `reading`).
+//!
 //! The client is the peer of the connection: a header like `X-Forwarded-For` says what its sender likes.
 //!
 //! ```
@@ -24,6 +27,7 @@
 mod cidr;
 mod layer;
 mod list;
+mod reading;
 #[cfg(test)]
 mod tests;
 

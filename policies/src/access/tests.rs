@@ -74,6 +74,13 @@ fn deny_wins_and_allow_leaves_nothing_else() {
         (list(&[&writes], &[]), inside, Method::POST, "/orders/7/8", false),
         (list(&[&writes], &[]), inside, Method::PUT, "/orders/7", false),
         (list(&[&writes, &admin], &[]), outside, Method::GET, "/admin/", true),
+        (list(&[], &[&admin]), outside, Method::GET, "//admin/x", false),
+        (list(&[], &[&admin]), outside, Method::GET, "/x%2F..%2Fadmin", false),
+        (list(&[], &[&admin]), outside, Method::GET, "/admin/../x", false),
+        (list(&[&admin], &[]), outside, Method::GET, "/admin/../x", false),
+        (list(&[&admin], &[]), outside, Method::GET, "//admin/x", false),
+        (list(&[&admin], &[]), outside, Method::GET, "/admin/x;v=1", true),
+        (list(&[&from_inside], &[]), inside, Method::GET, "//anything", true),
     ] {
         assert_eq!(list.admits(client, &method, path), admitted, "{client} {method} {path} {list:?}");
     }

@@ -43,6 +43,7 @@ pub use key_template::{Incoming, KeyPart, KeyTemplate, TemplateError, Underivabl
 pub use layer::{IdempotencyLayer, Principal};
 pub use mint::{IdKind, IdMint, NODES};
 pub use normal_path::normalise as normalise_path;
+pub(crate) use normal_path::recode as recode_path;
 pub use params::*;
 pub use prefer::preferred_wait;
 pub use protection::{Begin, Beside, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};

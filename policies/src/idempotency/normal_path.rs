@@ -13,7 +13,7 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
 }
 
 /// Decodes what needs no encoding, and writes the other encodings in upper case. A `%` that begins no encoding stays.
-fn recode(path: &str) -> String {
+pub(crate) fn recode(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut rest = path;
     while let Some(at) = rest.find('%') {

@@ -2,6 +2,7 @@
 
 use http::Method;
 use mainstay_policies::{
+    access::ClientAddress,
     evidence::Evidence,
     idempotency::{Key, StatusQuery, Verdict, query, template},
     operation::State,
@@ -23,6 +24,10 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         return Err(absent());
     }
     let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
+    // Who may not write there may not ask there.
+    if !may_write(asked, route, path) {
+        return Err(Fault::new(Problem::Forbidden, "An access list of this proxy does not admit writes to this path."));
+    }
     // Whoever knows a key could ask about it: where writes need a known caller, so do questions.
     let is_known = asked.principal.is_some_and(|principal| !principal.is_empty());
     if !is_known && route.policy.idempotency.as_ref().is_some_and(|policy| policy.principal_required) {
@@ -78,6 +83,14 @@ fn write_route<'c, 'p>(
         let params = params_of(&route.matches.path, path).filter(|_| takes_writes)?;
         Some((&**route, params))
     })
+}
+
+/// Whether the access list of the route would let a write of the caller's pass.
+fn may_write(asked: &Asked<'_>, route: &Route, path: &str) -> bool {
+    let (Some(access), Some(idempotency)) = (&route.policy.access, &route.policy.idempotency) else { return true };
+    let Some(ClientAddress(client)) = asked.parts.extensions.get() else { return false };
+    let takes = |method: &&Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
+    idempotency.methods.iter().filter(takes).any(|method| access.admits(*client, method, path))
 }
 
 /// The parameters of `path` if it has this pattern, as they stand in it.
