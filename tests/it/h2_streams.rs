@@ -262,6 +262,24 @@ async fn a_hundred_concurrent_duplicates_over_http2_have_one_effect() {
 }
 
 #[tokio::test]
+async fn a_client_may_cancel_all_that_it_may_have_open_before_any_of_it_is_served() {
+    let upstream = Upstream::answering(Answer::ok("kept")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let mut client = FrameClient::connect(proxy.addr).await;
+    // In one write, so that the resets are there when the first of them could be served.
+    let mut bytes = Vec::new();
+    for n in 0..99 {
+        bytes.extend(FrameClient::post(2 * n + 1, "/cancelled", &[]));
+        bytes.extend(frames::reset(2 * n + 1, CANCEL));
+    }
+    bytes.extend([FrameClient::post(199, "/kept", &[]), frames::frame(DATA, END_STREAM, 199, b"x")].concat());
+    client.send(&bytes).await;
+    let answer = client.answer(199).await;
+    let body: Vec<u8> = answer.iter().filter(|f| f.kind == DATA).flat_map(|f| f.payload.clone()).collect();
+    assert_eq!(body, b"kept", "{answer:?}");
+}
+
+#[tokio::test]
 async fn duplicates_that_reset_their_streams_midway_have_one_effect() {
     for connections in [1, 10] {
         let (upstream, gate, proxy) = held(", on_concurrent: { wait: 8s }").await;

@@ -88,6 +88,9 @@ async fn serve_http2<S: Serve>(stream: TcpStream, ahead: BytesMut, mut session: 
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(session.limits.streams.get())
+        // h2 ends a connection when so many streams were reset before it had begun to serve them, 20 unless told otherwise: a
+        // busy machine would cut off a client that cancels what it may have open at once, its other writes with it.
+        .max_pending_accept_reset_streams(usize::try_from(session.limits.streams.get()).unwrap_or(usize::MAX))
         .max_header_list_size(u32::try_from(session.limits.header_bytes.get()).unwrap_or(u32::MAX))
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
