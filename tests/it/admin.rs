@@ -1,17 +1,12 @@
-//! The operators' interface: who is let in, what they see, and what a word of theirs changes.
+//! The operators' interface: what they see, and what a word of theirs changes.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
-
-use mainstay_tests::{
-    prelude::*,
-    proxy::{TempDir, run},
-};
+use mainstay_tests::{prelude::*, proxy::TempDir};
 use serde_json::{Value, json};
 
-const POLICY: &str = "timeout: 5s, idempotency: { required: true }";
+pub(super) const POLICY: &str = "timeout: 5s, idempotency: { required: true }";
 
 /// Takes every write and loses its answer.
-async fn losing() -> Upstream {
+pub(super) async fn losing() -> Upstream {
     Upstream::start(|seen| match seen.method.as_str() {
         "POST" => vec![Step::Body, Step::Reset],
         _ => Answer::ok("fine").steps(),
@@ -19,7 +14,7 @@ async fn losing() -> Upstream {
     .await
 }
 
-async fn proxy_before(upstream: &Upstream) -> Proxy {
+pub(super) async fn proxy_before(upstream: &Upstream) -> Proxy {
     Proxy::start(Config::single(upstream.addr, POLICY).admin()).await
 }
 
@@ -46,7 +41,7 @@ pub(super) async fn act(proxy: &Proxy, target: &str, if_match: Option<&str>, bod
         .await
 }
 
-fn word(state: &str) -> Value {
+pub(super) fn word(state: &str) -> Value {
     json!({ "state": state, "actor": "ana", "reason": "the bank says booked" })
 }
 
@@ -277,84 +272,6 @@ async fn a_word_and_its_audit_entry_survive_a_kill_right_after_the_answer() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_where_there_is_one() {
-    let home = TempDir::new();
-    let file = home.join("token");
-    std::fs::write(&file, "correct horse battery staple\n").unwrap();
-    let upstream = losing().await;
-    let proxy = Proxy::start(Config::single(upstream.addr, POLICY).admin_with(&file)).await;
-    let admin = proxy.config.admin.unwrap();
-    let asks = |given: Option<&str>| {
-        let request = Request::get("/operations").header("Host", "payments.prod.svc");
-        match given {
-            Some(given) => request.header("Authorization", given),
-            None => request,
-        }
-    };
-    for given in [None, Some("Bearer wrong"), Some("Bearer correct horse battery stapl"), Some("Basic eDp5")] {
-        let reply = asks(given).send(admin).await;
-        reply.expect_problem(401, "forbidden");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"mainstay\""));
-    }
-    assert_eq!(asks(Some("Bearer correct horse battery staple")).send(admin).await.status, 200);
-    // As a Secret is changed: the next request needs the new one.
-    std::fs::write(home.join("next"), "another").unwrap();
-    std::fs::rename(home.join("next"), &file).unwrap();
-    assert_eq!(asks(Some("Bearer correct horse battery staple")).send(admin).await.status, 401);
-    assert_eq!(asks(Some("Bearer another")).send(admin).await.status, 200);
-    let shown = Request::get("/config").header("Authorization", "Bearer another").send(admin).await;
-    assert!(shown.status == 200 && !shown.text().contains(file.to_str().unwrap()), "{}", shown.text());
-    assert!(!proxy.log().contains("another"));
-}
-
-async fn start_failing(yaml: &str, home: &TempDir) -> String {
-    std::fs::write(home.join("mainstay.yaml"), yaml).unwrap();
-    let output = run(&["-c", home.join("mainstay.yaml").to_str().unwrap()]).await;
-    assert_ne!(output.status.code(), Some(0));
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-#[tokio::test]
-async fn off_loopback_without_a_token_and_with_an_unusable_one_it_does_not_start() {
-    let home = TempDir::new();
-    let base = Config::single(free_addr(), "timeout: 1s").render();
-    let with = |admin: &str| base.replace("admin: off", admin);
-    let words = start_failing(&with("admin: { address: \"0.0.0.0:0\" }"), &home).await;
-    assert!(words.contains("admin.token_file"), "{words}");
-    let token =
-        |path: &Path| with(&format!("admin: {{ address: \"127.0.0.1:0\", token_file: \"{}\" }}", path.display()));
-    let words = start_failing(&token(&home.join("absent")), &home).await;
-    assert!(words.contains("admin.token_file"), "{words}");
-    std::fs::write(home.join("open"), "token").unwrap();
-    std::fs::set_permissions(home.join("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
-    let words = start_failing(&token(&home.join("open")), &home).await;
-    assert!(words.contains("chmod o-w"), "{words}");
-}
-
-#[tokio::test]
-async fn a_web_page_does_not_get_in() {
-    let upstream = losing().await;
-    let proxy = proxy_before(&upstream).await;
-    let admin = proxy.config.admin.unwrap();
-    let id = lose(&proxy, "k").await;
-    let own = admin.to_string();
-    let target = format!("/operations/{id}:resolve");
-    let resolve = || Request::post(&target, word("succeeded").to_string()).header("If-Match", "*");
-    for (request, status) in [
-        (resolve().header("Host", "rebound.evil.test"), 403),
-        (resolve().header("Host", &own).header("Origin", "https://evil.test"), 403),
-        (resolve().header("Host", &own).header("Origin", "null"), 403),
-        (resolve().header("Host", &own).header("Sec-Fetch-Site", "cross-site"), 403),
-        (resolve().header("Host", &own).header("Content-Type", "text/plain"), 415),
-        (Request::get("/operations").header("Host", "rebound.evil.test"), 403),
-    ] {
-        assert_eq!(request.send(admin).await.status, status, "{request:?}");
-    }
-    assert_eq!(proxy.operation(&id).await["state"], "unknown");
-    assert_eq!(trail(&proxy).await, Vec::<[String; 4]>::new(), "who does not get in writes nothing");
-}
-
-#[tokio::test]
 async fn it_bounds_bodies_and_takes_the_methods_it_names() {
     let upstream = losing().await;
     let proxy = proxy_before(&upstream).await;
@@ -376,162 +293,4 @@ async fn it_bounds_bodies_and_takes_the_methods_it_names() {
     // Traffic never reaches it, and it serves no traffic.
     assert_eq!(proxy.get("/operations").await.text(), "fine");
     assert_eq!(proxy.probe("/operations").await.status, 404);
-}
-
-const BREAKER: &str = "circuit_breaker: { consecutive_errors: 2, open_duration: 60s }";
-
-#[tokio::test]
-async fn a_forced_breaker_holds_over_a_reload_and_is_seen() {
-    let upstream = Upstream::answering(Answer::ok("fine")).await;
-    let mut proxy = Proxy::start(Config::single(upstream.addr, BREAKER).admin()).await;
-    let listed = seen(&proxy, "/breakers").await.json();
-    assert_eq!((&listed["breakers"][0]["name"], &listed["breakers"][0]["state"]), (&"p@app".into(), &"closed".into()));
-    let why = json!({ "state": "open", "actor": "ana", "reason": "the bank is down for maintenance" });
-    let forced = act(&proxy, "/breakers/p@app:force", None, why.clone()).await;
-    assert_eq!((forced.status, &forced.json()["state"]), (200, &"forced_open".into()), "{}", forced.text());
-    proxy.get("/").await.expect_problem(503, "circuit-open");
-    let breaker = [("breaker", "p@app")];
-    assert_eq!(proxy.metric("mainstay_breaker_state", &breaker).await, Some(2.0));
-    assert_eq!(proxy.metric("mainstay_breaker_forced", &[breaker[0], ("state", "open")]).await, Some(1.0));
-    // The numbers change as well; what the operator decided does not.
-    let mut next = Config::single(upstream.addr, &BREAKER.replace("2,", "9,")).top("drain: { delay: 1s }");
-    (next.data, next.probes, next.admin) = (proxy.config.data, proxy.config.probes, proxy.config.admin);
-    proxy.reload(next);
-    eventually("the reload is done", || async { proxy.log().contains("configuration reloaded").then_some(()) }).await;
-    proxy.get("/").await.expect_problem(503, "circuit-open");
-    assert_eq!(seen(&proxy, "/breakers").await.json()["breakers"][0]["forced"], "open");
-    let let_go = json!({ "actor": "ana", "reason": "it is back" });
-    let released = act(&proxy, "/breakers/p%40app:release", None, let_go.clone()).await;
-    assert_eq!(released.json()["state"], "closed", "{}", released.text());
-    proxy.get("/").await.expect_upstream(200);
-    assert_eq!(proxy.metric("mainstay_breaker_forced", &[]).await, None);
-    act(&proxy, "/breakers/p@other:force", None, why).await.expect_problem(404, "no-route");
-    act(&proxy, "/breakers/p@app:force", None, let_go).await.expect_problem(400, "bad-request");
-    let expected = [
-        ["force", "refused", "-", "-"],
-        ["release", "done", "forced_open", "closed"],
-        ["force", "done", "closed", "forced_open"],
-    ];
-    assert_eq!(trail(&proxy).await, expected);
-}
-
-#[tokio::test]
-async fn a_breaker_held_closed_or_disabled_does_not_trip() {
-    let upstream = Upstream::answering(Answer::status(500)).await;
-    let proxy = Proxy::start(Config::single(upstream.addr, BREAKER).admin()).await;
-    for state in ["closed", "disabled"] {
-        let body = json!({ "state": state, "actor": "ana", "reason": "a test of the service" });
-        assert_eq!(act(&proxy, "/breakers/p@app:force", None, body).await.status, 200);
-        for _ in 0..5 {
-            proxy.get("/").await.expect_upstream(500);
-        }
-    }
-}
-
-#[tokio::test]
-async fn breakers_have_one_name_each() {
-    let upstream = Upstream::answering(Answer::ok("x")).await;
-    let proxy = Proxy::start(
-        Config::new()
-            .endpoints("two", &[upstream.addr, free_addr()], "")
-            .upstream("app", upstream.addr, "")
-            .policy("each", "circuit_breaker: { consecutive_errors: 2, scope: endpoint }")
-            .policy("own", "circuit_breaker: { consecutive_errors: 2, scope: route }")
-            .policy("all", "circuit_breaker: { consecutive_errors: 2 }")
-            .route("path: /each", "two", "each")
-            .route("path: \"/pay/{id}\", methods: [GET]", "app", "own")
-            .route("path: \"/pay/{id}\", methods: [POST]", "app", "own")
-            .route("path: /**", "app", "all")
-            .admin(),
-    )
-    .await;
-    let document = seen(&proxy, "/breakers").await.json();
-    let names: Vec<&str> = document["breakers"].as_array().unwrap().iter().filter_map(|b| b["name"].as_str()).collect();
-    assert_eq!(names, ["all@app", "each@two~0", "each@two~1", "own@pay-id", "own@pay-id~2"]);
-    let upstreams = seen(&proxy, "/upstreams").await.json();
-    assert_eq!(upstreams["upstreams"][0]["endpoints"][1]["breakers"][0]["name"], "each@two~1");
-}
-
-#[tokio::test]
-async fn limits_upstreams_and_configuration_are_shown_as_they_stand() {
-    let gate = Gate::new();
-    let held = gate.clone();
-    let upstream = Upstream::start(move |_| Answer::ok("x").behind(&held)).await;
-    let policy = "timeout: 9s, rate_limit: { requests: 5, unit: 1h }, concurrency_limit: { max_concurrent: 3 }";
-    let proxy = Proxy::start(Config::single(upstream.addr, policy).admin()).await;
-    let mut client = proxy.connect().await;
-    client.write(&Request::get("/").bytes()).await;
-    upstream.wait_requests(1).await;
-    let limits = seen(&proxy, "/limits").await.json();
-    let route = &limits["routes"][0];
-    assert_eq!((&route["route"], &route["policy"]), (&"/**".into(), &"p".into()));
-    assert_eq!(route["rate_limit"]["remaining"], 4, "{route}");
-    assert_eq!(
-        seen(&proxy, "/limits").await.json()["routes"][0]["rate_limit"]["remaining"],
-        4,
-        "looking costs nothing"
-    );
-    assert_eq!(
-        (&route["concurrency_limit"]["in_flight"], &route["concurrency_limit"]["limit"]),
-        (&1.into(), &3.into())
-    );
-    let upstreams = seen(&proxy, "/upstreams").await.json();
-    let endpoint = &upstreams["upstreams"][0]["endpoints"][0];
-    assert_eq!((&endpoint["address"], &endpoint["in_flight"]), (&upstream.addr.to_string().into(), &1.into()));
-    let config = seen(&proxy, "/config").await.json();
-    assert_eq!(config["policies"]["p"]["concurrency_limit"]["max_concurrent"], 3);
-    gate.open();
-    client.reply().await.expect_upstream(200);
-}
-
-#[tokio::test]
-async fn the_log_level_changes_at_once_and_a_bad_one_is_refused() {
-    let upstream = Upstream::answering(Answer::ok("x")).await;
-    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 1s").admin()).await;
-    let put = |level: &str| Request::new("PUT", "/log-level").body(json!({ "level": level }).to_string());
-    proxy.operate(put("loud")).await.expect_problem(400, "bad-request");
-    assert_eq!(proxy.operate(put("info,mainstay=debug")).await.json()["level"], "info,mainstay=debug");
-    assert_eq!(trail(&proxy).await.len(), 2);
-}
-
-#[tokio::test]
-async fn a_drain_fails_readiness_serves_what_comes_and_waits_for_sigterm() {
-    let upstream = Upstream::answering(Answer::ok("x")).await;
-    let config = Config::single(upstream.addr, "timeout: 1s").top("drain: { delay: 30s, timeout: 5s }").admin();
-    let mut proxy = Proxy::start(config).await;
-    for _ in 0..2 {
-        assert_eq!(proxy.operate(Request::post("/drain", "")).await.json()["draining"], true);
-    }
-    assert_eq!(proxy.ready().await, Some(503));
-    assert_eq!(proxy.probe("/livez").await.status, 200);
-    let reply = proxy.get("/").await;
-    assert_eq!((reply.status, reply.header("connection")), (200, None));
-    assert_eq!(
-        trail(&proxy).await,
-        [["drain", "done", "draining", "draining"], ["drain", "done", "ready", "draining"]]
-    );
-    assert!(proxy.runs());
-    proxy.signal("KILL");
-}
-
-#[tokio::test]
-async fn a_taken_default_address_costs_the_interface_and_nothing_else() {
-    let upstream = Upstream::answering(Answer::ok("x")).await;
-    let holder = tokio::net::TcpListener::bind("127.0.0.1:9191").await;
-    let mut config = Config::single(upstream.addr, "timeout: 1s").admin();
-    config.admin = Some("127.0.0.1:9191".parse().unwrap());
-    let proxy = Proxy::start(config).await;
-    proxy.get("/").await.expect_upstream(200);
-    eventually("it says so", || async { proxy.log().contains("admin: off").then_some(()) }).await;
-    drop(holder);
-}
-
-#[tokio::test]
-async fn a_chosen_address_that_is_taken_stops_the_start() {
-    let home = TempDir::new();
-    let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = Config::single(free_addr(), "timeout: 1s").admin();
-    config.admin = Some(holder.local_addr().unwrap());
-    let words = start_failing(&config.render(), &home).await;
-    assert!(words.contains("admin") && words.contains(&holder.local_addr().unwrap().to_string()), "{words}");
 }

@@ -3,7 +3,9 @@
 
 mod access;
 mod admin;
+mod admin_access;
 mod admin_orders;
+mod admin_switches;
 mod breaker;
 mod cache;
 mod canary;

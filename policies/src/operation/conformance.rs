@@ -8,6 +8,9 @@
 //! # });
 //! ```
 
+mod keys;
+mod reading;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use super::{
     Attention, AttentionReason, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredRequest,
     StoredResponse, TraceOrigin, UnixMillis,
     audit::AuditEntry,
-    ledger::{Begun, Filter, Ledger, LedgerError},
+    ledger::{Begun, Ledger, LedgerError},
 };
 use crate::{clock::WallClock, evidence::Evidence};
 
@@ -119,39 +122,6 @@ impl Checks {
         }
     }
 
-    async fn a_new_key_is_recorded_and_a_known_one_is_found(self) {
-        assert_eq!(self.find(1).await, None);
-        let new = self.begin(1).await;
-        assert_eq!((new.state, new.owner), (State::Pending, self.ledger.instance()));
-        assert!(new.id.seq >= 1);
-        assert_eq!(self.begin_known(1).await, new);
-        assert_eq!(self.find(1).await.as_ref(), Some(&new));
-        assert_eq!(self.read(new.id).await, Some(new));
-    }
-
-    async fn ids_are_in_arrival_order(self) {
-        let (first, second) = (self.begin(1).await, self.begin(2).await);
-        assert!(first.id.seq < second.id.seq);
-        assert_eq!(first.id.tag, draft(1, 0).id.tag, "the tag is the caller's");
-    }
-
-    async fn one_of_many_concurrent_begins_is_new(self) {
-        let mut begins = JoinSet::new();
-        for tag in 0..100 {
-            let ledger = Arc::clone(&self.ledger);
-            let mut draft = draft(1, START);
-            draft.id.tag = tag;
-            begins.spawn(async move { ledger.begin(draft, START).await.expect("the ledger has room") });
-        }
-        let begun = begins.join_all().await;
-        let new: Vec<_> = begun.iter().filter(|begun| matches!(begun, Begun::New(_))).collect();
-        assert_eq!(new.len(), 1, "one owner");
-        for begun in &begun {
-            let (Begun::New(operation) | Begun::Known(operation)) = begun;
-            assert_eq!(Some(operation), self.find(1).await.as_ref(), "all see the same operation");
-        }
-    }
-
     async fn one_of_many_concurrent_updates_wins(self) {
         let operation = self.begin(1).await;
         let mut updates = JoinSet::new();
@@ -183,49 +153,6 @@ impl Checks {
         assert_eq!(self.read(first.id).await, Some(second));
     }
 
-    async fn an_unknown_id_is_absent(self) {
-        let known = self.begin(1).await;
-        for id in [
-            OperationId { tag: known.id.tag ^ 1, ..known.id },
-            OperationId { seq: known.id.seq + 1, ..known.id },
-            OperationId { seq: u64::MAX, tag: 0 },
-        ] {
-            assert_eq!(self.read(id).await, None);
-            let stranger = Operation { id, ..known.clone() };
-            assert!(matches!(self.ledger.update(stranger).await, Err(LedgerError::Absent)));
-            assert!(matches!(self.ledger.changed(id, 0).await, Err(LedgerError::Absent)));
-        }
-    }
-
-    async fn not_executed_frees_the_key_and_keeps_the_record(self) {
-        let first = self.begin(1).await;
-        let first = self.settle(first, State::NotExecuted).await;
-        let second = self.begin(1).await;
-        assert_ne!(second.id, first.id);
-        assert_eq!(self.read(first.id).await, Some(first), "an id that was returned stays readable");
-        assert_eq!(self.find(1).await, Some(second.clone()), "the key names the latest");
-        assert_eq!(self.begin_known(1).await, second);
-    }
-
-    async fn a_contradicted_not_executed_keeps_the_key(self) {
-        let operation = self.begin(1).await;
-        let operation = self.settle(operation, State::NotExecuted).await;
-        let attention = Some(Attention { since: START, reason: AttentionReason::Conflict });
-        let flagged = self.update(Operation { attention, ..operation }).await;
-        assert_eq!(self.begin_known(1).await, flagged);
-    }
-
-    async fn no_other_state_frees_the_key(self) {
-        for (key, state) in (1..).zip([State::Pending, State::Succeeded, State::Failed, State::Unknown]) {
-            let mut operation = self.begin(key).await;
-            if state != State::Pending {
-                let settled_at = state.is_terminal().then_some(START);
-                operation = self.update(Operation { state, settled_at, ..operation }).await;
-            }
-            assert_eq!(self.begin_known(key).await, operation, "{state:?}");
-        }
-    }
-
     async fn every_field_is_kept(self) {
         let operation = self.begin(1).await;
         let full = Operation {
@@ -249,42 +176,6 @@ impl Checks {
         let written = self.update(full.clone()).await;
         assert_eq!(written, Operation { revision: full.revision + 1, ..full });
         assert_eq!(self.read(written.id).await, Some(written));
-    }
-
-    async fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> Vec<(UnixMillis, u64)> {
-        let due = self.ledger.due(now, after, limit).await.expect("the ledger knows what is due");
-        assert!(due.iter().all(|due| &*due.upstream == "app"));
-        due.iter().map(super::ledger::Due::place).collect()
-    }
-
-    async fn what_is_due_is_found_soonest_first(self) {
-        assert_eq!((self.ledger.next_due(), self.due(u64::MAX, None, 9).await), (None, vec![]));
-        let mut operations = Vec::new();
-        for key in 0..4 {
-            operations.push(self.begin(key).await);
-        }
-        for (operation, wait) in operations.iter().zip([30, 10, 20, 10]) {
-            let unknown = Operation { state: State::Unknown, next_check_at: Some(START + wait), ..operation.clone() };
-            self.update(unknown).await;
-        }
-        let place = |wait, at: usize| (START + wait, operations[at].id.seq);
-        assert_eq!(self.ledger.next_due(), Some(START + 10));
-        assert_eq!(self.due(START + 9, None, 9).await, []);
-        assert_eq!(self.due(START + 20, None, 9).await, [place(10, 1), place(10, 3), place(20, 2)]);
-        assert_eq!(self.due(START + 99, None, 2).await, [place(10, 1), place(10, 3)]);
-        assert_eq!(self.due(START + 99, Some(place(10, 3)), 9).await, [place(20, 2), place(30, 0)]);
-        let first = self.read(operations[1].id).await.expect("it is there");
-        self.ledger.note(Operation { next_check_at: Some(START + 50), ..first }).expect("the note is taken");
-        assert_eq!(self.due(START + 99, None, 9).await, [place(10, 3), place(20, 2), place(30, 0), place(50, 1)]);
-    }
-
-    async fn nothing_settled_or_flagged_is_due(self) {
-        let (settled, flagged) = (self.begin(1).await, self.begin(2).await);
-        assert_eq!(self.due(u64::MAX, None, 9).await.len(), 2, "what is pending has its time, too");
-        self.settle(settled, State::Succeeded).await;
-        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
-        self.update(Operation { state: State::Unknown, attention, ..flagged }).await;
-        assert_eq!((self.ledger.next_due(), self.due(u64::MAX, None, 9).await), (None, vec![]));
     }
 
     async fn a_request_is_kept_until_it_is_dropped(self) {
@@ -390,49 +281,6 @@ impl Checks {
         assert_eq!(changed.expect("the operation is there"), settled);
     }
 
-    async fn a_listing_is_filtered_and_paged(self) {
-        for key in 0..9 {
-            let mut operation = self.begin(key).await;
-            if key % 3 == 0 {
-                operation = self.update(Operation { state: State::Unknown, ..operation }).await;
-            }
-            assert_eq!(operation.principal, [key % 2; 32]);
-            self.advance(1_000);
-        }
-        let list = async |filter: Filter, after, limit| {
-            let found = self.ledger.list(filter, after, limit).await.expect("the ledger lists");
-            found.iter().map(|operation| (operation.id, operation.key_hash.0[0])).collect::<Vec<_>>()
-        };
-        let keys = |found: &[(OperationId, u8)]| found.iter().map(|(_, key)| *key).collect::<Vec<_>>();
-        let all = list(Filter::default(), None, 100).await;
-        assert_eq!(keys(&all), (0..9).collect::<Vec<_>>());
-        let page = list(Filter::default(), Some(all[3].0), 2).await;
-        assert_eq!(keys(&page), [4, 5]);
-        let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
-        assert_eq!(keys(&list(unknown.clone(), None, 100).await), [0, 3, 6]);
-        assert_eq!(keys(&list(Filter { principal: Some([0; 32]), ..unknown.clone() }, None, 100).await), [0, 6]);
-        assert_eq!(keys(&list(Filter { created_before: Some(START + 3_000), ..unknown }, None, 100).await), [0]);
-        assert!(list(Filter { route: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
-        assert!(list(Filter { upstream: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
-        let flagged = self.read(all[3].0).await.expect("it is there");
-        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
-        self.update(Operation { attention, ..flagged }).await;
-        let by_flag = |flag| Filter { attention: Some(flag), upstream: Some("app".into()), ..Filter::default() };
-        assert_eq!(keys(&list(by_flag(true), None, 100).await), [3]);
-        assert_eq!(list(by_flag(false), None, 100).await.len(), 8);
-    }
-
-    async fn counts_follow_the_states(self) {
-        for (key, state) in (0..).zip([State::Succeeded, State::Failed, State::NotExecuted, State::NotExecuted]) {
-            let operation = self.begin(key).await;
-            self.settle(operation, state).await;
-        }
-        let unknown = self.begin(10).await;
-        self.update(Operation { state: State::Unknown, ..unknown }).await;
-        self.begin(11).await;
-        assert_eq!(self.ledger.counts(), [1, 1, 1, 2, 1]);
-    }
-
     async fn a_change_and_its_audit_entry_are_there_together(self) {
         let operation = self.begin(1).await;
         let entry = entry(START, "resolve", Some(operation.id));
@@ -443,65 +291,6 @@ impl Checks {
         assert!(matches!(&late, Err(LedgerError::Stale(current)) if **current == updated), "{late:?}");
         let trail = self.ledger.audit(Some(operation.id), None, 10).await.expect("the trail is read");
         assert_eq!(trail.iter().map(|audited| &audited.entry).collect::<Vec<_>>(), [&entry]);
-    }
-
-    async fn the_audit_trail_is_paged_from_its_end(self) {
-        let (one, other) = (self.begin(1).await.id, self.begin(2).await.id);
-        let mut numbers = Vec::new();
-        for (at, about) in (START..).zip([Some(one), None, Some(other), Some(one)]) {
-            numbers.push(self.ledger.append(entry(at, "query", about)).await.expect("it is appended"));
-        }
-        assert!(numbers.is_sorted() && numbers[0] >= 1);
-        let trail = async |of, before, limit| {
-            let found = self.ledger.audit(of, before, limit).await.expect("the trail is read");
-            found.iter().map(|audited| audited.number).collect::<Vec<_>>()
-        };
-        assert_eq!(trail(None, None, 2).await, [numbers[3], numbers[2]]);
-        assert_eq!(trail(None, Some(numbers[2]), 10).await, [numbers[1], numbers[0]]);
-        assert_eq!(trail(Some(one), None, 10).await, [numbers[3], numbers[0]]);
-        let forged = OperationId { tag: one.tag + 1, ..one };
-        assert!(trail(Some(forged), None, 10).await.is_empty());
-    }
-
-    async fn a_key_with_a_window_is_held_until_its_end(self) {
-        let first = self.begin(1).await;
-        let first = self.update(Operation { window_ms: Some(10_000), ..first }).await;
-        self.advance(60_000);
-        assert_eq!(self.begin_known(1).await, first, "its end is counted from settling");
-        let first = self.update(Operation { state: State::Unknown, ..first }).await;
-        self.advance(60_000);
-        assert_eq!(self.begin_known(1).await, first, "what nobody knows is never repeated");
-        let first = self.settle(first, State::Succeeded).await;
-        self.advance(9_999);
-        assert_eq!(self.begin_known(1).await, first);
-        self.advance(1);
-        let second = self.begin(1).await;
-        assert_ne!(second.id, first.id);
-        assert_eq!(self.read(first.id).await, Some(first), "an id that was returned stays readable");
-        assert_eq!(self.find(1).await, Some(second));
-    }
-
-    async fn reserved_times_never_overlap(self) {
-        let reserve = async |from, span| self.ledger.reserve(from, span).await.expect("the ledger has room");
-        assert_eq!(reserve(START, 10).await, START);
-        assert_eq!(reserve(START, 10).await, START + 10);
-        assert_eq!(reserve(START - 1_000, 5).await, START + 20, "a clock that was set back goes on");
-        assert_eq!(reserve(START + 1_000, 5).await, START + 1_000);
-        let mut reservations = JoinSet::new();
-        for _ in 0..100 {
-            let ledger = Arc::clone(&self.ledger);
-            reservations.spawn(async move { ledger.reserve(START, 7).await.expect("the ledger has room") });
-        }
-        let mut starts = reservations.join_all().await;
-        starts.sort_unstable();
-        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 7), "{starts:?}");
-    }
-
-    async fn the_secret_does_not_change(self) {
-        let secret = *self.ledger.fingerprint_secret();
-        assert_ne!(secret, [0; 32]);
-        self.begin(1).await;
-        assert_eq!(*self.ledger.fingerprint_secret(), secret);
     }
 }
 

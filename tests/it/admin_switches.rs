@@ -1,0 +1,142 @@
+//! The operators' interface: breakers, limits, the log level and the drain of the running process.
+
+use mainstay_tests::prelude::*;
+use serde_json::json;
+
+use super::admin::{act, seen, trail};
+
+const BREAKER: &str = "circuit_breaker: { consecutive_errors: 2, open_duration: 60s }";
+
+#[tokio::test]
+async fn a_forced_breaker_holds_over_a_reload_and_is_seen() {
+    let upstream = Upstream::answering(Answer::ok("fine")).await;
+    let mut proxy = Proxy::start(Config::single(upstream.addr, BREAKER).admin()).await;
+    let listed = seen(&proxy, "/breakers").await.json();
+    assert_eq!((&listed["breakers"][0]["name"], &listed["breakers"][0]["state"]), (&"p@app".into(), &"closed".into()));
+    let why = json!({ "state": "open", "actor": "ana", "reason": "the bank is down for maintenance" });
+    let forced = act(&proxy, "/breakers/p@app:force", None, why.clone()).await;
+    assert_eq!((forced.status, &forced.json()["state"]), (200, &"forced_open".into()), "{}", forced.text());
+    proxy.get("/").await.expect_problem(503, "circuit-open");
+    let breaker = [("breaker", "p@app")];
+    assert_eq!(proxy.metric("mainstay_breaker_state", &breaker).await, Some(2.0));
+    assert_eq!(proxy.metric("mainstay_breaker_forced", &[breaker[0], ("state", "open")]).await, Some(1.0));
+    // The numbers change as well; what the operator decided does not.
+    let mut next = Config::single(upstream.addr, &BREAKER.replace("2,", "9,")).top("drain: { delay: 1s }");
+    (next.data, next.probes, next.admin) = (proxy.config.data, proxy.config.probes, proxy.config.admin);
+    proxy.reload(next);
+    eventually("the reload is done", || async { proxy.log().contains("configuration reloaded").then_some(()) }).await;
+    proxy.get("/").await.expect_problem(503, "circuit-open");
+    assert_eq!(seen(&proxy, "/breakers").await.json()["breakers"][0]["forced"], "open");
+    let let_go = json!({ "actor": "ana", "reason": "it is back" });
+    let released = act(&proxy, "/breakers/p%40app:release", None, let_go.clone()).await;
+    assert_eq!(released.json()["state"], "closed", "{}", released.text());
+    proxy.get("/").await.expect_upstream(200);
+    assert_eq!(proxy.metric("mainstay_breaker_forced", &[]).await, None);
+    act(&proxy, "/breakers/p@other:force", None, why).await.expect_problem(404, "no-route");
+    act(&proxy, "/breakers/p@app:force", None, let_go).await.expect_problem(400, "bad-request");
+    let expected = [
+        ["force", "refused", "-", "-"],
+        ["release", "done", "forced_open", "closed"],
+        ["force", "done", "closed", "forced_open"],
+    ];
+    assert_eq!(trail(&proxy).await, expected);
+}
+
+#[tokio::test]
+async fn a_breaker_held_closed_or_disabled_does_not_trip() {
+    let upstream = Upstream::answering(Answer::status(500)).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, BREAKER).admin()).await;
+    for state in ["closed", "disabled"] {
+        let body = json!({ "state": state, "actor": "ana", "reason": "a test of the service" });
+        assert_eq!(act(&proxy, "/breakers/p@app:force", None, body).await.status, 200);
+        for _ in 0..5 {
+            proxy.get("/").await.expect_upstream(500);
+        }
+    }
+}
+
+#[tokio::test]
+async fn breakers_have_one_name_each() {
+    let upstream = Upstream::answering(Answer::ok("x")).await;
+    let proxy = Proxy::start(
+        Config::new()
+            .endpoints("two", &[upstream.addr, free_addr()], "")
+            .upstream("app", upstream.addr, "")
+            .policy("each", "circuit_breaker: { consecutive_errors: 2, scope: endpoint }")
+            .policy("own", "circuit_breaker: { consecutive_errors: 2, scope: route }")
+            .policy("all", "circuit_breaker: { consecutive_errors: 2 }")
+            .route("path: /each", "two", "each")
+            .route("path: \"/pay/{id}\", methods: [GET]", "app", "own")
+            .route("path: \"/pay/{id}\", methods: [POST]", "app", "own")
+            .route("path: /**", "app", "all")
+            .admin(),
+    )
+    .await;
+    let document = seen(&proxy, "/breakers").await.json();
+    let names: Vec<&str> = document["breakers"].as_array().unwrap().iter().filter_map(|b| b["name"].as_str()).collect();
+    assert_eq!(names, ["all@app", "each@two~0", "each@two~1", "own@pay-id", "own@pay-id~2"]);
+    let upstreams = seen(&proxy, "/upstreams").await.json();
+    assert_eq!(upstreams["upstreams"][0]["endpoints"][1]["breakers"][0]["name"], "each@two~1");
+}
+
+#[tokio::test]
+async fn limits_upstreams_and_configuration_are_shown_as_they_stand() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Answer::ok("x").behind(&held)).await;
+    let policy = "timeout: 9s, rate_limit: { requests: 5, unit: 1h }, concurrency_limit: { max_concurrent: 3 }";
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).admin()).await;
+    let mut client = proxy.connect().await;
+    client.write(&Request::get("/").bytes()).await;
+    upstream.wait_requests(1).await;
+    let limits = seen(&proxy, "/limits").await.json();
+    let route = &limits["routes"][0];
+    assert_eq!((&route["route"], &route["policy"]), (&"/**".into(), &"p".into()));
+    assert_eq!(route["rate_limit"]["remaining"], 4, "{route}");
+    assert_eq!(
+        seen(&proxy, "/limits").await.json()["routes"][0]["rate_limit"]["remaining"],
+        4,
+        "looking costs nothing"
+    );
+    assert_eq!(
+        (&route["concurrency_limit"]["in_flight"], &route["concurrency_limit"]["limit"]),
+        (&1.into(), &3.into())
+    );
+    let upstreams = seen(&proxy, "/upstreams").await.json();
+    let endpoint = &upstreams["upstreams"][0]["endpoints"][0];
+    assert_eq!((&endpoint["address"], &endpoint["in_flight"]), (&upstream.addr.to_string().into(), &1.into()));
+    let config = seen(&proxy, "/config").await.json();
+    assert_eq!(config["policies"]["p"]["concurrency_limit"]["max_concurrent"], 3);
+    gate.open();
+    client.reply().await.expect_upstream(200);
+}
+
+#[tokio::test]
+async fn the_log_level_changes_at_once_and_a_bad_one_is_refused() {
+    let upstream = Upstream::answering(Answer::ok("x")).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 1s").admin()).await;
+    let put = |level: &str| Request::new("PUT", "/log-level").body(json!({ "level": level }).to_string());
+    proxy.operate(put("loud")).await.expect_problem(400, "bad-request");
+    assert_eq!(proxy.operate(put("info,mainstay=debug")).await.json()["level"], "info,mainstay=debug");
+    assert_eq!(trail(&proxy).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_drain_fails_readiness_serves_what_comes_and_waits_for_sigterm() {
+    let upstream = Upstream::answering(Answer::ok("x")).await;
+    let config = Config::single(upstream.addr, "timeout: 1s").top("drain: { delay: 30s, timeout: 5s }").admin();
+    let mut proxy = Proxy::start(config).await;
+    for _ in 0..2 {
+        assert_eq!(proxy.operate(Request::post("/drain", "")).await.json()["draining"], true);
+    }
+    assert_eq!(proxy.ready().await, Some(503));
+    assert_eq!(proxy.probe("/livez").await.status, 200);
+    let reply = proxy.get("/").await;
+    assert_eq!((reply.status, reply.header("connection")), (200, None));
+    assert_eq!(
+        trail(&proxy).await,
+        [["drain", "done", "draining", "draining"], ["drain", "done", "ready", "draining"]]
+    );
+    assert!(proxy.runs());
+    proxy.signal("KILL");
+}
