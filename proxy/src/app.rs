@@ -42,6 +42,7 @@ use crate::{
     listener::{self, Places},
     resolver,
     snapshot::{Parts, Snapshot},
+    supervise::Restarts,
     telemetry::{
         logs::{AccessLog, Logging},
         metrics::Metrics,
@@ -221,8 +222,13 @@ impl App {
         }
         probes.readiness.set(Condition::LedgerWritable, true);
         app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes.clone(), app.stop_probes.subscribe())));
-        app.tasks.push(tokio::spawn(resolver::run(shared.clone())));
-        app.tasks.push(tokio::spawn(keep_house(shared, probes)));
+        let restarts = Arc::new(Restarts::default());
+        restarts.register(&shared.parts.metrics);
+        let resolving = shared.clone();
+        let resolver = restarts.clone().keep_running("resolver", move || resolver::run(resolving.clone()));
+        app.tasks.push(tokio::spawn(resolver));
+        let housekeeping = restarts.keep_running("housekeeping", move || keep_house(shared.clone(), probes.clone()));
+        app.tasks.push(tokio::spawn(housekeeping));
         Ok(app)
     }
 
@@ -427,7 +433,8 @@ async fn keep_house(shared: Arc<Shared>, probes: Arc<ProbeState>) {
 async fn forget_expired(parts: &Parts) -> Result<(), LedgerError> {
     let until = Instant::now() + HOUSEKEEPING_EVERY;
     while Instant::now() < until {
-        if parts.ledger.expire(parts.clock.now(), EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
+        let now = parts.clock.steady(parts.clock.now());
+        if parts.ledger.expire(now, EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
             break;
         }
         tokio::task::yield_now().await;

@@ -33,6 +33,7 @@ mod respond;
 pub mod router;
 mod snapshot;
 mod stack;
+mod supervise;
 pub mod telemetry;
 mod tunnel;
 mod unkeyed;

@@ -44,6 +44,9 @@ pub enum Settlement {
         status: StatusCode,
         /// What is kept of it.
         retained: Retained,
+        /// It may only say how another attempt of the same write has left things ("exists already"), and the policy does not
+        /// say that it means more.
+        of_state: bool,
     },
 }
 
@@ -58,8 +61,6 @@ pub struct Claim {
     policy: StepPolicy,
     /// Attempts that may have acted and have not answered.
     in_doubt: u32,
-    /// A 409 is this policy's own word for failure, not the service's for "your first request is in progress".
-    conflict_is_failure: bool,
     /// Nobody else attempts the operation as long as this is held.
     _in_flight: AttemptGuard,
 }
@@ -70,10 +71,9 @@ impl Claim {
         ledger: Arc<dyn Ledger>,
         clock: WallClock,
         policy: StepPolicy,
-        conflict_is_failure: bool,
         in_flight: AttemptGuard,
     ) -> Self {
-        Self { operation, ledger, clock, policy, in_doubt: 0, conflict_is_failure, _in_flight: in_flight }
+        Self { operation, ledger, clock, policy, in_doubt: 0, _in_flight: in_flight }
     }
 
     /// The operation as this claim last saw it.
@@ -152,19 +152,24 @@ impl Claim {
 
     /// What the end of one attempt says about the whole operation.
     fn weigh(&mut self, what: Settlement, source: Source) -> Observation {
+        let proves_only_itself = match &what {
+            Settlement::NotExecuted { .. } | Settlement::Response { evidence: Evidence::NotExecuted, .. } => true,
+            Settlement::Ambiguous { .. } => false,
+            Settlement::Response { evidence, of_state, .. } => *evidence == Evidence::Failed && *of_state,
+        };
         let (evidence, reason, status, retained) = match what {
             Settlement::NotExecuted { reason } => (Evidence::NotExecuted, reason.into(), None, Retained::None),
             Settlement::Ambiguous { reason, status, stored } => {
                 (Evidence::Ambiguous, reason.into(), status, stored.map_or(Retained::None, Retained::Stored))
             }
-            Settlement::Response { evidence, status, retained } => {
+            Settlement::Response { evidence, status, retained, .. } => {
                 (evidence, format!("http_{}", status.as_u16()).into(), Some(status), retained)
             }
         };
         let is_late = source == Source::LateResponse;
         // A late answer speaks for one attempt that was in doubt; the others stay in doubt.
         let others_in_doubt = if is_late { self.in_doubt > 1 } else { self.in_doubt > 0 };
-        if others_in_doubt && self.proves_only_itself(evidence, status) {
+        if others_in_doubt && proves_only_itself {
             let (evidence, reason) = (Evidence::Ambiguous, "attempt_in_doubt".into());
             return Observation { evidence, source, reason, status, retained: Retained::None };
         }
@@ -172,16 +177,6 @@ impl Claim {
             self.in_doubt = self.in_doubt.saturating_add(1);
         }
         Observation { evidence, source, reason, status, retained }
-    }
-
-    /// Whether `evidence` of one attempt proves nothing about others that may have acted.
-    fn proves_only_itself(&self, evidence: Evidence, status: Option<StatusCode>) -> bool {
-        match evidence {
-            Evidence::NotExecuted => true,
-            // A service that honours keys answers so while it is still at work on the first attempt.
-            Evidence::Failed => status == Some(StatusCode::CONFLICT) && !self.conflict_is_failure,
-            Evidence::Succeeded | Evidence::Ongoing | Evidence::Ambiguous => false,
-        }
     }
 
     /// The operation after `event`; `None` if it changes nothing.

@@ -14,21 +14,31 @@ use crate::{
 /// Rules come first, then the lists of statuses, then their defaults: 2xx and 3xx succeeded, 4xx failed. A 5xx proves
 /// nothing, because a service may fail after it has acted; a 408 proves nothing, because intermediaries send it too.
 pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Evidence {
-    if rules::depend_on_body(&outcomes.rules, status) {
-        // The policy says that the body decides, and it cannot be seen.
-        let Some(body) = body.filter(|_| is_identity(headers)) else { return Evidence::Ambiguous };
-        let json = rules::read_json(body);
-        if json.is_none() && serde_json::from_slice::<Value>(body).is_ok() {
-            // It can be read in two ways, and each reader would decide otherwise.
-            return Evidence::Ambiguous;
-        }
-        if let Some(verdict) = rules::first_match(&outcomes.rules, status, json.as_ref()) {
-            return evidence_of(verdict);
-        }
-    } else if let Some(verdict) = rules::first_match(&outcomes.rules, status, None) {
-        return evidence_of(verdict);
+    by_rule(outcomes, status, headers, body).unwrap_or_else(|| by_status(outcomes, status))
+}
+
+/// Whether a failure by this response may only say how another attempt of the same write has left things: "in progress",
+/// "exists already". Where the policy itself calls it a failure, it is one. Any other 4xx speaks for all attempts: they go
+/// only to services that honour keys, where it is the answer to the key.
+pub fn speaks_of_state(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> bool {
+    status == StatusCode::CONFLICT
+        && !outcomes.failed.contains(&status)
+        && by_rule(outcomes, status, headers, body).is_none()
+}
+
+/// What a rule says; `None` if none matches.
+fn by_rule(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Option<Evidence> {
+    if !rules::depend_on_body(&outcomes.rules, status) {
+        return rules::first_match(&outcomes.rules, status, None).map(evidence_of);
     }
-    by_status(outcomes, status)
+    // The policy says that the body decides, and it cannot be seen.
+    let Some(body) = body.filter(|_| is_identity(headers)) else { return Some(Evidence::Ambiguous) };
+    let json = rules::read_json(body);
+    if json.is_none() && serde_json::from_slice::<Value>(body).is_ok() {
+        // It can be read in two ways, and each reader would decide otherwise.
+        return Some(Evidence::Ambiguous);
+    }
+    rules::first_match(&outcomes.rules, status, json.as_ref()).map(evidence_of)
 }
 
 /// Whether the upstream's response may be passed to its caller, given what was recorded of it. A status that claims an

@@ -280,6 +280,7 @@ impl Protection {
     /// `max_response`.
     pub fn settlement(&self, status: StatusCode, headers: &HeaderMap, body: Option<Bytes>) -> Settlement {
         let evidence = outcome::classify(&self.params.outcome, status, headers, body.as_deref());
+        let of_state = outcome::speaks_of_state(&self.params.outcome, status, headers, body.as_deref());
         let stored = body.filter(|body| body.len() <= self.params.max_response).map(|body| {
             let headers = replay::kept_headers(headers, &self.params.replay_headers);
             Arc::new(StoredResponse { status, headers, body })
@@ -291,10 +292,12 @@ impl Protection {
                 let reason = if status.is_server_error() { "http_5xx" } else { "http_no_proof" };
                 Settlement::Ambiguous { reason, status: Some(status), stored }
             }
-            Evidence::NotExecuted => Settlement::Response { evidence, status, retained: Retained::None },
+            Evidence::NotExecuted => {
+                Settlement::Response { evidence, status, retained: Retained::None, of_state: false }
+            }
             Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => {
                 let retained = stored.map_or(Retained::StatusOnly, Retained::Stored);
-                Settlement::Response { evidence, status, retained }
+                Settlement::Response { evidence, status, retained, of_state }
             }
         }
     }

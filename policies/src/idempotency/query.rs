@@ -197,6 +197,11 @@ impl QueryGate {
         self.0.lock().attempts.contains(&operation)
     }
 
+    /// Says once, at the start, that all times on record agree with the wall clock, which reads `now`.
+    pub fn clock_starts(&self, now: UnixMillis) {
+        self.0.lock().agreed.get_or_insert((now, Instant::now()));
+    }
+
     /// Says that all times on record agree with the wall clock, which reads `now`.
     pub fn clock_agrees(&self, now: UnixMillis) {
         self.0.lock().agreed = Some((now, Instant::now()));

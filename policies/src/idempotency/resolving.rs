@@ -112,14 +112,6 @@ impl Protection {
 
     pub(super) fn claim(&self, operation: Operation) -> Option<Claim> {
         let in_flight = self.gate.attempt(operation.id)?;
-        let conflict_is_failure = self.params.outcome.failed.contains(&http::StatusCode::CONFLICT);
-        Some(Claim::new(
-            operation,
-            Arc::clone(&self.ledger),
-            self.clock.clone(),
-            self.policy,
-            conflict_is_failure,
-            in_flight,
-        ))
+        Some(Claim::new(operation, Arc::clone(&self.ledger), self.clock.clone(), self.policy, in_flight))
     }
 }

@@ -92,6 +92,9 @@ pub trait Ledger: Send + Sync + 'static {
     fn next_due(&self) -> Option<UnixMillis>;
 
     /// The request that is kept of an operation, as long as its record says so.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`] if what is kept is none.
     fn request(&self, id: OperationId) -> LedgerFuture<'_, Option<Arc<StoredRequest>>>;
 
     /// Resolves when the operation's revision is no longer `seen`, with the record.
@@ -107,6 +110,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];
+
+    /// How many operations are flagged for a person, whatever their state.
+    fn flagged(&self) -> LedgerFuture<'_, u64>;
 
     /// Whether it takes writes at the moment.
     fn health(&self) -> Health {
@@ -169,6 +175,9 @@ pub enum LedgerError {
     /// No such operation; nothing was written.
     #[error("no such operation")]
     Absent,
+    /// What is kept is damaged, or sealed with a key that is not there. The rest of the ledger is not concerned.
+    #[error("what is kept cannot be read")]
+    Unreadable,
     /// The ledger holds as many open operations as it may (`ledger.max_open`); nothing was written.
     #[error("the ledger is full")]
     Full,

@@ -17,6 +17,7 @@ use super::{
     UnixMillis,
     audit::{AUDIT_KEPT, AuditEntry, Audited},
     ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
+    share,
 };
 use crate::clock::WallClock;
 
@@ -48,6 +49,10 @@ struct Records {
     requests: HashMap<u64, Arc<StoredRequest>>,
     waiters: HashMap<u64, Arc<Notify>>,
     counts: [u64; 5],
+    /// Operations that are not terminal, by principal.
+    open_by: HashMap<[u8; 32], usize>,
+    /// Operations that are flagged for a person.
+    flagged: u64,
     bytes: u64,
     last_seq: u64,
     trail: Trail,
@@ -89,20 +94,23 @@ impl MemoryLedger {
     fn begin_now(&self, mut draft: Operation, now: UnixMillis) -> Result<Begun, LedgerError> {
         let mut records = self.records.lock();
         let known = records.by_key.get(&draft.key_hash).and_then(|seq| records.by_seq.get(seq));
-        if let Some(known) = known.filter(|known| known.holds_key(now)) {
+        if let Some(known) = known.filter(|known| known.holds_key(now, self.clock.steady(now))) {
             return Ok(Begun::Known(known.clone()));
         }
         // A little is dropped with each begin, so that a ledger which nobody sweeps still does not fill with the past.
-        records.expire(now, 2);
+        records.expire(self.clock.steady(now), 2);
         let request = match std::mem::take(&mut draft.request) {
             KeptRequest::Given(request) => Some(request),
             KeptRequest::None | KeptRequest::Kept => None,
         };
         let size = size_of_record(&draft) + request.as_deref().map_or(0, size_of_request);
         if records.bytes + size > self.max_bytes {
+            // Want of room trusts the clock as it is: else one that was put far forward would let nothing be dropped.
             records.expire(now, SCAN);
         }
-        if records.open() >= self.max_open || records.bytes + size > self.max_bytes {
+        let own = records.open_by.get(&draft.principal).copied().unwrap_or(0);
+        let is_admitted = share::admits(own, records.open_by.len(), records.open(), self.max_open);
+        if !is_admitted || records.bytes + size > self.max_bytes {
             return Err(LedgerError::Full);
         }
         records.last_seq += 1;
@@ -148,7 +156,7 @@ impl MemoryLedger {
     }
 
     fn visible<'a>(&self, operation: Option<&'a Operation>) -> Option<&'a Operation> {
-        let now = self.clock.now();
+        let now = self.clock.steady(self.clock.now());
         operation.filter(|operation| !is_forgotten(operation, now))
     }
 
@@ -295,6 +303,10 @@ impl Ledger for MemoryLedger {
         self.records.lock().counts
     }
 
+    fn flagged(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move { Ok(self.records.lock().flagged) })
+    }
+
     fn instance(&self) -> InstanceId {
         self.instance
     }
@@ -310,6 +322,28 @@ impl Records {
         usize::try_from(self.counts[place(State::Pending)] + self.counts[place(State::Unknown)]).unwrap_or(usize::MAX)
     }
 
+    fn count(&mut self, operation: &Operation) {
+        self.counts[place(operation.state)] += 1;
+        self.flagged += u64::from(operation.attention.is_some());
+        if !operation.state.is_terminal() {
+            *self.open_by.entry(operation.principal).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, operation: &Operation) {
+        self.counts[place(operation.state)] -= 1;
+        self.flagged -= u64::from(operation.attention.is_some());
+        if operation.state.is_terminal() {
+            return;
+        }
+        if let Some(open) = self.open_by.get_mut(&operation.principal) {
+            *open -= 1;
+            if *open == 0 {
+                self.open_by.remove(&operation.principal);
+            }
+        }
+    }
+
     /// Adds or replaces a record; returns what it replaced.
     fn insert(&mut self, operation: Operation) -> Option<Operation> {
         let seq = operation.id.seq;
@@ -319,11 +353,11 @@ impl Records {
         let (expiry, due_at) = (next_expiry(&operation), operation.due_at());
         self.due.extend(due_at.map(|at| (at, seq)));
         self.bytes += size_of_record(&operation);
-        self.counts[place(operation.state)] += 1;
+        self.count(&operation);
         let before = self.by_seq.insert(seq, operation);
         if let Some(before) = &before {
+            self.uncount(before);
             self.bytes -= size_of_record(before);
-            self.counts[place(before.state)] -= 1;
             if let Some(at) = next_expiry(before).filter(|at| Some(*at) != expiry) {
                 self.expiries.remove(&(at, seq));
             }
@@ -365,7 +399,7 @@ impl Records {
         let Some(operation) = self.by_seq.remove(&seq) else { return };
         self.drop_request(seq);
         self.bytes -= size_of_record(&operation);
-        self.counts[place(operation.state)] -= 1;
+        self.uncount(&operation);
         if self.by_key.get(&operation.key_hash) == Some(&seq) {
             self.by_key.remove(&operation.key_hash);
         }

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod conformance;
 pub mod ledger;
 pub mod memory;
+pub mod share;
 pub mod step;
 
 pub use record::{

@@ -287,12 +287,14 @@ impl Operation {
     }
 
     /// Whether a request with its key is a repeat at `now`: unless the key is [free](Self::frees_key), the operation is
-    /// forgotten, or its window is over. While nobody knows what became of it, or a person is needed, it always is.
-    pub fn holds_key(&self, now: UnixMillis) -> bool {
+    /// forgotten at `steady` (the same time, [without what the clock was put
+    /// forward](crate::clock::WallClock::steady)), or its window is over. While nobody knows what became of it, or a
+    /// person is needed, it always is.
+    pub fn holds_key(&self, now: UnixMillis, steady: UnixMillis) -> bool {
         let is_over = |window: u64| self.settled_at.is_some_and(|at| at.saturating_add(window) <= now);
         let is_past_window =
             self.attention.is_none() && self.state.is_terminal() && self.window_ms.is_some_and(is_over);
-        !self.frees_key() && !is_past_window && self.forgotten_at().is_none_or(|at| now < at)
+        !self.frees_key() && !is_past_window && self.forgotten_at().is_none_or(|at| steady < at)
     }
 
     /// When something is to be done about it; `None` if it is terminal, or a person's.

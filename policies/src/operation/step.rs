@@ -48,6 +48,9 @@ pub struct Asking {
     pub schedule: QuerySchedule,
 }
 
+/// Why an operation stands where it stands after [`Event::Unreadable`].
+pub const UNREADABLE: &str = "request_unreadable";
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -88,6 +91,8 @@ pub enum Event {
         /// By how much.
         by: Duration,
     },
+    /// The request that was kept cannot be read, so it cannot be dispatched again.
+    Unreadable,
     /// A person decided. Only [`Evidence::Succeeded`], [`Evidence::Failed`] and [`Evidence::NotExecuted`] decide anything.
     Resolved {
         /// What became of the write.
@@ -147,6 +152,7 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         Event::PutOff { until } => put_off(&mut next, until),
         Event::DueBy { at } => next.next_check_at = next.next_check_at.map(|due| due.min(at)),
         Event::ClockPutForward { by } => translate(&mut next, by),
+        Event::Unreadable => miss_request(&mut next, policy, now),
         Event::Resolved { evidence, reason } => resolve(&mut next, evidence, reason, now),
     }
     let mut actions = Vec::new();
@@ -184,6 +190,17 @@ fn redispatch(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) {
 fn put_off(operation: &mut Operation, until: UnixMillis) {
     if operation.due_at().is_some() {
         operation.next_check_at = Some(until);
+    }
+}
+
+/// A person is called at once if only another dispatch could have settled it; where the service can be asked, it is asked on
+/// until it is time to give up.
+fn miss_request(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) {
+    if operation.state == State::Unknown && operation.attention.is_none() {
+        operation.reason = UNREADABLE.into();
+        if asking(operation, policy).is_none() {
+            give_up(operation, now);
+        }
     }
 }
 
@@ -400,7 +417,8 @@ fn query_wait(operation: &Operation, schedule: QuerySchedule) -> Duration {
 /// The wait before the next dispatch, from the end of the last; `None` if there is none.
 fn redispatch_wait(operation: &Operation, policy: &StepPolicy) -> Option<Duration> {
     let Redispatch { attempts, backoff } = policy.redispatch?;
-    let may = operation.request == KeptRequest::Kept && operation.redispatches < attempts;
+    let is_kept = operation.request == KeptRequest::Kept && &*operation.reason != UNREADABLE;
+    let may = is_kept && operation.redispatches < attempts;
     may.then(|| backoff.wait_drawn(operation.redispatches.saturating_add(1), drawn(operation, operation.redispatches)))
 }
 

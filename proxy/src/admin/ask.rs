@@ -1,7 +1,7 @@
 //! Asking the service, or sending a write again, because a person wants it now.
 
 use http::StatusCode;
-use mainstay_policies::operation::Operation;
+use mainstay_policies::operation::{Operation, State};
 
 use super::{
     act::{Act, conflict},
@@ -23,6 +23,9 @@ pub(super) async fn query(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "query", id, &[])?;
     let before = act.operation(id, &asked.parts.headers).await?;
+    if before.state == State::Unknown {
+        act.begins(&standing(&before)).await?;
+    }
     match asked.cx.resolver.query_now(id).await {
         Ok(answer) => finish(asked, &act, &before, &answer.operation, &format!("heard {}", answer.heard)).await,
         Err(not_done) => Err(act.refused(Some(&standing(&before)), fault(&not_done)).await),

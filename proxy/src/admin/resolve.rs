@@ -51,7 +51,7 @@ pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault>
         Ok(settled) => settled,
         Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
         Err(LedgerError::Absent) => return Err(act.refused(Some(before), Fault::absent(NO_OPERATION)).await),
-        Err(LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
+        Err(LedgerError::Unreadable | LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
     };
     act.log("done");
     let mut document = operations::whole(ledger, &settled).await?;

@@ -26,7 +26,7 @@ use crate::{
     first_frame::{self, First},
     respond::Failure,
     unkeyed::{decide, note_denied},
-    upstream::{Informed, UpstreamBody},
+    upstream::{Informed, Progress, UpstreamBody},
 };
 
 /// For the rest of an answer that is given up, beyond the wait before the next attempt.
@@ -60,6 +60,11 @@ pub(crate) struct Executed {
 pub(super) enum Next {
     Again(Nth),
     Done,
+}
+
+/// Whether time ended an attempt that may still be answered.
+fn is_unanswered(result: &Result<Response<UpstreamBody>, AttemptError>) -> bool {
+    matches!(result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe)
 }
 
 impl Execution {
@@ -106,13 +111,10 @@ impl Execution {
         let now = Instant::now();
         let mut head = self.head.clone();
         outbound.prepare(&attempt, &mut head, now);
-        let request = (head.as_request(), ProxyBody::from(self.body.clone()));
         let (until, cause) = outbound.attempt_deadline(now);
         let endpoint = attempt.endpoint;
-        let progress = std::mem::take(&mut attempt.progress);
-        let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
-        let sending = outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed);
-        let mut sending = Box::pin(sending);
+        let progress = Arc::new(std::mem::take(&mut attempt.progress));
+        let mut sending = self.sending(head, endpoint, Arc::clone(&progress));
         let mut result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),
@@ -126,8 +128,13 @@ impl Execution {
         match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
                 outbound.route.metrics.retry(reason);
-                attempt.finish(now);
-                drop(sending);
+                let in_flight = attempt.finish(now);
+                if is_unanswered(&result) {
+                    // Ends with its answer, or when it is no longer waited for.
+                    tokio::spawn(late::GivenUp::of(self, in_flight).overhear(sending));
+                } else {
+                    drop(sending);
+                }
                 self.give_up(result, now + after).await;
                 sleep_until(now + after).await;
                 return Next::Again(nth.next(endpoint, reason));
@@ -135,7 +142,7 @@ impl Execution {
             Some(Decision::Stop(stop)) => note_denied(&outbound.route, stop),
             None => {}
         }
-        let timed_out = matches!(&result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe);
+        let timed_out = is_unanswered(&result);
         let in_flight = attempt.finish(now);
         self.finish(result, first, nth.number).await;
         if timed_out {
@@ -144,6 +151,16 @@ impl Execution {
         }
         drop(in_flight);
         Next::Done
+    }
+
+    /// One attempt on its way. It owns what it sends, so it may outlive the decision that it is not waited for.
+    fn sending(&self, head: Head, endpoint: usize, progress: Arc<Progress>) -> late::Sending {
+        let (outbound, body) = (self.outbound.clone(), ProxyBody::from(self.body.clone()));
+        Box::pin(async move {
+            let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
+            let request = (head.as_request(), body);
+            outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed).await
+        })
     }
 
     /// An attempt is given up for another one. What it said is kept for the client, in case the other ones say nothing.

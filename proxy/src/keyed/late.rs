@@ -1,21 +1,41 @@
 //! After a timeout: the attempt is kept open for `late_response`, so that a late answer settles the operation.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use http::Response;
-use mainstay_policies::{evidence::AttemptError, operation::Source};
+use bytes::Bytes;
+use http::{HeaderMap, Response, response::Parts};
+use mainstay_policies::{
+    evidence::{AttemptError, Evidence},
+    idempotency::{Protection, Settlement},
+    operation::{
+        OperationId, Source,
+        ledger::LedgerError,
+        step::{Event, Observation},
+    },
+};
 use tokio::time::timeout;
 
 use super::{collect, execute::Execution, settle};
-use crate::upstream::UpstreamBody;
+use crate::{
+    app::Shared,
+    snapshot::Route,
+    upstream::{InFlight, UpstreamBody},
+};
+
+/// An attempt whose answer has not come.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, AttemptError>> + Send>>;
 
 /// Waits for the attempt that was not waited for any more.
-pub(super) async fn wait<F>(execution: &mut Execution, sending: Pin<Box<F>>)
-where
-    F: Future<Output = Result<Response<UpstreamBody>, AttemptError>>,
-{
-    let late = execution.protection.params().late_response;
-    let max = execution.protection.params().max_response;
+pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
+    let Some((head, body, trailers)) = answer(&execution.protection, sending).await else { return };
+    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    // A ledger that does not take it has said so in the log; the operation stays unknown.
+    execution.settle(settlement, Source::LateResponse).await;
+}
+
+/// The late answer, and its body if it can be kept.
+async fn answer(protection: &Protection, sending: Sending) -> Option<(Parts, Option<Bytes>, Option<HeaderMap>)> {
+    let max = protection.params().max_response;
     let whole = async {
         let (head, body) = sending.await.ok()?.into_parts();
         match collect::up_to(body, max).await.ok()? {
@@ -26,8 +46,57 @@ where
             collect::Collected::TooLarge { rest, .. } => Some((head, None, collect::discard(rest).await.ok()?)),
         }
     };
-    let Ok(Some((head, body, trailers))) = timeout(late, whole).await else { return };
-    let settlement = settle::settlement(execution, head.status, &head.headers, body, trailers.as_ref());
-    // A ledger that does not take it has said so in the log; the operation stays unknown.
-    execution.settle(settlement, Source::LateResponse).await;
+    timeout(protection.params().late_response, whole).await.ok()?
+}
+
+/// An attempt that timed out and was given up for another one. That it did the write is proof, whenever it says so; anything
+/// else speaks of this attempt alone, and what settles the operation is what the others say.
+pub(super) struct GivenUp {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    protection: Arc<Protection>,
+    operation: OperationId,
+    path: String,
+    _in_flight: InFlight,
+}
+
+impl GivenUp {
+    pub(super) fn of(execution: &Execution, in_flight: InFlight) -> Self {
+        Self {
+            shared: execution.shared.clone(),
+            route: execution.outbound.route.clone(),
+            protection: execution.protection.clone(),
+            operation: execution.claim.id(),
+            path: execution.head.uri.path().to_owned(),
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Listens for its answer.
+    pub(super) async fn overhear(self, sending: Sending) {
+        let Some((head, body, trailers)) = answer(&self.protection, sending).await else { return };
+        let settlement = settle::settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
+        let Settlement::Response { evidence: Evidence::Succeeded, status, retained, .. } = settlement else { return };
+        let observation = Observation {
+            evidence: Evidence::Succeeded,
+            source: Source::LateResponse,
+            reason: format!("http_{}", status.as_u16()).into(),
+            status: Some(status),
+            retained,
+        };
+        if let Err(error) = self.record(&Event::Observed(observation)).await {
+            tracing::error!(%error, operation = %self.operation, "the outcome of a write could not be recorded");
+        }
+    }
+
+    async fn record(&self, event: &Event) -> Result<(), LedgerError> {
+        let Some(before) = self.shared.parts.ledger.read(self.operation).await? else { return Ok(()) };
+        let was_open = !before.state.is_terminal();
+        let applied = self.protection.apply(before, event).await?;
+        if was_open {
+            self.shared.snapshot.load().forget(&self.route, &self.path);
+            self.route.metrics.operation_settled(applied.operation.state, applied.operation.source);
+        }
+        Ok(())
+    }
 }

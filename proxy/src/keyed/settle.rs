@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
     evidence::Evidence,
-    idempotency::{Settlement, outcome},
+    idempotency::{Protection, Settlement, outcome},
     operation::{Retained, Source},
     timeout::IdleBody,
 };
@@ -73,7 +73,7 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 
 /// What a complete response proves. `body` is `None` where it was not kept whole.
 pub(super) fn settlement(
-    execution: &Execution,
+    protection: &Protection,
     status: StatusCode,
     headers: &HeaderMap,
     body: Option<Bytes>,
@@ -82,16 +82,16 @@ pub(super) fn settlement(
     if is_grpc(headers) && status.is_success() {
         let code = trailers.and_then(|trailers| trailers.get("grpc-status")).or_else(|| headers.get("grpc-status"));
         let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
-        return grpc_settlement(execution, code, status, headers, body);
+        return grpc_settlement(protection, code, status, headers, body);
     }
-    execution.protection.settlement(status, headers, body)
+    protection.settlement(status, headers, body)
 }
 
 /// gRPC answers 200 whatever happened and tells the outcome in `grpc-status`. Codes by which a service says that it refused
 /// are failures; the others (UNKNOWN, `DEADLINE_EXCEEDED`, ABORTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`, CANCELLED) prove
 /// nothing, and neither does a missing one.
 fn grpc_settlement(
-    execution: &Execution,
+    protection: &Protection,
     code: Option<u16>,
     status: StatusCode,
     headers: &HeaderMap,
@@ -101,10 +101,12 @@ fn grpc_settlement(
     // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED,
     // UNAUTHENTICATED
     const REFUSALS: [u16; 8] = [3, 5, 6, 7, 9, 11, 12, 16];
+    const ALREADY_EXISTS: u16 = 6;
     match code {
-        Some(OK) => execution.protection.settlement(status, headers, body),
+        Some(OK) => protection.settlement(status, headers, body),
         Some(code) if REFUSALS.contains(&code) => {
-            Settlement::Response { evidence: Evidence::Failed, status, retained: Retained::StatusOnly }
+            let of_state = code == ALREADY_EXISTS;
+            Settlement::Response { evidence: Evidence::Failed, status, retained: Retained::StatusOnly, of_state }
         }
         Some(_) | None => Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None },
     }
@@ -122,7 +124,7 @@ async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
 }
 
 async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
-    let settlement = settlement(execution, head.status, &head.headers, Some(body.clone()), None);
+    let settlement = settlement(&execution.protection, head.status, &head.headers, Some(body.clone()), None);
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
     let outcome = if recorded && may_pass(execution, head.status, &head.headers) {
         Ok(Response::from_parts(head, ProxyBody::from(body)))
@@ -169,7 +171,7 @@ where
     let last: Vec<Result<Frame<Bytes>, BoxError>> = match ended {
         Ok(()) => {
             let trailers = end.iter().find_map(Frame::trailers_ref);
-            let settlement = settlement(execution, status, &headers, None, trailers);
+            let settlement = settlement(&execution.protection, status, &headers, None, trailers);
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
             if recorded && may_pass(execution, status, &headers) {
                 end.into_iter().map(Ok).collect()

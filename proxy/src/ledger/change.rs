@@ -56,6 +56,8 @@ impl Writer {
                 // If something else has changed it, it is no longer unclaimed.
                 let _ = self.update(operation, None, batch)?;
             }
+            #[cfg(test)]
+            Command::Panic => panic!("on purpose"),
             Command::Expire { now, limit, reply } => {
                 self.look_for_room(Instant::now());
                 let done = self.expire(now, limit, batch)?;
@@ -77,7 +79,8 @@ impl Writer {
         batch: &mut Batch,
     ) -> Result<Result<Begun, LedgerError>, SqlError> {
         let known = self.latest_under(draft.key_hash)?;
-        if let Some(known) = known.filter(|known| known.holds_key(now)) {
+        let steady = self.inner.clock.steady(now);
+        if let Some(known) = known.filter(|known| known.holds_key(now, steady)) {
             return Ok(Ok(Begun::Known(known)));
         }
         if self.is_full(Instant::now()) {
@@ -85,11 +88,15 @@ impl Writer {
         }
         let size = size_of(&draft);
         self.begin_transaction(batch)?;
-        self.expire(now, EXPIRED_PER_BEGIN, batch)?;
+        self.expire(steady, EXPIRED_PER_BEGIN, batch)?;
         if !self.has_room(size, batch)? {
+            // Want of room trusts the clock as it is: else one that was put far forward would let nothing be dropped.
             self.expire(now, EXPIRED_FOR_ROOM, batch)?;
         }
-        let has_too_many = self.inner.records.lock().open() + batch.begun >= self.inner.max_open;
+        let has_too_many = {
+            let records = self.inner.records.lock();
+            !records.admits(&draft.principal, records.open() + batch.begun, self.inner.max_open)
+        };
         if has_too_many || !self.has_room(size, batch)? {
             return Ok(Err(LedgerError::Full));
         }
@@ -124,7 +131,7 @@ impl Writer {
         }
         self.begin_transaction(batch)?;
         self.fit(&mut next, batch)?;
-        next.revision += 1;
+        next.revision = self.inner.records.lock().revision_after(next.revision);
         if let Err(current) = self.replace(&next, &in_file, known.revision, batch)? {
             return Ok(Err(LedgerError::Stale(current)));
         }
@@ -145,7 +152,7 @@ impl Writer {
         self.fit(&mut next, batch)?;
         if matches!((&next.retained, &in_file.retained), (Retained::StatusOnly, Retained::None)) {
             // Memory had the answer, and the file has no room for it.
-            next.revision += 1;
+            next.revision = self.inner.records.lock().revision_after(next.revision);
             // If something came between, it is written when its own turn comes.
             let _ = self.stage(&next, Some(&in_file), revision, batch);
         }

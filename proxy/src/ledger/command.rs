@@ -42,6 +42,9 @@ pub(super) enum Command {
     Release {
         operation: Operation,
     },
+    /// Stands for a fault of the writer's own.
+    #[cfg(test)]
+    Panic,
     Expire {
         now: UnixMillis,
         limit: usize,
@@ -58,6 +61,8 @@ impl Command {
             Self::Append { reply, .. } | Self::Reserve { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Expire { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Store { .. } | Self::Release { .. } => {}
+            #[cfg(test)]
+            Self::Panic => {}
         }
     }
 }

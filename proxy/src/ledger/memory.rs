@@ -15,6 +15,7 @@ use mainstay_policies::{
     operation::{
         KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
         ledger::{Due, Filter, Health, LedgerError},
+        share,
     },
 };
 use tokio::sync::Notify;
@@ -36,6 +37,10 @@ pub(super) struct Records {
     recent_bytes: usize,
     waiters: HashMap<u64, Arc<Notify>>,
     counts: [u64; 5],
+    /// Operations that are not terminal, by principal: begun and committed or not.
+    open_by: HashMap<[u8; 32], usize>,
+    /// The highest revision that a rollback took back. Somebody may have seen it, so no later version gets it again.
+    spent_revision: u64,
     /// The disk has no room for now.
     is_full: bool,
     /// Why the ledger takes no more writes.
@@ -94,6 +99,7 @@ impl Records {
         let mut records = Self { counts, ..Self::default() };
         for operation in open {
             records.by_key.insert(operation.key_hash, operation.id.seq);
+            *records.open_by.entry(operation.principal).or_default() += 1;
             records.due.extend(operation.due_at().map(|at| (at, operation.id.seq)));
             let (seq, counted, in_file) = (operation.id.seq, Some(operation.state), Some(InFile::of(&operation)));
             records.entries.insert(seq, Entry { counted, in_file, published: Some(operation), ..Entry::default() });
@@ -109,6 +115,32 @@ impl Records {
     pub(super) fn open(&self) -> usize {
         let [pending, .., unknown] = self.counts;
         usize::try_from(pending + unknown).unwrap_or(usize::MAX)
+    }
+
+    /// Open operations that are flagged for a person.
+    pub(super) fn flagged_open(&self) -> u64 {
+        let published = self.entries.values().filter_map(|entry| entry.published.as_ref());
+        published.filter(|known| known.attention.is_some() && !known.state.is_terminal()).count() as u64
+    }
+
+    /// Whether one more operation of `principal` may be begun while `open` are.
+    pub(super) fn admits(&self, principal: &[u8; 32], open: usize, max_open: usize) -> bool {
+        let own = self.open_by.get(principal).copied().unwrap_or(0);
+        share::admits(own, self.open_by.len(), open, max_open)
+    }
+
+    /// The revision of what follows a version of revision `seen`.
+    pub(super) fn revision_after(&self, seen: u64) -> u64 {
+        seen.max(self.spent_revision) + 1
+    }
+
+    fn close(&mut self, principal: &[u8; 32]) {
+        if let Some(open) = self.open_by.get_mut(principal) {
+            *open -= 1;
+            if *open == 0 {
+                self.open_by.remove(principal);
+            }
+        }
     }
 
     pub(super) fn fail(&mut self, why: Arc<str>) {
@@ -202,6 +234,7 @@ impl Records {
         }
         if in_file.is_none() {
             self.by_key.insert(next.key_hash, seq);
+            *self.open_by.entry(next.principal).or_default() += 1;
         }
         let counted = in_file.map(|in_file| in_file.state);
         let entry = self.entries.entry(seq).or_insert_with(|| Entry { counted, ..Entry::default() });
@@ -214,13 +247,14 @@ impl Records {
     /// Settles an operation in memory, to be written afterwards. `None`: it is not one that is simply in flight, so the change
     /// has to wait for the writer.
     pub(super) fn settle_ahead(&mut self, mut next: Operation) -> Option<Result<Operation, LedgerError>> {
+        let revision = self.revision_after(next.revision);
         let entry = self.entries.get_mut(&next.id.seq).filter(|entry| entry.staged.is_none())?;
         let known = entry.published.as_ref().filter(|known| known.id == next.id && known.state == State::Pending)?;
         if !is_successor(known, &next) {
             return Some(Err(LedgerError::Stale(Box::new(known.clone()))));
         }
         entry.is_unwritten = true;
-        next.revision += 1;
+        next.revision = revision;
         self.publish_version(next.clone());
         Some(Ok(next))
     }
@@ -243,14 +277,21 @@ impl Records {
             entry.in_file = before.in_file;
             entry.is_unwritten = before.is_unwritten;
             let staged = entry.staged.take();
+            if let Some(staged) = &staged {
+                self.spent_revision = self.spent_revision.max(staged.revision);
+            }
             if entry.published.is_some() {
                 continue;
             }
+            let was_begun = entry.counted.is_none();
             self.entries.remove(&seq);
-            if let Some(staged) = staged
-                && self.by_key.get(&staged.key_hash) == Some(&seq)
-            {
-                self.by_key.remove(&staged.key_hash);
+            if let Some(staged) = staged {
+                if self.by_key.get(&staged.key_hash) == Some(&seq) {
+                    self.by_key.remove(&staged.key_hash);
+                }
+                if was_begun {
+                    self.close(&staged.principal);
+                }
             }
         }
     }
@@ -259,13 +300,14 @@ impl Records {
     pub(super) fn note(&mut self, mut next: Operation) -> Result<Operation, LedgerError> {
         self.check()?;
         let id = next.id;
+        let revision = self.revision_after(next.revision);
         let entry = self.entries.get_mut(&id.seq).filter(|entry| entry.latest().is_some_and(|known| known.id == id));
         let entry = entry.ok_or(LedgerError::Absent)?;
         let known = entry.latest().ok_or(LedgerError::Absent)?;
         if !is_successor(known, &next) {
             return Err(LedgerError::Stale(Box::new(known.clone())));
         }
-        next.revision += 1;
+        next.revision = revision;
         if entry.staged.is_some() {
             // It becomes visible together with the change that it follows.
             entry.staged = Some(next.clone());
@@ -289,11 +331,14 @@ impl Records {
         let (seq, state) = (next.id.seq, next.state);
         let bytes = kept_bytes(&next);
         let Some(entry) = self.entries.get_mut(&seq) else { return };
-        if let Some(before) = entry.counted.replace(state) {
+        let counted = entry.counted.replace(state);
+        if let Some(before) = counted {
             self.counts[usize::from(state_number(before))] -= 1;
         }
         self.counts[usize::from(state_number(state))] += 1;
         let due_at = next.due_at();
+        let closed =
+            (state.is_terminal() && counted.is_none_or(|before| !before.is_terminal())).then_some(next.principal);
         let before = entry.published.replace(next).and_then(|before| before.due_at());
         if before != due_at {
             before.map(|at| self.due.remove(&(at, seq)));
@@ -306,6 +351,9 @@ impl Records {
             entry.recent = Some(bytes);
             self.recent_bytes += bytes;
             self.recent.push_back(seq);
+        }
+        if let Some(principal) = closed {
+            self.close(&principal);
         }
         if let Some(waiters) = self.waiters.remove(&seq) {
             waiters.notify_waiters();

@@ -104,6 +104,24 @@ struct Inner {
     _lock: File,
 }
 
+impl Inner {
+    /// Now, for what is forgotten.
+    fn steady_now(&self) -> UnixMillis {
+        self.clock.steady(self.clock.now())
+    }
+}
+
+/// Held by the writer: if it ends by a panic, nobody takes the ledger for one that still writes.
+struct FailsByPanic(Arc<Inner>);
+
+impl Drop for FailsByPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.records.lock().fail("the ledger's writer ended with a panic".into());
+        }
+    }
+}
+
 impl DiskLedger {
     /// Opens the ledger in `directory`, or makes one there. Blocks until what the last process left behind is taken over.
     ///
@@ -137,7 +155,13 @@ impl DiskLedger {
         let (queue, commands) = mpsc::channel(QUEUE);
         let writer = Writer::new(writer, Arc::clone(&inner), commands, queue.downgrade()).map_err(damaged)?;
         let thread = std::thread::Builder::new().name("ledger".into());
-        let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        let watch = FailsByPanic(Arc::clone(&inner));
+        let run = move || {
+            // Dropped last, after the queue: whoever still gets in meanwhile is told that the writer has ended.
+            let _watch = watch;
+            writer.run();
+        };
+        let thread = thread.spawn(run).map_err(OpenError::Thread)?;
         Ok(Self { inner, queue: Some(queue), writer: Some(thread) })
     }
 
@@ -162,10 +186,13 @@ impl DiskLedger {
         let queue = self.queue.as_ref().ok_or_else(gone)?;
         // A place first: what is acknowledged is then sure to be asked for.
         let place = queue.reserve().await.map_err(|_| gone())?;
-        let settled = self.inner.records.lock().settle_ahead(next.clone()).transpose()?;
+        let mut records = self.inner.records.lock();
+        let settled = records.settle_ahead(next.clone()).transpose()?;
         if settled.is_some() {
+            // Before anybody else can change it: what is asked of the writer later follows from this.
             place.send(Command::Store { seq: next.id.seq });
         }
+        drop(records);
         Ok(settled)
     }
 
@@ -201,7 +228,8 @@ impl Ledger for DiskLedger {
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
         Box::pin(async move {
             let known = self.inner.records.lock().published_under(draft.key_hash).cloned();
-            if let Some(known) = known.filter(|known| known.holds_key(now)) {
+            let steady = self.inner.clock.steady(now);
+            if let Some(known) = known.filter(|known| known.holds_key(now, steady)) {
                 return Ok(Begun::Known(known));
             }
             let handed = self.ask(|reply| Command::Begin { draft, now, reply }).await?;
@@ -237,7 +265,7 @@ impl Ledger for DiskLedger {
     }
 
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {
-        Box::pin(async move { Ok(visible(self.read_any(id).await?, id, self.inner.clock.now())) })
+        Box::pin(async move { Ok(visible(self.read_any(id).await?, id, self.inner.steady_now())) })
     }
 
     fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>> {
@@ -247,7 +275,7 @@ impl Ledger for DiskLedger {
                 Some(held) => Some(held),
                 None => self.look_up(move |reader| sql::by_key(reader, key)).await?.map(|stored| self.newest(stored)),
             };
-            Ok(found.filter(|found| !is_forgotten(found, self.inner.clock.now())))
+            Ok(found.filter(|found| !is_forgotten(found, self.inner.steady_now())))
         })
     }
 
@@ -287,7 +315,11 @@ impl Ledger for DiskLedger {
             if held != Some((id, KeptRequest::Kept)) {
                 return Ok(None);
             }
-            Ok(self.look_up(move |reader| sql::request(reader, id.seq)).await?.map(Arc::new))
+            let read = move |reader: &Db| match sql::request(reader, id.seq) {
+                Err(SqlError::Unreadable(_)) => Ok(Err(LedgerError::Unreadable)),
+                read => read.map(Ok),
+            };
+            Ok(self.look_up(read).await??.map(Arc::new))
         })
     }
 
@@ -318,6 +350,13 @@ impl Ledger for DiskLedger {
         self.inner.records.lock().counts()
     }
 
+    fn flagged(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move {
+            let open = self.inner.records.lock().flagged_open();
+            Ok(open + self.look_up(|reader| sql::flagged(reader)).await?)
+        })
+    }
+
     fn health(&self) -> Health {
         self.inner.records.lock().health()
     }
@@ -341,7 +380,7 @@ impl DiskLedger {
     ) -> Result<(Vec<Operation>, Option<u64>), LedgerError> {
         let state = filter.state;
         let rows = self.look_up(move |reader| sql::after(reader, seq, state, SCAN)).await?;
-        let now = self.inner.clock.now();
+        let now = self.inner.steady_now();
         let mut next = (rows.len() == SCAN as usize).then(|| rows.last().map(|last| last.id.seq)).flatten();
         let mut found = Vec::new();
         for row in rows {

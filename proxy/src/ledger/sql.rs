@@ -233,6 +233,12 @@ pub(super) fn secret(connection: &Connection, name: &str) -> Result<Option<Vec<u
     Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?)
 }
 
+/// How many settled operations are flagged for a person: of those that are settled nothing else keeps all.
+pub(super) fn flagged(connection: &Connection) -> Result<u64, SqlError> {
+    let sql = "SELECT count(*) FROM operation WHERE due IS NULL AND state IN (1, 2, 3)";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}
+
 /// Bytes of the file that hold something.
 pub(super) fn used_bytes(connection: &Connection) -> Result<u64, SqlError> {
     let pragma = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
@@ -243,7 +249,8 @@ pub(super) fn used_bytes(connection: &Connection) -> Result<u64, SqlError> {
 /// When the next part of an operation is to be dropped: its response, or all of it.
 pub(super) fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
     match operation.retained {
-        _ if !operation.state.is_terminal() => None,
+        // A person's attention keeps all of it.
+        _ if !operation.state.is_terminal() || operation.attention.is_some() => None,
         Retained::Stored(_) => operation.expires_at(),
         Retained::None | Retained::StatusOnly => operation.forgotten_at(),
     }

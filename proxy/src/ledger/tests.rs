@@ -13,6 +13,8 @@ use rusqlite::Connection;
 
 use super::*;
 
+mod faults_and_shares;
+
 const NOW: UnixMillis = 1_700_000_000_000;
 const DAY: u64 = 24 * 3_600 * 1_000;
 

@@ -89,7 +89,12 @@ impl Resolver {
             ));
         }
         let request = match operation.request {
-            KeptRequest::Kept => self.shared.parts.ledger.request(id).await?,
+            KeptRequest::Kept => match self.shared.parts.ledger.request(id).await {
+                Err(LedgerError::Unreadable) => {
+                    return Err(NotDone::Impossible("What is kept of its request is damaged."));
+                }
+                read => read?,
+            },
             KeptRequest::None | KeptRequest::Given(_) => None,
         };
         let request = request.ok_or(NotDone::Impossible("Its request is not kept: its policy had no `redispatch`."))?;

@@ -15,12 +15,17 @@
 //!
 //! The wall clock may jump. Due times are wall times, since they outlive the process; how long nothing happens is measured
 //! on the monotonic clock. Between two looks of the worker both must have moved alike. Where the wall clock was put
-//! *forward*, every time on record is put forward with it: nothing is given up early, and above all `settle_after` is not cut
-//! short, for a `not_found` that is believed too early frees the key of a write that may still arrive. Until that is done no
-//! `not_found` is believed at all. Where it was put *back*, waits would only last longer: each is bounded by the longest that
-//! its policy knows, and `settle_after` may last longer by as much as the clock went back, which is the safe side. A jump
-//! while no process runs cannot be told from time that passed.
+//! *forward*, every time on record is put forward with it, durably: nothing is given up early, and above all `settle_after`
+//! is not cut short, for a `not_found` that is believed too early frees the key of a write that may still arrive. Until that
+//! is done no `not_found` is believed at all. Where it was put *back*, waits would only last longer: each is bounded by the
+//! longest that its policy knows, and `settle_after` may last longer by as much as the clock went back, which is the safe
+//! side. A jump while no process runs cannot be told from time that passed.
+//!
+//! It is started again if it ends by a panic ([`supervise`](crate::supervise)): it keeps nothing that the ledger does not
+//! have, but for what it knows of the clock, which is the gate's.
 
+mod bare;
+mod clock;
 mod handle;
 mod health;
 mod lanes;

@@ -40,7 +40,7 @@ impl Stats {
         self.0.lock().oldest_unresolved_ms = oldest_ms;
     }
 
-    /// How many unknown operations wait for a person.
+    /// How many operations wait for a person.
     pub(super) fn flagged(&self, attention: u64) {
         self.0.lock().attention = attention;
     }
@@ -76,7 +76,7 @@ impl Stats {
         family("mainstay_operations_oldest_unresolved_seconds", help, Kind::Gauge, |numbers, out| {
             out.push(&[], numbers.oldest_unresolved_ms as f64 / 1000.0);
         });
-        let help = "Unknown operations that wait for a person";
+        let help = "Operations that wait for a person, in whatever state";
         family("mainstay_operations_attention", help, Kind::Gauge, |numbers, out| {
             out.push(&[], numbers.attention as f64);
         });

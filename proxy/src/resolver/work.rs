@@ -81,11 +81,7 @@ impl Work {
             self.route.metrics.operation_settled(now.state, now.source);
             tracing::debug!(operation = %now.id, state = now.state.label(), "settled by a status query");
         }
-        for action in &applied.actions {
-            if let Action::Alert(reason) = action {
-                tracing::warn!(operation = %now.id, reason = reason.label(), "an operation needs a person");
-            }
-        }
+        alert(&applied.actions, now.id);
         Ok((heard, applied))
     }
 
@@ -94,7 +90,11 @@ impl Work {
         let (id, upstream) = (operation.id, operation.upstream.clone());
         let parts = &self.shared.parts;
         let asks = self.protection.query_rate().is_some() && operation.status_target.is_some();
-        let Some(request) = parts.ledger.request(id).await? else { return Ok(()) };
+        let request = match parts.ledger.request(id).await {
+            Ok(Some(request)) => request,
+            Ok(None) | Err(LedgerError::Unreadable) => return self.miss_request(operation).await,
+            Err(error) => return Err(error),
+        };
         let redispatch = Redispatch {
             shared: self.shared.clone(),
             route: self.route.clone(),
@@ -113,8 +113,8 @@ impl Work {
                 return Ok(());
             }
             Err(NotSent::Unreadable) => {
-                tracing::error!(operation = %id, "the request that was kept cannot be read: it is not dispatched again");
-                return Ok(());
+                let Some(operation) = parts.ledger.read(id).await? else { return Ok(()) };
+                return self.miss_request(operation).await;
             }
             Err(NotSent::Refused(Failure::CircuitOpen { retry_after })) => retry_after.max(PAUSE),
             Err(NotSent::InFlight | NotSent::Refused(_)) => PAUSE,
@@ -126,6 +126,26 @@ impl Work {
             self.protection.apply(operation, &Event::PutOff { until }).await?;
         }
         Ok(())
+    }
+
+    /// What was kept for another dispatch is not there, or no request. If the operation is open still, the record says so.
+    async fn miss_request(&self, operation: Operation) -> Result<(), LedgerError> {
+        let id = operation.id;
+        let applied = self.protection.apply(operation, &Event::Unreadable).await?;
+        if applied.operation.state == State::Unknown {
+            tracing::error!(operation = %id, "the request that was kept cannot be read: it is not dispatched again");
+        }
+        alert(&applied.actions, id);
+        Ok(())
+    }
+}
+
+/// Calls for a person in the log, where a transition says so.
+pub(super) fn alert(actions: &[Action], operation: OperationId) {
+    for action in actions {
+        if let Action::Alert(reason) = action {
+            tracing::warn!(%operation, reason = reason.label(), "an operation needs a person");
+        }
     }
 }
 

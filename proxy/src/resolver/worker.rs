@@ -8,7 +8,7 @@ use mainstay_policies::{
     operation::{
         KeptRequest, Operation, OperationId, State, UnixMillis,
         ledger::{Due, Filter, LedgerError},
-        step::{Action, Event, StepPolicy, after, step},
+        step::{Event, after},
     },
 };
 use tokio::{
@@ -17,12 +17,17 @@ use tokio::{
 };
 
 use super::{
+    bare::{self, PAGE},
+    clock,
     health::Health,
     lanes::Lanes,
     route_of,
-    work::{Done, Work},
+    work::{Done, Work, alert},
 };
-use crate::{app::Shared, snapshot::Snapshot};
+use crate::{
+    app::Shared,
+    snapshot::{Parts, Snapshot},
+};
 
 /// Between two looks while something waits for its turn.
 const TICK: Duration = Duration::from_millis(25);
@@ -34,8 +39,6 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Between two counts of what waits for a person: it looks at everything that is open.
 const CENSUS_EVERY: Duration = Duration::from_secs(10);
-/// Operations that are read from the ledger's index at once.
-const PAGE: usize = 1024;
 /// Operations of one upstream that are worked on at once: at 20/s as many as a status endpoint that hangs can hold.
 const RUNNING: usize = 128;
 /// Turns that are booked ahead whatever the rate, so that callers who ask cannot take them all, and how far ahead.
@@ -50,13 +53,6 @@ const ORPHAN_PAUSE: Duration = Duration::from_mins(1);
 const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
 /// Routes that have gone are named in the log once, and as many at most.
 const ORPHANS_NAMED: usize = 1024;
-/// A change is tried over others' as often.
-const MAX_TRIES: usize = 16;
-
-/// For transitions that do not depend on the policy, or have none.
-const BARE: StepPolicy =
-    StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None, redispatch: None };
-
 /// Resolves until it is aborted.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
@@ -88,6 +84,43 @@ enum Report {
     Done(Arc<str>, OperationId, Done),
 }
 
+/// One operation that is being worked on. However that ends, its lane gets its place back.
+struct Running {
+    reports: mpsc::UnboundedSender<Report>,
+    upstream: Arc<str>,
+    id: OperationId,
+    waits_for_turn: bool,
+    done: Done,
+}
+
+impl Running {
+    fn new(reports: mpsc::UnboundedSender<Report>, upstream: Arc<str>, id: OperationId) -> Self {
+        Self { reports, upstream, id, waits_for_turn: true, done: Done::default() }
+    }
+
+    fn ends_with(&mut self, done: Done) {
+        self.done = done;
+    }
+
+    fn turn_has_come(&mut self) {
+        if std::mem::take(&mut self.waits_for_turn) {
+            let _ = self.reports.send(Report::Turn(Arc::clone(&self.upstream)));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(operation = %self.id, "work on an operation ended with a panic; it is due again");
+        }
+        self.turn_has_come();
+        let done = std::mem::take(&mut self.done);
+        // Nobody takes it if the worker has gone, and then its lanes have gone with it.
+        let _ = self.reports.send(Report::Done(Arc::clone(&self.upstream), self.id, done));
+    }
+}
+
 struct Worker {
     shared: Arc<Shared>,
     reports: mpsc::UnboundedSender<Report>,
@@ -105,7 +138,8 @@ struct Worker {
 impl Worker {
     fn new(shared: Arc<Shared>, reports: mpsc::UnboundedSender<Report>) -> Self {
         let now = Instant::now();
-        shared.parts.gate.clock_agrees(shared.parts.clock.now());
+        // A worker that follows one which ended by a fault follows the clock from where that one left it.
+        shared.parts.gate.clock_starts(shared.parts.clock.now());
         Self {
             shared,
             reports,
@@ -213,7 +247,7 @@ impl Worker {
             if operation.state == State::Pending || (asks.is_none() && !dispatches) {
                 self.lanes.skip(upstream);
                 // Time alone moves it on.
-                log_alerts(&protection.apply(operation, &Event::Due).await?.actions, id);
+                alert(&protection.apply(operation, &Event::Due).await?.actions, id);
                 continue;
             }
             let gate = &self.shared.parts.gate;
@@ -226,16 +260,17 @@ impl Worker {
                 Ok(permit) => {
                     self.lanes.start(upstream);
                     let work = Work { shared: self.shared.clone(), snapshot: snapshot.clone(), route, protection };
-                    let (reports, upstream) = (self.reports.clone(), Arc::clone(upstream));
+                    let mut running = Running::new(self.reports.clone(), Arc::clone(upstream), id);
                     // Ends by its timeouts; what dies with the process is due again.
                     tokio::spawn(async move {
                         permit.turn().await;
-                        let _ = reports.send(Report::Turn(Arc::clone(&upstream)));
-                        let done = work.run(id, permit).await.unwrap_or_else(|error| {
-                            tracing::warn!(%error, operation = %id, "what is known of a write could not be recorded");
-                            Done::default()
-                        });
-                        let _ = reports.send(Report::Done(upstream, id, done));
+                        running.turn_has_come();
+                        match work.run(id, permit).await {
+                            Ok(done) => running.ends_with(done),
+                            Err(error) => {
+                                tracing::warn!(%error, operation = %id, "what is known of a write could not be recorded");
+                            }
+                        }
                     });
                 }
                 // Somebody asks already; if nothing comes of it, it is due still.
@@ -259,7 +294,7 @@ impl Worker {
         let is_hopeless = operation.state == State::Pending || now >= after(since, ORPHAN_PATIENCE);
         let event = if is_hopeless { Event::Due } else { Event::PutOff { until: after(now, ORPHAN_PAUSE) } };
         let id = operation.id;
-        log_alerts(&self.apply_bare(operation, &event).await?, id);
+        alert(&bare::apply(self.shared.parts.ledger.as_ref(), operation, &event, now).await?, id);
         Ok(())
     }
 
@@ -271,13 +306,13 @@ impl Worker {
         let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
         let pulled = async {
             let mut pulled = 0;
-            for due in self.open().await? {
+            for due in bare::open(self.shared.parts.ledger.as_ref()).await? {
                 if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
                     continue;
                 }
                 let found = self.shared.parts.ledger.read(due.id).await?;
                 if let Some(operation) = found.filter(|operation| operation.state == State::Unknown) {
-                    self.apply_bare(operation, &Event::DueBy { at: now }).await?;
+                    bare::apply(self.shared.parts.ledger.as_ref(), operation, &Event::DueBy { at: now }, now).await?;
                     pulled += 1;
                 }
             }
@@ -305,91 +340,50 @@ impl Worker {
     }
 
     /// See the module's documentation: times on record follow a wall clock that jumps.
-    async fn follow_clock(&mut self) -> Result<(), LedgerError> {
-        let (gate, now) = (self.shared.parts.gate.clone(), self.now());
-        if let Some(by) = gate.put_forward(now) {
-            tracing::warn!(by_ms = by.as_millis() as u64, "the clock was put forward");
-            let before = now.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)).saturating_add(500);
-            for due in self.open().await? {
-                let found = self.shared.parts.ledger.read(due.id).await?;
-                let is_older = |of: &Operation| of.dispatched_at.unwrap_or(of.created_at) <= before;
-                if let Some(operation) = found.filter(is_older) {
-                    self.apply_bare(operation, &Event::ClockPutForward { by }).await?;
-                }
-            }
-        } else if gate.was_put_back(now) {
-            tracing::warn!("the clock was put back");
-            let snapshot = self.shared.snapshot.load_full();
-            for due in self.open().await? {
-                let Some(operation) = self.shared.parts.ledger.read(due.id).await? else { continue };
-                let longest = route_of(&snapshot, &operation).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
-                self.apply_bare(operation, &Event::DueBy { at: after(now, longest) }).await?;
-            }
-        }
-        gate.clock_agrees(now);
-        Ok(())
-    }
-
-    /// Everything that is open and not a person's.
-    async fn open(&self) -> Result<Vec<Due>, LedgerError> {
-        let mut open: Vec<Due> = Vec::new();
-        loop {
-            let more = self.shared.parts.ledger.due(u64::MAX, open.last().map(Due::place), PAGE).await?;
-            let is_last = more.len() < PAGE;
-            open.extend(more);
-            if is_last {
-                return Ok(open);
-            }
-        }
-    }
-
-    /// Records an event that depends on no policy.
-    async fn apply_bare(&self, mut operation: Operation, event: &Event) -> Result<Vec<Action>, LedgerError> {
-        for _ in 0..MAX_TRIES {
-            let (next, actions) = step(&operation, event.clone(), &BARE, self.now());
-            if next == operation {
-                return Ok(actions);
-            }
-            let only_time = (next.state, next.attention) == (operation.state, operation.attention);
-            let ledger = &self.shared.parts.ledger;
-            match if only_time { ledger.note(next) } else { ledger.update(next).await } {
-                Ok(_) => return Ok(actions),
-                Err(LedgerError::Stale(current)) => operation = *current,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Vec::new())
+    async fn follow_clock(&self) -> Result<(), LedgerError> {
+        let Parts { ledger, gate, clock, .. } = &self.shared.parts;
+        let snapshot = self.shared.snapshot.load_full();
+        let longest = |of: &Operation| route_of(&snapshot, of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
+        clock::follow(ledger.as_ref(), gate, clock.now(), longest).await
     }
 
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {
         let parts = &self.shared.parts;
         parts.resolving.waiting(self.lanes.depths());
         let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
-        let oldest = parts.ledger.list(unknown.clone(), None, 1).await?;
+        let oldest = parts.ledger.list(unknown, None, 1).await?;
         let oldest = oldest.first().map_or(0, |oldest| self.now().saturating_sub(oldest.created_at));
         parts.resolving.unresolved(oldest);
         if now >= self.next_census {
             self.next_census = now + CENSUS_EVERY;
-            let flagged = Filter { attention: Some(true), ..unknown };
-            let (mut count, mut from) = (0, None);
-            loop {
-                let page = parts.ledger.list(flagged.clone(), from, PAGE).await?;
-                count += page.len() as u64;
-                from = page.last().map(|last| last.id);
-                if page.len() < PAGE {
-                    break;
-                }
-            }
-            parts.resolving.flagged(count);
+            parts.resolving.flagged(parts.ledger.flagged().await?);
         }
         Ok(())
     }
 }
 
-fn log_alerts(actions: &[Action], operation: OperationId) {
-    for action in actions {
-        if let Action::Alert(reason) = action {
-            tracing::warn!(%operation, reason = reason.label(), "an operation needs a person");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a panic would take a place of its lane for good, and after `RUNNING` of them nothing would be asked any more.
+    #[tokio::test]
+    async fn work_that_panics_gives_its_place_back() {
+        let id = OperationId { seq: 1, tag: 1 };
+        for turn_had_come in [false, true] {
+            let (reports, mut inbox) = mpsc::unbounded_channel();
+            let mut running = Running::new(reports, "app".into(), id);
+            let work = tokio::spawn(async move {
+                if turn_had_come {
+                    running.turn_has_come();
+                }
+                let _held = &mut running;
+                panic!("on purpose");
+            });
+            assert!(work.await.unwrap_err().is_panic());
+            assert!(matches!(inbox.recv().await, Some(Report::Turn(_))), "{turn_had_come}");
+            assert!(matches!(inbox.recv().await, Some(Report::Done(_, done, Done { heard: None })) if done == id));
+            assert!(inbox.recv().await.is_none(), "each once");
         }
     }
 }

@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    idempotency::{AnswerKind, Begin, Idempotency, Outcomes, test_kit::Kit},
+    idempotency::{AnswerKind, Begin, Idempotency, Outcomes, Rule, Verdict, test_kit::Kit},
     operation::UnixMillis,
 };
 
 fn response(evidence: Evidence, status: u16) -> Settlement {
     let status = StatusCode::from_u16(status).unwrap();
-    Settlement::Response { evidence, status, retained: Retained::StatusOnly }
+    let of_state = status == StatusCode::CONFLICT;
+    Settlement::Response { evidence, status, retained: Retained::StatusOnly, of_state }
 }
 
 const TIMEOUT: Settlement = Settlement::Ambiguous { reason: "attempt_timeout", status: None, stored: None };
@@ -149,14 +150,27 @@ async fn one_late_refusal_of_two_attempts_in_doubt_does_not_free_the_key() {
     assert_eq!(operation.state, State::Unknown);
 }
 
+/// With an attempt in doubt, "exists already" and its like may tell of that attempt's success.
 #[tokio::test]
-async fn a_409_that_the_policy_calls_failure_is_one() {
-    let outcome = Outcomes { failed: vec![StatusCode::CONFLICT], ..Outcomes::default() };
-    let kit = Kit::new(Idempotency { outcome, ..Idempotency::default() });
-    let mut claim = kit.claim("k").await;
-    claim.leave_in_doubt();
-    let operation = claim.settle(response(Evidence::Failed, 409), Source::Response).await.unwrap();
-    assert_eq!(operation.state, State::Failed);
+async fn a_failure_that_may_tell_of_another_attempt_is_none_unless_the_policy_calls_it_one() {
+    let rule = Rule { status: Some(StatusCode::CONFLICT), json: Vec::new(), then: Verdict::Evidence(Evidence::Failed) };
+    let listed = Outcomes { failed: vec![StatusCode::CONFLICT], ..Outcomes::default() };
+    let ruled = Outcomes { rules: vec![rule], ..Outcomes::default() };
+    let said = |outcome| Idempotency { outcome, ..Idempotency::default() };
+    for (params, status, expected) in [
+        (Idempotency::default(), 409, State::Unknown),
+        (Idempotency::default(), 404, State::Failed),
+        (Idempotency::default(), 422, State::Failed),
+        (said(listed), 409, State::Failed),
+        (said(ruled), 409, State::Failed),
+    ] {
+        let kit = Kit::new(params);
+        let mut claim = kit.claim("k").await;
+        claim.leave_in_doubt();
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = kit.protection.settlement(status, &http::HeaderMap::new(), Some(bytes::Bytes::new()));
+        assert_eq!(claim.settle(answer, Source::Response).await.unwrap().state, expected, "{status}");
+    }
 }
 
 /// powertools-typescript#5675: a rejected duplicate deletes the live claim.
@@ -170,4 +184,19 @@ async fn a_rejected_repeat_leaves_the_claim_alone() {
     assert!(matches!(kit.begin("k", "another body").await, Begin::Refused(_)));
     assert_eq!(kit.read(claim.id()).await, before);
     claim.settle(response(Evidence::Succeeded, 200), Source::Response).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_is_in_doubt_from_the_first_attempt_that_may_have_acted() {
+    let kit = Kit::new(Idempotency::default());
+    let mut claim = kit.claim("k").await;
+    claim.dispatched().await.unwrap();
+    claim.settle(REFUSED, Source::Response).await.unwrap();
+    assert!(!claim.is_in_doubt(), "what was never sent is in no doubt");
+    let mut claim = kit.claim("k").await;
+    assert!(!claim.is_in_doubt());
+    claim.settle(TIMEOUT, Source::Response).await.unwrap();
+    assert!(claim.is_in_doubt());
+    let claim = kit.protection.take_up(kit.read(claim.id()).await);
+    assert!(claim.is_none(), "an attempt of it is held still");
 }

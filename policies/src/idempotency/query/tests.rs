@@ -156,7 +156,8 @@ fn no_operation_has_two_attempts_in_flight() {
 async fn a_clock_that_is_put_forward_is_noticed_until_it_is_agreed_with() {
     let gate = QueryGate::default();
     assert_eq!(gate.put_forward(NOW), None);
-    gate.clock_agrees(NOW);
+    gate.clock_starts(NOW);
+    gate.clock_starts(NOW + 3_600_000);
     tokio::time::advance(Duration::from_mins(1)).await;
     for (read, by) in [(60_000, None), (60_900, None), (0, None), (3_660_000, Some(Duration::from_hours(1)))] {
         assert_eq!(gate.put_forward(NOW + read), by, "{read}");

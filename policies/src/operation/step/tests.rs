@@ -326,6 +326,26 @@ fn a_write_in_doubt_is_dispatched_again_with_growing_waits_and_then_a_person_is_
 }
 
 #[test]
+fn a_request_that_cannot_be_read_calls_a_person_unless_the_service_can_be_asked() {
+    let policy = redispatching(4, None);
+    let before = step(&kept(), response(Evidence::Ambiguous), &policy, NOW).0;
+    let (flagged, actions) = step(&before, Event::Unreadable, &policy, NOW);
+    assert_eq!(actions, [Action::Record, Action::Alert(AttentionReason::ResolveExhausted)]);
+    assert_eq!((flagged.state, &*flagged.reason, flagged.due_at()), (State::Unknown, UNREADABLE, None));
+    let late = step(&flagged, seen(Evidence::Succeeded, Source::LateResponse), &policy, NOW).0;
+    assert_eq!((late.state, late.attention), (State::Succeeded, None), "proof is taken at any time");
+
+    let asked = redispatching(4, Some(asking(false)));
+    let before = step(&kept(), response(Evidence::Ambiguous), &asked, NOW).0;
+    let missed = step(&before, Event::Unreadable, &asked, NOW).0;
+    assert!(missed.due_at().is_some() && missed.attention.is_none());
+    let actions = step(&missed, heard(None), &asked, NOW + 60_000).1;
+    assert!(!actions.contains(&Action::Dispatch), "it is asked on and not tried in vain again: {actions:?}");
+    let settled = step(&missed, heard(Some(Verdict::Evidence(Evidence::Succeeded))), &asked, NOW).0;
+    assert_eq!(step(&settled, Event::Unreadable, &asked, NOW), (settled.clone(), vec![]));
+}
+
+#[test]
 fn a_dispatch_whose_end_is_never_heard_of_does_not_stall_the_operation() {
     let policy = redispatching(2, None);
     let before = step(&kept(), response(Evidence::Ambiguous), &policy, NOW).0;

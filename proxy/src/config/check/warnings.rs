@@ -131,6 +131,17 @@ fn settling(policy: &Policy, idempotency: &Idempotency, found: &mut Vec<Warning>
             human(policy.timeout.total)
         );
         warn(found, policy, &text);
+    } else if believes_absence
+        && !status.fenced
+        && status.settle_after < policy.timeout.total.saturating_add(idempotency.late_response)
+    {
+        let text = format!(
+            "`status.settle_after` ({}) is shorter than `timeout.total` and `late_response` together ({}): `not_found` may be \
+             believed while the answer to the write is still waited for",
+            human(status.settle_after),
+            human(policy.timeout.total.saturating_add(idempotency.late_response))
+        );
+        warn(found, policy, &text);
     }
     if !names_the_write(status) {
         let text =

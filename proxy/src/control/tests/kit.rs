@@ -198,7 +198,12 @@ impl Kit {
 
     pub(super) async fn succeed(&self, claim: &mut Claim) {
         let retained = mainstay_policies::operation::Retained::StatusOnly;
-        let response = Settlement::Response { evidence: Evidence::Succeeded, status: StatusCode::CREATED, retained };
+        let response = Settlement::Response {
+            evidence: Evidence::Succeeded,
+            status: StatusCode::CREATED,
+            retained,
+            of_state: false,
+        };
         claim.settle(response, Source::Response).await.unwrap();
     }
 
