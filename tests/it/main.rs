@@ -27,6 +27,7 @@ mod idempotency_death;
 mod idempotency_keys;
 mod idempotency_settling;
 mod identity;
+mod in_doubt;
 mod ledger_disk;
 mod ledger_eventual;
 mod ledger_faults;
