@@ -93,6 +93,10 @@ class Stage:
         else:
             path = self.write(f"{port}.yaml", Template(config).substitute(
                 upstream=self.upstream_port, sink=self.sink_port, port=port, probes=probes))
+        return self.start_mainstay(name, path, probes)
+
+    def start_mainstay(self, name, path, probes):
+        """Mainstay on a configuration that its caller has written, and may write again."""
         if self.proxy_bin is None:
             self.proxy_bin = build.ours(self.target, "mainstay", "mainstay") / "mainstay"
         if not self.proxy_bin.is_file():

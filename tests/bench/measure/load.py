@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ BODY = (
 _UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 # A load generator that hangs must not hang the run: this long past its own end it is stopped.
 _GRACE_SECONDS = 20
+_HOUR_SECONDS = 3600
 
 
 @dataclass
@@ -59,10 +61,40 @@ def check_answer(name, port, path="/"):
 
 def wrk(name, port, seconds, path="/", connections=CONNECTIONS, script=None, env=None):
     """Closed loop: every connection sends its next request when it has its answer. An error of any kind raises."""
+    output = _run(name, _wrk_command(port, seconds, path, connections, script), seconds, env)
+    return _wrk_seen(name, output)
+
+
+def wrk_while(name, port, work):
+    """The same for as long as `work` takes, which is handed a function that raises if the load has ended by itself."""
+    child = subprocess.Popen(
+        pinned(LOAD_CORE, _wrk_command(port, _HOUR_SECONDS)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+    def check():
+        if child.poll() is not None:
+            raise Trouble(f"{name}: wrk ended before its time:\n{child.stdout.read()}")
+
+    try:
+        work(check)
+        # It ends its run as if time were up, and reports.
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=_GRACE_SECONDS)
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    return _wrk_seen(name, output)
+
+
+def _wrk_command(port, seconds, path="/", connections=CONNECTIONS, script=None):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency"]
     if script:
         command += ["-s", str(script)]
-    output = _run(name, [*command, f"http://127.0.0.1:{port}{path}"], seconds, env)
+    return [*command, f"http://127.0.0.1:{port}{path}"]
+
+
+def _wrk_seen(name, output):
     for sign in ("Non-2xx or 3xx responses", "Socket errors"):
         if sign in output:
             raise Trouble(f"{name}: wrk saw errors:\n{output}")

@@ -99,6 +99,14 @@ class Process:
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.family())
         return pages * resource.getpagesize()
 
+    def descriptors(self):
+        """Open file descriptors of the process itself."""
+        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+
+    def threads(self):
+        """Threads of the process itself."""
+        return len(os.listdir(f"/proc/{self.child.pid}/task"))
+
     def wait_until(self, ready, what, seconds=10):
         """Polls until `ready()`; a child that ended or took too long is an error with its log."""
         deadline = time.monotonic() + seconds
