@@ -11,7 +11,7 @@ mod armed;
 #[cfg(feature = "faults")]
 pub use armed::{ArmError, arm};
 #[cfg(feature = "faults")]
-pub(crate) use armed::{after_send, before_commit, log_pages_before_copy, reach};
+pub(crate) use armed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach};
 
 /// A place in the life of a keyed write at which the process may die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,11 @@ mod unarmed {
     pub(crate) const fn log_pages_before_copy(usual: usize) -> usize {
         usual
     }
+
+    pub(crate) const fn keys_in_segment(usual: usize) -> usize {
+        usual
+    }
 }
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use unarmed::{after_send, before_commit, log_pages_before_copy, reach};
+pub(crate) use unarmed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach};

@@ -127,10 +127,13 @@ impl Life<'_> {
         let armed = self.home.join("armed");
         fs::remove_file(&armed).ok();
         let mut launch = Launch::of(self.campaign.binary.clone());
+        // Small segments of keys, so that some are always half written.
+        let mut faults = format!("seal@{}", rng.usize(10..200));
         if let Death::At(point, nth) = death {
-            launch = launch.with("MAINSTAY_FAULT", format!("kill@{point}:{nth}"));
+            faults.push_str(&format!(",kill@{point}:{nth}"));
             launch = launch.with("MAINSTAY_FAULT_WHEN", armed.to_string_lossy());
         }
+        let launch = launch.with("MAINSTAY_FAULT", faults);
         let mut proxy = match self.start(&launch).await {
             Ok(proxy) => proxy,
             Err(wrong) => return vec![wrong],

@@ -60,8 +60,8 @@ impl Recording {
         let service = Service::resume(world.character(seed), position.clone(), before.truth).await;
         let control = Control::new(home.join("control"));
         let shim = Shim::build(&home.join(""));
-        // Often, so that the log of this short run is begun anew some times.
-        let faults = format!("copy@{},{faults}", rng.usize(8..120));
+        // Often, so that the log of this short run is begun anew some times, and segments of keys are made.
+        let faults = format!("copy@{},seal@{},{faults}", rng.usize(8..120), rng.usize(10..200));
         let launch = Launch::of(campaign.binary.clone()).with("MAINSTAY_FAULT", faults);
         let launch = control.of(shim.under(launch, &ledger)).with("CRASH_LOG", log.to_string_lossy());
         let started = Proxy::launch(world.config(service.addr, &ledger), &launch).await;

@@ -31,6 +31,7 @@ const ON_THE_WIRE: Duration = Duration::from_millis(2);
 
 static DEATH: OnceLock<Death> = OnceLock::new();
 static LOG_PAGES: OnceLock<usize> = OnceLock::new();
+static SEGMENT_KEYS: OnceLock<usize> = OnceLock::new();
 
 /// Where this process will die.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ struct Death {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH (before-begin, after-begin, after-send, before-settle, \
-     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES"
+     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS"
 )]
 pub struct ArmError(String);
 
@@ -78,6 +79,7 @@ fn take(fault: &str) -> Option<()> {
             Some(())
         }
         "copy" => LOG_PAGES.set(what.parse().ok()?).ok(),
+        "seal" => SEGMENT_KEYS.set(what.parse().ok().filter(|keys| *keys > 0)?).ok(),
         _ => None,
     }
 }
@@ -147,4 +149,9 @@ pub(crate) fn before_commit() {
 /// Pages of the write-ahead log after which it is copied, where a test wants that more often.
 pub(crate) fn log_pages_before_copy(usual: usize) -> usize {
     LOG_PAGES.get().copied().unwrap_or(usual)
+}
+
+/// Keys that make a segment of the ledger, where a test wants many of them.
+pub(crate) fn keys_in_segment(usual: usize) -> usize {
+    SEGMENT_KEYS.get().copied().unwrap_or(usual)
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     command::{Answer, Command, unavailable},
+    keys,
     memory::{InFile, is_forgotten, is_successor},
     record::state_number,
     sql::{self, SqlError},
@@ -60,6 +61,7 @@ impl Writer {
             Command::Panic => panic!("on purpose"),
             Command::Expire { now, limit, reply } => {
                 self.look_for_room(Instant::now());
+                self.filing.look_for_empty();
                 let done = self.expire(now, limit, batch)?;
                 batch.answers.push(Answer::Expire(reply, done));
             }
@@ -95,7 +97,7 @@ impl Writer {
         }
         let has_too_many = {
             let records = self.inner.records.lock();
-            !records.admits(&draft.principal, records.open() + batch.begun, self.inner.max_open)
+            !records.admits(&draft.principal, records.open() + batch.begun.len(), self.inner.max_open)
         };
         if has_too_many || !self.has_room(size, batch)? {
             return Ok(Err(LedgerError::Full));
@@ -106,11 +108,12 @@ impl Writer {
         draft.epoch = 1;
         draft.revision = 1;
         sql::insert(&self.connection, &draft)?;
+        self.nothing_due_before = self.nothing_due_before.min(sql::next_expiry(&draft).unwrap_or(UnixMillis::MAX));
         if draft.request != KeptRequest::None {
             draft.request = KeptRequest::Kept;
         }
         self.counts[usize::from(state_number(draft.state))] += 1;
-        batch.begun += 1;
+        batch.begun.push((sql::key_column(draft.key_hash), draft.id.seq));
         batch.bytes += size;
         // Its number is new, so nobody can have come between.
         let _ = self.stage(&draft, None, 0, batch);
@@ -171,6 +174,9 @@ impl Writer {
     }
 
     fn expire(&mut self, now: UnixMillis, limit: usize, batch: &mut Batch) -> Result<usize, SqlError> {
+        if now < self.nothing_due_before {
+            return Ok(0);
+        }
         let due = sql::due(&self.connection, now, u32::try_from(limit).unwrap_or(u32::MAX))?;
         for seq in &due {
             self.begin_transaction(batch)?;
@@ -187,6 +193,9 @@ impl Writer {
                 let _ = self.replace(&operation, &in_file, revision, batch)?;
             }
         }
+        if due.len() < limit {
+            self.nothing_due_before = sql::first_due(&self.connection)?.unwrap_or(UnixMillis::MAX);
+        }
         Ok(due.len())
     }
 
@@ -196,7 +205,7 @@ impl Writer {
         if held.is_some() {
             return Ok(held);
         }
-        let Some(stored) = sql::by_key(&self.connection, key)? else { return Ok(None) };
+        let Some(stored) = keys::latest_under(&self.connection, &self.inner.keys, key)? else { return Ok(None) };
         Ok(self.latest(stored.id.seq)?.map(|(known, _)| known))
     }
 
@@ -229,6 +238,7 @@ impl Writer {
     }
 
     fn write(&mut self, next: &Operation, in_file: &InFile) -> Result<(), SqlError> {
+        self.nothing_due_before = self.nothing_due_before.min(sql::next_expiry(next).unwrap_or(UnixMillis::MAX));
         sql::replace(&self.connection, next, &in_file.retained)?;
         if in_file.has_request && next.request == KeptRequest::None {
             sql::drop_request(&self.connection, next.id.seq)?;

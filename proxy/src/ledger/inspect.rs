@@ -14,6 +14,7 @@ use rusqlite::OptionalExtension;
 
 use super::{
     file::{self, OpenError},
+    keys,
     record::state_of,
     sql::{self, Db, STATES, SqlError},
     unlock,
@@ -188,6 +189,7 @@ impl Inspection {
                 fault(format!("{orphans} rows of `{table}` belong to no operation"));
             }
         }
+        self.check_keys(fault)?;
         Ok(Checked { operations: found.iter().sum(), has_read_records: !self.is_closed })
     }
 
@@ -217,6 +219,31 @@ impl Inspection {
                 }
                 Err(error) => fault(format!("operation {seq}: {error}")),
             }
+        }
+        Ok(())
+    }
+
+    /// Whether every operation that is filed under its key can be found there.
+    fn check_keys(&self, fault: &mut impl FnMut(String)) -> Result<(), SqlError> {
+        let mut between = self.db.prepare("SELECT key, seq FROM operation WHERE seq BETWEEN ?1 AND ?2")?;
+        let mut filed = 0;
+        for segment in keys::all(&self.db)? {
+            let entries = match keys::read(&self.db, segment) {
+                Ok(entries) => entries,
+                Err(SqlError::Unreadable(error)) => {
+                    fault(format!("segment {} of the keys: {error}", segment.id));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut rows = between.query([sql::column(filed + 1), sql::column(segment.last)])?;
+            while let Some(row) = rows.next()? {
+                let (key, seq) = (row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
+                if seq < segment.first || entries.binary_search(&(key, seq)).is_err() {
+                    fault(format!("operation {seq} is not filed under its key"));
+                }
+            }
+            filed = segment.last;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod change;
 mod command;
 mod file;
 mod inspect;
+mod keys;
 mod memory;
 mod record;
 mod recovery;
@@ -42,6 +43,7 @@ use tokio::sync::{Notify, futures::OwnedNotified, mpsc, oneshot};
 
 use self::{
     command::Command,
+    keys::KeyIndex,
     memory::{Records, is_forgotten, visible},
     sql::{Db, SqlError},
     writer::Writer,
@@ -99,6 +101,8 @@ struct Inner {
     settle: Settle,
     path: PathBuf,
     records: Mutex<Records>,
+    /// Everything that is committed.
+    keys: Mutex<KeyIndex>,
     reader: Mutex<Db>,
     /// Locked as long as the ledger is open.
     _lock: File,
@@ -134,6 +138,7 @@ impl DiskLedger {
         let instance = InstanceId(uuid::Uuid::new_v4().as_u128());
         let damaged = |error| OpenError::of(&path, &error);
         let open = recovery::take_over(&writer, instance, now).map_err(damaged)?;
+        let keys = keys::load(&writer).map_err(damaged)?;
         let (counts, _) = writer::read_counters(&writer).map_err(damaged)?;
         let in_doubt = open.iter().filter(|operation| &*operation.reason == recovery::RESTART).count();
         tracing::info!(
@@ -149,6 +154,7 @@ impl DiskLedger {
             settle: options.settle,
             path: path.clone(),
             records: Mutex::new(Records::new(counts, open)),
+            keys: Mutex::new(keys),
             reader: Mutex::new(reader),
             _lock: lock,
         });
@@ -273,7 +279,11 @@ impl Ledger for DiskLedger {
             let held = self.inner.records.lock().published_under(key).cloned();
             let found = match held {
                 Some(held) => Some(held),
-                None => self.look_up(move |reader| sql::by_key(reader, key)).await?.map(|stored| self.newest(stored)),
+                None => {
+                    let inner = Arc::clone(&self.inner);
+                    let stored = self.look_up(move |reader| keys::latest_under(reader, &inner.keys, key)).await?;
+                    stored.map(|stored| self.newest(stored))
+                }
             };
             Ok(found.filter(|found| !is_forgotten(found, self.inner.steady_now())))
         })

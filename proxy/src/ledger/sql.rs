@@ -1,8 +1,8 @@
 //! The tables, and every statement on them.
 //!
-//! `operation` is written in the order of its key. Two indexes: by the first eight bytes of the key hash (the whole hash
-//! is in the record), and by when the next part of a record is to be dropped, which is NULL while it is open or
-//! flagged, so that the same index finds the open ones at start.
+//! `operation` is written in the order of its number. One index: by when the next part of a record is to be dropped, which
+//! is NULL while it is open or flagged, so that the same index finds the open ones at start. `key` is the first eight bytes
+//! of the key hash; the whole hash is in the record. Which operations are under a key is filed in `keys`.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -55,6 +55,23 @@ pub(super) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE request (seq INTEGER PRIMARY KEY, request BLOB NOT NULL) STRICT;
 ",
+    // The segments of what is there already are made whenever operations are found that are in none.
+    "
+    DROP INDEX operation_key;
+    CREATE TABLE key_segment (
+        id INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        entries INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE key_page (
+        segment INTEGER NOT NULL,
+        head INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        keys BLOB NOT NULL,
+        PRIMARY KEY (segment, head, number)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The states, in the order of their numbers and of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger).
@@ -63,6 +80,8 @@ pub(super) const STATES: [State; 5] =
 
 const COLUMNS: &str = "SELECT o.seq, o.tag, o.state, o.record, r.response
     FROM operation o LEFT JOIN response r ON r.seq = o.seq";
+const BY_SEQ: &str = "SELECT o.seq, o.tag, o.state, o.record, r.response
+    FROM operation o LEFT JOIN response r ON r.seq = o.seq WHERE o.seq = ?1";
 
 /// A connection, and what is needed to read what it finds.
 pub(super) struct Db {
@@ -95,21 +114,18 @@ pub(super) enum SqlError {
 
 /// An operation as it is stored.
 pub(super) fn by_seq(db: &Db, seq: u64) -> Result<Option<Operation>, SqlError> {
-    let mut statement = db.prepare_cached(&format!("{COLUMNS} WHERE o.seq = ?1"))?;
+    let mut statement = db.prepare_cached(BY_SEQ)?;
     let mut rows = statement.query([column(seq)])?;
     rows.next()?.map(|row| read(db, row)).transpose()
 }
 
-/// The latest operation under a key.
-pub(super) fn by_key(db: &Db, key: KeyHash) -> Result<Option<Operation>, SqlError> {
-    let mut statement = db.prepare_cached(&format!("{COLUMNS} WHERE o.key = ?1 ORDER BY o.seq DESC"))?;
-    let mut rows = statement.query([key_column(key)])?;
-    while let Some(row) = rows.next()? {
-        if record::is_of_key(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, key) {
-            return read(db, row).map(Some);
-        }
-    }
-    Ok(None)
+/// An operation, if it is under that very key.
+pub(super) fn of_key(db: &Db, seq: u64, key: KeyHash) -> Result<Option<Operation>, SqlError> {
+    let mut statement = db.prepare_cached(BY_SEQ)?;
+    let mut rows = statement.query([column(seq)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let is_it = record::is_of_key(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?, key);
+    is_it.then(|| read(db, row)).transpose()
 }
 
 /// Operations in id order after `seq`, in one state or all, at most `limit`.
@@ -132,6 +148,13 @@ pub(super) fn due(connection: &Connection, now: UnixMillis, limit: u32) -> Resul
     let mut statement = connection.prepare_cached("SELECT seq FROM operation WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
     let rows = statement.query_map(params![column(now), limit], |row| row.get::<_, i64>(0))?;
     rows.map(|seq| Ok(seq?.cast_unsigned())).collect()
+}
+
+/// The earliest time at which something is to be dropped.
+pub(super) fn first_due(connection: &Connection) -> Result<Option<UnixMillis>, SqlError> {
+    let mut statement = connection.prepare_cached("SELECT min(due) FROM operation")?;
+    let first = statement.query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(first.map(i64::cast_unsigned))
 }
 
 /// Writes a new operation.

@@ -15,18 +15,18 @@ use super::*;
 
 mod faults_and_shares;
 
-const NOW: UnixMillis = 1_700_000_000_000;
-const DAY: u64 = 24 * 3_600 * 1_000;
+pub(super) const NOW: UnixMillis = 1_700_000_000_000;
+pub(super) const DAY: u64 = 24 * 3_600 * 1_000;
 
 /// A directory of a test's own, removed at the end.
-struct Home(PathBuf);
+pub(super) struct Home(pub(super) PathBuf);
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("mainstay-ledger-{}", uuid::Uuid::new_v4())))
     }
 
-    fn open(&self) -> DiskLedger {
+    pub(super) fn open(&self) -> DiskLedger {
         self.open_with(1000, 1 << 30)
     }
 
@@ -34,12 +34,12 @@ impl Home {
         self.try_open(max_open, max_bytes).expect("the ledger opens")
     }
 
-    fn try_open(&self, max_open: usize, max_bytes: u64) -> Result<DiskLedger, OpenError> {
+    pub(super) fn try_open(&self, max_open: usize, max_bytes: u64) -> Result<DiskLedger, OpenError> {
         let options = Options { max_open, max_bytes, settle: Settle::Durable, key_file: None };
         DiskLedger::open(&self.0, WallClock::manual(NOW), &options)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.join("ledger.db")
     }
 }
@@ -50,7 +50,7 @@ impl Drop for Home {
     }
 }
 
-fn draft(key: u32) -> Operation {
+pub(super) fn draft(key: u32) -> Operation {
     let mut key_hash = [9; 32];
     key_hash[..4].copy_from_slice(&key.to_be_bytes());
     Operation {
@@ -86,7 +86,7 @@ fn draft(key: u32) -> Operation {
     }
 }
 
-async fn begin(ledger: &DiskLedger, key: u32) -> Operation {
+pub(super) async fn begin(ledger: &DiskLedger, key: u32) -> Operation {
     match ledger.begin(draft(key), NOW).await {
         Ok(Begun::New(operation)) => operation,
         other => panic!("a new operation was expected: {other:?}"),
@@ -111,7 +111,7 @@ fn answered(operation: Operation, body: &'static [u8]) -> Operation {
     }
 }
 
-async fn settle(ledger: &DiskLedger, operation: Operation, body: &'static [u8]) -> Operation {
+pub(super) async fn settle(ledger: &DiskLedger, operation: Operation, body: &'static [u8]) -> Operation {
     ledger.update(answered(operation, body)).await.expect("it is settled")
 }
 
@@ -323,7 +323,8 @@ async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
     let settled = settle(&ledger, operation, b"made").await;
     drop(ledger);
     let back =
-        "DROP TABLE audit; DROP TABLE request; DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
+        "DROP TABLE audit; DROP TABLE request; DROP TABLE key_segment; DROP TABLE key_page;
+         CREATE INDEX operation_key ON operation (key); DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
     Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
     let ledger = home.open();
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));

@@ -17,13 +17,14 @@ use std::{
     time::Duration,
 };
 
-use mainstay_policies::operation::State;
+use mainstay_policies::operation::{State, UnixMillis};
 use rusqlite::Connection;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Inner,
     command::{Answer, Command, Handed},
+    keys::{Entry, Filing},
     memory::Before,
     sql::{self, Db, STATES, SqlError},
 };
@@ -55,7 +56,8 @@ pub(super) struct Batch {
     /// What had been acknowledged before.
     pub(super) stored: Vec<u64>,
     pub(super) removed: Vec<(u64, State)>,
-    pub(super) begun: usize,
+    /// New operations, by their keys.
+    pub(super) begun: Vec<Entry>,
     pub(super) bytes: u64,
     pub(super) has_begun_transaction: bool,
 }
@@ -79,6 +81,9 @@ pub(super) struct Writer {
     full_since: Option<Instant>,
     /// What was acknowledged before it was written, and then the disk was full: as many as were in flight.
     unwritten: Vec<u64>,
+    /// Nothing is to be dropped before; something may be from then on.
+    pub(super) nothing_due_before: UnixMillis,
+    pub(super) filing: Filing,
 }
 
 impl Writer {
@@ -96,6 +101,7 @@ impl Writer {
         }))?;
         let (counts, last_seq) = read_counters(&connection)?;
         let used_bytes = sql::used_bytes(&connection)?;
+        let filing = Filing::new(&connection)?;
         Ok(Self {
             connection,
             inner,
@@ -109,6 +115,8 @@ impl Writer {
             commits: 0,
             full_since: None,
             unwritten: Vec::new(),
+            nothing_due_before: 0,
+            filing,
         })
     }
 
@@ -160,6 +168,7 @@ impl Writer {
         if self.last_seq != self.committed.1 {
             sql::set_counter(&self.connection, "last_seq", self.last_seq)?;
         }
+        self.filing.write(&self.connection, batch.begun.len())?;
         faults::before_commit();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.committed = (self.counts, self.last_seq);
@@ -169,7 +178,9 @@ impl Writer {
     }
 
     /// The batch is durable.
-    fn publish(&self, batch: Batch) {
+    fn publish(&mut self, batch: Batch) {
+        // Before they can leave memory.
+        self.filing.committed(&self.inner.keys, &batch.begun, self.committed.1);
         {
             let mut records = self.inner.records.lock();
             records.publish(&batch.staged);
@@ -214,6 +225,8 @@ impl Writer {
     /// The batch was rolled back.
     fn refuse(&mut self, mut batch: Batch) {
         (self.counts, self.last_seq) = self.committed;
+        self.nothing_due_before = 0;
+        self.filing.rolled_back();
         self.inner.records.lock().roll_back(std::mem::take(&mut batch.touched));
         self.unwritten.append(&mut batch.stored);
         self.stop_for_want_of_space();

@@ -1,7 +1,8 @@
 //! The ledger on disk beside a bare append log: durable begins and settlements per second, CPU, bytes, and a restart.
 //!
-//! `bench-ledger DIRECTORY [SECONDS] [RECORDS]`: each kind for so many seconds at 1, 64 and 512 clients, then a restart with
-//! so many settled records. Run it again on the same directory to see the restart in a fresh process.
+//! `bench-ledger DIRECTORY [ROUNDS] [RECORDS]`: at 1, 64 and 512 clients a second of the one and a second of the other in
+//! turns, so many rounds, and the median of their ratios; then a restart with so many settled records. Run it again on the
+//! same directory to see the restart in a fresh process.
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,19 +26,22 @@ use mainstay_policies::{
         ledger::{Begun, Ledger},
     },
 };
-use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().expect("a directory");
-    let seconds = arguments.next().map_or(5, |text| text.parse().expect("seconds"));
-    let records = arguments.next().map_or(0, |text| text.parse().expect("records"));
+    let rounds = arguments.next().map_or(5, |text| text.parse().expect("a number of rounds"));
+    let records = arguments.next().map_or(0, |text| text.parse().expect("a number of records"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let directory = Path::new(&directory);
-        for clients in [1, 64, 512].into_iter().filter(|_| seconds > 0) {
-            log(&directory.join(format!("log-{clients}")), clients, Duration::from_secs(seconds)).await;
-            ledger(&directory.join(format!("ledger-{clients}")), clients, Duration::from_secs(seconds)).await;
+        for clients in [1, 64, 512].into_iter().filter(|_| rounds > 0) {
+            side_by_side(directory, clients, rounds).await;
         }
         if records > 0 {
             restart(&directory.join("many"), records).await;
@@ -45,102 +49,153 @@ fn main() {
     });
 }
 
+/// What a round takes: long against a commit, short against the moods of a disk.
+const ROUND: Duration = Duration::from_secs(1);
+
+async fn side_by_side(directory: &Path, clients: usize, rounds: usize) {
+    let log = Arc::new(Log::create(&directory.join(format!("log-{clients}"))));
+    let ledger = Arc::new(open_ledger(&directory.join(format!("ledger-{clients}"))));
+    let (mut bare, mut kept) = (Measured::default(), Measured::default());
+    for _ in 0..rounds {
+        let log = Arc::clone(&log);
+        bare.round(clients, move || Arc::clone(&log).write()).await;
+        let ledger = Arc::clone(&ledger);
+        kept.round(clients, move || write(Arc::clone(&ledger))).await;
+    }
+    let ratios = kept.rates.iter().zip(&bare.rates).map(|(kept, bare)| kept / bare).collect();
+    bare.report("log", clients);
+    kept.report("ledger", clients);
+    println!("ledger / log, median of {rounds} rounds: {:.2}", median(ratios));
+}
+
+/// What one of the two did, over its rounds.
+#[derive(Default)]
+struct Measured {
+    rates: Vec<f64>,
+    done: u64,
+    cpu_us: u64,
+    bytes: u64,
+    begin_us: Vec<u64>,
+}
+
+impl Measured {
+    /// One round of `clients` that each do `operation` again and again; it returns how long its begin took.
+    async fn round<F: Future<Output = Duration> + Send>(
+        &mut self,
+        clients: usize,
+        operation: impl Fn() -> F + Clone + Send + 'static,
+    ) {
+        let (cpu, bytes, start) = (cpu_us(), written_bytes(), Instant::now());
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients {
+            let operation = operation.clone();
+            tasks.spawn(async move {
+                let mut begins = Vec::new();
+                while start.elapsed() < ROUND {
+                    begins.push(operation().await.as_micros() as u64);
+                }
+                begins
+            });
+        }
+        let begins: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        self.rates.push(begins.len() as f64 / start.elapsed().as_secs_f64());
+        self.done += begins.len() as u64;
+        self.cpu_us += cpu_us() - cpu;
+        self.bytes += written_bytes() - bytes;
+        self.begin_us.extend(begins);
+    }
+
+    fn report(mut self, what: &str, clients: usize) {
+        self.begin_us.sort_unstable();
+        let at = |share: f64| self.begin_us.get((self.begin_us.len() as f64 * share) as usize).copied().unwrap_or(0);
+        let done = self.done.max(1);
+        println!(
+            "{what:6} {clients:4} clients: {:7.0} op/s, CPU {:4} us/op, {:6} B/op, begin p50 {:6} us p99 {:6} us, RSS {} MB",
+            median(self.rates.clone()),
+            self.cpu_us / done,
+            self.bytes / done,
+            at(0.5),
+            at(0.99),
+            rss_mb()
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
 fn open_ledger(directory: &Path) -> DiskLedger {
     let options = Options { max_open: 100_000, max_bytes: 1 << 34, settle: Settle::Durable, key_file: None };
     DiskLedger::open(directory, WallClock::system(), &options).expect("it opens")
 }
 
-async fn ledger(directory: &Path, clients: usize, time: Duration) {
-    let ledger = Arc::new(open_ledger(directory));
-    let before = (cpu_us(), written_bytes());
-    let (done, waits) = (Arc::new(AtomicU64::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
-    let stop = Arc::new(AtomicBool::new(false));
+/// A durable begin and a durable settlement; how long the begin took.
+async fn write(ledger: Arc<DiskLedger>) -> Duration {
     let start = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let (ledger, done, waits, stop) = (ledger.clone(), done.clone(), waits.clone(), stop.clone());
-        tasks.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let at = Instant::now();
-                write(&ledger, &waits, at).await;
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    tokio::time::sleep(time).await;
-    stop.store(true, Ordering::Relaxed);
-    tasks.join_all().await;
-    report("ledger", clients, start, done.load(Ordering::Relaxed), before, &mut waits.lock());
-}
-
-async fn write(ledger: &DiskLedger, waits: &parking_lot::Mutex<Vec<u64>>, at: Instant) {
     let Ok(Begun::New(operation)) = ledger.begin(draft(), 0).await else { panic!("a new operation") };
-    waits.lock().push(at.elapsed().as_micros() as u64);
+    let begin = start.elapsed();
     let operation = ledger.note(Operation { attempts: 1, ..operation }).expect("it is noted");
     ledger.update(settled(operation)).await.expect("it is settled");
+    begin
 }
 
+type Wait = (Vec<u8>, oneshot::Sender<()>);
+
 /// The floor: two records per operation in one file, each fsynced together with what waits.
-async fn log(path: &Path, clients: usize, time: Duration) {
-    type Wait = (Vec<u8>, oneshot::Sender<()>);
-    fs::create_dir_all(path.parent().expect("a directory")).expect("it is made");
-    let mut file = fs::File::create(path).expect("a file");
-    let (queue, mut waiting) = tokio::sync::mpsc::channel::<Wait>(4096);
-    let writer = std::thread::spawn(move || {
-        while let Some((mut bytes, reply)) = waiting.blocking_recv() {
-            let mut replies = vec![reply];
-            while let Ok((more, reply)) = waiting.try_recv() {
-                bytes.extend(more);
-                replies.push(reply);
-            }
-            file.write_all(&bytes).and_then(|()| file.sync_data()).expect("it is written");
-            for reply in replies {
-                let _ = reply.send(());
-            }
-        }
-    });
-    let before = (cpu_us(), written_bytes());
-    let (done, waits) = (Arc::new(AtomicU64::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
-    let stop = Arc::new(AtomicBool::new(false));
-    let start = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let (queue, done, waits, stop) = (queue.clone(), done.clone(), waits.clone(), stop.clone());
-        tasks.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let at = Instant::now();
-                for size in [300, 800] {
-                    let (reply, answer) = oneshot::channel();
-                    queue.send((vec![7; size], reply)).await.expect("the writer runs");
-                    answer.await.expect("the writer runs");
-                    if size == 300 {
-                        waits.lock().push(at.elapsed().as_micros() as u64);
-                    }
+struct Log {
+    queue: mpsc::Sender<Wait>,
+}
+
+impl Log {
+    fn create(path: &Path) -> Self {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("it is made");
+        let mut file = fs::File::create(path).expect("a file");
+        let (queue, mut waiting) = mpsc::channel::<Wait>(4096);
+        // It ends with the last sender.
+        std::thread::spawn(move || {
+            while let Some((mut bytes, reply)) = waiting.blocking_recv() {
+                let mut replies = vec![reply];
+                while let Ok((more, reply)) = waiting.try_recv() {
+                    bytes.extend(more);
+                    replies.push(reply);
                 }
-                done.fetch_add(1, Ordering::Relaxed);
+                file.write_all(&bytes).and_then(|()| file.sync_data()).expect("it is written");
+                for reply in replies {
+                    let _ = reply.send(());
+                }
             }
         });
+        Self { queue }
     }
-    tokio::time::sleep(time).await;
-    stop.store(true, Ordering::Relaxed);
-    tasks.join_all().await;
-    drop(queue);
-    writer.join().expect("it ended well");
-    report("log", clients, start, done.load(Ordering::Relaxed), before, &mut waits.lock());
+
+    async fn write(self: Arc<Self>) -> Duration {
+        let start = Instant::now();
+        self.append(300).await;
+        let begin = start.elapsed();
+        self.append(800).await;
+        begin
+    }
+
+    async fn append(&self, size: usize) {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send((vec![7; size], reply)).await.expect("the writer runs");
+        answer.await.expect("the writer runs");
+    }
 }
 
 /// How long a start takes, and how much memory, with `records` settled ones in the file.
 async fn restart(directory: &Path, records: u64) {
     let open = || open_ledger(directory);
     let ledger = Arc::new(open());
-    let waits = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let left = Arc::new(AtomicU64::new(records.saturating_sub(ledger.counts().iter().sum())));
     let mut tasks = JoinSet::new();
     for _ in 0..512 {
-        let (ledger, waits, left) = (ledger.clone(), waits.clone(), left.clone());
+        let (ledger, left) = (ledger.clone(), left.clone());
         tasks.spawn(async move {
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                write(&ledger, &waits, Instant::now()).await;
+                write(Arc::clone(&ledger)).await;
             }
         });
     }
@@ -153,19 +208,6 @@ async fn restart(directory: &Path, records: u64) {
         ledger.counts().iter().sum::<u64>(),
         start.elapsed().as_millis(),
         fs::metadata(directory.join("ledger.db")).map_or(0, |file| file.len()) >> 20,
-        rss_mb()
-    );
-}
-
-fn report(what: &str, clients: usize, start: Instant, done: u64, before: (u64, u64), waits: &mut [u64]) {
-    waits.sort_unstable();
-    let at = |share: f64| waits.get((waits.len() as f64 * share) as usize).copied().unwrap_or(0);
-    let rate = done as f64 / start.elapsed().as_secs_f64();
-    let (cpu, bytes) = ((cpu_us() - before.0) / done.max(1), (written_bytes() - before.1) / done.max(1));
-    println!(
-        "{what:6} {clients:4} clients: {rate:7.0} op/s, CPU {cpu:4} us/op, {bytes:6} B/op, begin p50 {:6} us p99 {:6} us, RSS {} MB",
-        at(0.5),
-        at(0.99),
         rss_mb()
     );
 }
