@@ -130,7 +130,7 @@ impl Life<'_> {
         // Small segments of keys, so that some are always half written.
         let mut faults = format!("seal@{}", rng.usize(10..200));
         if let Death::At(point, nth) = death {
-            faults.push_str(&format!(",kill@{point}:{nth}"));
+            faults = format!("{faults},kill@{point}:{nth}");
             launch = launch.with("MAINSTAY_FAULT_WHEN", armed.to_string_lossy());
         }
         let launch = launch.with("MAINSTAY_FAULT", faults);

@@ -277,13 +277,12 @@ impl Ledger for DiskLedger {
     fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>> {
         Box::pin(async move {
             let held = self.inner.records.lock().published_under(key).cloned();
-            let found = match held {
-                Some(held) => Some(held),
-                None => {
-                    let inner = Arc::clone(&self.inner);
-                    let stored = self.look_up(move |reader| keys::latest_under(reader, &inner.keys, key)).await?;
-                    stored.map(|stored| self.newest(stored))
-                }
+            let found = if held.is_some() {
+                held
+            } else {
+                let inner = Arc::clone(&self.inner);
+                let stored = self.look_up(move |reader| keys::latest_under(reader, &inner.keys, key)).await?;
+                stored.map(|stored| self.newest(stored))
             };
             Ok(found.filter(|found| !is_forgotten(found, self.inner.steady_now())))
         })

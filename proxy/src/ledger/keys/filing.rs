@@ -67,13 +67,17 @@ impl Filing {
     /// The transaction is committed: it began these operations, and `last` is the last that there is.
     pub(crate) fn committed(&mut self, index: &Mutex<KeyIndex>, begun: &[Entry], last: u64) {
         let mut index = index.lock();
-        begun.iter().for_each(|entry| index.add(*entry));
+        for entry in begun {
+            index.add(*entry);
+        }
         if self.sealing.as_mut().is_some_and(|sealing| sealing.committed(&mut index)) {
             self.sealing = None;
             // As many come as go, over time.
             self.may_be_empty = true;
         }
-        self.removed.drain(..).for_each(|id| index.forget(id));
+        for id in self.removed.drain(..) {
+            index.forget(id);
+        }
         if self.sealing.is_none() && index.fresh() >= segment_size() {
             self.sealing = Some(Sealing::start(self.next_id, &mut index, self.sealed, last));
             self.next_id += 1;

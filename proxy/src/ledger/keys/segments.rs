@@ -117,7 +117,9 @@ pub(crate) fn load(db: &Db) -> Result<KeyIndex, SqlError> {
         let fresh = entries_after(db, sealed)?;
         let last = fresh.last().map_or(sealed, |(_, seq)| *seq);
         let is_whole = fresh.len() == segment_size();
-        fresh.into_iter().for_each(|entry| index.add(entry));
+        for entry in fresh {
+            index.add(entry);
+        }
         if !is_whole {
             return Ok(index);
         }

@@ -173,7 +173,9 @@ fn what_was_rolled_back_is_written_again() {
     file.execute_batch(&MIGRATIONS.concat()).expect("its tables");
     let mut index = KeyIndex::default();
     let keys = 500_i64;
-    (0..keys).for_each(|key| index.add((key * 3, 500 - key.cast_unsigned())));
+    for key in 0..keys {
+        index.add((key * 3, 500 - key.cast_unsigned()));
+    }
     let mut sealing = Sealing::start(1, &mut index, 0, 500);
     for is_kept in [true, false, false, true, true] {
         file.execute_batch("BEGIN").expect("it begins");
