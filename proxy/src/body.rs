@@ -7,64 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 /// Any body error; its words are for logs only.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body whose type does not matter; boxed only where a request or response really has a stream.
 pub type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
-
-/// A body off an HTTP/2 stream that tells its end from being broken off.
-///
-/// hyper takes an HTTP/2 `RST_STREAM(NO_ERROR)` for a clean end. RFC 9113 section 8.1 lets a server stop an *upload* that way
-/// after a complete answer; as the end of what is being received it would make a part pass for the whole.
-pub(crate) struct WireBody {
-    incoming: Incoming,
-    /// Bytes that are still to come, where the length was announced.
-    left: Option<u64>,
-}
-
-/// The stream was reset before its end.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream was reset before its end")]
-struct BrokenOff;
-
-impl WireBody {
-    pub(crate) fn new(incoming: Incoming) -> Self {
-        let left = incoming.size_hint().exact();
-        Self { incoming, left }
-    }
-}
-
-impl Body for WireBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = std::task::ready!(Pin::new(&mut this.incoming).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let (Some(data), Some(left)) = (frame.data_ref(), &mut this.left)
-        {
-            *left = left.saturating_sub(data.len() as u64);
-        }
-        let broken_off = frame.is_none() && this.left != Some(0) && !this.incoming.is_end_stream();
-        Poll::Ready(if broken_off {
-            Some(Err(BrokenOff.into()))
-        } else {
-            frame.map(|result| result.map_err(Into::into))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
 
 /// A request or response body.
 pub enum ProxyBody {

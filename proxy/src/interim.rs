@@ -1,6 +1,6 @@
 //! Interim responses: what a service says before its answer, such as `103 Early Hints` (RFC 8297), on its way to the client.
 //!
-//! A client connection has one [`InterimReceiver`]. For each request it hands out an [`Interim`], which goes with the request
+//! An HTTP/1 client connection, and each HTTP/2 stream, has one [`InterimReceiver`]. For each request it hands out an [`Interim`], which goes with the request
 //! to whatever speaks with the upstream; what is sent into it is written to the client before the answer. The two ends may
 //! live in different tasks, and the sending end never waits: interim responses are advice, and an answer must not be late
 //! for their sake.
@@ -14,8 +14,8 @@
 //! An attempt may outlive its request: a keyed write is waited for after its client was answered. What it says then must not
 //! stand before the answer to the next request, so each request has a number and the queue takes only what bears the last one.
 //!
-//! `100 Continue` and `101 Switching Protocols` never come this way: the one is about the request's body, whose gate it opens
-//! (`client_body`), the other is a final answer.
+//! An upstream's `100 Continue` and `101 Switching Protocols` never come this way: the one is about the request's body, whose
+//! gate it opens (`client_body`), the other is a final answer.
 
 use std::{
     collections::VecDeque,
@@ -69,6 +69,15 @@ impl Interim {
         if !is_passed_on(status) {
             return;
         }
+        self.push(status, headers);
+    }
+
+    /// The request's body is wanted: `100 Continue`, which over HTTP/2 comes this way.
+    pub fn invite(&self) {
+        self.push(StatusCode::CONTINUE, HeaderMap::new());
+    }
+
+    fn push(&self, status: StatusCode, headers: HeaderMap) {
         let mut queue = self.shared.queue.lock();
         if queue.request != self.request || queue.taken >= MAX_INTERIM {
             return;

@@ -22,6 +22,7 @@ mod forward;
 mod gauges;
 mod hedge;
 pub mod http1;
+mod http2;
 mod interface;
 pub mod interim;
 mod keyed;

@@ -16,6 +16,8 @@ mod fallback;
 mod forwarding;
 mod forwarding_streams;
 mod framing;
+mod h2_connections;
+mod h2_interim;
 mod h2_streams;
 mod hedging;
 mod hostile;

@@ -8,7 +8,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::{net::loopback, wire::Wire, within};
+use crate::{net::loopback, script::Gate, wire::Wire, within};
 
 /// Frame types (RFC 9113 section 6).
 pub const DATA: u8 = 0;
@@ -18,6 +18,8 @@ pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 /// SETTINGS.
 pub const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const GOAWAY: u8 = 7;
 const PING: u8 = 6;
 /// `WINDOW_UPDATE`.
 pub const WINDOW_UPDATE: u8 = 8;
@@ -30,6 +32,8 @@ const ACK: u8 = 1;
 
 /// Error codes (RFC 9113 section 7).
 pub const NO_ERROR: u32 = 0;
+/// `REFUSED_STREAM`.
+pub const REFUSED_STREAM: u32 = 7;
 /// `CANCEL`.
 pub const CANCEL: u32 = 8;
 
@@ -61,6 +65,18 @@ pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
 /// A `RST_STREAM` frame.
 pub fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+/// A GOAWAY frame without an error.
+pub fn goaway(last_stream: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[last_stream.to_be_bytes(), [0; 4]].concat())
+}
+
+/// A `PUSH_PROMISE` on `stream`, of a GET on stream `promised`.
+pub fn push_promise(stream: u32, promised: u32) -> Vec<u8> {
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "app.test"), (":path", "/pushed")];
+    let block = headers(promised, 0, &fields).split_off(9);
+    frame(PUSH_PROMISE, END_HEADERS, stream, &[&promised.to_be_bytes()[..], &block].concat())
 }
 
 /// SETTINGS that give every stream a window of `bytes`, those that are open included (RFC 9113 section 6.9.2).
@@ -209,16 +225,32 @@ impl FrameUpstream {
         Self::answering_at(|frame| frame.kind == HEADERS, answer).await
     }
 
+    /// What `early` gives is sent once the request is complete, what `late` gives when the gate has opened.
+    pub async fn in_two(
+        early: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static,
+        gate: &Gate,
+        late: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let gate = gate.clone();
+        Self::serving(Frame::ends, gate, Arc::new(move |stream| (early(stream), late(stream)))).await
+    }
+
     async fn answering_at(when: fn(&Frame) -> bool, answer: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let open = Gate::new();
+        open.open();
+        Self::serving(when, open, Arc::new(move |stream| (answer(stream), Vec::new()))).await
+    }
+
+    async fn serving(when: fn(&Frame) -> bool, gate: Gate, answer: Arc<InTwo>) -> Self {
         let listener = TcpListener::bind(loopback(0)).await.expect("bind to loopback");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let requests = Arc::new(Mutex::new(0));
-        let (count, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let count = Arc::clone(&requests);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (count, answer) = (Arc::clone(&count), Arc::clone(&answer));
-                connections.spawn(async move { drop(serve(Wire::new(stream), &count, when, &*answer).await) });
+                let (count, answer, gate) = (Arc::clone(&count), Arc::clone(&answer), gate.clone());
+                connections.spawn(async move { drop(serve(Wire::new(stream), &count, when, (&gate, &*answer)).await) });
             }
         });
         Self { addr, requests, accepting }
@@ -230,11 +262,14 @@ impl FrameUpstream {
     }
 }
 
+/// What is sent for a request on a stream: at once, and when a gate has opened.
+type InTwo = dyn Fn(u32) -> (Vec<u8>, Vec<u8>) + Send + Sync;
+
 async fn serve(
     mut wire: Wire,
     count: &Mutex<usize>,
     when: fn(&Frame) -> bool,
-    answer: &(dyn Fn(u32) -> Vec<u8> + Send + Sync),
+    (gate, answer): (&Gate, &InTwo),
 ) -> io::Result<()> {
     wire.take(PREFACE.len()).await?;
     wire.send(&frame(SETTINGS, 0, 0, &[])).await?;
@@ -242,7 +277,10 @@ async fn serve(
         let frame = next(&mut wire).await?;
         if frame.kind != RST_STREAM && when(&frame) {
             *count.lock() += 1;
-            wire.send(&answer(frame.stream)).await?;
+            let (early, late) = answer(frame.stream);
+            wire.send(&early).await?;
+            gate.passed().await;
+            wire.send(&late).await?;
         }
     }
 }

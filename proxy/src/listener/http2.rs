@@ -1,5 +1,5 @@
-//! An HTTP/2 client connection as hyper reads it: the bytes that told its version come first, a preface counts only when it
-//! is whole, and blocked writes are noted.
+//! The bytes of an HTTP/2 client connection: those that told its version come first, a preface counts only when it is whole,
+//! and blocked writes are noted.
 
 use std::{
     io::{self, IoSlice},
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::phase::{Connection, Phase};
+use crate::http2::Heard;
 
 /// What an HTTP/2 peer must send before it counts as one: the preface and the head of a SETTINGS frame.
 const PREFACE_BYTES: usize = 24 + 9;
@@ -24,13 +25,14 @@ pub(super) struct Http2Stream {
     /// Read while telling HTTP/1 from HTTP/2.
     ahead: BytesMut,
     connection: Arc<Connection>,
+    heard: Heard,
     /// Bytes of the preface that are still to come.
     preface_left: usize,
 }
 
 impl Http2Stream {
-    pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>) -> Self {
-        Self { stream, ahead, connection, preface_left: PREFACE_BYTES }
+    pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>, heard: Heard) -> Self {
+        Self { stream, ahead, connection, heard, preface_left: PREFACE_BYTES }
     }
 
     fn poll_read_any(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -62,6 +64,7 @@ impl AsyncRead for Http2Stream {
         let this = self.get_mut();
         let start = buf.filled().len();
         ready!(this.poll_read_any(cx, buf))?;
+        this.heard.note();
         if this.connection.is(Phase::Head) && buf.filled().len() > start {
             this.preface_left = this.preface_left.saturating_sub(buf.filled().len() - start);
             if this.preface_left == 0 {

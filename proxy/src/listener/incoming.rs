@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{upgrade::Upgrade, wire::Http1Body};
 use crate::{
-    body::{BoxError, ProxyBody, WireBody},
+    body::{BoxError, ProxyBody},
+    http2::Http2Body,
     interim::Interim,
 };
 
@@ -27,7 +27,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ProxyBody>> + Send;
 }
 
-/// What an HTTP/1 connection can do for a request besides carrying its answer.
+/// What a connection can do for a request besides carrying its answer.
 #[derive(Default)]
 pub(crate) struct Beside {
     /// Takes interim responses; `None` for a client of HTTP/1.0, which knows none.
@@ -41,14 +41,7 @@ pub(crate) enum ClientIncoming {
     /// There is none.
     Empty,
     Http1(Http1Body),
-    Http2(WireBody),
-}
-
-impl ClientIncoming {
-    /// The body of an HTTP/2 request.
-    pub(super) fn http2(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Http2(WireBody::new(incoming)) }
-    }
+    Http2(Http2Body),
 }
 
 impl Body for ClientIncoming {

@@ -1,7 +1,8 @@
 //! Accepting HTTP: sockets, client connections, and the bounds on both.
 //!
 //! HTTP/1.1 is our own: `http1` is a connection's life; `search`, `request` and `reply` are pure and turn bytes into requests
-//! and answers into bytes; `wire` and `writer` do the reading and the writing. HTTP/2 is hyper's, under `http2`.
+//! and answers into bytes; `wire` and `writer` do the reading and the writing. HTTP/2 is `streams`, over `h2` and the bytes of
+//! `http2`.
 
 mod buffers;
 mod connection;
@@ -14,6 +15,7 @@ mod reply;
 pub mod request;
 mod search;
 mod socket;
+mod streams;
 mod untaken;
 mod upgrade;
 mod wire;

@@ -1,6 +1,6 @@
 //! Answers on HTTP/2 streams whose client takes nothing.
 //!
-//! hyper polls an answer's body only while the stream's window has room, so that no timer inside the body can bound a window
+//! An answer's body is polled only while the stream's window has room, so that no timer inside the body can bound a window
 //! that stays at zero. Each body notes when it was last polled, and the sweep lets go of those that were left alone for as
 //! long as the route allows silence: with the body go its upstream connection and its concurrency place. What stays is the
 //! stream, which has at most one piece in memory, and is reset should its client open the window again.

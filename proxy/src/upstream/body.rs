@@ -13,13 +13,14 @@ use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     buffers,
+    http2::Answer,
     incoming::Incoming,
     outgoing::Outgoing,
-    pool::{Lease, StreamLease},
+    pool::Lease,
     switched::Switched,
-    upload::Upload,
+    upload::{OnConnection, Upload},
 };
-use crate::body::{BoxError, WireBody};
+use crate::body::BoxError;
 
 /// A response body; its connection goes back to the pool when it has ended cleanly, and is closed when it is dropped before.
 pub struct UpstreamBody(Inner);
@@ -28,10 +29,7 @@ enum Inner {
     /// All of it came with the head.
     Whole(Bytes),
     Http1(Box<Reading>),
-    Http2 {
-        body: WireBody,
-        _stream: StreamLease,
-    },
+    Http2(Answer),
     /// No body: the connection itself.
     Switched(Option<Switched>),
 }
@@ -78,7 +76,8 @@ impl UpstreamBody {
             Some(outgoing) => {
                 let (reader, writer, permit) = lease.split();
                 let permit = Arc::new(permit);
-                Connection::Split { reader, upload: Upload::start(outgoing, writer, permit.clone()), _permit: permit }
+                let rest = OnConnection { outgoing, writer, _permit: permit.clone() };
+                Connection::Split { reader, upload: Upload::start(rest), _permit: permit }
             }
         };
         let mut reading = Reading { incoming, first, connection: Some(connection), reusable, bulk: false, status };
@@ -93,8 +92,9 @@ impl UpstreamBody {
         Self(Inner::Http1(Box::new(reading)))
     }
 
-    pub(super) fn http2(body: hyper::body::Incoming, stream: StreamLease) -> Self {
-        Self(Inner::Http2 { body: WireBody::new(body), _stream: stream })
+    /// A body that still arrives over HTTP/2.
+    pub(super) fn http2(answer: Answer) -> Self {
+        Self(Inner::Http2(answer))
     }
 
     pub(super) fn switched(lease: Lease, ahead: Bytes) -> Self {
@@ -197,7 +197,7 @@ impl Body for UpstreamBody {
             Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Http1(reading) => reading.poll_frame(cx),
-            Inner::Http2 { body, .. } => Pin::new(body).poll_frame(cx),
+            Inner::Http2(body) => Pin::new(body).poll_frame(cx),
             Inner::Switched(_) => Poll::Ready(None),
         }
     }
@@ -206,7 +206,7 @@ impl Body for UpstreamBody {
         match &self.0 {
             Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Http1(reading) => reading.first.is_none() && reading.incoming.has_ended(),
-            Inner::Http2 { body, .. } => body.is_end_stream(),
+            Inner::Http2(body) => body.is_end_stream(),
             Inner::Switched(_) => true,
         }
     }
@@ -215,7 +215,7 @@ impl Body for UpstreamBody {
         match &self.0 {
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Http1(reading) => reading.size_hint(),
-            Inner::Http2 { body, .. } => body.size_hint(),
+            Inner::Http2(body) => body.size_hint(),
             Inner::Switched(_) => SizeHint::with_exact(0),
         }
     }

@@ -35,7 +35,7 @@ use crate::{
 pub(super) const AGED_CONNECTIONS: usize = 3;
 
 /// Interim responses to one request. A server reports progress this way, but nobody needs more of it.
-const MAX_INTERIM: usize = 64;
+pub(super) const MAX_INTERIM: usize = 64;
 
 /// Sends over HTTP/1.1.
 pub(super) async fn send(

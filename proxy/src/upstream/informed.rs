@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, Version};
 
 use crate::{client_body::Gate, forward, interim::Interim};
 
-/// Who hears of interim responses. HTTP/1.1 only: hyper keeps those of an HTTP/2 upstream to itself.
+/// Who hears of interim responses.
 #[derive(Clone, Copy, Default)]
 pub struct Informed<'a> {
     /// Opened by `100 Continue`.

@@ -1,16 +1,18 @@
 //! The service behind: its endpoints, the connections to them, and what each attempt is known to have done.
 //!
 //! HTTP/1.1 is our own from the socket up (`exchange`): no task and no channel stands between a request and its connection,
-//! and the bytes that the kernel took are counted where they are written. HTTP/2 is hyper's (`http2`), over connections of the
-//! same pool; hyper-util's client would hide whether a request was sent, and retries by itself.
+//! and the bytes that the kernel took are counted where they are written. HTTP/2 (`http2`) shares its connections
+//! (`multiplexed`), whose frames are read along (`frames`) for what they prove.
 
 mod body;
 mod buffers;
 mod connect;
 mod exchange;
+mod frames;
 mod http2;
 mod incoming;
 mod informed;
+mod multiplexed;
 mod outgoing;
 mod pool;
 mod progress;
@@ -22,7 +24,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::{HeaderMap, Method, Request, Response, Uri, uri::Authority};
+use http::{HeaderMap, Method, Response, Uri, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
@@ -35,7 +37,6 @@ use self::{connect::Target, pool::Pool};
 use crate::{
     body::ProxyBody,
     config::model::{self, Protocol},
-    forward,
 };
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
@@ -61,17 +62,6 @@ pub struct RequestHead<'a> {
     pub uri: &'a Uri,
     /// Its fields, without those that frame the body: the body decides on them.
     pub headers: &'a HeaderMap,
-}
-
-impl RequestHead<'_> {
-    fn to_http2(self, body: ProxyBody, endpoint: &Authority) -> Request<ProxyBody> {
-        let mut headers = self.headers.clone();
-        let mut request = Request::new(body);
-        *request.uri_mut() = forward::absolute_form(self.uri, &mut headers, endpoint);
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = headers;
-        request
-    }
 }
 
 /// A request in flight to an endpoint; ends when dropped.
@@ -174,7 +164,8 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
         if self.speaks_http2() {
-            Box::pin(http2::send(pool, head.to_http2(body, self.authority(endpoint)), progress)).await
+            let head = (head, self.authority(endpoint));
+            Box::pin(http2::send(pool, head, body, progress, informed)).await
         } else {
             exchange::send(pool, head, body, progress, informed).await
         }

@@ -5,7 +5,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use hyper::client::conn::http2;
+use bytes::Bytes;
+use h2::client::SendRequest;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
@@ -17,23 +18,20 @@ use tokio::{
     time::Instant,
 };
 
-use super::connect::{self, Target};
-use crate::body::ProxyBody;
-
-/// Streams opened on one HTTP/2 connection before another is opened; the usual server limit.
-const HTTP2_STREAMS: usize = 100;
+use super::{
+    connect::{self, Target},
+    multiplexed::{Multiplexed, Place},
+};
 
 /// Connections of one worker to one endpoint.
 pub(crate) struct Pool {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// One permit per HTTP/1 connection in use.
+    /// One permit per HTTP/1 connection in use, or HTTP/2 connection that is open.
     in_use: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
-    multiplexed: Mutex<Vec<Multiplexed>>,
-    /// Only one HTTP/2 connection is opened at a time; the others wait for it.
-    connecting: tokio::sync::Mutex<()>,
+    multiplexed: Multiplexed,
 }
 
 /// A connection between two requests. Nothing watches it meanwhile: what happened to it is seen when it is taken.
@@ -49,13 +47,6 @@ impl Idle {
         let mut byte = [0];
         matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
-}
-
-#[derive(Clone)]
-struct Multiplexed {
-    sender: http2::SendRequest<ProxyBody>,
-    /// One strong count per stream in flight, and one for the pool's own.
-    streams: Arc<()>,
 }
 
 /// An HTTP/1 connection in the hands of one request.
@@ -88,12 +79,6 @@ impl Lease {
     }
 }
 
-/// A place on an HTTP/2 connection.
-pub(crate) struct StreamLease {
-    pub(crate) sender: http2::SendRequest<ProxyBody>,
-    _stream: Arc<()>,
-}
-
 impl Pool {
     pub(crate) fn new(
         target: Arc<Target>,
@@ -101,15 +86,9 @@ impl Pool {
         idle_timeout: Duration,
         max_connections: usize,
     ) -> Self {
-        Self {
-            target,
-            connect_timeout,
-            idle_timeout,
-            in_use: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            idle: Mutex::new(Vec::new()),
-            multiplexed: Mutex::new(Vec::new()),
-            connecting: tokio::sync::Mutex::new(()),
-        }
+        let in_use = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone());
+        Self { target, connect_timeout, idle_timeout, in_use, idle: Mutex::new(Vec::new()), multiplexed }
     }
 
     /// An HTTP/1 connection: the one used last if one is idle, else a new one. Waits while `max_connections` are in use.
@@ -143,34 +122,15 @@ impl Pool {
         None
     }
 
-    /// A place on an HTTP/2 connection, opening another one when all are full.
-    pub(crate) async fn stream(&self) -> Result<StreamLease, AttemptError> {
-        if let Some(lease) = self.free_stream() {
-            return Ok(lease);
-        }
-        let _one_at_a_time = self.connecting.lock().await;
-        if let Some(lease) = self.free_stream() {
-            return Ok(lease);
-        }
-        let sender = connect::http2(&self.target, Instant::now() + self.connect_timeout).await?;
-        let entry = Multiplexed { sender, streams: Arc::new(()) };
-        let lease = StreamLease { sender: entry.sender.clone(), _stream: entry.streams.clone() };
-        self.multiplexed.lock().push(entry);
-        Ok(lease)
-    }
-
-    fn free_stream(&self) -> Option<StreamLease> {
-        let mut all = self.multiplexed.lock();
-        all.retain(|connection| !connection.sender.is_closed());
-        all.iter()
-            .find(|connection| Arc::strong_count(&connection.streams) <= HTTP2_STREAMS)
-            .map(|connection| StreamLease { sender: connection.sender.clone(), _stream: connection.streams.clone() })
+    /// A place for a stream on an HTTP/2 connection. Waits while all are full and `max_connections` are open.
+    pub(crate) async fn place(&self) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
+        self.multiplexed.place().await
     }
 
     /// Closes what has been idle for too long, or was closed by the peer; off the path of requests.
     pub(crate) fn sweep(&self, now: Instant) {
         self.idle.lock().retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
-        self.multiplexed.lock().retain(|connection| !connection.sender.is_closed());
+        self.multiplexed.sweep(now);
     }
 
     /// Whether no idle connection can be used, though there is one.

@@ -9,7 +9,7 @@ use mainstay_policies::evidence::Sent;
 pub struct Progress(AtomicBool);
 
 impl Progress {
-    /// [`Sent::No`] until the kernel has taken a byte of the request, or hyper the request.
+    /// [`Sent::No`] until the kernel has taken a byte of the request, or an HTTP/2 connection its head.
     pub fn sent(&self) -> Sent {
         if self.0.load(Ordering::Relaxed) { Sent::Maybe } else { Sent::No }
     }

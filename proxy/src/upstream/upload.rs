@@ -1,13 +1,54 @@
 //! The rest of a request whose answer came before its end.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{net::tcp::OwnedWriteHalf, sync::OwnedSemaphorePermit, task::AbortHandle, time::timeout};
 
 use super::outgoing::Outgoing;
+use crate::body::BoxError;
 
 /// How long an upload may stand still once it has been answered: as long as a body may be silent by default.
 const STALL: Duration = Duration::from_mins(5);
+
+/// What is not sent of a request, and the way that it goes out.
+pub(super) trait Sending: Send + 'static {
+    /// Sends what goes. Ready when all is out.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+
+    /// Bytes that have gone out.
+    fn written(&self) -> u64;
+
+    /// All of it has gone out.
+    fn finish(self);
+}
+
+/// The rest of a request over HTTP/1.1.
+pub(super) struct OnConnection {
+    pub(super) outgoing: Outgoing,
+    pub(super) writer: OwnedWriteHalf,
+    /// What makes the connection count as one in use.
+    pub(super) _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Sending for OnConnection {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.outgoing.poll_send(&mut self.writer, cx).map_err(Into::into)
+    }
+
+    fn written(&self) -> u64 {
+        self.outgoing.written()
+    }
+
+    /// Dropped, it would end the connection's sending side, which some servers take for a client that has left.
+    fn finish(self) {
+        self.writer.forget();
+    }
+}
 
 /// An upload that goes on in a task of its own, so that neither a slow reader of the answer holds it up, nor it the answer.
 /// Ends when dropped, unless detached.
@@ -17,18 +58,13 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// `permit` is what makes the connection count as one in use.
-    pub(super) fn start(outgoing: Outgoing, writer: OwnedWriteHalf, permit: Arc<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn start(rest: impl Sending) -> Self {
         // Ends with the request's body, with the connection, when it stands still, or when the answer is given up.
-        let task = tokio::spawn(async move {
-            run(outgoing, writer).await;
-            drop(permit);
-        });
-        let task = task.abort_handle();
+        let task = tokio::spawn(run(rest)).abort_handle();
         Self { task, detached: false }
     }
 
-    /// Lets the upload go on after its answer has ended. Its connection is closed afterwards.
+    /// Lets the upload go on after its answer has ended. Over HTTP/1.1 its connection is closed afterwards.
     pub(super) fn detach(mut self) {
         self.detached = true;
     }
@@ -42,14 +78,13 @@ impl Drop for Upload {
     }
 }
 
-async fn run(mut outgoing: Outgoing, mut writer: OwnedWriteHalf) {
+async fn run(mut rest: impl Sending) {
     loop {
-        let before = outgoing.written();
-        match timeout(STALL, poll_fn(|cx| outgoing.poll_send(&mut writer, cx))).await {
-            // Dropped, it would end the connection's sending side, which some servers take for a client that has left.
-            Ok(Ok(())) => return writer.forget(),
+        let before = rest.written();
+        match timeout(STALL, poll_fn(|cx| rest.poll_send(cx))).await {
+            Ok(Ok(())) => return rest.finish(),
             Ok(Err(error)) => return tracing::debug!(%error, "an upload ended after its answer had begun"),
-            Err(_) if outgoing.written() == before => return,
+            Err(_) if rest.written() == before => return,
             Err(_) => {}
         }
     }
