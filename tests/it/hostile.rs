@@ -33,6 +33,35 @@ async fn slowloris_clients_are_cut_off_and_disturb_nobody() {
 }
 
 #[tokio::test]
+async fn clients_that_drip_their_bodies_are_cut_off_and_disturb_nobody() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let config = Config::single(upstream.addr, "timeout: { total: 1s, idle: 500ms }");
+    let proxy = Proxy::start(config.top("limits: { workers: 1, keep_alive: 1s }")).await;
+    let drips = (0..200).map(|n| {
+        let addr = proxy.addr;
+        tokio::spawn(async move {
+            let mut client = Client::connect(addr).await;
+            let framing = ["Content-Length: 100000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"][n % 2];
+            client.write(format!("POST /drip HTTP/1.1\r\nHost: a\r\n{framing}").as_bytes()).await;
+            // Never silent for as long as `idle` allows.
+            while client.wire.send([&b"x"[..], b"1\r\nx\r\n"][n % 2]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    });
+    let drips: Vec<_> = drips.collect();
+    for _ in 0..50 {
+        let began = Instant::now();
+        proxy.get("/").await.expect_upstream(200);
+        assert!(began.elapsed() < Duration::from_secs(1), "an honest client waited {:?}", began.elapsed());
+    }
+    for task in within("every slow client is cut off", join_all(drips)).await {
+        task.unwrap();
+    }
+    assert!(upstream.requests().iter().filter(|seen| seen.target == "/drip").all(|seen| !seen.body.complete));
+}
+
+#[tokio::test]
 async fn idle_connections_are_cheap() {
     const COUNT: u64 = 1000;
     let upstream = Upstream::answering(Answer::ok("ok")).await;
