@@ -58,7 +58,9 @@ impl Gcra {
         *self = Self { tat: Ticks::from(now) * Ticks::from(scale) + owed.min(after), scale, burst, unit };
     }
 
-    pub(super) fn is_idle(&self, now: u64) -> bool {
+    /// Under the parameters of now, whatever those were of the last request.
+    pub(super) fn is_idle(&mut self, params: &RateLimit, now: u64) -> bool {
+        self.adopt(params, now);
         self.tat <= Ticks::from(now) * Ticks::from(self.scale)
     }
 }

@@ -35,6 +35,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod warm_up;
+#[cfg(test)]
+mod warm_up_tests;
 
 pub use error::*;
 pub use layer::*;

@@ -98,7 +98,7 @@ impl State {
     /// Whether forgetting this state would change nothing.
     pub(super) fn is_idle(&mut self, params: &RateLimit, now: u64) -> bool {
         match (self, &params.behavior) {
-            (Self::Reject(gcra), _) => gcra.is_idle(now),
+            (Self::Reject(gcra), _) => gcra.is_idle(params, now),
             (Self::Queue(pace), _) => pace.is_idle(now),
             (Self::WarmUp(warmth), Behavior::WarmUp(warm_up)) => warmth.is_cold(params, warm_up, now),
             (Self::WarmUpQueue(state), Behavior::WarmUpQueue { warm_up, .. }) => {

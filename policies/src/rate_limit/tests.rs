@@ -114,6 +114,19 @@ fn a_sweep_is_bounded_and_forgets_every_idle_key_in_the_end() {
 }
 
 #[test]
+fn a_key_that_is_idle_under_a_new_rate_is_forgotten_whatever_the_old_one_was() {
+    let hour = RateLimit { unit: 3600 * SECOND, ..keyed(1, 10) };
+    let limiter = Limiter::new(hour);
+    let start = Instant::now();
+    limiter.admit(b"a", start);
+    let faster = limiter.reconfigured(keyed(1, 10));
+    faster.sweep(start, usize::MAX);
+    assert_eq!(faster.keys(), 1, "it is used up as it was before");
+    faster.sweep(start + 2 * SECOND, usize::MAX);
+    assert_eq!(faster.keys(), 0);
+}
+
+#[test]
 fn another_rate_keeps_what_was_used() {
     let limiter = Limiter::new(per_second(10, 10));
     let now = Instant::now();

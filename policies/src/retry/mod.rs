@@ -46,6 +46,8 @@ mod latency;
 mod layer;
 mod params;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use decide::*;

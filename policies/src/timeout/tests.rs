@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, channel::Channel};
+use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 
 use super::*;
@@ -62,6 +63,24 @@ fn deadlines_are_written_rounded_down_in_at_most_eight_digits() {
         set_deadline_headers(&mut headers, remaining, true);
         assert_eq!(headers["grpc-timeout"], grpc, "{remaining:?}");
         assert_eq!(headers.get_all("mainstay-deadline-ms").iter().count(), 1);
+    }
+}
+
+proptest! {
+    /// What is written is read again as never longer, and as at most a thousandth or a millisecond shorter.
+    #[test]
+    fn a_deadline_that_travels_is_never_longer(seconds in 0_u64..100_000, nanos in 0_u32..1_000_000_000, grpc in any::<bool>()) {
+        let remaining = Duration::new(seconds, nanos).max(Duration::from_nanos(1));
+        let mut headers = HeaderMap::new();
+        set_deadline_headers(&mut headers, remaining, grpc);
+        let read = deadline_from_headers(&headers).unwrap();
+        prop_assert!(read <= remaining, "{remaining:?} became {read:?}");
+        prop_assert!(read + Duration::from_millis(1) + remaining / 1000 > remaining, "{remaining:?} became {read:?}");
+        if grpc {
+            headers.remove("mainstay-deadline-ms");
+            let read = deadline_from_headers(&headers).unwrap();
+            prop_assert!(read <= remaining && read + Duration::from_millis(1) > remaining, "{remaining:?} became {read:?}");
+        }
     }
 }
 
