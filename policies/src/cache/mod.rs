@@ -8,19 +8,53 @@
 //! * *What is forgotten* ([`Store::invalidate_path`]): a write marks its path. An answer that was asked for before the mark is
 //!   not used, whenever it arrived: a fill that raced with the write brings nothing old back.
 //!
-//! Bounded by bytes. The proxy talks to the service; this room decides and keeps.
+//! Bounded by bytes. The proxy talks to the service itself; [`CacheLayer`] is for programs that do not run it.
+//!
+//! ```
+//! use std::{convert::Infallible, sync::{Arc, atomic::{AtomicU32, Ordering}}};
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use mainstay_policies::{cache::{Cache, CacheLayer}, clock::WallClock};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let calls = Arc::new(AtomicU32::new(0));
+//! let counted = Arc::clone(&calls);
+//! let prices = service_fn(move |_request: Request<Full<Bytes>>| {
+//!     counted.fetch_add(1, Ordering::SeqCst);
+//!     let answer = Response::builder().header("cache-control", "max-age=60").body(Full::new(Bytes::from("5 EUR")));
+//!     async move { Ok::<_, Infallible>(answer.expect("a valid header")) }
+//! });
+//! let cached = CacheLayer::new(Cache::default(), WallClock::system()).layer(prices);
+//!
+//! for _ in 0..3 {
+//!     let answer = cached.clone().oneshot(Request::get("/price").body(Full::default())?).await?;
+//!     assert_eq!(answer.status(), 200);
+//! }
+//! assert_eq!(calls.load(Ordering::SeqCst), 1);
+//! # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! # }).unwrap();
+//! ```
 
+mod body;
 mod directives;
 mod flights;
 mod freshness;
+mod layer;
+#[cfg(test)]
+mod layer_tests;
 mod params;
 mod store;
 #[cfg(test)]
 mod tests;
 mod validation;
 
+pub use body::CacheBody;
 pub use flights::{Flight, Flown, Lead};
 pub use freshness::{Stored, Verdict, storable};
+pub use layer::*;
 pub use params::*;
 pub use store::{Key, Store};
 pub use validation::{is_not_modified, not_modified_headers, refreshed, validators};
