@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -25,10 +25,11 @@ pub fn binary() -> PathBuf {
         return path;
     }
     let exe = std::env::current_exe().expect("a test knows its own path");
-    // target/<profile>/deps/it-<hash>
-    let profile = exe.parent().and_then(Path::parent).expect("a test executable lies in target/<profile>/deps");
+    // target/<profile>/deps/it-<hash>, or a program in target/<profile>
+    let own = exe.parent().expect("an executable lies in a directory");
+    let profile = own.parent().expect("a test executable lies in target/<profile>/deps");
     let target = profile.parent().expect("a profile directory lies in target");
-    [profile.join("mainstay"), target.join("debug/mainstay"), target.join("release/mainstay")]
+    [own.join("mainstay"), profile.join("mainstay"), target.join("debug/mainstay"), target.join("release/mainstay")]
         .into_iter()
         .find(|path| path.is_file())
         .unwrap_or_else(|| {
