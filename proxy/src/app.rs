@@ -37,6 +37,7 @@ use crate::{
         self,
         model::{self, Config, Store},
     },
+    faults::{self, Pitfall},
     gauges,
     ledger::{self, DiskLedger, OpenError},
     listener::{self, Places},
@@ -414,6 +415,7 @@ async fn keep_house(shared: Arc<Shared>, probes: Arc<ProbeState>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = every.tick().await;
+        faults::stumble(Pitfall::House);
         if let Err(error) = forget_expired(&shared.parts).await {
             tracing::warn!(%error, "the ledger cannot forget what has expired");
         }

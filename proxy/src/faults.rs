@@ -2,7 +2,8 @@
 //!
 //! Only with the feature `faults`, which no release has, and which says so in `--version` and at start. What happens is in
 //! the environment: `MAINSTAY_FAULT=kill@after-begin:3,off@durable-settle` dies at the third time that a write comes past
-//! `after-begin`, and answers before a settlement is on the disk. `MAINSTAY_FAULT_WHEN=FILE` counts only from when that file
+//! `after-begin`, and answers before a settlement is on the disk; `panic@look:20` panics at every 20th look of the resolver.
+//! `MAINSTAY_FAULT_WHEN=FILE` counts only from when that file
 //! is there.
 
 #[cfg(feature = "faults")]
@@ -11,7 +12,7 @@ mod armed;
 #[cfg(feature = "faults")]
 pub use armed::{ArmError, arm};
 #[cfg(feature = "faults")]
-pub(crate) use armed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach};
+pub(crate) use armed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach, stumble};
 
 /// A place in the life of a keyed write at which the process may die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,29 @@ pub(crate) enum Point {
     AfterSettle,
 }
 
+/// A place at which a task may panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "named in every build, reached in few"))]
+pub(crate) enum Pitfall {
+    /// The resolver looks at what is due.
+    Look,
+    /// It works on one operation.
+    Work,
+    /// The ledger's writer takes up a batch.
+    Batch,
+    /// Housekeeping begins a round.
+    House,
+}
+
 /// What runs instead without the feature: nothing.
 #[cfg(not(feature = "faults"))]
 mod unarmed {
-    use super::Point;
+    use super::{Pitfall, Point};
     use crate::upstream::Progress;
 
     pub(crate) const fn reach(_point: Point) {}
+
+    pub(crate) const fn stumble(_pitfall: Pitfall) {}
 
     pub(crate) fn after_send<F>(_progress: &Progress, sending: F) -> F {
         sending
@@ -52,4 +69,4 @@ mod unarmed {
 }
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use unarmed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach};
+pub(crate) use unarmed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach, stumble};

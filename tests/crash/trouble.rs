@@ -1,4 +1,4 @@
-//! Trouble that is not death: a disk that fails or is full, processes that stand still, a clock that jumps.
+//! Trouble that is not death: a disk that fails or is full, processes that stand still, a clock that jumps, tasks that panic.
 
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
         }
         campaign.count("kinds of trouble", 1);
     }
+    for (world, pitfall) in [(World::Honouring, "look:20"), (World::Asked, "work:3"), (World::Mute, "house:1")] {
+        wrong.extend(stumbling(campaign, world, pitfall).await);
+    }
+    wrong.extend(no_writer(campaign).await);
     wrong
 }
 
@@ -76,20 +80,32 @@ struct Stage {
     control: Control,
     service: Service,
     history: History,
+    world: World,
 }
 
 impl Stage {
     async fn set(seed: u64) -> Self {
+        Self::set_in(World::Mute, seed).await
+    }
+
+    async fn set_in(world: World, seed: u64) -> Self {
         let home = TempDir::new();
         let (shim, control) = (Shim::build(&home.join("")), Control::new(home.join("control")));
-        let service = Service::start(World::Mute.character(seed)).await;
-        Self { home, shim, control, service, history: History::default() }
+        let service = Service::start(world.character(seed)).await;
+        Self { home, shim, control, service, history: History::default(), world }
     }
 
     async fn start(&self, campaign: &Campaign) -> Result<Proxy, String> {
+        self.start_with(campaign, None).await
+    }
+
+    async fn start_with(&self, campaign: &Campaign, fault: Option<String>) -> Result<Proxy, String> {
         let ledger = self.home.join("ledger");
-        let launch = self.control.of(self.shim.under(Launch::of(campaign.binary.clone()), &ledger));
-        Proxy::launch(World::Mute.config(self.service.addr, &ledger), &launch).await
+        let mut launch = self.control.of(self.shim.under(Launch::of(campaign.binary.clone()), &ledger));
+        if let Some(fault) = fault {
+            launch = launch.with("MAINSTAY_FAULT", fault);
+        }
+        Proxy::launch(self.world.config(self.service.addr, &ledger), &launch).await
     }
 
     /// Load for a while; in its middle something happens, and later stops.
@@ -113,8 +129,11 @@ impl Stage {
             (list.json()["operations"].as_array()?.is_empty()).then_some(())
         })
         .await;
-        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false };
-        check.run(self.history.keys(), &campaign.tally).await
+        self.checker(proxy).run(self.history.keys(), &campaign.tally).await
+    }
+
+    fn checker<'a>(&'a self, proxy: &'a Proxy) -> Check<'a> {
+        Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false }
     }
 
     /// Kills the proxy, starts it again, and checks.
@@ -170,6 +189,57 @@ async fn full_disk(campaign: &Campaign) -> Vec<String> {
     }
     campaign.count("kinds of trouble", 1);
     wrong
+}
+
+/// A task panics again and again: what it does is done all the same, and the metric tells.
+async fn stumbling(campaign: &Campaign, world: World, pitfall: &str) -> Vec<String> {
+    let stage = Stage::set_in(world, campaign.seed).await;
+    let proxy = match stage.start_with(campaign, Some(format!("panic@{pitfall}"))).await {
+        Ok(proxy) => proxy,
+        Err(log) => return vec![log],
+    };
+    stage.load(&proxy, campaign.seed, || (), || ()).await;
+    let mut wrong = if world == World::Mute { Vec::new() } else { stage.checker(&proxy).settles().await };
+    wrong.extend(stage.check(campaign, &proxy).await);
+    let task = if pitfall.starts_with("house") { "housekeeping" } else { "resolver" };
+    // Work of its own ends alone, and the resolver goes on.
+    let restarts = proxy.metric("mainstay_task_restarts_total", &[("task", task)]).await.unwrap_or(0.0);
+    if (restarts > 0.0) == pitfall.starts_with("work") {
+        wrong.push(format!("{task} was started again {restarts} times"));
+    }
+    if !proxy.log().contains("on purpose") {
+        wrong.push("nothing panicked".to_owned());
+    }
+    wrong.extend(stage.check_after_restart(campaign, proxy).await);
+    campaign.count("kinds of trouble", 1);
+    if wrong.is_empty() {
+        wrong
+    } else {
+        campaign.condemn("trouble", campaign.seed, &format!("panic@{pitfall}"), wrong)
+    }
+}
+
+/// The ledger's writer panics: keyed writes are refused from then on, the pod is not ready, and nothing is lost.
+async fn no_writer(campaign: &Campaign) -> Vec<String> {
+    let stage = Stage::set(campaign.seed).await;
+    let proxy = match stage.start_with(campaign, Some("panic@batch:40".to_owned())).await {
+        Ok(proxy) => proxy,
+        Err(log) => return vec![log],
+    };
+    stage.load(&proxy, campaign.seed, || (), || ()).await;
+    let mut wrong = Vec::new();
+    stage.history.sends("refused", 0);
+    match ask(proxy.addr, &write("refused")).await {
+        Some(reply) if reply.slug() == Some("ledger-unavailable") => stage.history.saw("refused", &reply, 0),
+        other => wrong.push(format!("without a writer a keyed write got {other:?}")),
+    }
+    if stage.service.effects("refused") > 0 {
+        wrong.push("without a writer a refused write was sent".to_owned());
+    }
+    eventually("it is not ready", || async { (proxy.ready().await == Some(503)).then_some(()) }).await;
+    wrong.extend(stage.check_after_restart(campaign, proxy).await);
+    campaign.count("kinds of trouble", 1);
+    if wrong.is_empty() { wrong } else { campaign.condemn("trouble", campaign.seed, "a writer that panics", wrong) }
 }
 
 #[derive(Clone, Copy, Debug)]

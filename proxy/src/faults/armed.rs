@@ -16,7 +16,7 @@ use mainstay_policies::{
     faults::{Protection, is_off, switch_off},
 };
 
-use super::Point;
+use super::{Pitfall, Point};
 use crate::upstream::Progress;
 
 const VARIABLE: &str = "MAINSTAY_FAULT";
@@ -32,6 +32,7 @@ const ON_THE_WIRE: Duration = Duration::from_millis(2);
 static DEATH: OnceLock<Death> = OnceLock::new();
 static LOG_PAGES: OnceLock<usize> = OnceLock::new();
 static SEGMENT_KEYS: OnceLock<usize> = OnceLock::new();
+static STUMBLES: OnceLock<Stumbles> = OnceLock::new();
 
 /// Where this process will die.
 #[derive(Debug)]
@@ -43,11 +44,21 @@ struct Death {
     when: Option<PathBuf>,
 }
 
+/// Where this process panics, again and again.
+#[derive(Debug)]
+struct Stumbles {
+    at: Pitfall,
+    /// Every so often.
+    every: u32,
+    passed: AtomicU32,
+}
+
 /// The variable says something that is no fault.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH (before-begin, after-begin, after-send, before-settle, \
-     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS"
+     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS, \
+     panic@PITFALL:EVERY (look, work, batch, house)"
 )]
 pub struct ArmError(String);
 
@@ -74,6 +85,11 @@ fn take(fault: &str) -> Option<()> {
             let when = std::env::var_os(WHEN).map(PathBuf::from);
             DEATH.set(Death { at: point_named(point)?, spare, when }).ok()
         }
+        "panic" => {
+            let (pitfall, every) = what.split_once(':')?;
+            let every = every.parse().ok().filter(|every| *every > 0)?;
+            STUMBLES.set(Stumbles { at: pitfall_named(pitfall)?, every, passed: AtomicU32::new(0) }).ok()
+        }
         "off" => {
             switch_off(protection_named(what)?);
             Some(())
@@ -91,6 +107,16 @@ fn point_named(name: &str) -> Option<Point> {
         "after-send" => Point::AfterSend,
         "before-settle" => Point::BeforeSettle,
         "after-settle" => Point::AfterSettle,
+        _ => return None,
+    })
+}
+
+fn pitfall_named(name: &str) -> Option<Pitfall> {
+    Some(match name {
+        "look" => Pitfall::Look,
+        "work" => Pitfall::Work,
+        "batch" => Pitfall::Batch,
+        "house" => Pitfall::House,
         _ => return None,
     })
 }
@@ -119,6 +145,13 @@ pub(crate) fn reach(point: Point) {
             std::thread::park();
         }
     }
+}
+
+/// Panics here if it is time to.
+pub(crate) fn stumble(pitfall: Pitfall) {
+    let Some(stumbles) = STUMBLES.get().filter(|stumbles| stumbles.at == pitfall) else { return };
+    let passed = stumbles.passed.fetch_add(1, Ordering::Relaxed) + 1;
+    assert!(!passed.is_multiple_of(stumbles.every), "on purpose: {pitfall:?}");
 }
 
 /// Sends, and dies between the request and its answer if it is time to.

@@ -28,7 +28,7 @@ use super::{
     memory::Before,
     sql::{self, Db, STATES, SqlError},
 };
-use crate::faults;
+use crate::faults::{self, Pitfall};
 
 /// Commands that one transaction takes at most, and bytes.
 const BATCH: usize = 1024;
@@ -143,6 +143,7 @@ impl Writer {
 
     /// Carries out `first` and what waits behind it, in one transaction.
     fn work(&mut self, first: Command, batch: &mut Batch) -> Result<(), SqlError> {
+        faults::stumble(Pitfall::Batch);
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(command) = next {

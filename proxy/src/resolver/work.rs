@@ -17,6 +17,7 @@ use mainstay_policies::{
 use crate::{
     app::Shared,
     asker::DataPlaneAsker,
+    faults::{self, Pitfall},
     keyed::redispatch::{NotSent, Redispatch},
     respond::Failure,
     snapshot::{Route, Snapshot},
@@ -46,6 +47,7 @@ impl Work {
     /// # Errors
     /// The ledger did not take it.
     pub(super) async fn run(&self, id: OperationId, permit: QueryPermit) -> Result<Done, LedgerError> {
+        faults::stumble(Pitfall::Work);
         let Some(operation) = self.shared.parts.ledger.read(id).await? else { return Ok(Done::default()) };
         let due = self.protection.apply(operation, &Event::Due).await?;
         if due.asks_for(Action::Dispatch) {

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     app::Shared,
+    faults::{self, Pitfall},
     snapshot::{Parts, Snapshot},
 };
 
@@ -188,6 +189,7 @@ impl Worker {
     }
 
     async fn look(&mut self) -> Result<(), LedgerError> {
+        faults::stumble(Pitfall::Look);
         self.follow_clock().await?;
         let now = Instant::now();
         let is_whole = now >= self.next_second;
