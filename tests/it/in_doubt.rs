@@ -57,27 +57,39 @@ async fn a_late_success_of_an_attempt_that_was_given_up_settles_the_write() {
 
 #[tokio::test]
 async fn a_late_success_is_heard_while_another_attempt_is_in_flight() {
-    let (early, late) = (Gate::new(), Gate::new());
-    let (first_held, second_held) = (early.clone(), late.clone());
-    let upstream = Upstream::start(move |seen| match seen.index {
-        0 => Answer::status(201).body("first").behind(&first_held),
-        _ => Answer::status(201).body("second").behind(&second_held),
-    })
-    .await;
-    let policy = "timeout: { total: 9s, attempt: 4s }, retry: { max_retries: 1, on: [timeout], backoff: { base: 1ms } }, \
-        idempotency: { required: true }";
-    let mut proxy = Proxy::start(honouring(&upstream, policy)).await;
-    let mut client = proxy.connect().await;
-    client.write(&Request::keyed("/pay", "k", "x").bytes()).await;
-    upstream.wait_completed(2).await;
-    let id = proxy.get("/_mainstay/operations?key=k").await.json()["id"].as_str().unwrap().to_owned();
-    early.open();
-    let document = proxy.operation_in(&id, "succeeded").await;
-    assert_eq!((&document["source"], &document["attention"]), (&"late_response".into(), &json!(null)), "{document}");
-    late.open();
-    let reply = client.reply().await;
-    assert_eq!((reply.status, reply.text()), (201, "second".into()), "its own answer agrees with the record");
-    assert!(proxy.runs());
+    for status in [201, 422, 429] {
+        let (early, late) = (Gate::new(), Gate::new());
+        let (first_held, second_held) = (early.clone(), late.clone());
+        let upstream = Upstream::start(move |seen| match seen.index {
+            0 => Answer::status(201).body("first").behind(&first_held),
+            _ => Answer::status(status).body("second").behind(&second_held),
+        })
+        .await;
+        let policy = "timeout: { total: 9s, attempt: 3s }, \
+            retry: { max_retries: 1, on: [timeout], backoff: { base: 1ms } }, idempotency: { required: true }";
+        let proxy = Proxy::start(honouring(&upstream, policy)).await;
+        let mut client = proxy.connect().await;
+        client.write(&Request::keyed("/pay", "k", "x").bytes()).await;
+        upstream.wait_completed(2).await;
+        let id = proxy.get("/_mainstay/operations?key=k").await.json()["id"].as_str().unwrap().to_owned();
+        early.open();
+        let document = proxy.operation_in(&id, "succeeded").await;
+        assert_eq!(
+            (&document["source"], &document["attention"]),
+            (&"late_response".into(), &json!(null)),
+            "{document}"
+        );
+        late.open();
+        let reply = client.reply().await;
+        if status == 201 {
+            assert_eq!((reply.status, reply.text()), (201, "second".into()), "its own answer agrees with the record");
+        } else {
+            // "Failed", or "nothing was done", beside a record that says otherwise, would make its caller pay again.
+            reply.expect_problem(502, "outcome-unknown");
+        }
+        let repeat = proxy.send(Request::keyed("/pay", "k", "x")).await;
+        assert_eq!((repeat.status, repeat.text(), upstream.count()), (201, "first".into(), 2));
+    }
 }
 
 /// A service that answers a later attempt with its refusal, and the first one with success after all.

@@ -50,6 +50,17 @@ pub enum Settlement {
     },
 }
 
+impl Settlement {
+    /// What it proves by itself, whatever else is known of the operation.
+    pub const fn evidence(&self) -> Evidence {
+        match self {
+            Self::NotExecuted { .. } => Evidence::NotExecuted,
+            Self::Ambiguous { .. } => Evidence::Ambiguous,
+            Self::Response { evidence, .. } => *evidence,
+        }
+    }
+}
+
 /// The exclusive right to execute one pending operation.
 ///
 /// Dropped while the operation is still pending, it leaves the operation `unknown`: whatever was under way, nobody will

@@ -42,9 +42,17 @@ fn by_rule(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: O
 }
 
 /// Whether the upstream's response may be passed to its caller, given what was recorded of it. A status that claims an
-/// outcome must not stand beside a record that knows none; a 5xx and a "still at it" claim none.
-pub fn may_pass(recorded: &Operation, status: StatusCode) -> bool {
-    recorded.state != State::Unknown || status.is_server_error() || recorded.last_evidence == Some(Evidence::Ongoing)
+/// outcome must not stand beside a record that knows none, or another one; a 5xx and a "still at it" claim none. `says` is
+/// what the response proves by itself.
+pub fn may_pass(recorded: &Operation, status: StatusCode, says: Evidence) -> bool {
+    let claims_none = status.is_server_error() || matches!(says, Evidence::Ongoing | Evidence::Ambiguous);
+    match recorded.state {
+        State::Pending => true,
+        State::Unknown => status.is_server_error() || recorded.last_evidence == Some(Evidence::Ongoing),
+        State::Succeeded => claims_none || says == Evidence::Succeeded,
+        State::Failed => claims_none || says == Evidence::Failed,
+        State::NotExecuted => claims_none || says == Evidence::NotExecuted,
+    }
 }
 
 fn by_status(outcomes: &Outcomes, status: StatusCode) -> Evidence {
@@ -164,8 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_claims_an_outcome_is_not_passed_on_beside_a_record_that_knows_none() {
+    fn a_status_that_claims_an_outcome_is_not_passed_on_beside_a_record_that_knows_none_or_another() {
         let recorded = |state, last_evidence| Operation { state, last_evidence, ..operation() };
+        let says =
+            |status| evidence(&Outcomes { ongoing: vec![StatusCode::ACCEPTED], ..Outcomes::default() }, status, None);
         for (operation, status, passes) in [
             (recorded(State::Succeeded, Some(Evidence::Succeeded)), 200, true),
             (recorded(State::NotExecuted, Some(Evidence::NotExecuted)), 429, true),
@@ -174,8 +184,14 @@ mod tests {
             (recorded(State::Unknown, Some(Evidence::Ambiguous)), 200, false),
             (recorded(State::Unknown, Some(Evidence::Ambiguous)), 408, false),
             (recorded(State::Unknown, Some(Evidence::Ambiguous)), 429, false),
+            (recorded(State::Succeeded, Some(Evidence::Succeeded)), 422, false),
+            (recorded(State::Succeeded, Some(Evidence::Succeeded)), 429, false),
+            (recorded(State::Succeeded, Some(Evidence::Succeeded)), 503, true),
+            (recorded(State::Failed, Some(Evidence::Failed)), 201, false),
+            (recorded(State::Failed, Some(Evidence::Failed)), 422, true),
+            (recorded(State::NotExecuted, Some(Evidence::NotExecuted)), 201, false),
         ] {
-            assert_eq!(may_pass(&operation, StatusCode::from_u16(status).unwrap()), passes, "{status}");
+            assert_eq!(may_pass(&operation, StatusCode::from_u16(status).unwrap(), says(status)), passes, "{status}");
         }
     }
 

@@ -196,9 +196,10 @@ impl<S> IdempotencyService<S> {
             Collected::Broken(error) => return failed(&self.replies, claim, error).await,
         };
         let settlement = self.protection.settlement(parts.status, &parts.headers, kept);
+        let says = settlement.evidence();
         let settled = claim.settle(settlement, Source::Response).await;
         // An answer that is not recorded must not reach the caller, who would rely on its replay.
-        let is_recorded = settled.is_ok_and(|operation| outcome::may_pass(operation, parts.status));
+        let is_recorded = settled.is_ok_and(|operation| outcome::may_pass(operation, parts.status, says));
         if !is_recorded {
             return Ok(self.replies.outcome_unknown(id));
         }

@@ -113,9 +113,9 @@ fn grpc_settlement(
 }
 
 /// Whether the response may be handed to the client after it was settled: one that claims an outcome must not stand beside a
-/// record that knows none. gRPC tells the outcome by itself.
-fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap) -> bool {
-    is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status)
+/// record that knows none, or another one. gRPC tells the outcome by itself.
+fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap, says: Evidence) -> bool {
+    is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status, says)
 }
 
 /// The head came and the body broke off: the service acted, and what it said is lost.
@@ -125,8 +125,9 @@ async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
 
 async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
     let settlement = settlement(&execution.protection, head.status, &head.headers, Some(body.clone()), None);
+    let says = settlement.evidence();
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
-    let outcome = if recorded && may_pass(execution, head.status, &head.headers) {
+    let outcome = if recorded && may_pass(execution, head.status, &head.headers, says) {
         Ok(Response::from_parts(head, ProxyBody::from(body)))
     } else {
         Err(execution.outcome_unknown(StatusCode::BAD_GATEWAY))
@@ -172,8 +173,9 @@ where
         Ok(()) => {
             let trailers = end.iter().find_map(Frame::trailers_ref);
             let settlement = settlement(&execution.protection, status, &headers, None, trailers);
+            let says = settlement.evidence();
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
-            if recorded && may_pass(execution, status, &headers) {
+            if recorded && may_pass(execution, status, &headers, says) {
                 end.into_iter().map(Ok).collect()
             } else {
                 // The end is withheld, so the client cannot take the answer for a settled one.
