@@ -4,7 +4,11 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{CircuitBreaker, Ejections, ejection::Ejection, window::Window};
+use super::{
+    CircuitBreaker, Ejections,
+    ejection::Ejection,
+    window::{Counts, Window},
+};
 
 /// How a call ended. Its slowness is measured, not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +189,9 @@ impl Machine {
         match &mut self.phase {
             Phase::Closed => {
                 self.window.at(now);
-                self.window.add(error, slow);
+                let counts = self.window.add(error, slow);
                 self.consecutive_errors = if error { self.consecutive_errors.saturating_add(1) } else { 0 };
-                if self.forced.is_none() && self.must_trip(params, now) && self.may_eject() {
+                if self.forced.is_none() && self.must_trip(params, counts) && self.may_eject() {
                     self.open(now, params);
                 }
             }
@@ -257,12 +261,11 @@ impl Machine {
         }
     }
 
-    fn must_trip(&mut self, params: &CircuitBreaker, now: Instant) -> bool {
+    fn must_trip(&self, params: &CircuitBreaker, counts: Counts) -> bool {
         let reached = |count: u64, limit: Option<NonZeroU32>| limit.is_some_and(|limit| count >= limit.get().into());
         if reached(self.consecutive_errors.into(), params.consecutive_errors) {
             return true;
         }
-        let counts = self.window.at(now);
         if counts.requests < params.min_requests.get().into() {
             return false;
         }

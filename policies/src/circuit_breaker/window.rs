@@ -40,13 +40,15 @@ impl Window {
         self.total = Counts::default();
     }
 
-    pub(super) fn add(&mut self, error: bool, slow: bool) {
+    /// Counts a completion in the newest bucket; what the window holds with it.
+    pub(super) fn add(&mut self, error: bool, slow: bool) -> Counts {
         let bucket = &mut self.buckets[(self.head % BUCKETS) as usize];
         for counts in [bucket, &mut self.total] {
             counts.requests += 1;
             counts.errors += u64::from(error);
             counts.slow += u64::from(slow);
         }
+        self.total
     }
 
     /// The counts at `now`; a thread that read the clock a little earlier sees the newest bucket.
