@@ -33,8 +33,8 @@ pub fn parse(section: &Bytes, max_fields: usize) -> Result<HeaderMap, Malformed>
 
 /// The fields that were parsed out of `section`, as a map whose values share it.
 pub(super) fn to_map(section: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
-    // Room for what the proxy adds, so that the map need not grow.
-    const ADDED: usize = 4;
+    // Room for what the proxy adds to most answers, so that the map need not grow; more would double a small one.
+    const ADDED: usize = 1;
     let mut fields = HeaderMap::with_capacity(parsed.len() + ADDED);
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Field)?;

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
 use super::fields;
@@ -61,14 +61,41 @@ pub enum Malformed {
     Coding,
 }
 
+/// Which of the fields that frame a body a head has: one look at each, where a search for every one would cost more.
+#[derive(Default)]
+struct Stated {
+    is_coded: bool,
+    lengths: usize,
+    /// The first length, if it is a number.
+    length: Option<u64>,
+    has_connection: bool,
+}
+
+impl Stated {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut stated = Self::default();
+        for (name, value) in headers {
+            match *name {
+                TRANSFER_ENCODING => stated.is_coded = true,
+                CONTENT_LENGTH => {
+                    stated.lengths += 1;
+                    stated.length = if stated.lengths == 1 { number(value.as_bytes()) } else { None };
+                }
+                CONNECTION => stated.has_connection = true,
+                _ => {}
+            }
+        }
+        stated
+    }
+}
+
 /// Whether a peer that frames its answer like this may send bytes that do not belong to it: a length beside a coding, or either
 /// where there is no body.
-fn contradicts_itself(headers: &HeaderMap, status: StatusCode, to_head: bool) -> bool {
-    let is_coded = headers.contains_key(TRANSFER_ENCODING);
-    let has_length = headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
-    is_coded && has_length
-        || status == StatusCode::NO_CONTENT && (is_coded || has_length)
-        || status == StatusCode::NOT_MODIFIED && is_coded && !to_head
+fn contradicts_itself(headers: &HeaderMap, stated: &Stated, status: StatusCode, to_head: bool) -> bool {
+    let has_length = || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
+    stated.is_coded && has_length()
+        || status == StatusCode::NO_CONTENT && (stated.is_coded || has_length())
+        || status == StatusCode::NOT_MODIFIED && stated.is_coded && !to_head
 }
 
 /// Reads the head that `bytes` begin with, and says how many bytes it has; `None` while it is incomplete. The values share
@@ -99,23 +126,25 @@ pub fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(usize, Head)>, Malf
     let reason = parsed.reason.filter(|reason| !reason.is_empty() && status.canonical_reason() != Some(reason));
     let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
     let mut headers = fields::to_map(bytes, parsed.headers).map_err(|_| Malformed::Syntax)?;
-    let is_suspect = contradicts_itself(&headers, status, to_head);
-    let framing = framing(&mut headers, status, to_head)?;
+    let stated = Stated::by(&headers);
+    let is_suspect = contradicts_itself(&headers, &stated, status, to_head);
+    let framing = framing(&mut headers, &stated, status, to_head)?;
+    let connection_has = |option| stated.has_connection && fields::connection_has(&headers, option);
     let keep_alive = !is_suspect
         && framing != Framing::Close
         && if version == Version::HTTP_11 {
-            !fields::connection_has(&headers, "close")
+            !connection_has("close")
         } else {
             // RFC 9112 section 6.1: HTTP/1.0 knows no transfer codings, so the peer may be confused about the next message.
-            framing != Framing::Chunked && fields::connection_has(&headers, "keep-alive")
+            framing != Framing::Chunked && connection_has("keep-alive")
         };
     Ok(Some((length, Head { status, version, headers, reason, framing, keep_alive })))
 }
 
 /// How the body is delimited. A transfer coding overrides a length, and repeated equal lengths become one.
-fn framing(headers: &mut HeaderMap, status: StatusCode, to_head: bool) -> Result<Framing, Malformed> {
-    let chunked = is_chunked(headers)?;
-    let length = if chunked { None } else { length(headers)? };
+fn framing(headers: &mut HeaderMap, stated: &Stated, status: StatusCode, to_head: bool) -> Result<Framing, Malformed> {
+    let chunked = stated.is_coded && is_chunked(headers)?;
+    let length = if chunked { None } else { length(headers, stated)? };
     if chunked {
         headers.remove(CONTENT_LENGTH);
     }
@@ -139,11 +168,9 @@ fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
 }
 
 /// The one length that the head states, and leaves it there once.
-fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut fields = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = fields.next() else { return Ok(None) };
-    if let (Some(length), None) = (number(first.as_bytes()), fields.next()) {
-        return Ok(Some(length));
+fn length(headers: &mut HeaderMap, stated: &Stated) -> Result<Option<u64>, Malformed> {
+    if stated.lengths == 0 || stated.length.is_some() {
+        return Ok(stated.length);
     }
     let stated = headers.get_all(CONTENT_LENGTH).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
     let mut lengths = stated.map(|one| number(one.trim_ascii()).ok_or(Malformed::Length));
