@@ -201,15 +201,18 @@ impl State {
     /// Reads more into `unread`; 0 bytes are the end. Without anything to read no buffer is held.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        if let Err(error) = ready!(stream.poll_read_ready(cx)) {
-            self.failed = true;
-            return Poll::Ready(Err(error));
-        }
-        if self.unread.capacity() == 0 {
-            self.unread = self.buffers.take_reading();
-        }
-        if self.unread.capacity() - self.unread.len() < MIN_ROOM_BYTES.max(self.read_bytes / 4) {
-            self.unread.reserve(self.read_bytes);
+        let enough = MIN_ROOM_BYTES.max(self.read_bytes / 4);
+        if self.unread.capacity() - self.unread.len() < enough {
+            if let Err(error) = ready!(stream.poll_read_ready(cx)) {
+                self.failed = true;
+                return Poll::Ready(Err(error));
+            }
+            if self.unread.capacity() == 0 {
+                self.unread = self.buffers.take_reading();
+            }
+            if self.unread.capacity() - self.unread.len() < enough {
+                self.unread.reserve(self.read_bytes);
+            }
         }
         let room = self.unread.capacity() - self.unread.len();
         let read = ready!(pin!(stream.read_buf(&mut self.unread)).poll(cx));
