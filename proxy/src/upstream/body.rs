@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit};
 
 use super::{
     buffers,
@@ -165,7 +165,7 @@ impl Reading {
     fn release(&mut self) {
         match self.connection.take() {
             Some(Connection::Leased(lease)) if self.reusable && !self.incoming.has_more() => {
-                lease.give_back(Instant::now());
+                lease.give_back();
             }
             // An upstream that refuses needs no more of the request (RFC 9112 section 9.5); else it gets all of it.
             Some(Connection::Split { upload, .. })

@@ -30,13 +30,21 @@ pub(crate) struct Pool {
     idle_timeout: Duration,
     /// One permit per HTTP/1 connection in use, or HTTP/2 connection that is open.
     in_use: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<IdleList>,
     multiplexed: Multiplexed,
+}
+
+/// The connections between two requests, and the time of the last sweep, by which they are as old as they need to be known: no
+/// request reads the clock for them.
+struct IdleList {
+    connections: Vec<Idle>,
+    swept: Instant,
 }
 
 /// A connection between two requests. Nothing watches it meanwhile: what happened to it is seen when it is taken.
 struct Idle {
     stream: TcpStream,
+    /// The last sweep before.
     since: Instant,
 }
 
@@ -68,8 +76,10 @@ impl Lease {
     }
 
     /// Gives the connection back, once its response has ended cleanly.
-    pub(super) fn give_back(self, now: Instant) {
-        self.pool.idle.lock().push(Idle { stream: self.stream, since: now });
+    pub(super) fn give_back(self) {
+        let mut idle = self.pool.idle.lock();
+        let since = idle.swept;
+        idle.connections.push(Idle { stream: self.stream, since });
     }
 
     /// The two directions apart; they are never joined again.
@@ -88,7 +98,8 @@ impl Pool {
     ) -> Self {
         let in_use = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone());
-        Self { target, connect_timeout, idle_timeout, in_use, idle: Mutex::new(Vec::new()), multiplexed }
+        let idle = Mutex::new(IdleList { connections: Vec::new(), swept: Instant::now() });
+        Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed }
     }
 
     /// An HTTP/1 connection: the one used last if one is idle, else a new one. Waits while `max_connections` are in use.
@@ -102,20 +113,19 @@ impl Pool {
                 .await
                 .map_err(|error| AttemptError::new(Cause::Connect, Sent::No).with_source(error))?,
         };
-        let now = Instant::now();
-        if !fresh && let Some(stream) = self.take_idle(now) {
+        if !fresh && let Some(stream) = self.take_idle() {
             return Ok(Lease { stream, reused: true, pool: self.clone(), permit });
         }
         // Boxed, so that a request on a warm connection does not carry the room for a handshake.
-        let stream = Box::pin(connect::tcp(&self.target, now + self.connect_timeout)).await?;
+        let stream = Box::pin(connect::tcp(&self.target, Instant::now() + self.connect_timeout)).await?;
         Ok(Lease { stream, reused: false, pool: self.clone(), permit })
     }
 
     /// The youngest idle connection that can be used. Those found otherwise are closed.
-    fn take_idle(&self, now: Instant) -> Option<TcpStream> {
+    fn take_idle(&self) -> Option<TcpStream> {
         let mut idle = self.idle.lock();
-        while let Some(entry) = idle.pop() {
-            if now.duration_since(entry.since) < self.idle_timeout && entry.is_usable() {
+        while let Some(entry) = idle.connections.pop() {
+            if idle.swept.duration_since(entry.since) < self.idle_timeout && entry.is_usable() {
                 return Some(entry.stream);
             }
         }
@@ -129,14 +139,17 @@ impl Pool {
 
     /// Closes what has been idle for too long, or was closed by the peer; off the path of requests.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle.lock().retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
+        let mut idle = self.idle.lock();
+        idle.swept = now;
+        idle.connections.retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
+        drop(idle);
         self.multiplexed.sweep(now);
     }
 
     /// Whether no idle connection can be used, though there is one.
     #[cfg(test)]
     pub(super) fn is_idle_closed(&self) -> bool {
-        let idle = self.idle.lock();
+        let idle = &self.idle.lock().connections;
         !idle.is_empty() && !idle.iter().any(Idle::is_usable)
     }
 }
