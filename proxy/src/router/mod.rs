@@ -25,7 +25,7 @@ mod tests;
 pub struct Target<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The host without port, as it came.
+    /// The host without port, as it came; looked at only if [`Router::asks_for_host`].
     pub host: &'a str,
     /// The path as it came.
     pub path: &'a str,
@@ -37,6 +37,7 @@ pub struct Target<'a> {
 pub struct Router<T> {
     routes: Vec<(Match, T)>,
     root: Node,
+    asks_for_host: bool,
 }
 
 /// A node of the tree; lists hold indices of routes in file order.
@@ -58,7 +59,13 @@ impl<T> Router<T> {
         for (index, (matches, _)) in routes.iter().enumerate() {
             root.insert(&matches.path, index as u32);
         }
-        Self { routes, root }
+        let asks_for_host = routes.iter().any(|(matches, _)| matches.host.is_some());
+        Self { routes, root, asks_for_host }
+    }
+
+    /// Whether any route depends on the host.
+    pub fn asks_for_host(&self) -> bool {
+        self.asks_for_host
     }
 
     /// The first route that matches, with its pattern.

@@ -62,6 +62,11 @@ impl RequestTrace {
         self.handle.cx.sampled
     }
 
+    /// Whether there is a span to describe.
+    pub const fn is_recorded(&self) -> bool {
+        self.span.is_some()
+    }
+
     /// What starts attempts; it outlives this span, as an attempt outlives a caller that leaves.
     pub const fn handle(&self) -> &TraceHandle {
         &self.handle
