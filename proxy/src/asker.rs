@@ -72,7 +72,10 @@ impl DataPlaneAsker {
         if head.method == Method::POST {
             forward::fix_length(&mut headers, body.len());
         }
-        let request = (RequestHead { method: &head.method, uri: &head.uri, headers: &headers }, ProxyBody::from(body));
+        let request = (
+            RequestHead { method: &head.method, uri: &head.uri, headers: &headers, added: None },
+            ProxyBody::from(body),
+        );
         let (progress, informed) = (Progress::default(), Informed::default());
         let response = match upstream.send(self.worker, endpoint, request, &progress, informed).await {
             Ok(response) => response,

@@ -6,20 +6,19 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri, header::CONTENT_TYPE};
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
-    timeout::set_deadline_headers,
 };
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     body::ProxyBody,
     client_body::Gate,
-    forward,
+    forward::{self, Hop},
     interim::Interim,
     respond::Failure,
     snapshot::Route,
     telemetry::metrics::AttemptResult,
-    telemetry::trace::{AttemptSpan, AttemptStart, TraceHandle},
-    upstream::{InFlight, Informed, Progress, RequestHead, UpstreamBody},
+    telemetry::trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
+    upstream::{Added, InFlight, Informed, Progress, RequestHead, UpstreamBody},
 };
 
 /// The head of a request as the upstream shall see it, before what each attempt adds.
@@ -28,13 +27,22 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
+    /// The way that the request came; `None` if that is said in its headers.
+    pub(crate) hop: Option<Hop>,
     /// The protocol that the connection shall change to.
     pub(crate) upgrade: Option<HeaderValue>,
 }
 
 impl Head {
-    pub(crate) fn as_request(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers }
+    pub(crate) fn as_request<'a>(&'a self, added: &'a Added<'a>) -> RequestHead<'a> {
+        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, added: Some(added) }
+    }
+
+    /// Says in the headers how the request came, so that it can be kept.
+    pub(crate) fn complete(&mut self) {
+        if let Some(hop) = self.hop.take() {
+            hop.apply(&mut self.headers);
+        }
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
@@ -138,18 +146,20 @@ impl Outbound {
         }
     }
 
-    /// Makes a head that of one attempt; what another one left in it is overwritten.
-    pub(crate) fn prepare(&self, attempt: &Attempt, head: &mut Head, now: Instant) {
-        let grpc = head.is_grpc();
-        let headers = &mut head.headers;
-        attempt.span.inject(headers);
-        set_deadline_headers(headers, self.deadline.saturating_duration_since(now), grpc);
+    /// Makes a head fit for the upstream's protocol; what another attempt left in it is overwritten.
+    pub(crate) fn prepare(&self, head: &mut Head) {
         if !self.route.upstream.speaks_http2() {
             match &head.upgrade {
-                Some(protocol) => forward::ask_upgrade(headers, protocol.clone()),
-                None => forward::announce_te(headers),
+                Some(protocol) => forward::ask_upgrade(&mut head.headers, protocol.clone()),
+                None => forward::announce_te(&mut head.headers),
             }
         }
+    }
+
+    /// What an attempt that starts now adds to its head.
+    pub(crate) fn added<'a>(&self, trace: SpanFields, head: &'a Head, now: Instant) -> Added<'a> {
+        let time_left = self.deadline.saturating_duration_since(now);
+        Added { hop: head.hop.as_ref(), trace, time_left, is_grpc: head.is_grpc() }
     }
 
     /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by
@@ -164,7 +174,8 @@ impl Outbound {
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let (until, cause) = self.attempt_deadline(now);
         let informed = Informed { gate, interim: self.interim.as_ref() };
-        let request = (head.as_request(), body);
+        let added = self.added(attempt.trace_fields(), head, now);
+        let request = (head.as_request(&added), body);
         let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed);
         match timeout_at(until, sending).await {
             Ok(result) => result,
@@ -174,6 +185,11 @@ impl Outbound {
 }
 
 impl Attempt {
+    /// What the upstream is told of its span.
+    pub(crate) const fn trace_fields(&self) -> SpanFields {
+        self.span.fields()
+    }
+
     /// Tells breaker, span and metrics what became of the attempt. A permit that is dropped without this is a cancel, and no
     /// sample.
     pub(crate) fn record<B>(&mut self, result: &Result<Response<B>, AttemptError>, now: Instant) {

@@ -2,22 +2,25 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE, VIA,
-    },
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, UPGRADE, VIA},
     uri::{Authority, PathAndQuery},
 };
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Headers that belong to one connection. `trailer` stays: it announces what both sides of this proxy do forward.
-static HOP_BY_HOP: [HeaderName; 7] =
-    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
+/// Whether a header belongs to one connection. `trailer` does not: it announces what both sides of this proxy do forward.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
+}
 
 /// Whether the request asks to change the protocol of its connection, and to which.
 pub(crate) fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
@@ -46,8 +49,8 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
 fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
-    // Most messages have none of them, and one look at each field costs less than a search for each name.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    // Most messages have none of them.
+    if !headers.keys().any(is_hop_by_hop) {
         return;
     }
     let usual = |value: &HeaderValue| {
@@ -63,19 +66,24 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
             }
         }
     }
-    for name in &HOP_BY_HOP {
+    remove_where(headers, is_hop_by_hop);
+}
+
+/// Whether only Mainstay says this: an upstream that says it would be taken for it.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "mainstay-error" | "mainstay-attempts" | "mainstay-fallback" | "idempotent-replayed" | "operation-location"
+    )
+}
+
+/// Removes the fields of these names. Most messages have none of them, and one look at each name costs less than a search.
+fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
+    for name in removed {
         headers.remove(name);
     }
 }
-
-/// Only Mainstay says these: an upstream that says them would be taken for it.
-static OURS: [HeaderName; 5] = [
-    HeaderName::from_static("mainstay-error"),
-    HeaderName::from_static("mainstay-attempts"),
-    HeaderName::from_static("mainstay-fallback"),
-    HeaderName::from_static("idempotent-replayed"),
-    HeaderName::from_static("operation-location"),
-];
 
 /// What the client's connection adds to every request on it.
 pub(crate) struct Client {
@@ -83,10 +91,10 @@ pub(crate) struct Client {
     pub(crate) address: HeaderValue,
 }
 
-/// Makes a client's header fields those of the request to the upstream. `identifies` is the header that says who is calling.
+/// Makes a client's header fields those of the request to the upstream, but for the [`Hop`] that is added when they are
+/// written. `identifies` is the header that says who is calling.
 pub(crate) fn request(
     headers: &mut HeaderMap,
-    client: &Client,
     version: Version,
     authority: Option<&Authority>,
     identifies: Option<&HeaderName>,
@@ -109,11 +117,64 @@ pub(crate) fn request(
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    headers.append(VIA, via(version));
-    append_forwarded_for(headers, client);
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
+}
+
+/// The way that a request came: over a client's connection and through this proxy.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    client: HeaderValue,
+    version: Version,
+}
+
+impl Hop {
+    pub(crate) fn new(client: &Client, version: Version) -> Self {
+        Self { client: client.address.clone(), version }
+    }
+
+    /// Whether the field `name` must not stand beside what [`write`](Self::write) writes.
+    pub(crate) fn replaces(name: &HeaderName) -> bool {
+        *name == X_FORWARDED_FOR
+    }
+
+    /// Hands the fields that say so, name and value, to `put`. `headers` are the request's own.
+    pub(crate) fn write(&self, headers: &HeaderMap, put: &mut impl FnMut(&'static str, &[u8])) {
+        let (mut before, mut host, mut has_proto, mut has_host) = (false, None, false, false);
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => host = host.or(Some(value)),
+                "x-forwarded-for" => before = true,
+                "x-forwarded-proto" => has_proto = true,
+                "x-forwarded-host" => has_host = true,
+                _ => {}
+            }
+        }
+        put("via", via(self.version).as_bytes());
+        if before {
+            let mut list: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+            list.push(self.client.as_bytes());
+            put("x-forwarded-for", &list.join(&b", "[..]));
+        } else {
+            put("x-forwarded-for", self.client.as_bytes());
+        }
+        if !has_proto {
+            put("x-forwarded-proto", b"http");
+        }
+        if let Some(host) = host.filter(|_| !has_host) {
+            put("x-forwarded-host", host.as_bytes());
+        }
+    }
+
+    /// Puts them into `headers`, for a request that is kept or goes out over HTTP/2.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        let mut fields = Vec::new();
+        self.write(headers, &mut |name, value| {
+            let value = HeaderValue::from_bytes(value).expect("values of fields, joined by commas, make one");
+            fields.push((HeaderName::from_static(name), value));
+        });
+        headers.remove(X_FORWARDED_FOR);
+        for (name, value) in fields {
+            headers.append(name, value);
+        }
     }
 }
 
@@ -124,21 +185,6 @@ fn join_cookies(headers: &mut HeaderMap) {
         && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
         headers.insert(COOKIE, joined);
-    }
-}
-
-fn append_forwarded_for(headers: &mut HeaderMap, client: &Client) {
-    let mut entry = match headers.entry(X_FORWARDED_FOR) {
-        Entry::Vacant(entry) => {
-            entry.insert(client.address.clone());
-            return;
-        }
-        Entry::Occupied(entry) => entry,
-    };
-    let mut list: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
-    list.push(client.address.as_bytes());
-    if let Ok(joined) = HeaderValue::from_bytes(&list.join(&b", "[..])) {
-        entry.insert(joined);
     }
 }
 
@@ -158,11 +204,7 @@ pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: Status
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
     }
-    if headers.keys().any(|name| OURS.contains(name)) {
-        for name in &OURS {
-            headers.remove(name);
-        }
-    }
+    remove_where(headers, is_ours);
     headers.append(VIA, via(version));
 }
 
@@ -220,7 +262,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        request(&mut headers, &CLIENT, version, None, None);
+        request(&mut headers, version, None, None);
+        Hop::new(&CLIENT, version).apply(&mut headers);
         headers
     }
 
@@ -267,7 +310,7 @@ mod tests {
         headers.append(CONNECTION, HeaderValue::from_bytes(b"\xe9, X-Private").unwrap());
         headers.append("x-private", HeaderValue::from_static("1"));
         headers.append(TE, HeaderValue::from_bytes(b"\xe9, trailers").unwrap());
-        request(&mut headers, &CLIENT, Version::HTTP_11, None, None);
+        request(&mut headers, Version::HTTP_11, None, None);
         assert!(!headers.contains_key("x-private"), "{headers:?}");
         assert_eq!(headers["te"], "trailers");
         let headers = [(CONNECTION, &b"\xe9, upgrade"[..]), (UPGRADE, b"chat")];

@@ -101,7 +101,7 @@ impl Race<'_> {
     fn send(&self, attempt: Attempt, now: Instant) -> BoxFuture<'_, (Attempt, Sent)> {
         Box::pin(async move {
             let mut head = self.head.clone();
-            self.outbound.prepare(&attempt, &mut head, now);
+            self.outbound.prepare(&mut head);
             let result = self.outbound.send(&attempt, &head, ProxyBody::Empty, None, now).await;
             (attempt, result)
         })

@@ -43,7 +43,7 @@ use crate::{
     control::{self, ControlContext},
     exchange::{Arrival, Exchange},
     fallback,
-    forward::{self, Client},
+    forward::{self, Client, Hop},
     keyed::{
         self,
         collect::{self, Collected},
@@ -166,7 +166,7 @@ impl Session {
             self.connection.stream_begun();
         }
         let mut trace = self.shared.tracing.start(&parts.headers, now);
-        if trace.sampled() {
+        if trace.is_recorded() {
             trace.describe(&RequestInfo {
                 method: &parts.method,
                 path: parts.uri.path(),
@@ -216,7 +216,7 @@ impl Session {
         }
         let target = Target {
             method: &parts.method,
-            host: host(&parts.uri, &parts.headers),
+            host: if snapshot.router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
             path: parts.uri.path(),
             headers: &parts.headers,
         };
@@ -345,8 +345,9 @@ impl Session {
             Principal::Header(name) => Some(name),
             Principal::Anonymous => None,
         };
-        forward::request(&mut headers, &self.client, parts.version, parts.uri.authority(), identifies);
-        Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, upgrade }
+        forward::request(&mut headers, parts.version, parts.uri.authority(), identifies);
+        let hop = Some(Hop::new(&self.client, parts.version));
+        Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, hop, upgrade }
     }
 }
 

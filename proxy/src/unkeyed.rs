@@ -42,17 +42,20 @@ pub(crate) struct Answer {
 /// Serves a request that is not a keyed write.
 pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Response<ProxyBody> {
     let idle = routed.outbound.route.params.policy.timeout.idle;
-    let upgrade = forward::upgrade(&routed.parts.headers, routed.parts.version);
+    // The connection offers itself only to a request that asks for it.
+    let may_upgrade = routed.beside.upgrade.is_some();
+    let upgrade = may_upgrade.then(|| forward::upgrade(&routed.parts.headers, routed.parts.version)).flatten();
     // Where an upgrade would take over the client's connection.
     let client_side = if upgrade.is_some() { routed.beside.upgrade.take() } else { None };
     let mut head = session.head(&mut routed, upgrade);
     if !routed.read.is_empty() {
         forward::fix_length(&mut head.headers, routed.read.len());
     }
-    let gate = head.headers.get(EXPECT).map(|_| Gate::default());
+    let body = routed.body.take().filter(|body| !body.is_end_stream());
+    let gate = body.as_ref().and_then(|_| head.headers.get(EXPECT)).map(|_| Gate::default());
     let mut owed = None;
     let read = std::mem::take(&mut routed.read);
-    let body = match routed.body.take().filter(|body| !body.is_end_stream()) {
+    let body = match body {
         None if read.is_empty() => Resend::Empty,
         None => Resend::Whole(read),
         Some(body) => {
@@ -299,7 +302,7 @@ pub(crate) async fn until_one_stands(
             && matches!(body, Resend::Empty)
             && head.upgrade.is_none()
     });
-    let peeks = head.is_grpc() && route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc());
+    let peeks = route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc()) && head.is_grpc();
     let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
     let mut next_body = body.take().expect("every body can be sent once");
     let mut nth = Nth::FIRST;
@@ -317,7 +320,7 @@ pub(crate) async fn until_one_stands(
             let race = Race { outbound, retrier, attempts, head: &head };
             Box::pin(race.run(attempt, now, &mut nth, made)).await
         } else {
-            outbound.prepare(&attempt, &mut head, now);
+            outbound.prepare(&mut head);
             let result = outbound.send(&attempt, &head, next_body, gate.as_ref(), now).await;
             (attempt, result)
         };
@@ -384,8 +387,13 @@ pub(crate) fn decide(
     outbound: &Outbound,
     now: Instant,
 ) -> Decision {
+    let outcome = outcome(result, trailers);
+    // Most attempts stand, and those need to know neither the time that is left nor what day it is.
+    if !attempts.retrier().is_failure(&outcome) {
+        return Decision::Stop(Stop::NotRetryable);
+    }
     let remaining = Some(outbound.deadline.saturating_duration_since(now));
-    attempts.next(&outcome(result, trailers), repeatable, remaining, now, shared.parts.clock.now())
+    attempts.next(&outcome, repeatable, remaining, now, shared.parts.clock.now())
 }
 
 /// How an attempt ended, as the retry policy sees it; a gRPC answer whose trailers are there already, by them.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const DEADLINE_MS: HeaderName = HeaderName::from_static("mainstay-deadline-ms");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const DEADLINE_MS: &str = "mainstay-deadline-ms";
+const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The greatest number of 8 digits.
 const GRPC_MAX: u128 = 99_999_999;
 
@@ -21,11 +21,24 @@ pub fn deadline_from_headers(headers: &HeaderMap) -> Option<Duration> {
 /// Tells the upstream how long its answer is waited for: always `Mainstay-Deadline-Ms`, and `grpc-timeout` when `grpc`.
 /// Rounded down, so that the upstream never believes it has longer.
 pub fn set_deadline_headers(headers: &mut HeaderMap, remaining: Duration, grpc: bool) {
+    write_deadline(remaining, grpc, |name, value| {
+        let value = HeaderValue::from_bytes(value).expect("digits and a letter are fit for a header");
+        headers.insert(HeaderName::from_static(name), value);
+    });
+}
+
+/// Hands the same fields, name and value, to `put`: for a head that is written without a map.
+pub fn write_deadline(remaining: Duration, grpc: bool, mut put: impl FnMut(&'static str, &[u8])) {
     let ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(DEADLINE_MS, HeaderValue::from(ms));
+    put(DEADLINE_MS, itoa::Buffer::new().format(ms).as_bytes());
     if grpc {
-        headers.insert(GRPC_TIMEOUT, grpc_value(remaining));
+        put(GRPC_TIMEOUT, grpc_value(remaining).as_bytes());
     }
+}
+
+/// Whether a field of this name would contradict what [`write_deadline`] writes.
+pub fn is_deadline(name: &str, grpc: bool) -> bool {
+    name == DEADLINE_MS || grpc && name == GRPC_TIMEOUT
 }
 
 fn digits(bytes: &[u8]) -> Option<u64> {
@@ -51,12 +64,12 @@ fn grpc_timeout(bytes: &[u8]) -> Option<Duration> {
 }
 
 /// In the finest unit that fits; at least 1, for the specification wants a positive number.
-fn grpc_value(remaining: Duration) -> HeaderValue {
+fn grpc_value(remaining: Duration) -> String {
     let nanos = remaining.as_nanos().max(1);
     let (count, unit) = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')]
         .into_iter()
         .map(|(size, unit)| (nanos / size, unit))
         .find(|(count, _)| *count <= GRPC_MAX)
         .unwrap_or_else(|| ((nanos / 3_600_000_000_000).min(GRPC_MAX), 'H'));
-    HeaderValue::try_from(format!("{count}{unit}")).expect("digits and a letter are a header value")
+    format!("{count}{unit}")
 }

@@ -110,11 +110,11 @@ impl Execution {
         let outbound = self.outbound.clone();
         let now = Instant::now();
         let mut head = self.head.clone();
-        outbound.prepare(&attempt, &mut head, now);
+        outbound.prepare(&mut head);
         let (until, cause) = outbound.attempt_deadline(now);
         let endpoint = attempt.endpoint;
         let progress = Arc::new(std::mem::take(&mut attempt.progress));
-        let mut sending = self.sending(head, endpoint, Arc::clone(&progress));
+        let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
         let mut result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),
@@ -154,11 +154,13 @@ impl Execution {
     }
 
     /// One attempt on its way. It owns what it sends, so it may outlive the decision that it is not waited for.
-    fn sending(&self, head: Head, endpoint: usize, progress: Arc<Progress>) -> late::Sending {
+    fn sending(&self, head: Head, attempt: &Attempt, progress: Arc<Progress>, now: Instant) -> late::Sending {
         let (outbound, body) = (self.outbound.clone(), ProxyBody::from(self.body.clone()));
+        let (endpoint, trace) = (attempt.endpoint, attempt.trace_fields());
         Box::pin(async move {
             let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
-            let request = (head.as_request(), body);
+            let added = outbound.added(trace, &head, now);
+            let request = (head.as_request(&added), body);
             outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed).await
         })
     }

@@ -178,6 +178,7 @@ async fn begin(
 /// The request's head as the upstream is to see it, whichever attempt sends it.
 fn outgoing(session: &Session, routed: &mut Routed, protection: &Protection, key: &Key, length: usize) -> Head {
     let mut head = session.head(routed, None);
+    head.complete();
     forward::drop_expectation(&mut head.headers);
     forward::fix_length(&mut head.headers, length);
     // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.

@@ -66,7 +66,8 @@ impl Redispatch {
             interim: None,
             route,
         };
-        let head = Head { method: request.method.clone(), uri, headers: request.headers.clone(), upgrade: None };
+        let head =
+            Head { method: request.method.clone(), uri, headers: request.headers.clone(), hop: None, upgrade: None };
         let attempt = outbound.begin(nth, &head, now).map_err(NotSent::Refused)?;
         let mut execution = Execution {
             shared,

@@ -24,8 +24,8 @@ pub struct HeadLimits {
 /// Up to the default of `limits.header_count` fields are parsed on the stack.
 const STACK_FIELDS: usize = 100;
 
-/// Fields that this proxy adds on the way to the upstream: room for them, so that the map need not grow.
-const ADDED_FIELDS: usize = 8;
+/// Fields that this proxy may add to the map on the way to the upstream: room for them, so that it need not grow.
+const ADDED_FIELDS: usize = 1;
 
 /// A request's head and what it says about its connection.
 #[derive(Debug)]

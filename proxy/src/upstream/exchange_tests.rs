@@ -59,7 +59,7 @@ async fn send_request(
     informed: Informed<'_>,
 ) -> Result<Response<UpstreamBody>, AttemptError> {
     let (head, body) = request.into_parts();
-    let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers };
+    let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers, added: None };
     send(pool, head, body, progress, informed).await
 }
 

@@ -82,6 +82,10 @@ fn begin(sender: &mut SendRequest<Bytes>, request: Request<()>, over: bool) -> R
 /// The head as HTTP/2 has it.
 fn request(head: RequestHead<'_>, body: &ProxyBody, endpoint: &Authority) -> Request<()> {
     let mut headers = head.headers.clone();
+    if let Some(added) = head.added {
+        // Before the host becomes the authority: `X-Forwarded-Host` names it.
+        added.apply(&mut headers);
+    }
     let uri: Uri = forward::absolute_form(head.uri, &mut headers, endpoint);
     fields::strip(&mut headers);
     match body {

@@ -4,6 +4,7 @@
 //! and the bytes that the kernel took are counted where they are written. HTTP/2 (`http2`) shares its connections
 //! (`multiplexed`), whose frames are read along (`frames`) for what they prove.
 
+mod added;
 mod body;
 mod buffers;
 mod connect;
@@ -28,6 +29,7 @@ use http::{HeaderMap, Method, Response, Uri, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
+pub use added::Added;
 pub use body::UpstreamBody;
 pub use informed::Informed;
 pub use progress::Progress;
@@ -62,6 +64,8 @@ pub struct RequestHead<'a> {
     pub uri: &'a Uri,
     /// Its fields, without those that frame the body: the body decides on them.
     pub headers: &'a HeaderMap,
+    /// What the attempt adds to them.
+    pub added: Option<&'a Added<'a>>,
 }
 
 /// A request in flight to an endpoint; ends when dropped.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use http_body::Body;
@@ -70,25 +70,32 @@ impl Outgoing {
     pub(super) fn new(head: RequestHead<'_>, body: ProxyBody) -> Self {
         let mut buffer = buffers::take();
         write_request_line(&mut buffer, head);
+        let mut announced = None;
         for (name, value) in head.headers {
-            if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            if name == CONTENT_LENGTH {
+                announced = announced.or(Some(value));
+            } else if name != TRANSFER_ENCODING && !head.added.is_some_and(|added| added.replaces(name, head.headers)) {
                 write_field(&mut buffer, name.as_str(), value.as_bytes());
             }
         }
+        if let Some(added) = head.added {
+            added.write(head.headers, |name, value| write_field(&mut buffer, name, value));
+        }
         let mut outgoing =
             Self { buffer, sent: 0, data: Bytes::new(), end: &[], body, framing: Framing::Ended, written: 0 };
-        outgoing.frame(head.headers);
+        outgoing.frame(announced);
         outgoing
     }
 
-    /// Says in the head how the body is delimited, which what it is decides, and ends the head.
-    fn frame(&mut self, headers: &HeaderMap) {
+    /// Says in the head how the body is delimited, which what it is decides, and ends the head. `announced`: the length that
+    /// the client said.
+    fn frame(&mut self, announced: Option<&HeaderValue>) {
         let length = match &self.body {
             // Said only if the client did.
-            ProxyBody::Empty => headers.contains_key(CONTENT_LENGTH).then_some(0),
+            ProxyBody::Empty => announced.map(|_| 0),
             ProxyBody::Full(bytes) => Some(bytes.len() as u64),
             ProxyBody::Stream(_) => {
-                let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+                let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
                 self.framing = announced.map_or(Framing::Chunked, Framing::Length);
                 announced
             }

@@ -3,12 +3,12 @@
 //! Trace ids have 16 or 32 digits, span ids 16. A decision may come without ids: `b3: 0`, or `X-B3-Sampled: 0` alone, says
 //! only that this trace is not to be sampled.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use super::{
     Ids, Parent, TraceContext,
-    hex::{self, Case},
-    single, value,
+    hex::{self, Case, Digits},
+    single,
 };
 use crate::config::model::Propagation;
 
@@ -16,7 +16,6 @@ pub(super) const SINGLE: HeaderName = HeaderName::from_static("b3");
 pub(super) const TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
 pub(super) const SPAN_ID: HeaderName = HeaderName::from_static("x-b3-spanid");
 pub(super) const SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
-const PARENT_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
 const FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
 pub(super) fn extract_single(headers: &HeaderMap) -> Option<Parent> {
@@ -75,36 +74,31 @@ fn id_u64(text: &[u8]) -> Option<u64> {
     if text.len() == 16 { hex::decode_u64(text, Case::Any) } else { None }
 }
 
-pub(super) fn inject_single(cx: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write_single(cx: &TraceContext, digits: &Digits, put: &mut impl FnMut(&'static str, &[u8])) {
     let state = match (cx.debug, cx.sampled) {
         (true, _) => b'd',
         (false, true) => b'1',
         (false, false) => b'0',
     };
-    let mut digits = [0; 32];
     let mut text = [0; 32 + 1 + 16 + 2];
-    let trace_id = hex::encode_trace_id(cx.trace_id, &mut digits);
+    let trace_id = digits.short_trace_id();
     let after = trace_id.len();
     text[..after].copy_from_slice(trace_id);
     text[after] = b'-';
-    text[after + 1..after + 17].copy_from_slice(&hex::encode_u64(cx.span_id));
+    text[after + 1..after + 17].copy_from_slice(&digits.span_id);
     text[after + 17] = b'-';
     text[after + 18] = state;
-    headers.insert(SINGLE, value(&text[..after + 19]));
+    put("b3", &text[..after + 19]);
 }
 
-pub(super) fn inject_multi(cx: &TraceContext, headers: &mut HeaderMap) {
-    let mut digits = [0; 32];
-    headers.insert(TRACE_ID, value(hex::encode_trace_id(cx.trace_id, &mut digits)));
-    headers.insert(SPAN_ID, value(&hex::encode_u64(cx.span_id)));
-    // What was there names the caller's parent, which is not ours; the header is optional.
-    headers.remove(PARENT_SPAN_ID);
+/// What was there of the caller's parent is not ours, and that header is optional.
+pub(super) fn write_multi(cx: &TraceContext, digits: &Digits, put: &mut impl FnMut(&'static str, &[u8])) {
+    put("x-b3-traceid", digits.short_trace_id());
+    put("x-b3-spanid", &digits.span_id);
     // "Debug implies an accept decision, so don't also send the X-B3-Sampled header."
     if cx.debug {
-        headers.insert(FLAGS, HeaderValue::from_static("1"));
-        headers.remove(SAMPLED);
+        put("x-b3-flags", b"1");
     } else {
-        headers.insert(SAMPLED, HeaderValue::from_static(if cx.sampled { "1" } else { "0" }));
-        headers.remove(FLAGS);
+        put("x-b3-sampled", if cx.sampled { b"1" } else { b"0" });
     }
 }

@@ -1,6 +1,6 @@
 //! Fixed-width hex, without allocation.
 
-/// The two digits of every byte: three formats are written into every request.
+/// The two digits of every byte.
 static PAIRS: [[u8; 2]; 256] = pairs();
 
 const fn pairs() -> [[u8; 2]; 256] {
@@ -67,8 +67,24 @@ pub(super) fn encode_u8(byte: u8) -> [u8; 2] {
     PAIRS[usize::from(byte)]
 }
 
-/// The digits of a trace id as B3 and Jaeger write it: 16 of them if it fits, else 32. Returns the used part.
-pub(super) fn encode_trace_id(trace_id: u128, digits: &mut [u8; 32]) -> &[u8] {
-    *digits = encode_u128(trace_id);
-    if u64::try_from(trace_id).is_ok() { &digits[16..] } else { digits }
+/// The ids of one span, written once for all formats.
+pub(super) struct Digits {
+    pub(super) trace_id: [u8; 32],
+    pub(super) span_id: [u8; 16],
+    is_short: bool,
+}
+
+impl Digits {
+    pub(super) fn of(trace_id: u128, span_id: u64) -> Self {
+        Self {
+            trace_id: encode_u128(trace_id),
+            span_id: encode_u64(span_id),
+            is_short: u64::try_from(trace_id).is_ok(),
+        }
+    }
+
+    /// The trace id as B3 and Jaeger write it: with 16 digits if it fits, else with 32.
+    pub(super) fn short_trace_id(&self) -> &[u8] {
+        if self.is_short { &self.trace_id[16..] } else { &self.trace_id }
+    }
 }

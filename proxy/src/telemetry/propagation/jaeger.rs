@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     Ids, Parent, TraceContext,
-    hex::{self, Case},
-    single, value,
+    hex::{self, Case, Digits},
+    single,
 };
 use crate::config::model::Propagation;
 
@@ -49,19 +49,18 @@ fn next_field<'a>(rest: &mut &'a str) -> Option<&'a [u8]> {
     Some(field.as_bytes())
 }
 
-pub(super) fn inject(cx: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write(cx: &TraceContext, digits: &Digits, put: &mut impl FnMut(&'static str, &[u8])) {
     let flags = match (cx.debug, cx.sampled) {
         (true, _) => b'3',
         (false, true) => b'1',
         (false, false) => b'0',
     };
-    let mut digits = [0; 32];
-    let trace_id = hex::encode_trace_id(cx.trace_id, &mut digits);
+    let trace_id = digits.short_trace_id();
     let after = trace_id.len();
     let mut text = [b':'; 32 + 1 + 16 + 4];
     text[..after].copy_from_slice(trace_id);
-    text[after + 1..after + 17].copy_from_slice(&hex::encode_u64(cx.span_id));
+    text[after + 1..after + 17].copy_from_slice(&digits.span_id);
     text[after + 18] = b'0';
     text[after + 20] = flags;
-    headers.insert(UBER_TRACE_ID, value(&text[..after + 21]));
+    put("uber-trace-id", &text[..after + 21]);
 }

@@ -24,6 +24,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::hex::Digits;
 use crate::config::model::Propagation;
 
 /// What a caller said about its trace.
@@ -117,6 +118,10 @@ impl Propagator {
 
     /// The caller's context in the first configured format that is well-formed.
     pub fn extract(&self, headers: &HeaderMap) -> Option<Parent> {
+        // Where nobody traces there is none of them, and one look at each name costs less than a search for each format.
+        if !headers.keys().any(|name| format_of(name).is_some()) {
+            return None;
+        }
         self.formats().find_map(|format| match format {
             Propagation::W3c => w3c::extract(headers),
             Propagation::B3 => b3::extract_single(headers),
@@ -127,19 +132,58 @@ impl Propagator {
 
     /// Writes `cx` in every configured format, in place of what was there.
     pub fn inject(&self, cx: &TraceContext, headers: &mut HeaderMap) {
+        let replaced: Vec<HeaderName> =
+            headers.keys().filter(|name| self.replaces(cx, name, headers)).cloned().collect();
+        for name in replaced {
+            headers.remove(name);
+        }
+        self.write(cx, &mut |name, value| {
+            headers.insert(HeaderName::from_static(name), self::value(value));
+        });
+    }
+
+    /// Hands every field of `cx`, name and value, to `put`: for a head that is written without a map.
+    pub fn write(&self, cx: &TraceContext, put: &mut impl FnMut(&'static str, &[u8])) {
+        let digits = Digits::of(cx.trace_id, cx.span_id);
         for format in self.formats() {
             match format {
-                Propagation::W3c => w3c::inject(cx, headers),
-                Propagation::B3 => b3::inject_single(cx, headers),
-                Propagation::B3Multi => b3::inject_multi(cx, headers),
-                Propagation::Jaeger => jaeger::inject(cx, headers),
+                Propagation::W3c => w3c::write(cx, &digits, put),
+                Propagation::B3 => b3::write_single(cx, &digits, put),
+                Propagation::B3Multi => b3::write_multi(cx, &digits, put),
+                Propagation::Jaeger => jaeger::write(cx, &digits, put),
             }
         }
+    }
+
+    /// Whether the field `name` of a request with these `headers` must not stand beside what [`write`](Self::write) writes.
+    pub fn replaces(&self, cx: &TraceContext, name: &HeaderName, headers: &HeaderMap) -> bool {
+        match format_of(name) {
+            Some(Propagation::W3c) if *name == w3c::TRACESTATE => {
+                self.has(Propagation::W3c) && !w3c::keeps_state(cx, headers)
+            }
+            Some(format) => self.has(format),
+            None => false,
+        }
+    }
+
+    fn has(&self, format: Propagation) -> bool {
+        self.formats.contains(&Some(format))
     }
 
     fn formats(&self) -> impl Iterator<Item = Propagation> {
         self.formats.iter().map_while(|format| *format)
     }
+}
+
+/// The format that a field of this name belongs to.
+fn format_of(name: &HeaderName) -> Option<Propagation> {
+    Some(match name.as_str() {
+        "traceparent" | "tracestate" => Propagation::W3c,
+        "b3" => Propagation::B3,
+        "x-b3-traceid" | "x-b3-spanid" | "x-b3-parentspanid" | "x-b3-sampled" | "x-b3-flags" => Propagation::B3Multi,
+        "uber-trace-id" => Propagation::Jaeger,
+        _ => return None,
+    })
 }
 
 /// Entry for fuzzing: arbitrary header values in every format at once. Whatever is accepted must survive being written

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     Ids, Parent, TraceContext,
-    hex::{self, Case},
-    single, value,
+    hex::{self, Case, Digits},
+    single,
 };
 use crate::config::model::Propagation;
 
@@ -52,16 +52,18 @@ fn field(text: &[u8], from: usize, to: usize) -> Option<u128> {
     hex::decode(&text[from..to], Case::Lower)
 }
 
-pub(super) fn inject(cx: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write(cx: &TraceContext, digits: &Digits, put: &mut impl FnMut(&'static str, &[u8])) {
     let flags = if cx.sampled { SAMPLED } else { 0 } | if cx.random { RANDOM } else { 0 };
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    text[3..35].copy_from_slice(&hex::encode_u128(cx.trace_id));
-    text[36..52].copy_from_slice(&hex::encode_u64(cx.span_id));
+    text[3..35].copy_from_slice(&digits.trace_id);
+    text[36..52].copy_from_slice(&digits.span_id);
     text[53..].copy_from_slice(&hex::encode_u8(flags));
-    headers.insert(TRACEPARENT, value(&text));
-    if headers.contains_key(&TRACESTATE) && !(cx.origin == Some(Propagation::W3c) && within_limit(headers)) {
-        headers.remove(&TRACESTATE);
-    }
+    put("traceparent", &text);
+}
+
+/// Whether `tracestate` passes: beside the `traceparent` that it came with, and within its bound.
+pub(super) fn keeps_state(cx: &TraceContext, headers: &HeaderMap) -> bool {
+    cx.origin == Some(Propagation::W3c) && within_limit(headers)
 }
 
 /// Empty members are allowed and count for nothing.

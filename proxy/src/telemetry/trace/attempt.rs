@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, StatusCode, uri::Authority};
 use mainstay_policies::operation::TraceOrigin;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
@@ -77,6 +77,35 @@ impl TraceHandle {
     }
 }
 
+/// The header fields that name a span to the next hop, in every configured format.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanFields {
+    cx: TraceContext,
+    propagator: Propagator,
+}
+
+impl SpanFields {
+    /// Those of `cx`, in the formats of `propagator`.
+    pub const fn new(cx: TraceContext, propagator: Propagator) -> Self {
+        Self { cx, propagator }
+    }
+
+    /// Hands each, name and value, to `put`.
+    pub fn write(&self, put: &mut impl FnMut(&'static str, &[u8])) {
+        self.propagator.write(&self.cx, put);
+    }
+
+    /// Whether the field `name` of a request with these `headers` must not stand beside them.
+    pub fn replaces(&self, name: &HeaderName, headers: &HeaderMap) -> bool {
+        self.propagator.replaces(&self.cx, name, headers)
+    }
+
+    /// Puts them into `headers`, in place of what was there.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        self.propagator.inject(&self.cx, headers);
+    }
+}
+
 /// The trace of one attempt.
 ///
 /// It ends in [`finish`](Self::finish). Dropped before, it is recorded with `error.type: cancelled`.
@@ -92,9 +121,14 @@ impl AttemptSpan {
         &self.cx
     }
 
+    /// What the upstream is told of it.
+    pub const fn fields(&self) -> SpanFields {
+        SpanFields::new(self.cx, self.propagator)
+    }
+
     /// Writes this attempt's context in every configured format, in place of what was there.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        self.propagator.inject(&self.cx, headers);
+        self.fields().inject(headers);
     }
 
     /// Something that befell this attempt.

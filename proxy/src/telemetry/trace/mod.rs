@@ -28,7 +28,7 @@ use opentelemetry_sdk::Resource;
 use tokio::time::Instant;
 
 pub use self::{
-    attempt::{AttemptSpan, AttemptStart, TraceHandle},
+    attempt::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
     request::{RequestInfo, RequestTrace},
 };
 use self::{
