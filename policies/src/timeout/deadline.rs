@@ -20,6 +20,7 @@ pub fn deadline_from_headers(headers: &HeaderMap) -> Option<Duration> {
 
 /// Tells the upstream how long its answer is waited for: always `Mainstay-Deadline-Ms`, and `grpc-timeout` when `grpc`.
 /// Rounded down, so that the upstream never believes it has longer.
+#[expect(clippy::missing_panics_doc, reason = "digits and a letter are always fit for a header")]
 pub fn set_deadline_headers(headers: &mut HeaderMap, remaining: Duration, grpc: bool) {
     write_deadline(remaining, grpc, |name, value| {
         let value = HeaderValue::from_bytes(value).expect("digits and a letter are fit for a header");

@@ -166,7 +166,7 @@ impl Propagator {
         }
     }
 
-    fn has(&self, format: Propagation) -> bool {
+    fn has(self, format: Propagation) -> bool {
         self.formats.contains(&Some(format))
     }
 
