@@ -32,6 +32,25 @@ async fn expect_closed_breaker(name: &str, upstream: &Upstream, proxy: &Proxy) {
 }
 
 #[tokio::test]
+async fn a_refusal_before_the_body_is_there_says_that_it_ends_the_connection() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::single(upstream.addr, "rate_limit: { requests: 1, unit: 10m }").await;
+    proxy.get("/").await.expect_upstream(200);
+    let mut client = proxy.connect().await;
+    // One that is all there costs the connection nothing.
+    for _ in 0..3 {
+        let reply = client.call(&Request::post("/", "all of it")).await;
+        reply.expect_problem(429, "rate-limited");
+        assert_eq!(reply.header("connection"), None);
+    }
+    client.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nnot all of it").await;
+    let reply = client.reply().await;
+    reply.expect_problem(429, "rate-limited");
+    assert_eq!(reply.header("connection"), Some("close"), "the next request would be sent into its end");
+    client.expect_closed().await;
+}
+
+#[tokio::test]
 async fn a_malformed_body_is_a_bad_request_and_no_error_of_the_upstream() {
     for retry in RETRIES {
         for (name, bytes) in [("first chunk", BAD_CHUNK), ("second chunk", BAD_SECOND_CHUNK)] {

@@ -168,6 +168,12 @@ impl State {
         !matches!(self.coding, Coding::Lost) && !self.failed
     }
 
+    /// Whether a further request can follow, as far as is known while the answer is still to be given: what nobody reads of
+    /// this one's body is passed over.
+    pub(super) fn may_go_on(&mut self, cx: &mut Context<'_>) -> bool {
+        self.body_held || self.body_ended() || self.can_go_on() && self.skip_body(cx)
+    }
+
     /// The task to wake when the body is through, or gone.
     pub(super) fn set_owner(&mut self, cx: &Context<'_>) {
         if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
