@@ -1,6 +1,6 @@
 //! What a caller gets instead of a failure, where the route's policy says so.
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use mainstay_policies::{
     cache::Stored,
     evidence::Sent,
@@ -13,7 +13,7 @@ use crate::{
     cached,
     respond::Failure,
     snapshot::Route,
-    stack::{Routed, Session},
+    stack::{self, Routed, Session},
     unkeyed,
 };
 
@@ -40,11 +40,20 @@ pub(crate) fn of_failure(route: &Route, method: &Method, failure: &Failure) -> O
     fallback.applies(reason, method, sent).then_some(reason)
 }
 
-/// Why a response is answered otherwise on this route: a 5xx says nothing of what a write did.
+/// Why a response is answered otherwise on this route.
 pub(crate) fn of_response<B>(route: &Route, method: &Method, response: &Response<B>) -> Option<Reason> {
-    let fallback = route.params.policy.fallback.as_ref()?;
-    let failed = response.status().is_server_error();
-    (failed && fallback.applies(Reason::ServerError, method, Sent::Maybe)).then_some(Reason::ServerError)
+    covers(route, method, response.status()).then_some(Reason::ServerError)
+}
+
+/// Whether a response with this status is answered otherwise on this route: a 5xx says nothing of what a write did.
+pub(crate) fn covers(route: &Route, method: &Method, status: StatusCode) -> bool {
+    status.is_server_error()
+        && route
+            .params
+            .policy
+            .fallback
+            .as_ref()
+            .is_some_and(|fallback| fallback.applies(Reason::ServerError, method, Sent::Maybe))
 }
 
 /// Whether the failure is the service's or the way's to it, so that a stored answer may stand in for it.
@@ -81,6 +90,10 @@ pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure:
     // A protected write belongs to its upstream: under another one its key would mean another operation.
     let movable = route.protection.is_none() || routed.parts.method.is_safe();
     let reason = of_failure(&route, &routed.parts.method, &failure);
+    // Nothing was sent of this request. Its operation may have an outcome all the same, which nothing else may stand in for.
+    if reason.is_some() && !routed.parts.method.is_safe() && stack::may_be_repeat(&mut routed).await {
+        return stack::refuse(routed.exchange, &routed.snapshot, failure);
+    }
     if let Some(reason) = reason
         && let Some(stored) = cached::stale(&routed)
     {

@@ -372,6 +372,16 @@ fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
     }
 }
 
+/// Whether an operation holds the key of a write that was not let in. Where that cannot be told, it may.
+pub(crate) async fn may_be_repeat(routed: &mut Routed) -> bool {
+    match recognise(routed) {
+        Ok(None) => false,
+        Ok(Some(Keyed { protection, key: Some(key) })) => protection.may_hold(&key, routed.principal.as_deref()).await,
+        // The key would be made of its body, which nobody reads now; or it is refused for its key.
+        Ok(Some(Keyed { key: None, .. })) | Err(_) => true,
+    }
+}
+
 /// The cache that the request may be answered from.
 fn cache(routed: &Routed) -> Option<Arc<Store>> {
     let store = routed.outbound.route.cache.as_ref()?;

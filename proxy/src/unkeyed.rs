@@ -1,9 +1,11 @@
 //! A request without idempotency: attempts until one stands, then its answer, streamed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{EXPECT, HeaderMap},
+    header::{EXPECT, HOST, HeaderMap},
 };
 use http_body::Body as _;
 use mainstay_policies::{
@@ -68,7 +70,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
     };
     let wants_upgrade = head.upgrade.is_some();
-    let obtained = obtain(session, &mut routed, head, &mut Sending { body, owed, gate }).await;
+    let obtained = obtain(session, &mut routed, head, None, &mut Sending { body, owed, gate }).await;
     match obtained.answered {
         Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match client_side.filter(|_| wants_upgrade) {
@@ -91,14 +93,27 @@ pub(crate) struct Obtained {
     pub(crate) finished: bool,
 }
 
-/// Makes the attempts, and asks the upstream of the fallback if they fail.
-pub(crate) async fn obtain(session: &Session, routed: &mut Routed, head: Head, sending: &mut Sending) -> Obtained {
+/// Makes the attempts, and asks the upstream of the fallback if they fail. `validators` are those of an answer of the first one:
+/// they mean nothing to another.
+pub(crate) async fn obtain(
+    session: &Session,
+    routed: &mut Routed,
+    mut head: Head,
+    validators: Option<HeaderMap>,
+    sending: &mut Sending,
+) -> Obtained {
     let mut attempts = 0;
     let other = routed.outbound.route.fallback.as_ref().map(|route| (route.clone(), head.clone()));
+    for (name, value) in validators.iter().flatten() {
+        head.headers.insert(name, value.clone());
+    }
+    let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, &head));
     let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
     routed.exchange.teach_limit(&answered);
-    forget(session, routed, &answered);
+    if let Some(writing) = &mut writing {
+        writing.ended(&answered, attempts);
+    }
     let mut instead = None;
     if let Some((route, head)) = other {
         let other = Outbound { route, ..routed.outbound.clone() };
@@ -107,19 +122,56 @@ pub(crate) async fn obtain(session: &Session, routed: &mut Routed, head: Head, s
     Obtained { answered, attempts, instead, finished: false }
 }
 
-/// After a write that happened, or may have, no cache may answer with what was before (RFC 9111 section 4.4).
-fn forget(session: &Session, routed: &Routed, answered: &Result<Answer, Failure>) {
-    let method = &routed.exchange.method;
-    let changed = match answered {
-        // A 4xx speaks for its own attempt only, and any other answer may come from one that acted.
-        Ok(answer) => !answer.response.status().is_client_error() || routed.exchange.attempts > 1,
-        Err(Failure::Attempt(error)) => error.sent == Sent::Maybe,
-        Err(Failure::NoTime(sent)) => *sent == Sent::Maybe,
-        Err(_) => false,
-    };
-    if changed && !method.is_safe() {
+/// A write on its way: after one that happened, or may have, no cache may answer with what was before (RFC 9111 section 4.4).
+/// Dropped before its [end](Self::ended) is known it is one whose client has left: it may have happened.
+struct Writing {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    path: Box<str>,
+    host: HeaderMap,
+    is_open: bool,
+}
+
+impl Writing {
+    fn begin(session: &Session, outbound: &Outbound, head: &Head) -> Self {
+        Self {
+            shared: session.shared.clone(),
+            route: outbound.route.clone(),
+            path: head.uri.path().into(),
+            host: head.headers.get(HOST).map(|host| (HOST, host.clone())).into_iter().collect(),
+            is_open: true,
+        }
+    }
+
+    fn ended(&mut self, answered: &Result<Answer, Failure>, attempts: u32) {
+        self.is_open = false;
+        let changed = match answered {
+            // A 4xx speaks for its own attempt only, and any other answer may come from one that acted.
+            Ok(answer) => !answer.response.status().is_client_error() || attempts > 1,
+            Err(Failure::Attempt(error)) => error.sent == Sent::Maybe,
+            Err(Failure::NoTime(sent)) => *sent == Sent::Maybe,
+            Err(_) => false,
+        };
+        if changed {
+            self.forget();
+            if let Ok(answer) = answered {
+                let snapshot = self.shared.snapshot.load();
+                snapshot.forget_named(&self.route, &self.host, &self.path, answer.response.headers());
+            }
+        }
+    }
+
+    fn forget(&self) {
         // Those in force now: a reload may have come between.
-        session.shared.snapshot.load().forget(&routed.outbound.route, routed.exchange.uri.path());
+        self.shared.snapshot.load().forget(&self.route, &self.path);
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.forget();
+        }
     }
 }
 
@@ -190,9 +242,11 @@ async fn try_other(
     if !sending.body.can_repeat() {
         return None;
     }
-    let other_answered = until_one_stands(&session.shared, &other, head, sending, &mut 0).await;
-    if !method.is_safe() {
-        forget(session, routed, &other_answered);
+    let mut writing = (!method.is_safe()).then(|| Writing::begin(session, &other, &head));
+    let mut attempts = 0;
+    let other_answered = until_one_stands(&session.shared, &other, head, sending, &mut attempts).await;
+    if let Some(writing) = &mut writing {
+        writing.ended(&other_answered, attempts);
     }
     match other_answered {
         Ok(answer) => {

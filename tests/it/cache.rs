@@ -304,3 +304,150 @@ async fn what_is_too_large_passes_and_is_not_kept() {
         assert_eq!(upstream.count(), n);
     }
 }
+
+#[tokio::test]
+async fn nobody_gets_an_answer_that_somebody_else_shaped() {
+    let upstream = Upstream::start(|seen| {
+        let said = ["x-forwarded-host", "x-forwarded-proto", "forwarded", "x-original-url", "x-forwarded-prefix"]
+            .map(|name| seen.header(name).unwrap_or_default().to_owned());
+        Answer::ok(said.join("|")).header("Cache-Control", "max-age=60").steps()
+    })
+    .await;
+    let proxy = cached(&upstream).await;
+    for (name, value) in [
+        ("X-Forwarded-Host", "evil"),
+        ("X-Forwarded-Proto", "evil"),
+        ("Forwarded", "host=evil"),
+        ("X-Original-URL", "/evil"),
+        ("X-Forwarded-Prefix", "/evil"),
+    ] {
+        let evil = Request::get("/").header(name, value);
+        for _ in 0..2 {
+            assert!(proxy.send(evil.clone()).await.text().contains("evil"), "{name}");
+        }
+        assert!(!proxy.get("/").await.text().contains("evil"), "{name}");
+    }
+    assert_eq!(upstream.count(), 6, "each is cached by itself");
+    let deletes = Request::get("/").header("X-HTTP-Method-Override", "DELETE");
+    assert_eq!(status(&proxy.send(deletes).await), "mainstay; fwd=bypass");
+}
+
+#[tokio::test]
+async fn what_varies_by_something_unreadable_is_not_kept() {
+    for vary in ["Accept Language", "Accept, (x)", "*", "Accept, *"] {
+        let upstream = Upstream::start(move |seen| {
+            Answer::ok(format!("{}", seen.index)).header("Cache-Control", "max-age=60").header("Vary", vary).steps()
+        })
+        .await;
+        let proxy = cached(&upstream).await;
+        proxy.get("/").await;
+        assert_eq!((proxy.get("/").await.text(), upstream.count()), ("1".into(), 2), "{vary}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_fresh_answer_is_cut_from_it() {
+    let upstream = Upstream::start(|seen| match seen.header("range") {
+        Some(_) => Answer::status(206).header("Content-Range", "bytes 0-0/10").body("r").steps(),
+        None => Answer::ok("0123456789").header("Cache-Control", "max-age=60").header("ETag", "\"v1\"").steps(),
+    })
+    .await;
+    let proxy = cached(&upstream).await;
+    let part = |range: &str| Request::get("/").header("Range", range);
+    assert_eq!(proxy.send(part("bytes=2-4")).await.text(), "r", "nothing is stored: the service's own");
+    proxy.get("/").await;
+    let reply = proxy.send(part("bytes=2-4")).await;
+    assert_eq!((reply.status, reply.text(), reply.header("content-range")), (206, "234".into(), Some("bytes 2-4/10")));
+    assert_eq!((reply.header("content-length"), reply.header("etag")), (Some("3"), Some("\"v1\"")));
+    assert!(status(&reply).starts_with("mainstay; hit"), "{reply:#?}");
+    let other = proxy.send(part("bytes=2-4").header("If-Range", "\"v0\"")).await;
+    assert_eq!((other.status, other.text()), (200, "0123456789".into()), "its part is of another version");
+    let known = proxy.send(part("bytes=2-4").header("If-None-Match", "\"v1\"")).await;
+    assert_eq!((known.status, known.text()), (304, String::new()));
+    assert_eq!(upstream.count(), 2);
+    for (request, why) in [
+        (part("bytes=0-1,3-4"), "two parts"),
+        (part("bytes=99-"), "outside of it"),
+        (part("bytes=2-4").header("Cache-Control", "no-cache"), "must be validated"),
+    ] {
+        assert_eq!(proxy.send(request).await.text(), "r", "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_takes_back_is_forgotten() {
+    // Each answers one request: stale at once, but good enough for a failure.
+    let stale = || Answer::ok("old").header("Cache-Control", "max-age=0, stale-if-error=60").header("ETag", "\"v1\"");
+    for (answer, what) in [
+        (Answer::status(304).header("Cache-Control", "no-store"), "a 304 with no-store"),
+        (Answer::ok("new").header("Cache-Control", "no-store"), "a new answer with no-store"),
+        (Answer::ok("new").header("Cache-Control", "private"), "a new answer that is private"),
+        (Answer::status(404).header("Cache-Control", "no-store"), "it is gone"),
+    ] {
+        let upstream = Upstream::start(move |seen| match seen.index {
+            0 => stale().steps(),
+            1 => answer.steps(),
+            _ => Answer::status(503).steps(),
+        })
+        .await;
+        let proxy = cached(&upstream).await;
+        proxy.get("/").await;
+        proxy.get("/").await;
+        proxy.get("/").await.expect_upstream(503);
+        assert_eq!(upstream.count(), 3, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_stored_failure_does_not_stand_before_the_fallback() {
+    for fallback in ["{ on: [5xx], status: 203 }", "{ on: [5xx], upstream: other }"] {
+        let main = Upstream::answering(Answer::status(503).header("Cache-Control", "max-age=60")).await;
+        let other = Upstream::answering(Answer::status(203)).await;
+        let config = Config::new()
+            .upstream("app", main.addr, "")
+            .upstream("other", other.addr, "")
+            .policy("p", &format!("timeout: 5s, cache: {{}}, fallback: {fallback}"))
+            .route("path: /**", "app", "p");
+        let proxy = Proxy::start(config).await;
+        for _ in 0..3 {
+            let reply = proxy.get("/").await;
+            assert_eq!((reply.status, reply.header("mainstay-fallback")), (203, Some("5xx")), "{fallback}");
+        }
+        assert_eq!(main.count(), 3, "{fallback}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_upstream_is_asked_without_the_caches_own_conditions() {
+    let main = Upstream::start(|seen| match seen.index {
+        0 => Answer::ok("main").header("Cache-Control", "max-age=0").header("ETag", "\"v1\"").steps(),
+        _ => Answer::status(503).steps(),
+    })
+    .await;
+    let other = Upstream::answering(Answer::ok("other")).await;
+    let config = Config::new()
+        .upstream("app", main.addr, "")
+        .upstream("other", other.addr, "")
+        .policy("p", "timeout: 5s, cache: {}, fallback: { on: [5xx], upstream: other }")
+        .route("path: /**", "app", "p");
+    let proxy = Proxy::start(config).await;
+    proxy.get("/").await;
+    assert_eq!(proxy.get("/").await.text(), "other");
+    assert_eq!(main.requests()[1].header("if-none-match"), Some("\"v1\""));
+    assert_eq!(other.only().header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_fill_that_fails_gets_the_stale_answer_without_asking_again() {
+    let upstream = Upstream::start(|seen| match seen.index {
+        0 => Answer::ok("old").header("Cache-Control", "max-age=0, stale-if-error=60").header("ETag", "\"v1\"").steps(),
+        _ => Answer::status(503).after(Duration::from_millis(300)),
+    })
+    .await;
+    let proxy = cached(&upstream).await;
+    proxy.get("/").await;
+    for reply in join_all((0..20).map(|_| proxy.get("/"))).await {
+        assert_eq!((reply.status, reply.text()), (200, "old".into()), "{reply:#?}");
+    }
+    assert!(upstream.count() <= 4, "{} calls for twenty requests", upstream.count());
+}

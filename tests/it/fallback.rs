@@ -136,3 +136,50 @@ async fn if_the_other_fails_as_well_the_first_failure_stands() {
     let reply = proxy.get("/").await;
     assert_eq!((reply.expect_upstream(503).text(), reply.header("mainstay-fallback")), ("main".into(), None));
 }
+
+#[tokio::test]
+async fn a_refused_repeat_of_a_keyed_write_is_not_answered_otherwise() {
+    for (steps, first) in
+        [(Answer::status(201).steps(), 201), (vec![Step::Body, Step::Reset], 502), (Answer::status(422).steps(), 422)]
+    {
+        let upstream = Upstream::start(move |_| steps.clone()).await;
+        let limit = "rate_limit: { requests: 1, unit: 10m }";
+        let proxy =
+            Proxy::single(upstream.addr, &format!("{limit}, idempotency: {{ required: false }}, {FIXED}")).await;
+        assert_eq!(proxy.send(Request::keyed("/", "k", "x")).await.status, first);
+        let repeat = proxy.send(Request::keyed("/", "k", "x")).await;
+        repeat.expect_problem(429, "rate-limited");
+        // Of these nothing was ever sent.
+        expect_fixed(&proxy.send(Request::keyed("/", "new", "x")).await, "rate-limited");
+        expect_fixed(&proxy.send(Request::post("/", "x")).await, "rate-limited");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_write_whose_key_is_made_of_its_body_is_not_answered_otherwise() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let policy = format!(
+        "rate_limit: {{ requests: 1, unit: 10m }}, {FIXED}, \
+         idempotency: {{ required: true, key: {{ from: fingerprint, window: 10s }} }}"
+    );
+    let proxy = Proxy::single(upstream.addr, &policy).await;
+    assert_eq!(proxy.send(Request::post("/", "x")).await.status, 201);
+    proxy.send(Request::post("/", "x")).await.expect_problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn what_the_other_upstream_may_have_done_is_told() {
+    let main = Refusing::new();
+    let other = Upstream::start(|_| vec![Step::Body, Step::Reset]).await;
+    let config = Config::new()
+        .upstream("app", main.addr, "")
+        .upstream("other", other.addr, "")
+        .policy("p", "timeout: 5s, fallback: { upstream: other }")
+        .route("path: /**", "app", "p");
+    let proxy = Proxy::start(config).await;
+    let write = proxy.send(Request::post("/", "x")).await;
+    assert_eq!(write.expect_problem(502, "upstream-error")["effect"], "unknown", "{write:#?}");
+    let read = proxy.get("/").await;
+    assert_eq!(read.expect_problem(502, "upstream-unreachable")["effect"], "none", "{read:#?}");
+    assert_eq!(other.count(), 2);
+}

@@ -9,6 +9,8 @@ mod admin_switches;
 mod breaker;
 mod breaker_corners;
 mod cache;
+mod cache_bounds;
+mod cache_writes;
 mod canary;
 mod cli;
 mod client_bodies;

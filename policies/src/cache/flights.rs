@@ -16,6 +16,8 @@ pub enum Flown {
     Stored,
     /// The answer may not be stored: everybody asks for himself.
     NotStorable,
+    /// The service failed: whoever may be given a stale answer need not ask it again.
+    Failed,
     /// Nobody knows: the fill broke off.
     Broken,
 }

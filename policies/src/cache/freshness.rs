@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{AGE, AUTHORIZATION, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY},
+    header::{AGE, AUTHORIZATION, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE},
 };
 use tokio::time::Instant;
 
-use super::{Cache, directives::Directives};
+use super::{Cache, date::date_of, directives::Directives, vary};
 use crate::operation::UnixMillis;
 
 /// Statuses whose answers may be kept although they say nothing of it (RFC 9110 section 15.1). 206 is none: parts are not kept.
@@ -50,6 +50,18 @@ pub enum Verdict {
     },
 }
 
+/// Whether an answer says itself that nobody may store it: what is stored of an earlier one is not the service's word any more.
+pub fn forbids_storing(status: StatusCode, headers: &HeaderMap) -> bool {
+    let said = Directives::of(headers);
+    // A cache that understands the status may ignore the `no-store` beside `must-understand` (section 5.2.2.3).
+    let no_store = if said.must_understand { !is_understood(status) } else { said.no_store };
+    no_store || said.private || vary::names(headers).is_none()
+}
+
+fn is_understood(status: StatusCode) -> bool {
+    HEURISTIC.contains(&status.as_u16()) || matches!(status.as_u16(), 302 | 307)
+}
+
 /// Whether the answer to a request may be stored, and if so what is stored but the body, which follows. `delay` is the time
 /// from the request to the answer's head.
 pub fn storable(
@@ -61,17 +73,12 @@ pub fn storable(
     asked_at: u64,
 ) -> Option<Stored> {
     let said = Directives::of(headers);
-    let understood = HEURISTIC.contains(&status.as_u16()) || matches!(status.as_u16(), 302 | 307);
-    // A cache that understands the status may ignore the `no-store` beside `must-understand` (section 5.2.2.3).
-    let no_store = if said.must_understand { !understood } else { said.no_store };
-    let forbidden = no_store
-        || said.private
+    let forbidden = forbids_storing(status, headers)
         || Directives::of_request(request).no_store
         || status.is_informational()
         || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
         || (request.contains_key(AUTHORIZATION) && !(said.public || said.s_maxage.is_some() || said.must_revalidate))
-        || (headers.contains_key(SET_COOKIE) && !said.public)
-        || headers.get_all(VARY).iter().any(|value| value.as_bytes().contains(&b'*'));
+        || (headers.contains_key(SET_COOKIE) && !said.public);
     if *method != Method::GET || forbidden {
         return None;
     }
@@ -99,12 +106,12 @@ fn explicit_lifetime(said: &Directives, headers: &HeaderMap, wall: UnixMillis) -
     }
     let expires = headers.get(EXPIRES)?;
     // An invalid date, "0" above all, means that it has expired.
-    let Some(expires) = date_of(expires.to_str().ok()) else { return Some(Duration::ZERO) };
+    let Some(expires) = date_of(Some(expires)) else { return Some(Duration::ZERO) };
     Some(expires.duration_since(sent_at(headers, wall)).unwrap_or_default())
 }
 
 fn heuristic_lifetime(headers: &HeaderMap, wall: UnixMillis) -> Option<Duration> {
-    let modified = date_of(headers.get(LAST_MODIFIED)?.to_str().ok())?;
+    let modified = date_of(headers.get(LAST_MODIFIED))?;
     let age = sent_at(headers, wall).duration_since(modified).ok()?;
     Some((age / HEURISTIC_SHARE).min(HEURISTIC_MOST))
 }
@@ -126,12 +133,7 @@ fn age_of(text: &str) -> u32 {
 
 /// `Date`, or now where there is none.
 fn sent_at(headers: &HeaderMap, wall: UnixMillis) -> SystemTime {
-    let date = date_of(headers.get(DATE).and_then(|date| date.to_str().ok()));
-    date.unwrap_or(UNIX_EPOCH + Duration::from_millis(wall))
-}
-
-pub(super) fn date_of(text: Option<&str>) -> Option<SystemTime> {
-    httpdate::parse_http_date(text?.trim()).ok()
+    date_of(headers.get(DATE)).unwrap_or(UNIX_EPOCH + Duration::from_millis(wall))
 }
 
 impl Stored {

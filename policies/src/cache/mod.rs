@@ -4,7 +4,8 @@
 //!   say it; never those marked `no-store` or `private`, those that answer a request with `Authorization` unless the answer
 //!   allows it (section 3.5), those with `Set-Cookie` unless they are `public`, and those that vary on everything.
 //! * *What may be answered* ([`Stored::verdict`]): a fresh answer; a stale one while it is being revalidated or when the
-//!   service fails, within `stale-while-revalidate` and `stale-if-error` (RFC 5861), unless it forbids that.
+//!   service fails, within `stale-while-revalidate` and `stale-if-error` (RFC 5861), unless it forbids that; one [`part`] of a
+//!   fresh one.
 //! * *What is forgotten* ([`Store::invalidate_path`]): a write marks its path. An answer that was asked for before the mark is
 //!   not used, whenever it arrived: a fill that raced with the write brings nothing old back.
 //!
@@ -39,6 +40,7 @@
 //! ```
 
 mod body;
+mod date;
 mod directives;
 mod flights;
 mod freshness;
@@ -46,15 +48,18 @@ mod layer;
 #[cfg(test)]
 mod layer_tests;
 mod params;
+mod part;
 mod store;
 #[cfg(test)]
 mod tests;
 mod validation;
+mod vary;
 
 pub use body::CacheBody;
 pub use flights::{Flight, Flown, Lead};
-pub use freshness::{Stored, Verdict, storable};
+pub use freshness::{Stored, Verdict, forbids_storing, storable};
 pub use layer::*;
 pub use params::*;
+pub use part::{Part, part, part_headers};
 pub use store::{Key, Store};
 pub use validation::{is_not_modified, not_modified_headers, refreshed, validators};

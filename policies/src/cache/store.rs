@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderName, header::VARY};
+use http::{HeaderMap, HeaderName};
 use moka::sync::Cache as Map;
 use parking_lot::RwLock;
 
-use super::{Cache, Flight, Stored, flights::Flights};
+use super::{Cache, Flight, Stored, flights::Flights, vary};
 use crate::access::PathRule;
 
 /// Marks by hash of path. Two paths that share one are forgotten together: needless now and then, never wrong.
@@ -107,20 +107,24 @@ impl Store {
         if stored.asked_at < self.invalidated_at(key) {
             return;
         }
-        let names: Arc<[HeaderName]> = stored
-            .headers
-            .get_all(VARY)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
+        // What varies on everything is never stored.
+        let Some(names) = vary::names(&stored.headers) else { return };
+        let names: Arc<[HeaderName]> = names.into();
         let answer = Slot::Answer(Arc::new(stored));
         if names.is_empty() {
             self.map.insert(key.text.clone(), answer);
         } else {
             self.map.insert(variant(key, &names, request), answer);
             self.map.insert(key.text.clone(), Slot::Vary(names));
+        }
+    }
+
+    /// Forgets the answer that is stored for the request.
+    pub fn remove(&self, key: &Key, request: &HeaderMap) {
+        match self.map.get(&key.text) {
+            Some(Slot::Vary(names)) => self.map.invalidate(&variant(key, &names, request)),
+            Some(Slot::Answer(_)) => self.map.invalidate(&key.text),
+            None => {}
         }
     }
 
@@ -170,21 +174,26 @@ impl Store {
     }
 }
 
-/// The key of the answer to one variant of the request (RFC 9111 section 4.1): whitespace around list items means nothing.
+/// The key of the answer to one variant of the request.
 fn variant(key: &Key, names: &[HeaderName], request: &HeaderMap) -> Arc<str> {
     let mut text = String::from(&*key.text);
-    for name in names {
-        text.push('\0');
-        text.push_str(name.as_str());
-        for value in request.get_all(name) {
-            let value = value.as_bytes().escape_ascii().to_string();
-            for item in value.split(',') {
-                text.push('\u{1}');
-                text.push_str(item.trim());
-            }
-        }
-    }
+    vary::tell_apart(&mut text, names, request);
     text.into()
+}
+
+impl Key {
+    /// The key of a request in which these headers count as much as its target, where it has them.
+    #[must_use]
+    pub fn told_apart_by(self, names: &[HeaderName], request: &HeaderMap) -> Self {
+        let given: Vec<_> = names.iter().filter(|name| request.contains_key(*name)).cloned().collect();
+        if given.is_empty() {
+            return self;
+        }
+        // Doubled, so that no variant of the request without them has the same text.
+        let mut text = format!("{}\0", self.text);
+        vary::tell_apart(&mut text, &given, request);
+        Self { text: text.into(), ..self }
+    }
 }
 
 impl std::fmt::Debug for Store {

@@ -55,6 +55,9 @@ fn only_what_may_be_kept_is_kept() {
         (&[], 200, &[("cache-control", "public, max-age=60"), ("set-cookie", "a=b")], true),
         (&[], 200, &[fresh, ("vary", "*")], false),
         (&[], 200, &[fresh, ("vary", "accept, *")], false),
+        (&[], 200, &[fresh, ("vary", "accept, foo bar")], false),
+        (&[], 200, &[fresh, ("vary", "accept"), ("vary", "b\u{f6}se")], false),
+        (&[], 200, &[fresh, ("vary", "accept,, origin,")], true),
         (&[], 200, &[("cache-control", "no-store, must-understand, max-age=60")], true),
         (&[], 599, &[("cache-control", "must-understand, max-age=60")], false),
     ] {
@@ -80,6 +83,10 @@ fn an_answer_is_fresh_as_long_as_it_says() {
         (&[("cache-control", "max-age=60"), ("date", "Sun, 06 Nov 1994 08:49:07 GMT"), ("age", "50")], 10),
         (&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT")], 60),
         (&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT"), ("cache-control", "max-age=5")], 5),
+        (&[("expires", "SUN, 06 nov 1994 08:50:37 gmt")], 60),
+        (&[("expires", "Sunday, 06-Nov-94 08:50:37 GMT")], 60),
+        (&[("expires", "Sun Nov  6 08:50:37 1994")], 60),
+        (&[("expires", "Sun, 06 Nov 1994 08:50:37 UTC"), ("etag", "a")], 0),
         (&[("expires", "0"), ("etag", "a")], 0),
         (&[("expires", "Sun, 06 Nov 1994 08:00:00 GMT"), ("etag", "a")], 0),
         (&[("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], 100),
@@ -179,6 +186,7 @@ fn answers_that_vary_are_told_apart() {
     assert!(!holds(&store, "/a", &[("accept-language", "en")]));
     assert!(!holds(&store, "/a", &[]));
     put(&store, "/a", &[("accept-language", "en")], &[("vary", "accept-language")]);
+    assert!(holds(&store, "/a", &[("accept-language", "EN")]), "and neither does the case of a language");
     assert!(holds(&store, "/a", &[("accept-language", "en")]) && holds(&store, "/a", &[("accept-language", "de, en")]));
 }
 
@@ -246,4 +254,91 @@ async fn one_fills_and_the_others_hear_how_it_ended() {
         }
         assert_eq!(*told.wait_for(Option::is_some).await.unwrap(), Some(heard));
     }
+}
+
+#[test]
+fn a_part_is_cut_from_a_complete_answer_where_that_can_be_done() {
+    let now = Instant::now();
+    let fresh = ("cache-control", "max-age=60");
+    let whole = stored(&[fresh, ("etag", "\"a\"")], now).with_body("0123456789".into());
+    for (request, expected) in [
+        (&[("range", "bytes=0-1")][..], Some(Part::Of(0..2))),
+        (&[("range", "bytes=3-")], Some(Part::Of(3..10))),
+        (&[("range", "bytes=-3")], Some(Part::Of(7..10))),
+        (&[("range", "bytes=-99")], Some(Part::Of(0..10))),
+        (&[("range", "bytes=8-99999999999999999999")], Some(Part::Of(8..10))),
+        (&[("range", "Bytes = 2-2")], Some(Part::Of(2..3))),
+        (&[("range", "bytes=10-")], None),
+        (&[("range", "bytes=-0")], None),
+        (&[("range", "bytes=3-2")], None),
+        (&[("range", "bytes=0-1,4-5")], None),
+        (&[("range", "bytes=+1-2")], None),
+        (&[("range", "bytes=")], None),
+        (&[("range", "lines=0-1")], None),
+        (&[("range", "bytes=0-1"), ("range", "bytes=2-3")], None),
+        (&[("range", "bytes=0-1"), ("if-range", "\"a\"")], Some(Part::Of(0..2))),
+        (&[("range", "bytes=0-1"), ("if-range", "\"b\"")], Some(Part::Whole)),
+        (&[("range", "bytes=0-1"), ("if-range", "W/\"a\"")], Some(Part::Whole)),
+        (&[("range", "bytes=0-1"), ("if-range", "Sun, 06 Nov 1994 08:49:37 GMT")], None),
+    ] {
+        assert_eq!(part(&headers(request), &whole), expected, "{request:?}");
+    }
+    let missing = stored_from(&[], 404, &[fresh], now).unwrap().with_body("0123456789".into());
+    assert_eq!(part(&headers(&[("range", "bytes=0-1")]), &missing), None, "a part of an error is nothing");
+    let of_empty = part(&headers(&[("range", "bytes=-5")]), &stored(&[fresh], now));
+    assert_eq!(of_empty, None);
+    let part = part_headers(&headers(&[("content-length", "10"), ("x", "1")]), &(3..7), 10);
+    assert_eq!(part, headers(&[("content-length", "4"), ("x", "1"), ("content-range", "bytes 3-6/10")]));
+}
+
+#[test]
+fn what_the_service_must_not_confuse_is_told_apart() {
+    let store = store();
+    let names = [HeaderName::from_static("x-forwarded-host"), HeaderName::from_static("x-forwarded-proto")];
+    let of = |request: &[(&str, &str)]| key(&store, "/a").told_apart_by(&names, &headers(request));
+    let put = |key: &Key, request: &[(&str, &str)], vary: &str| {
+        let answer = stored(&[("cache-control", "max-age=60"), ("vary", vary)], Instant::now());
+        store.put(key, &headers(request), answer);
+    };
+    let evil = [("x-forwarded-host", "evil")];
+    put(&of(&evil), &evil, "");
+    for other in [&[][..], &[("x-forwarded-host", "good")], &[("x-forwarded-proto", "evil")], &[evil[0], evil[0]]] {
+        assert!(store.find(&of(other), &headers(other)).is_none(), "{other:?}");
+    }
+    assert!(store.find(&of(&evil), &headers(&evil)).is_some());
+    // A variant of the plain request is no answer to the other one, nor the other way round.
+    put(&of(&[]), &[], "x-forwarded-host");
+    assert!(store.find(&of(&[]), &headers(&evil)).is_none());
+}
+
+#[test]
+fn an_answer_can_be_forgotten_alone() {
+    let store = store();
+    let request = |language| [("accept-language", language)];
+    put(&store, "/a", &request("de"), &[("vary", "accept-language")]);
+    put(&store, "/a", &request("en"), &[("vary", "accept-language")]);
+    put(&store, "/b", &[], &[]);
+    store.remove(&key(&store, "/a"), &headers(&request("de")));
+    store.remove(&key(&store, "/b"), &headers(&[]));
+    store.remove(&key(&store, "/c"), &headers(&[]));
+    assert!(!holds(&store, "/a", &request("de")) && holds(&store, "/a", &request("en")));
+    assert!(!holds(&store, "/b", &[]));
+}
+
+#[test]
+fn many_variants_of_one_answer_take_no_more_room_than_there_is() {
+    let store = store();
+    put(&store, "/hot", &[], &[]);
+    for _ in 0..50 {
+        assert!(holds(&store, "/hot", &[]));
+    }
+    for n in 0..2000 {
+        let value = format!("{n}{}", "x".repeat(200));
+        put(&store, "/a", &[("user-agent", &value)], &[("vary", "user-agent")]);
+        if n % 100 == 0 {
+            assert!(store.bytes() <= 100_000, "{} after {n}", store.bytes());
+        }
+    }
+    assert!(store.bytes() <= 100_000, "{}", store.bytes());
+    assert!(holds(&store, "/hot", &[]), "what is asked for often outlives what is asked for once");
 }

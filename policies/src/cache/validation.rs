@@ -8,7 +8,7 @@ use http::{
     },
 };
 
-use super::{Stored, freshness::date_of};
+use super::{Stored, date::date_of};
 
 /// What describes the body that is kept, and so is never taken from a 304.
 const OF_THE_BODY: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE, TRANSFER_ENCODING];
@@ -32,21 +32,20 @@ pub fn is_not_modified(request: &HeaderMap, stored: &Stored) -> bool {
     }
     let mut tags = request.get_all(IF_NONE_MATCH).iter().peekable();
     if tags.peek().is_some() {
-        let Some(own) = stored.headers.get(ETAG).and_then(|tag| tag.to_str().ok()) else { return false };
+        let Some(own) = stored.headers.get(ETAG).map(HeaderValue::as_bytes) else { return false };
         return tags
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|tag| tag.trim() == "*" || weak(tag.trim()) == weak(own));
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .any(|tag| tag == b"*" || weak(tag) == weak(own));
     }
-    let date = |headers: &HeaderMap, name: HeaderName| date_of(headers.get(name).and_then(|value| value.to_str().ok()));
-    match (date(request, IF_MODIFIED_SINCE), date(&stored.headers, LAST_MODIFIED)) {
+    match (date_of(request.get(IF_MODIFIED_SINCE)), date_of(stored.headers.get(LAST_MODIFIED))) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }
 }
 
-fn weak(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag)
+fn weak(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// The headers of a 304 from the stored answer.

@@ -276,6 +276,14 @@ impl Protection {
         }
     }
 
+    /// Whether a request with this key may be a repeat: an operation holds the key, or the ledger cannot say.
+    pub async fn may_hold(&self, key: &Key, principal: Option<&[u8]>) -> bool {
+        let known = self.ledger.find(key.hash(principal, &self.upstream)).await;
+        let now = self.clock.now();
+        let steady = self.clock.steady(now);
+        known.map_or(true, |known| known.is_some_and(|operation| operation.holds_key(now, steady)))
+    }
+
     /// How a complete response settles its operation. `body` is `None` where it was not kept whole: streamed, or over
     /// `max_response`.
     pub fn settlement(&self, status: StatusCode, headers: &HeaderMap, body: Option<Bytes>) -> Settlement {

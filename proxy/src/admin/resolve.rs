@@ -54,6 +54,7 @@ pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault>
         Err(LedgerError::Unreadable | LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
     };
     act.log("done");
+    asked.cx.shared.snapshot.load().forget_settled(operation.state, &settled);
     let mut document = operations::whole(ledger, &settled).await?;
     if settled.frees_key() {
         document["warning"] = KEY_IS_FREE.into();

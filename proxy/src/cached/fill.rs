@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use super::Miss;
 use crate::{
     body::{BoxError, ProxyBody},
+    fallback,
+    snapshot::Route,
     stack::Routed,
     unkeyed::{self, Answer, Obtained},
     upstream::{InFlight, UpstreamBody},
@@ -63,12 +65,18 @@ impl Entry {
 pub(super) fn prepare(
     miss: &mut Miss,
     obtained: Obtained,
+    route: &Route,
     method: &Method,
     delay: Duration,
     wall: UnixMillis,
 ) -> Filling {
     let keeps = obtained.instead.is_none()
-        && obtained.answered.as_ref().is_ok_and(|answer| answer.first.is_none() && announced(&answer.response, miss));
+        && obtained.answered.as_ref().is_ok_and(|answer| {
+            answer.first.is_none()
+                && announced(&answer.response, miss)
+                // A failure that the fallback covers is answered by that, now and next time.
+                && fallback::of_response(route, method, &answer.response).is_none()
+        });
     let (attempts, answered) = (obtained.attempts, obtained.answered);
     let (mut response, in_flight) = match answered {
         Ok(Answer { response, in_flight, .. }) if keeps => (response, in_flight),

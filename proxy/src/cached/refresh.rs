@@ -7,7 +7,7 @@ use http::{
     header::{IF_MODIFIED_SINCE, IF_NONE_MATCH},
 };
 use mainstay_policies::{
-    cache::{Flown, Key, Lead, Store, Stored, refreshed, storable, validators},
+    cache::{Flown, Key, Lead, Store, Stored, forbids_storing, refreshed, storable, validators},
     operation::UnixMillis,
     timeout::IdleBody,
 };
@@ -36,14 +36,15 @@ pub(super) fn updated(
     forward::response(&mut update, http::Version::HTTP_11, StatusCode::NOT_MODIFIED);
     let headers = refreshed(&found.headers, &update);
     let request = (&Method::GET, client);
-    match storable(request, (found.status, &headers), delay, Instant::now(), wall, asked_at) {
-        Some(stored) => {
-            let stored = stored.with_body(found.body.clone());
-            store.put(key, client, stored.clone());
-            Arc::new(stored)
-        }
-        None => Arc::new(Stored::clone(found).with_headers(headers)),
-    }
+    let storable = storable(request, (found.status, &headers), delay, Instant::now(), wall, asked_at);
+    let Some(stored) = storable else {
+        // The service says so now, for example with `no-store`: no part of it is kept (RFC 9111 section 5.2.2.5).
+        store.remove(key, client);
+        return Arc::new(Stored::clone(found).with_headers(headers));
+    };
+    let stored = stored.with_body(found.body.clone());
+    store.put(key, client, stored.clone());
+    Arc::new(stored)
 }
 
 /// Asks the service once more, with nobody waiting for it. Ends with the total time of the route.
@@ -82,13 +83,18 @@ pub(super) fn spawn(
             return lead.landed(Flown::Stored);
         }
         if response.status().is_server_error() {
-            return;
+            return lead.landed(Flown::Failed);
         }
         unkeyed::finish_head(&mut response, 1);
         let (head, body) = response.into_parts();
         let request = (&Method::GET, &client);
         let stored = storable(request, (head.status, &head.headers), delay, Instant::now(), wall, asked_at);
-        let Some(stored) = stored else { return lead.landed(Flown::NotStorable) };
+        let Some(stored) = stored else {
+            if forbids_storing(head.status, &head.headers) {
+                store.remove(&key, &client);
+            }
+            return lead.landed(Flown::NotStorable);
+        };
         if let Ok(Collected::Whole { body, trailers: None }) =
             collect::up_to(IdleBody::new(body, idle), store.params().max_body).await
         {

@@ -291,6 +291,14 @@ impl Execution {
         }
     }
 
+    /// No cache may answer with what was before a write at the places that its answer names.
+    pub(super) fn forget_named(&self, answer: &Parts) {
+        if !answer.status.is_client_error() {
+            let (snapshot, path) = (self.shared.snapshot.load(), self.head.uri.path());
+            snapshot.forget_named(&self.outbound.route, &self.head.headers, path, &answer.headers);
+        }
+    }
+
     pub(super) fn outcome_unknown(&self, status: StatusCode) -> Failure {
         Failure::OutcomeUnknown { status, operation: self.claim.id() }
     }

@@ -28,6 +28,7 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBo
 /// Waits for the attempt that was not waited for any more.
 pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
     let Some((head, body, trailers)) = answer(&execution.protection, sending).await else { return };
+    execution.forget_named(&head);
     let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
     // A ledger that does not take it has said so in the log; the operation stays unknown.
     execution.settle(settlement, Source::LateResponse).await;

@@ -164,7 +164,11 @@ async fn begin(
             Begin::Known(repeat) => {
                 let asker = DataPlaneAsker::new(session.shared.clone(), routed.snapshot.clone(), session.worker);
                 let wait = preferred_wait(&routed.parts.headers);
+                let before = repeat.operation.state;
                 let answer = protection.resolve_repeat(repeat, wait, Some(&asker)).await;
+                if before == State::Unknown && answer.operation.state == State::Succeeded {
+                    session.shared.snapshot.load().forget(&route, routed.parts.uri.path());
+                }
                 if answer.kind != AnswerKind::Freed {
                     return respond_repeat(routed, answer);
                 }

@@ -27,6 +27,7 @@ const FRAMES_AHEAD: usize = 16;
 /// Settles what the response proves, before its last byte reaches the client.
 pub(super) async fn response(execution: &mut Execution, response: Response<UpstreamBody>, first: First, attempts: u32) {
     let (head, body) = response.into_parts();
+    execution.forget_named(&head);
     let idle = execution.outbound.route.params.policy.timeout.idle;
     let max = execution.protection.params().max_response;
     let body = Resumed::new(first, IdleBody::new(body, idle));

@@ -80,6 +80,7 @@ impl Work {
         parts.resolving.queried(&upstream, heard.label());
         let now = &applied.operation;
         if now.state != before {
+            self.shared.snapshot.load().forget_settled(before, now);
             self.route.metrics.operation_settled(now.state, now.source);
             tracing::debug!(operation = %now.id, state = now.state.label(), "settled by a status query");
         }
