@@ -61,8 +61,11 @@ pub(crate) fn is_of_the_service(failure: &Failure) -> bool {
     matches!(reason(failure), Some((Reason::CircuitOpen | Reason::Timeout | Reason::ServerError, _)))
 }
 
-/// Whether the route's fallback is a stored answer as stale as this one.
+/// Whether the route's fallback is a stored answer as stale as this one, and this is a good one.
 pub(crate) fn may_be_stale(route: &Route, stored: &Stored) -> bool {
+    if stored.status.is_server_error() {
+        return false;
+    }
     match route.params.policy.fallback.as_ref().map(|fallback| &fallback.to) {
         Some(To::Stale(limit)) => !stored.forbids_stale() && stored.staleness(Instant::now()) <= *limit,
         _ => false,

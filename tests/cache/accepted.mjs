@@ -1,4 +1,4 @@
-// Tests that Mainstay does not pass, and why that is right. The run fails if one of them passes: then it belongs here no more.
+// Tests that Mainstay does not pass, and why that is right. A run names those that pass: they belong here no more.
 
 export const accepted = {
   'headers-store-Set-Cookie': 'nobody gets the cookie that was set for another: kept only if the service says `public`',

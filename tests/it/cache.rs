@@ -451,3 +451,12 @@ async fn who_waits_for_a_fill_that_fails_gets_the_stale_answer_without_asking_ag
     }
     assert!(upstream.count() <= 4, "{} calls for twenty requests", upstream.count());
 }
+
+#[tokio::test]
+async fn a_stored_failure_is_no_last_good_answer() {
+    let upstream = Upstream::answering(Answer::status(503).header("Cache-Control", "max-age=60")).await;
+    let policy = "cache: {}, fallback: { on: [rate-limited], stale: 1h }, rate_limit: { requests: 1, unit: 10m }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    proxy.get("/").await.expect_upstream(503);
+    proxy.get("/").await.expect_problem(429, "rate-limited");
+}
