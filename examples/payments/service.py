@@ -1,21 +1,22 @@
 """Takes payments, counts every one, deduplicates nothing. `"lose": true` takes the money and never answers."""
 
 import json
-import os
+import pathlib
+import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from backstage import Service, serve
 
 payments = {}
 lock = threading.Lock()
 
 
-class Bank(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Bank(Service):
     def do_POST(self):
-        order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        order = json.loads(self.body())
         reference = self.headers["Idempotency-Key"].strip('"')
         with lock:
             payments.setdefault(reference, []).append(order["amount"])
@@ -31,17 +32,6 @@ class Bank(BaseHTTPRequestHandler):
             paid = self.path.startswith(prefix) and payments.get(unquote(self.path[len(prefix):]))
         return self.answer(200, {"state": "SUCCESS"}) if paid else self.answer(404, {})
 
-    def answer(self, status, document):
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("SERVICE_PORT", "9000"))), Bank).serve_forever()
+    serve(Bank)

@@ -1,21 +1,22 @@
 """A wallet with tips in it. `"lose": true` takes the tip and never answers."""
 
 import json
-import os
+import pathlib
+import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from backstage import Service, serve
 
 START = 100
 tips = []
 lock = threading.Lock()
 
 
-class Wallet(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Wallet(Service):
     def do_POST(self):
-        tip = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        tip = json.loads(self.body())
         with lock:
             tips.append({"key": self.headers.get("Idempotency-Key", "").strip('"'), "amount": tip["amount"]})
         if tip.get("lose"):
@@ -31,17 +32,6 @@ class Wallet(BaseHTTPRequestHandler):
             known = any(self.path == f"/tips/{tip['key']}" for tip in tips)
         return self.answer(200 if known else 404, {})
 
-    def answer(self, status, document):
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("SERVICE_PORT", "9000"))), Wallet).serve_forever()
+    serve(Wallet)

@@ -4,10 +4,13 @@
 """
 
 import json
-import os
+import pathlib
+import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from backstage import Service, serve
 
 accounts = {"alice": 100, "bob": 0}
 done = {}
@@ -15,11 +18,9 @@ tries = {}
 lock = threading.Lock()
 
 
-class Ledger(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Ledger(Service):
     def do_POST(self):
-        order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        order = json.loads(self.body())
         key = self.headers["Idempotency-Key"].strip('"')
         with lock:
             tries[key] = tries.get(key, 0) + 1
@@ -39,17 +40,6 @@ class Ledger(BaseHTTPRequestHandler):
         with lock:
             self.answer(200, {"accounts": accounts, "tries": tries})
 
-    def answer(self, status, document):
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("SERVICE_PORT", "9000"))), Ledger).serve_forever()
+    serve(Ledger)
