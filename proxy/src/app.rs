@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use mainstay_policies::{
     clock::WallClock,
+    concurrency_limit::CpuLoad,
     idempotency::{IdMint, QueryGate},
     operation::{
         ledger::{Health, Ledger, LedgerError},
@@ -37,6 +38,7 @@ use crate::{
         self,
         model::{self, Config, Store},
     },
+    cpu::{self, NoCpuAccount},
     faults::{self, Pitfall},
     gauges,
     ledger::{self, DiskLedger, OpenError},
@@ -125,6 +127,9 @@ pub enum StartError {
     /// The operator's: no ledger was opened at start, for no route protected writes then.
     #[error("writes are protected from now on, and the ledger is opened only at start: restart the proxy")]
     LedgerNotOpen,
+    /// The operator's: a route sheds by CPU, and nothing says how busy it is.
+    #[error(transparent)]
+    Cpu(#[from] NoCpuAccount),
     /// The machine's: no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] io::Error),
@@ -168,6 +173,7 @@ impl App {
         let Foundation { clock, metrics, logging } = foundation;
         let ledger_is_open = config.protects_writes() || config.ledger.store == Store::Memory;
         let workers = config.limits.workers.get();
+        cpu::ensure_known(&config)?;
         let ledger = open_ledger(&config, &clock)?;
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
         let tracing = Tracing::new(&config.telemetry, &instance, metrics.spans());
@@ -185,7 +191,8 @@ impl App {
             mint = mint.with_node(node);
         }
         let mint = Arc::new(mint);
-        let parts = Parts { ledger, clock, metrics, workers, resolving: Arc::default(), gate, mint };
+        let cpu = CpuLoad::unknown();
+        let parts = Parts { ledger, clock, metrics, workers, resolving: Arc::default(), gate, mint, cpu };
         let snapshot = Snapshot::build(config, &parts, None);
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -228,6 +235,9 @@ impl App {
         let resolving = shared.clone();
         let resolver = restarts.clone().keep_running("resolver", move || resolver::run(resolving.clone()));
         app.tasks.push(tokio::spawn(resolver));
+        let watching = shared.clone();
+        let cpu = restarts.clone().keep_running("cpu", move || cpu::watch(watching.clone()));
+        app.tasks.push(tokio::spawn(cpu));
         let housekeeping = restarts.keep_running("housekeeping", move || keep_house(shared.clone(), probes.clone()));
         app.tasks.push(tokio::spawn(housekeeping));
         Ok(app)
@@ -242,6 +252,7 @@ impl App {
         if !self.ledger_is_open && config.protects_writes() {
             return Err(StartError::LedgerNotOpen);
         }
+        cpu::ensure_known(config)?;
         self.listen(&config.listeners)?;
         let snapshot = Snapshot::build(config.clone(), &self.shared.parts, Some(&before));
         self.shared.snapshot.store(Arc::new(snapshot));

@@ -149,11 +149,14 @@ impl Exchange {
 
     /// Tells an adaptive concurrency limit how the upstream is doing. An answered request keeps its place to the end of the
     /// body.
-    pub(crate) fn teach_limit<T>(&mut self, outcome: &Result<T, Failure>) {
+    pub(crate) fn teach_limit(&mut self, outcome: Result<StatusCode, &Failure>) {
         match outcome {
-            Ok(_) => {
-                if let Some(permit) = &self.permit {
-                    permit.observe_latency(self.started.elapsed());
+            Ok(status) => {
+                let latency = self.started.elapsed();
+                match &mut self.permit {
+                    Some(permit) if status.is_server_error() => permit.observe_error(latency),
+                    Some(permit) => permit.observe_latency(latency),
+                    None => {}
                 }
             }
             Err(Failure::Attempt(error)) if error.cause == Cause::RequestBody => {}

@@ -44,6 +44,19 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     on_scrape("mainstay_concurrency_in_flight", "Requests that hold a place of the concurrency limit", concurrency)(
         metrics,
     );
+    on_scrape(
+        "mainstay_cpu_load_ratio",
+        "CPU in use, smoothed, as limits with adaptive: bbr see it",
+        |shared, samples| {
+            if let Some(share) = shared.parts.cpu.share() {
+                samples.push(&[], share);
+            }
+        },
+    )(metrics);
+    on_scrape("mainstay_concurrency_capacity", "Requests at once that the upstream was seen to manage", capacity)(
+        metrics,
+    );
+    on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |shared, samples| {
         samples.push(&[], shared.places.open() as f64);
     })(metrics);
@@ -86,6 +99,19 @@ fn budgets(shared: &Shared, samples: &mut Samples) {
 
 fn concurrency(shared: &Shared, samples: &mut Samples) {
     by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.in_flight())));
+}
+
+fn capacity(shared: &Shared, samples: &mut Samples) {
+    let now = Instant::now();
+    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.shedding(now)?.capacity?)));
+}
+
+fn shedding(shared: &Shared, samples: &mut Samples) {
+    let now = Instant::now();
+    by_route(shared, samples, |route| {
+        let shedding = route.concurrency.as_ref()?.shedding(now)?;
+        Some(f64::from(u8::from(shedding.is_armed)))
+    });
 }
 
 /// A sample per name and policy: routes that share both, as those of one path for several methods may, are added up.

@@ -13,6 +13,7 @@ pub mod cli;
 mod client_body;
 pub mod config;
 pub mod control;
+pub mod cpu;
 pub mod demo;
 mod exchange;
 mod fallback;

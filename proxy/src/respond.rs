@@ -11,6 +11,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use mainstay_policies::{
+    concurrency_limit::{Overloaded, OverloadedBy},
     evidence::{AttemptError, Cause, Sent},
     idempotency::Refusal,
     operation::OperationId,
@@ -37,7 +38,7 @@ pub(crate) enum Failure {
     /// Over the rate limit.
     RateLimited { retry_after: Duration },
     /// Over the concurrency limit.
-    Overloaded { retry_after: Duration },
+    Overloaded(Overloaded),
     /// The breaker is open.
     CircuitOpen { retry_after: Duration },
     /// The last attempt failed.
@@ -127,9 +128,14 @@ fn say(failure: Failure) -> Said {
             Said::new(Problem::RateLimited, "This route's rate limit is used up.", Effect::None)
                 .retry_after(retry_after)
         }
-        Failure::Overloaded { retry_after } => {
-            Said::new(Problem::Overloaded, "This route has as many requests in flight as it may.", Effect::None)
-                .retry_after(retry_after)
+        Failure::Overloaded(Overloaded { by, retry_after }) => {
+            let detail = match by {
+                OverloadedBy::Places => "This route has as many requests in flight as it may.",
+                OverloadedBy::Cpu => {
+                    "The CPU is busy, and this route has as many requests in flight as it was seen to manage."
+                }
+            };
+            Said::new(Problem::Overloaded, detail, Effect::None).retry_after(retry_after)
         }
         Failure::CircuitOpen { retry_after } => {
             Said::new(Problem::CircuitOpen, "Recent calls failed, so this one was not made.", Effect::None)

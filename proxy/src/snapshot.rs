@@ -15,7 +15,7 @@ use mainstay_policies::{
     cache::Store,
     circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope},
     clock::WallClock,
-    concurrency_limit::Limit,
+    concurrency_limit::{CpuLoad, Limit},
     fallback::To,
     idempotency::{IdMint, Protection, QueryGate},
     operation::{Operation, State, ledger::Ledger},
@@ -115,6 +115,8 @@ pub(crate) struct Parts {
     pub(crate) gate: QueryGate,
     /// Makes fresh keys, in one order.
     pub(crate) mint: Arc<IdMint>,
+    /// How busy the CPU is, for limits that shed by it.
+    pub(crate) cpu: CpuLoad,
 }
 
 impl Parts {
@@ -407,7 +409,7 @@ impl Route {
             match before.and_then(|before| before.concurrency.as_ref()) {
                 Some(kept) if kept.params() == params => kept.clone(),
                 Some(kept) => Arc::new(kept.reconfigured(params.clone())),
-                None => Arc::new(Limit::new(params.clone())),
+                None => Arc::new(Limit::watching(params.clone(), parts.cpu.clone())),
             }
         });
         let retrier = policy.retry.as_ref().map(|params| match before.and_then(|before| before.retrier.as_ref()) {

@@ -320,9 +320,9 @@ impl Session {
                 return Err(Failure::NoTime(Sent::No));
             };
             routed.exchange.permit = Some(acquired.map_err(|overloaded| {
-                routed.outbound.route.metrics.overloaded();
+                routed.outbound.route.metrics.overloaded(overloaded.by);
                 routed.exchange.trace().event("overloaded", Instant::now());
-                Failure::Overloaded { retry_after: overloaded.retry_after }
+                Failure::Overloaded(overloaded)
             })?);
         }
         Ok(())

@@ -110,7 +110,7 @@ pub(crate) async fn obtain(
     let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, &head));
     let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
-    routed.exchange.teach_limit(&answered);
+    routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
     if let Some(writing) = &mut writing {
         writing.ended(&answered, attempts);
     }

@@ -51,6 +51,7 @@ mod retry_evidence;
 mod retry_safety;
 mod routing;
 mod self_test;
+mod shedding;
 mod time_and_retries;
 mod timeout;
 mod traces;

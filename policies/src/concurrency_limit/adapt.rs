@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Aimd, ConcurrencyLimit};
+use super::{Adaptive, Aimd, ConcurrencyLimit};
 
 /// What a finished request says about the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,10 @@ pub(super) enum Sample {
 /// Where the limit starts.
 pub(super) fn initial(params: &ConcurrencyLimit) -> u32 {
     let start = params.max_concurrent.get();
-    params.adaptive.as_ref().map_or(start, |aimd| aimd.bound(start))
+    match &params.adaptive {
+        Some(Adaptive::Aimd(aimd)) => aimd.bound(start),
+        Some(Adaptive::Bbr(_)) | None => start,
+    }
 }
 
 impl Aimd {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{ConcurrencyLimit, Limit, Permit};
+use super::{ConcurrencyLimit, CpuLoad, Limit, Permit};
 use crate::body::{BoxError, GuardedBody};
 
 /// Calls a service under a [`Limit`]; every service it makes shares it.
@@ -21,7 +21,8 @@ use crate::body::{BoxError, GuardedBody};
 pub struct ConcurrencyLimitLayer(Limit);
 
 /// The service of [`ConcurrencyLimitLayer`]; its own error is [`Overloaded`](super::Overloaded). A place is held until the
-/// response body ends, fails or is dropped. A failed call counts as a drop, and a latency is that of the response's head.
+/// response body ends, fails or is dropped. A failed call counts as a drop, a 5xx as an error, and a latency is that of the
+/// response's head.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimitService<S> {
     inner: S,
@@ -32,6 +33,11 @@ impl ConcurrencyLimitLayer {
     /// A layer with a limit of its own.
     pub fn new(params: ConcurrencyLimit) -> Self {
         Self(Limit::new(params))
+    }
+
+    /// The same with a limit that sheds by `cpu` if its parameters say so.
+    pub fn watching(params: ConcurrencyLimit, cpu: CpuLoad) -> Self {
+        Self(Limit::watching(params, cpu))
     }
 
     /// The limit, to look at.
@@ -69,10 +75,15 @@ where
         let mut inner = mem::replace(&mut self.inner, fresh);
         let limit = self.limit.clone();
         Box::pin(async move {
-            let permit = limit.acquire().await?;
+            let mut permit = limit.acquire().await?;
             match inner.call(request).await {
                 Ok(response) => {
-                    permit.observe_latency(Instant::now().saturating_duration_since(permit.acquired()));
+                    let latency = Instant::now().saturating_duration_since(permit.acquired());
+                    if response.status().is_server_error() {
+                        permit.observe_error(latency);
+                    } else {
+                        permit.observe_latency(latency);
+                    }
                     Ok(response.map(|body| GuardedBody::new(body, permit)))
                 }
                 Err(error) => {

@@ -4,7 +4,22 @@
 //! first served, if fewer than `max_queue` wait already; else it is refused.
 //!
 //! With `adaptive`, the limit follows the service: on a drop or a latency over `threshold` it becomes
-//! `max(min, floor(0.9 * limit))`, else it rises by 1, up to `max`, while `2 * in-flight >= limit`.
+//! `max(min, floor(0.9 * limit))`, else it rises by 1, up to `max`, while `2 * in-flight >= limit`: [`Aimd`].
+//!
+//! [`Bbr`] leaves the limit where it is and looks at the CPU instead, as Kratos and Sentinel's system rule do. With the window
+//! in 100 buckets, of which the one that is being filled does not count,
+//!
+//! ```text
+//! capacity = round(most requests answered in one bucket / bucket's length * lowest mean time in place of any bucket)
+//! shed     = in-flight > max(1, capacity) and (cpu >= threshold or last shed on a busy CPU < cool_off ago)
+//! ```
+//!
+//! In-flight are those that hold a place, without the one that asks. By Little's law the capacity is what was in the service
+//! when it worked at its fastest and nobody waited in it; what is beyond that only waits there, on a CPU that has no more to
+//! give. A time in place ends with the response's body, as the place does, so the two fit each other; streams that last
+//! belong on a route of their own. What failed is no sample: an error is quick and shows no capacity. Before anything was
+//! answered in the window nothing is known, and `max_concurrent` holds alone. A request that is shed does not wait, for
+//! waiting is what the rule is there to end.
 //!
 //! ```
 //! use std::{num::NonZeroU32, time::Duration};
@@ -21,6 +36,8 @@
 //! ```
 
 mod adapt;
+mod bbr;
+mod cpu;
 mod error;
 mod layer;
 mod limit;
@@ -28,6 +45,7 @@ mod params;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::*;
 pub use error::*;
 pub use layer::*;
 pub use limit::*;

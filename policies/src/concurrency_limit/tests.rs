@@ -20,7 +20,10 @@ fn params(max_concurrent: u32, max_wait: Duration, max_queue: u32) -> Concurrenc
 
 fn adaptive(start: u32, min: u32, max: u32) -> ConcurrencyLimit {
     let [min, max] = [min, max].map(|bound| NonZeroU32::new(bound).unwrap());
-    ConcurrencyLimit { adaptive: Some(Aimd { min, max, threshold: SECOND }), ..params(start, Duration::ZERO, 0) }
+    ConcurrencyLimit {
+        adaptive: Some(Adaptive::Aimd(Aimd { min, max, threshold: SECOND })),
+        ..params(start, Duration::ZERO, 0)
+    }
 }
 
 fn take(limit: &Limit) -> Permit {
@@ -31,7 +34,10 @@ fn take(limit: &Limit) -> Permit {
 async fn the_limit_is_reached_and_never_passed() {
     let limit = Limit::new(params(2, Duration::ZERO, 10));
     let held = [take(&limit), take(&limit)];
-    assert_eq!(limit.try_acquire(Instant::now()).unwrap_err(), Overloaded { retry_after: SECOND });
+    assert_eq!(
+        limit.try_acquire(Instant::now()).unwrap_err(),
+        Overloaded { by: OverloadedBy::Places, retry_after: SECOND }
+    );
     assert!(limit.acquire().await.is_err(), "max_wait 0 refuses at once");
     assert_eq!(limit.in_flight(), 2);
     drop(held);
@@ -230,4 +236,99 @@ async fn the_layer_holds_a_place_until_the_response_body_ends() {
     assert_eq!(layer.limit().in_flight(), 0, "its last frame was taken");
     drop(call().await.unwrap());
     assert_eq!(layer.limit().in_flight(), 0, "a dropped body is over, too");
+}
+
+/// A limit by CPU that has seen 20 answers in 100 ms, each after 50 ms: a capacity of ten.
+async fn by_cpu(params: ConcurrencyLimit) -> (Limit, CpuLoad) {
+    let cpu = CpuLoad::unknown();
+    let limit =
+        Limit::watching(ConcurrencyLimit { adaptive: Some(Adaptive::Bbr(Bbr::default())), ..params }, cpu.clone());
+    let held: Vec<_> = (0..20).map(|_| take(&limit)).collect();
+    advance(Duration::from_millis(50)).await;
+    held.into_iter().for_each(|permit| permit.finish(Duration::from_millis(50)));
+    advance(Duration::from_millis(50)).await;
+    (limit, cpu)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_cpu_sheds_what_is_beyond_the_capacity_and_an_idle_one_nothing() {
+    let (limit, cpu) = by_cpu(params(1000, SECOND, 100)).await;
+    assert_eq!(limit.shedding(Instant::now()), Some(Shedding { capacity: Some(10), is_armed: false }));
+    cpu.set(Some(0.95));
+    assert_eq!(limit.shedding(Instant::now()), Some(Shedding { capacity: Some(10), is_armed: true }));
+    let mut held: Vec<_> = (0..11).map(|_| take(&limit)).collect();
+    let began = Instant::now();
+    let shed = Overloaded { by: OverloadedBy::Cpu, retry_after: SECOND };
+    assert_eq!(limit.acquire().await.unwrap_err(), shed);
+    assert_eq!((limit.queued(), began.elapsed()), (0, Duration::ZERO), "it does not wait");
+    held.pop();
+    held.push(limit.acquire().await.expect("one has ended"));
+    cpu.set(Some(0.2));
+    assert_eq!(limit.try_acquire(Instant::now()).unwrap_err(), shed, "the CPU has only just calmed");
+    advance(SECOND).await;
+    held.push(take(&limit));
+    cpu.set(None);
+    held.push(take(&limit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_by_cpu_still_ends_at_its_places_and_there_requests_wait() {
+    let (limit, cpu) = by_cpu(params(20, SECOND, 1)).await;
+    let held: Vec<_> = (0..20).map(|_| take(&limit)).collect();
+    let began = Instant::now();
+    assert_eq!(limit.acquire().await.unwrap_err().by, OverloadedBy::Places);
+    assert_eq!(began.elapsed(), SECOND);
+    cpu.set(Some(1.0));
+    assert_eq!(limit.acquire().await.unwrap_err().by, OverloadedBy::Cpu);
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_errors_and_cancels_show_no_capacity() {
+    let bbr = Some(Adaptive::Bbr(Bbr::default()));
+    let limit = Limit::new(ConcurrencyLimit { adaptive: bbr, ..params(10, Duration::ZERO, 0) });
+    take(&limit).dropped_by_upstream();
+    drop(take(&limit));
+    let mut failing = take(&limit);
+    failing.observe_error(Duration::from_millis(1));
+    drop(failing);
+    advance(SECOND).await;
+    assert_eq!(limit.shedding(Instant::now()).unwrap().capacity, None);
+    // The whole time in the place counts, not only that until the head.
+    let mut streaming = take(&limit);
+    streaming.observe_latency(Duration::from_millis(1));
+    advance(Duration::from_millis(400)).await;
+    drop(streaming);
+    advance(SECOND).await;
+    assert_eq!(limit.shedding(Instant::now()).unwrap().capacity, Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_outlives_other_numbers_but_not_another_rule() {
+    let (limit, _cpu) = by_cpu(params(1000, Duration::ZERO, 0)).await;
+    let same = limit.params().clone();
+    let fewer = limit.reconfigured(ConcurrencyLimit { max_concurrent: NonZeroU32::new(50).unwrap(), ..same.clone() });
+    assert_eq!(fewer.shedding(Instant::now()).unwrap().capacity, Some(10));
+    let calmer = Some(Adaptive::Bbr(Bbr { cpu_percent: 60, ..Bbr::default() }));
+    let other = fewer.reconfigured(ConcurrencyLimit { adaptive: calmer, ..same.clone() });
+    assert_eq!(other.shedding(Instant::now()).unwrap().capacity, None);
+    assert_eq!(other.reconfigured(ConcurrencyLimit { adaptive: None, ..same }).shedding(Instant::now()), None);
+}
+
+#[test]
+fn the_load_is_smoothed_by_the_time_that_a_sample_stands_for() {
+    let quarter = Duration::from_millis(250);
+    let mut smoothed = SmoothedLoad::default();
+    assert_eq!(smoothed.next(0.0, quarter), 0.0, "the first as it is");
+    assert!((smoothed.next(1.0, quarter) - 0.05).abs() < 1e-12);
+    assert!((smoothed.next(1.0, quarter) - 0.0975).abs() < 1e-12);
+    let mut late = SmoothedLoad::default();
+    late.next(0.0, quarter);
+    assert!((late.next(1.0, 2 * quarter) - 0.0975).abs() < 1e-12, "one of 500 ms is two of 250 ms");
+    // From nothing to everything: over 80 % with the 32nd sample, after 8 s.
+    let mut jump = SmoothedLoad::default();
+    jump.next(0.0, quarter);
+    let over = (1..).find(|_| jump.next(1.0, quarter) >= 0.8);
+    assert_eq!(over, Some(32));
+    assert_eq!(SmoothedLoad::default().next(7.0, quarter), 1.0);
 }

@@ -23,6 +23,7 @@ fn limits_of(route: &Route) -> Option<Value> {
     if route.limiter.is_none() && route.concurrency.is_none() {
         return None;
     }
+    let now = Instant::now();
     let concurrency = route.concurrency.as_ref().map(|limit| {
         json!({
             "max_concurrent": limit.params().max_concurrent,
@@ -30,6 +31,8 @@ fn limits_of(route: &Route) -> Option<Value> {
             "in_flight": limit.in_flight(),
             "queued": limit.queued(),
             "max_queue": limit.params().max_queue,
+            "capacity": limit.shedding(now).and_then(|shedding| shedding.capacity),
+            "shedding": limit.shedding(now).map(|shedding| shedding.is_armed),
         })
     });
     Some(json!({

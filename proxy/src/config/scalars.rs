@@ -34,6 +34,10 @@ pub(crate) struct Rate {
     pub(crate) unit: Duration,
 }
 
+/// A share, from 1% to 100%.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Percent(pub(crate) u32);
+
 /// Named things in the order written.
 #[derive(Debug)]
 pub(crate) struct Named<T>(pub(crate) Vec<(At<String>, T)>);
@@ -104,6 +108,17 @@ impl Setting for Rate {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": format!("^[0-9]+ ?/ ?[0-9.]*(ms|s|sec|second|m|min|minute|h|hour|d|day)$|{ENV}") })
+    }
+}
+
+impl Setting for Percent {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let scalar = scalar(node, cx, "a percentage: 80%")?;
+        units::parse_percent(&scalar.text).map(Self).map_err(|wrong| quantity(node, cx, scalar, wrong)).ok()
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": format!("^0*([1-9][0-9]?|100) ?%$|{ENV}") })
     }
 }
 

@@ -51,6 +51,20 @@ pub(crate) fn format_size(bytes: u64) -> String {
     if bytes == 0 { "0B".into() } else { format_quantity(bytes, &SIZE_UNITS) }
 }
 
+/// `1%` to `100%`, whole.
+pub(crate) fn parse_percent(text: &str) -> Result<u32, Wrong> {
+    let cure = "shares are whole percents: 80%";
+    let number =
+        text.strip_suffix('%').map(str::trim_end).filter(|number| number.bytes().all(|it| it.is_ascii_digit()));
+    match number.map(str::parse) {
+        Some(Ok(percent)) if (1..=100).contains(&percent) => Ok(percent),
+        Some(Ok(_)) => {
+            Err((format!("`{}` is out of range", super::node::shorten(text)), "it is from 1% to 100%".into()))
+        }
+        Some(Err(_)) | None => Err((format!("`{}` is not a percentage", super::node::shorten(text)), cure.into())),
+    }
+}
+
 /// `100/s`, `600/m`, `5/10s`: so many in a time.
 pub(crate) fn parse_rate(text: &str) -> Result<(u32, Duration), Wrong> {
     let cure = || "rates are a whole number per time: 500/s, 600/m".to_owned();

@@ -206,7 +206,7 @@ fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<Pro
     let Executed { outcome, attempts, operation, state } = executed;
     routed.exchange.attempts = attempts;
     routed.exchange.operation = Some((operation, state));
-    routed.exchange.teach_limit(&outcome);
+    routed.exchange.teach_limit(outcome.as_ref().map(http::Response::status));
     let prefix = routed.snapshot.config.control.path.clone();
     let mut response = match outcome {
         Ok(response) => {

@@ -88,6 +88,15 @@ fn limits_and_retries_without_effect_are_named() {
         "{ concurrency_limit: { max_concurrent: 5, max_queue: 5 } }",
         &["policy `it`: `concurrency_limit.max_queue` has no effect without `max_wait`: no request waits"],
     );
+    warns("{ concurrency_limit: { max_concurrent: 3, adaptive: bbr, cpu: 99% } }", &[]);
+    warns(
+        "{ concurrency_limit: { max_concurrent: 2, adaptive: bbr, cpu: 100% } }",
+        &[
+            "policy `it`: `concurrency_limit.cpu` is 100%, which a smoothed load hardly ever reaches: almost nothing is shed",
+            "policy `it`: `concurrency_limit.adaptive: bbr` has no effect with a `max_concurrent` below 3: it always leaves \
+             two requests in flight",
+        ],
+    );
 }
 
 #[test]

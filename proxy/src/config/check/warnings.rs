@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use mainstay_policies::{
+    concurrency_limit::{Adaptive, ConcurrencyLimit},
     idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, Mint, StatusQuery, Verdict},
     rate_limit::Key,
     retry::Condition,
@@ -23,16 +24,8 @@ pub(super) fn find(config: &Config) -> Vec<Warning> {
         if let Some(idempotency) = &policy.idempotency {
             settling(policy, idempotency, &mut found);
         }
-        if let Some(limit) =
-            policy.concurrency_limit.as_ref().filter(|limit| limit.max_wait.is_zero() != (limit.max_queue == 0))
-        {
-            let (no, yes) =
-                if limit.max_wait.is_zero() { ("max_wait", "max_queue") } else { ("max_queue", "max_wait") };
-            warn(
-                &mut found,
-                policy,
-                &format!("`concurrency_limit.{yes}` has no effect without `{no}`: no request waits"),
-            );
+        if let Some(limit) = &policy.concurrency_limit {
+            concurrency(policy, limit, &mut found);
         }
     }
     principals(config, &mut found);
@@ -107,6 +100,24 @@ fn time(policy: &Policy, found: &mut Vec<Warning>) {
     }
     if policy.retry.as_ref().is_some_and(|retry| retry.max_retries == 0 && retry.hedge.is_none()) {
         warn(found, policy, "`retry` without `max_retries` retries nothing");
+    }
+}
+
+/// Queues that nobody joins, and shedding that never happens.
+fn concurrency(policy: &Policy, limit: &ConcurrencyLimit, found: &mut Vec<Warning>) {
+    if limit.max_wait.is_zero() != (limit.max_queue == 0) {
+        let (no, yes) = if limit.max_wait.is_zero() { ("max_wait", "max_queue") } else { ("max_queue", "max_wait") };
+        warn(found, policy, &format!("`concurrency_limit.{yes}` has no effect without `{no}`: no request waits"));
+    }
+    let Some(Adaptive::Bbr(bbr)) = &limit.adaptive else { return };
+    if bbr.cpu_percent == 100 {
+        let text = "`concurrency_limit.cpu` is 100%, which a smoothed load hardly ever reaches: almost nothing is shed";
+        warn(found, policy, text);
+    }
+    if limit.max_concurrent.get() <= 2 {
+        let text = "`concurrency_limit.adaptive: bbr` has no effect with a `max_concurrent` below 3: it always leaves two \
+                    requests in flight";
+        warn(found, policy, text);
     }
 }
 

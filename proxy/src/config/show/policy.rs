@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode};
 use mainstay_policies::{
     access::{AccessList, PathRule, Rule as AccessRule},
     circuit_breaker::{CircuitBreaker, Scope},
-    concurrency_limit::ConcurrencyLimit,
+    concurrency_limit::{Adaptive, Aimd, Bbr, ConcurrencyLimit},
     fallback::{Fallback, To},
     idempotency::{
         FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
@@ -202,16 +202,27 @@ fn concurrency_limit(limit: &ConcurrencyLimit) -> Value {
         "max_wait": duration(limit.max_wait),
         "max_queue": limit.max_queue,
     });
-    let adaptive = limit.adaptive.as_ref();
-    with(
-        shown,
-        [
-            ("adaptive", adaptive.map(|_| json!("aimd"))),
-            ("min", adaptive.map(|aimd| json!(aimd.min.get()))),
-            ("max", adaptive.map(|aimd| json!(aimd.max.get()))),
-            ("threshold", adaptive.map(|aimd| duration(aimd.threshold))),
-        ],
-    )
+    match &limit.adaptive {
+        None => shown,
+        Some(Adaptive::Aimd(Aimd { min, max, threshold })) => with(
+            shown,
+            [
+                ("adaptive", Some(json!("aimd"))),
+                ("min", Some(json!(min.get()))),
+                ("max", Some(json!(max.get()))),
+                ("threshold", Some(duration(*threshold))),
+            ],
+        ),
+        Some(Adaptive::Bbr(Bbr { cpu_percent, window, cool_off })) => with(
+            shown,
+            [
+                ("adaptive", Some(json!("bbr"))),
+                ("cpu", Some(json!(format!("{cpu_percent}%")))),
+                ("window", Some(duration(*window))),
+                ("cool_off", Some(duration(*cool_off))),
+            ],
+        ),
+    }
 }
 
 fn circuit_breaker(breaker: &CircuitBreaker) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size};
+use super::{format_duration, format_rate, format_size, parse_duration, parse_percent, parse_rate, parse_size};
 
 #[test]
 fn durations_are_exact() {
@@ -22,6 +22,16 @@ fn durations_are_exact() {
         ("1.50s", 1_500_000_000),
     ] {
         assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
+    }
+}
+
+#[test]
+fn percents_are_whole_and_have_their_sign() {
+    for (text, percent) in [("1%", 1), ("80%", 80), ("100 %", 100), ("007%", 7)] {
+        assert_eq!(parse_percent(text), Ok(percent), "{text}");
+    }
+    for text in ["", "%", "80", "0.8", "80.5%", "0%", "101%", "-1%", "+5%", "99999999999%", "80%%", "eighty%", "٨%"] {
+        assert!(parse_percent(text).is_err(), "{text}");
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use http::StatusCode;
 use mainstay_policies::{
+    concurrency_limit::OverloadedBy,
     evidence::Cause,
     operation::{Source, State},
     problem::Problem,
@@ -93,8 +94,11 @@ impl RouteMetrics {
     }
 
     /// The concurrency limit refused a request.
-    pub fn overloaded(&self) {
+    pub fn overloaded(&self, by: OverloadedBy) {
         self.0.counters().overloaded.fetch_add(1, Relaxed);
+        if by == OverloadedBy::Cpu {
+            self.0.counters().shed.fetch_add(1, Relaxed);
+        }
     }
 
     /// The breaker refused an attempt.
@@ -229,6 +233,7 @@ struct Counters {
     cache: Reasons,
     rate_limited: AtomicU64,
     overloaded: AtomicU64,
+    shed: AtomicU64,
     breaker_rejected: AtomicU64,
     begun: AtomicU64,
     settled: [[AtomicU64; SOURCES.len()]; STATES.len()],
@@ -252,6 +257,7 @@ impl Default for Counters {
             cache: Reasons::default(),
             rate_limited: AtomicU64::default(),
             overloaded: AtomicU64::default(),
+            shed: AtomicU64::default(),
             breaker_rejected: AtomicU64::default(),
             begun: AtomicU64::default(),
             settled: Default::default(),
@@ -362,6 +368,12 @@ impl Page {
         self.counter(to, "mainstay_overloaded", "Requests over the concurrency limit", |counters, emit| {
             emit(&[], counters.overloaded.load(Relaxed))
         })?;
+        self.counter(
+            to,
+            "mainstay_load_shed",
+            "Those of them that a busy CPU was the reason for",
+            |counters, emit| emit(&[], counters.shed.load(Relaxed)),
+        )?;
         self.counter(to, "mainstay_breaker_rejected", "Attempts that the breaker refused", |counters, emit| {
             emit(&[], counters.breaker_rejected.load(Relaxed))
         })?;

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use mainstay_policies::{
+    concurrency_limit::OverloadedBy,
     evidence::Cause,
     operation::{Source, State},
     problem::Problem,
@@ -127,7 +128,8 @@ fn decisions_and_operations_are_counted_by_reason() {
     route.retry("503");
     route.retry_denied("budget");
     route.rate_limited();
-    route.overloaded();
+    route.overloaded(OverloadedBy::Places);
+    route.overloaded(OverloadedBy::Cpu);
     route.breaker_rejected();
     route.operation_begun();
     route.operation_settled(State::Unknown, None);
@@ -141,7 +143,8 @@ fn decisions_and_operations_are_counted_by_reason() {
         ("retries", r#",reason="503""#, 2.0),
         ("retry_denied", r#",reason="budget""#, 1.0),
         ("rate_limited", "", 1.0),
-        ("overloaded", "", 1.0),
+        ("overloaded", "", 2.0),
+        ("load_shed", "", 1.0),
         ("breaker_rejected", "", 1.0),
         ("operations_begun", "", 1.0),
         ("operations_settled", r#",state="unknown",source="none""#, 1.0),
