@@ -20,6 +20,7 @@ WORK_SECONDS = 0.02
 # [when, by whom, items left], in order; `None` for whom if there was nothing left.
 orders = []
 sold = {}
+refused = set()
 lock = threading.Lock()
 
 
@@ -36,6 +37,7 @@ class Shop(Service):
                 number = len(sold)
                 left -= 1
             else:
+                refused.add(key)
                 who, number = None, 0
             orders.append([arrived, who, left])
         if who is None:
@@ -50,8 +52,8 @@ class Shop(Service):
                 return self.answer(200, {"left": STOCK - len(sold)}, Cache_Control="max-age=1")
             if self.path == "/effects":
                 return self.answer(200, orders)
-            known = unquote(self.path.removeprefix("/orders/")) in sold
-        return self.answer(200 if known else 404, {})
+            key = unquote(self.path.removeprefix("/orders/"))
+            return self.answer(200 if key in sold else 410 if key in refused else 404, {})
 
 
 if __name__ == "__main__":
