@@ -56,14 +56,14 @@ impl Source {
             Self::V2(root) => {
                 let used = v2_used(&text(root, "cpu.stat")?).ok_or_else(|| unreadable(root))?;
                 let quota = optional(root, "cpu.max").and_then(|max| v2_quota(&max));
-                Ok(Reading::Group { used, cpus: whole(quota, optional(root, "cpuset.cpus.effective"))? })
+                Ok(Reading::Group { used, cpus: whole(quota, optional(root, "cpuset.cpus.effective").as_deref())? })
             }
             Self::V1 { account, quota, set } => {
                 let used = text(account, "cpuacct.usage")?.trim().parse().map_err(|_| unreadable(account))?;
                 let quota = optional(quota, "cpu.cfs_quota_us").zip(optional(quota, "cpu.cfs_period_us"));
                 let quota = quota.and_then(|(quota, period)| v1_quota(&quota, &period));
                 let set = optional(set, "cpuset.effective_cpus").or_else(|| optional(set, "cpuset.cpus"));
-                Ok(Reading::Group { used: std::time::Duration::from_nanos(used), cpus: whole(quota, set)? })
+                Ok(Reading::Group { used: std::time::Duration::from_nanos(used), cpus: whole(quota, set.as_deref())? })
             }
             Self::Machine => {
                 let stat = fs::read_to_string(MACHINE)?;
@@ -74,8 +74,8 @@ impl Source {
 }
 
 /// The CPUs that a group may use: its quota, but never more than there are for it.
-fn whole(quota: Option<f64>, set: Option<String>) -> io::Result<f64> {
-    let there = match set.as_deref().and_then(listed) {
+fn whole(quota: Option<f64>, set: Option<&str>) -> io::Result<f64> {
+    let there = match set.and_then(listed) {
         Some(cpus) => f64::from(cpus),
         None => Source::Machine.read()?.cpus(),
     };

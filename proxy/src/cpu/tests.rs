@@ -108,7 +108,8 @@ fn a_group_of_either_version_is_found() {
         "pinned",
         &[("cpu.stat", "usage_usec 0\n"), ("cpu.max", "800000 100000\n"), ("cpuset.cpus.effective", "2\n")],
     );
-    assert_eq!(pinned.source().read().unwrap().cpus(), 1.0, "a quota of eight on one CPU is one");
+    let read = pinned.source().read().unwrap();
+    assert_eq!(read, Reading::Group { used: Duration::ZERO, cpus: 1.0 }, "a quota of eight on one CPU is one");
 
     let v1 = Directory::with(
         "v1",
