@@ -61,7 +61,7 @@ pub(crate) async fn rounds(campaign: &Campaign, rounds: usize) -> Vec<String> {
             home: &home,
             world,
             seed,
-            service: Service::start(world.character(seed)).await,
+            service: Service::start(world.character()).await,
             history: History::default(),
         };
         let count = if campaign.has_time() { ROUNDS_PER_LEDGER } else { ROUNDS_PER_LEDGER.min(rounds - done) };

@@ -24,7 +24,6 @@ const CHAIN: usize = 3;
 
 /// A run of the proxy under load on a disk with a memory.
 pub(crate) struct Recording {
-    pub(crate) seed: u64,
     pub(crate) world: World,
     pub(crate) home: TempDir,
     pub(crate) history: History,
@@ -57,7 +56,7 @@ impl Recording {
         let (ledger, log) = (home.join("ledger"), home.join("disk.log"));
         rebuild::write(&ledger, &before.files);
         let position = Position::in_log(log.clone());
-        let service = Service::resume(world.character(seed), position.clone(), before.truth).await;
+        let service = Service::resume(world.character(), position.clone(), before.truth).await;
         let control = Control::new(home.join("control"));
         let shim = Shim::build(&home.join(""));
         // Often, so that the log of this short run is begun anew some times, and segments of keys are made.
@@ -79,7 +78,7 @@ impl Recording {
         futures_util::future::join(load.run(), ending).await;
         let records = read_log(&log);
         let truth = service.truth();
-        Ok(Self { seed, world, home, history, truth, base: before.files, records })
+        Ok(Self { world, home, history, truth, base: before.files, records })
     }
 
     /// The directory at that point of the log.
@@ -98,8 +97,7 @@ impl Recording {
         let ledger = self.home.join("rebuilt");
         fs::remove_dir_all(&ledger).ok();
         rebuild::write(&ledger, files);
-        let service =
-            Service::resume(self.world.character(self.seed), Position::default(), self.truth.as_of(cut)).await;
+        let service = Service::resume(self.world.character(), Position::default(), self.truth.as_of(cut)).await;
         let history = self.history.as_of(cut);
         let damaged = campaign.check_ledger(&ledger);
         if !damaged.is_empty() {

@@ -84,14 +84,14 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(seed: u64) -> Self {
-        Self::set_in(World::Mute, seed).await
+    async fn set() -> Self {
+        Self::set_in(World::Mute).await
     }
 
-    async fn set_in(world: World, seed: u64) -> Self {
+    async fn set_in(world: World) -> Self {
         let home = TempDir::new();
         let (shim, control) = (Shim::build(&home.join("")), Control::new(home.join("control")));
-        let service = Service::start(world.character(seed)).await;
+        let service = Service::start(world.character()).await;
         Self { home, shim, control, service, history: History::default(), world }
     }
 
@@ -150,7 +150,7 @@ impl Stage {
 
 /// No room: keyed writes are refused and nothing is sent for them, other traffic goes on; with room again all goes on.
 async fn full_disk(campaign: &Campaign) -> Vec<String> {
-    let stage = Stage::set(campaign.seed).await;
+    let stage = Stage::set().await;
     let proxy = match stage.start(campaign).await {
         Ok(proxy) => proxy,
         Err(log) => return vec![log],
@@ -193,7 +193,7 @@ async fn full_disk(campaign: &Campaign) -> Vec<String> {
 
 /// A task panics again and again: what it does is done all the same, and the metric tells.
 async fn stumbling(campaign: &Campaign, world: World, pitfall: &str) -> Vec<String> {
-    let stage = Stage::set_in(world, campaign.seed).await;
+    let stage = Stage::set_in(world).await;
     let proxy = match stage.start_with(campaign, Some(format!("panic@{pitfall}"))).await {
         Ok(proxy) => proxy,
         Err(log) => return vec![log],
@@ -221,7 +221,7 @@ async fn stumbling(campaign: &Campaign, world: World, pitfall: &str) -> Vec<Stri
 
 /// The ledger's writer panics: keyed writes are refused from then on, the pod is not ready, and nothing is lost.
 async fn no_writer(campaign: &Campaign) -> Vec<String> {
-    let stage = Stage::set(campaign.seed).await;
+    let stage = Stage::set().await;
     let proxy = match stage.start_with(campaign, Some("panic@batch:40".to_owned())).await {
         Ok(proxy) => proxy,
         Err(log) => return vec![log],
@@ -253,7 +253,7 @@ enum Trouble {
 /// Trouble that everybody must live through, and a kill after it.
 async fn endured(campaign: &Campaign, trouble: Trouble) -> Vec<String> {
     const HOUR: Duration = Duration::from_hours(1);
-    let stage = Stage::set(campaign.seed).await;
+    let stage = Stage::set().await;
     let proxy = match stage.start(campaign).await {
         Ok(proxy) => proxy,
         Err(log) => return vec![log],

@@ -25,8 +25,9 @@ impl World {
         [Self::Mute, Self::Asked, Self::Honouring, Self::Hasty][number % 4]
     }
 
-    pub(crate) fn character(self, seed: u64) -> Character {
-        Character::new(move |key, nth| mixed(seed, key, nth)).honouring_keys(self == Self::Honouring)
+    /// Keys begin with the seed of the round that sent them, so the seed of a later round does not decide otherwise about them.
+    pub(crate) fn character(self) -> Character {
+        Character::new(|key, nth| mixed(0, key, nth)).honouring_keys(self == Self::Honouring)
     }
 
     /// Whether a crash may forget how a write ended.
