@@ -1,6 +1,6 @@
 //! Keys in memory, on their way to a segment, and in one: on real files, with segments of 150.
 
-use std::{fs, sync::Arc};
+use std::{fs, ops::Range, sync::Arc};
 
 use mainstay_policies::operation::ledger::{Begun, Ledger};
 use rusqlite::Connection;
@@ -32,6 +32,15 @@ async fn filled(home: &Home, keys: u32) {
         }
     }
     tasks.join_all().await;
+}
+
+/// The same with a batch for each command, so that the writer has had the turns it needs to seal what it can.
+async fn filled_in_turn(home: &Home, keys: Range<u32>) {
+    let ledger = home.open();
+    for key in keys {
+        let operation = begin(&ledger, key).await;
+        settle(&ledger, operation, b"done").await;
+    }
 }
 
 async fn finds_all(home: &Home, keys: u32) {
@@ -111,7 +120,7 @@ async fn a_segment_goes_with_its_last_operation() {
 #[tokio::test]
 async fn a_process_that_died_while_it_sealed_leaves_nothing_in_the_way() {
     let home = Home::new();
-    filled(&home, 400).await;
+    filled_in_turn(&home, 0..400).await;
     // Pages of a segment that never came to be, under the number of the next one, and between its keys.
     change(
         &home,
@@ -119,13 +128,7 @@ async fn a_process_that_died_while_it_sealed_leaves_nothing_in_the_way() {
          INSERT OR IGNORE INTO key_page
          SELECT (SELECT max(id) + 1 FROM key_segment), n << 56, 0, zeroblob(16) FROM n",
     );
-    {
-        let ledger = home.open();
-        for key in 400..KEYS {
-            let operation = begin(&ledger, key).await;
-            settle(&ledger, operation, b"done").await;
-        }
-    }
+    filled_in_turn(&home, 400..KEYS).await;
     assert_eq!(faults(&home), [""; 0]);
     finds_all(&home, KEYS).await;
 }
@@ -133,7 +136,7 @@ async fn a_process_that_died_while_it_sealed_leaves_nothing_in_the_way() {
 #[tokio::test]
 async fn a_segment_that_is_not_as_it_was_written_is_damage() {
     let home = Home::new();
-    filled(&home, 400).await;
+    filled_in_turn(&home, 0..400).await;
     let whole = fs::read(home.file()).expect("it is there");
     let one = "(SELECT min(id) FROM key_segment)";
     for damage in [
