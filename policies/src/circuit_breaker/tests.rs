@@ -399,6 +399,50 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whatever happens to the members of a group: those that are open or half-open are counted, each of them once, and never
+    /// more than the share; and while an operator holds a breaker nothing else moves it.
+    #[test]
+    fn ejections_are_counted_and_a_forced_breaker_is_moved_by_nothing(
+        members in 1_usize..6,
+        percent in 0_u32..=100,
+        steps in prop::collection::vec((0_usize..6, 0_u8..8, 0_u64..8000), 1..200),
+    ) {
+        let group = Ejections::new(members, percent);
+        let breakers: Vec<_> = (0..members).map(|_| Breaker::in_group(consecutive(2), group.clone())).collect();
+        let mut held: Vec<Option<State>> = vec![None; members];
+        let share = (members * percent as usize / 100).max(1);
+        let mut now = Instant::now();
+        for (member, what, ms) in steps {
+            let member = member % members;
+            let breaker = &breakers[member];
+            now += Duration::from_millis(ms / 4);
+            let force = |forced, state| { breaker.force(forced); Some(state) };
+            match what {
+                0 => held[member] = force(Forced::Open, State::ForcedOpen),
+                1 => held[member] = force(Forced::Closed, State::ForcedClosed),
+                2 => held[member] = force(Forced::Disabled, State::Disabled),
+                3 => { breaker.release(); held[member] = None; }
+                _ => if let Ok(permit) = breaker.acquire(now) {
+                    prop_assert_ne!(held[member], Some(State::ForcedOpen));
+                    match what {
+                        4 | 5 => permit.record(Error, now),
+                        6 => permit.record(Success, now),
+                        _ => drop(permit),
+                    }
+                },
+            }
+            let states: Vec<_> = breakers.iter().map(|breaker| state(breaker, now)).collect();
+            let ejected = states.iter().filter(|state| matches!(state, State::Open | State::HalfOpen)).count();
+            prop_assert_eq!(group.ejected(), ejected, "{:?}", states);
+            prop_assert!(ejected <= share, "{} of {} at {} %", ejected, members, percent);
+            for (state, held) in states.iter().zip(&held) {
+                prop_assert!(held.is_none_or(|held| held == *state), "{state:?} while it is held at {held:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_layer_stops_calls_while_open_and_probes_afterwards() {
     use crate::body::BoxError;

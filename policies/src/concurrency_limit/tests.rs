@@ -216,6 +216,44 @@ proptest! {
     }
 }
 
+proptest! {
+    /// The limit after each ending is the formula's, in real numbers and rounded down, and never outside its bounds.
+    #[test]
+    fn an_adaptive_limit_agrees_with_its_formula(
+        (min, max) in (1_u32..40).prop_flat_map(|min| (Just(min), min..200)),
+        start in 1_u32..250,
+        steps in prop::collection::vec((0_u8..6, 0_u64..2000), 1..300),
+    ) {
+        let limit = Limit::new(adaptive(start, min, max));
+        let mut expected = start.clamp(min, max);
+        let mut held = Vec::new();
+        for (what, ms) in steps {
+            match what {
+                0..3 => {
+                    let admitted = limit.try_acquire(Instant::now());
+                    prop_assert_eq!(admitted.is_ok(), held.len() < expected as usize, "{} held of {}", held.len(), expected);
+                    held.extend(admitted);
+                }
+                3 => { held.pop(); }
+                _ => if let Some(permit) = held.pop() {
+                    let in_flight = held.len() as u32 + 1;
+                    let latency = Duration::from_millis(ms);
+                    if what == 4 { permit.finish(latency) } else { permit.dropped_by_upstream() }
+                    let next = if what == 5 || latency > SECOND {
+                        (f64::from(expected) * 0.9 + 1e-9).floor() as u32
+                    } else if 2 * in_flight >= expected {
+                        expected + 1
+                    } else {
+                        expected
+                    };
+                    expected = next.clamp(min, max);
+                }
+            }
+            prop_assert_eq!((limit.limit(), limit.in_flight()), (expected, held.len() as u32));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_layer_holds_a_place_until_the_response_body_ends() {
     use crate::body::BoxError;

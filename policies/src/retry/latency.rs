@@ -82,6 +82,8 @@ fn upper_bound(bucket: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,6 +96,37 @@ mod tests {
         for (percent, ms) in [(50, 50.0), (95, 95.0), (99, 99.0)] {
             let found = latencies.percentile(percent, now).unwrap().as_secs_f64() * 1000.0;
             assert!((ms..=ms * 1.126).contains(&found), "p{percent}: {found}");
+        }
+    }
+
+    proptest! {
+        /// Beside a list of all latencies of the last half minute, sorted.
+        #[test]
+        fn percentiles_agree_with_a_sorted_list(
+            samples in prop::collection::vec((0_u64..3000, 66_000_u64..60_000_000_000), 20..200),
+            percent in 1_u8..100,
+        ) {
+            let start = Instant::now();
+            let mut latencies = Latencies::new(start);
+            let mut kept: Vec<(u64, u64)> = Vec::new();
+            let mut now_ms = 0;
+            for (gap_ms, nanos) in samples {
+                now_ms += gap_ms;
+                let now = start + Duration::from_millis(now_ms);
+                latencies.observe(Duration::from_nanos(nanos), now);
+                kept.push((now_ms / 5000, nanos));
+                let mut recent: Vec<u64> =
+                    kept.iter().filter(|(slice, _)| slice + 6 > now_ms / 5000).map(|(_, nanos)| *nanos).collect();
+                recent.sort_unstable();
+                let found = latencies.percentile(percent, now);
+                if recent.len() < 20 {
+                    prop_assert_eq!(found, None);
+                } else {
+                    let rank = (recent.len() * usize::from(percent)).div_ceil(100);
+                    let (exact, found) = (recent[rank - 1] as f64, found.unwrap().as_nanos() as f64);
+                    prop_assert!((exact..=exact * 1.126).contains(&found), "{found}, exactly {exact}");
+                }
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
+use crate::evidence::{AttemptError, Cause, Sent};
 
 const WALL_MS: u64 = 1_700_000_000_000;
 
@@ -40,6 +41,38 @@ fn bounds_ms(delays: &Delays, n: u32) -> (f64, f64) {
             (wait, wait)
         }
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Transport(Cause, Sent),
+    Answer(u16, Option<u16>),
+}
+
+fn status() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![200, 408, 425, 429, 500, 502, 503, 504])
+}
+
+fn code() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![0, 4, 8, 14])
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let words = [Condition::ConnectError, Condition::Refused, Condition::Reset, Condition::Timeout];
+    let status = status().prop_map(|status| Condition::Status(StatusCode::from_u16(status).unwrap()));
+    prop_oneof![prop::sample::select(words.to_vec()), status, code().prop_map(Condition::Grpc)]
+}
+
+/// What proves that nothing was sent says so; everything else may have been, or not.
+fn failure() -> impl Strategy<Value = Failure> {
+    let proven = prop::sample::select(vec![Cause::Connect, Cause::Tls, Cause::Refused]);
+    let other = vec![Cause::Reset, Cause::Malformed, Cause::RequestBody, Cause::AttemptTimeout, Cause::TotalTimeout];
+    let sent = prop::sample::select(vec![Sent::No, Sent::Maybe]);
+    prop_oneof![
+        proven.prop_map(|cause| Failure::Transport(cause, Sent::No)),
+        (prop::sample::select(other), sent).prop_map(|(cause, sent)| Failure::Transport(cause, sent)),
+        (status(), prop::option::of(code())).prop_map(|(status, code)| Failure::Answer(status, code)),
+    ]
 }
 
 proptest! {
@@ -86,5 +119,71 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// A request is sent again only if its failure is listed and a second sending can do no harm, whatever failed and whatever
+    /// is listed: the rule in plain words beside the code.
+    #[test]
+    fn what_is_sent_again_agrees_with_the_rule(
+        on in prop::collection::vec(condition(), 0..6),
+        failure in failure(),
+        repeatable in prop_oneof![Just(Repeatable::Always), Just(Repeatable::OnlyIfUnsent)],
+    ) {
+        let retrier = Retrier::new(Retry { max_retries: 1, on: on.clone(), budget: None, ..Retry::default() });
+        let (mut headers, error);
+        let (outcome, is_listed, is_proven_unsent) = match failure {
+            Failure::Transport(cause, sent) => {
+                error = AttemptError::new(cause, sent);
+                let name = match cause {
+                    Cause::Connect | Cause::Tls => Some(Condition::ConnectError),
+                    Cause::Refused => Some(Condition::Refused),
+                    Cause::Reset | Cause::Malformed => Some(Condition::Reset),
+                    Cause::AttemptTimeout => Some(Condition::Timeout),
+                    Cause::RequestBody | Cause::TotalTimeout => None,
+                };
+                (Outcome::Error(&error), name.is_some_and(|name| on.contains(&name)), sent == Sent::No)
+            }
+            Failure::Answer(status, grpc) => {
+                headers = HeaderMap::new();
+                if let Some(code) = grpc {
+                    headers.insert("grpc-status", HeaderValue::from(code));
+                }
+                let status = StatusCode::from_u16(status).unwrap();
+                let by_grpc = grpc.is_some_and(|code| on.contains(&Condition::Grpc(code)));
+                (Outcome::Response { status, headers: &headers }, on.contains(&Condition::Status(status)) || by_grpc, false)
+            }
+        };
+        let decision = retrier.start(Instant::now()).next(&outcome, repeatable, None, Instant::now(), WALL_MS);
+        let is_harmless = repeatable == Repeatable::Always || is_proven_unsent;
+        match decision {
+            Decision::Retry { .. } => prop_assert!(is_listed && is_harmless),
+            Decision::Stop(Stop::NotRetryable) => prop_assert!(!is_listed),
+            Decision::Stop(stop) => prop_assert_eq!((stop, is_listed, is_harmless), (Stop::Unsafe, true, false)),
+        }
+    }
+
+    /// The reset of a 429 that says it no other way: seconds from now, or a time in seconds or milliseconds.
+    #[test]
+    fn a_reset_is_read_in_whichever_way_it_is_written(
+        name in prop_oneof![Just("x-ratelimit-reset"), Just("ratelimit-reset")],
+        seconds in 0_u64..1000,
+        form in 0_u8..3,
+    ) {
+        let retrier = Retrier::new(Retry {
+            max_retries: 1,
+            delays: Delays::Schedule(vec![Duration::ZERO]),
+            on: vec![Condition::Status(StatusCode::TOO_MANY_REQUESTS)],
+            ..Retry::default()
+        });
+        let value = match form {
+            0 => seconds,
+            1 => WALL_MS / 1000 + seconds,
+            _ => WALL_MS + 1000 * seconds,
+        };
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from(value))]);
+        let outcome = Outcome::Response { status: StatusCode::TOO_MANY_REQUESTS, headers: &headers };
+        let decision = retrier.start(Instant::now()).next(&outcome, Repeatable::Always, None, Instant::now(), WALL_MS);
+        let Decision::Retry { after, .. } = decision else { panic!("{decision:?}") };
+        prop_assert!(after.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(1), "{after:?}");
     }
 }
