@@ -341,12 +341,16 @@ async fn a_collector_that_never_answers_fills_a_bounded_queue_and_no_more() {
 async fn export_goes_on_after_garbage() {
     let mut receiver = Receiver::start(&[Answer::Garbage]).await;
     let (tracing, counters) = tracing_to(&url(&receiver), 1.0);
-    flood(&tracing, 3);
-    assert_eq!(receiver.spans().await.len(), 3);
+    flood(&tracing, 1);
+    assert_eq!(receiver.spans().await.len(), 1);
     flood(&tracing, 2);
     tracing.shutdown(PATIENCE).await;
-    assert_eq!(receiver.spans().await.len(), 2);
-    assert_eq!((counters.total_exported(), counters.total_dropped()), (2, 3));
+    // In one request, or in two if the exporter woke up between them.
+    let mut received = 0;
+    while received < 2 {
+        received += receiver.spans().await.len();
+    }
+    assert_eq!((counters.total_exported(), counters.total_dropped()), (2, 1));
 }
 
 #[tokio::test]
