@@ -181,13 +181,15 @@ impl CacheLayer {
         S::Error: Into<BoxError>,
         R: Body<Data = Bytes>,
     {
-        let (is_safe, path) = (request.method().is_safe(), request.uri().path().to_owned());
-        let response = inner.call(request).await.map_err(Into::into);
-        let refused = response.as_ref().is_ok_and(|response| response.status().is_client_error());
-        if !is_safe && !refused {
-            self.store.invalidate_path(&self.service, &path);
+        let path = (!request.method().is_safe()).then(|| request.uri().path().to_owned());
+        // Also if its caller leaves first: the service may have done it all the same.
+        let mut written = Written { layer: self, path };
+        let response = inner.call(request).await.map_err(Into::into)?;
+        if response.status().is_client_error() {
+            written.path = None;
         }
-        Ok(response?.map(CacheBody::passing))
+        drop(written);
+        Ok(response.map(CacheBody::passing))
     }
 
     /// Asks the service, on a condition if something is stored.
@@ -251,6 +253,20 @@ impl CacheLayer {
         }
         miss.land(how);
         Ok(Response::from_parts(head, CacheBody::kept(body, trailers)))
+    }
+}
+
+/// A write, which makes its path be forgotten when it is over, however that comes about.
+struct Written<'a> {
+    layer: &'a CacheLayer,
+    path: Option<String>,
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            self.layer.store.invalidate_path(&self.layer.service, path);
+        }
     }
 }
 

@@ -144,6 +144,17 @@ async fn a_write_that_happened_or_may_have_forgets_its_path() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_whose_caller_left_forgets_its_path() {
+    let kit = Kit::new(|_, _| Ok((200, "x", vec![MINUTE])));
+    kit.get("/a").await;
+    let write = kit.send(Request::post("/a").body(Full::from("new")).unwrap());
+    // The service answers after 10 ms.
+    assert!(tokio::time::timeout(Duration::from_millis(5), write).await.is_err());
+    kit.get("/a").await;
+    assert_eq!(kit.calls(), 3, "the first read, the write, and a read that was not answered from before it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_callers_answer_is_none_to_another() {
     let kit = Kit::new(|_, _| Ok((200, "mine", vec![MINUTE])));
     for (caller, calls) in [("ann", 1), ("bob", 2), ("ann", 2)] {
