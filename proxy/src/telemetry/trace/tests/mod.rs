@@ -346,9 +346,9 @@ async fn export_goes_on_after_garbage() {
     flood(&tracing, 2);
     tracing.shutdown(PATIENCE).await;
     // In one request, or in two if the exporter woke up between them.
-    let mut received = 0;
-    while received < 2 {
-        received += receiver.spans().await.len();
+    let mut total = 0;
+    while total < 2 {
+        total += receiver.spans().await.len();
     }
     assert_eq!((counters.total_exported(), counters.total_dropped()), (2, 1));
 }
