@@ -71,6 +71,8 @@ pub(crate) struct Voice<'a> {
     /// The control prefix, for `type`.
     pub(crate) prefix: &'a str,
     pub(crate) trace_id: Option<&'a str>,
+    /// The write's, if there is one.
+    pub(crate) operation: Option<OperationId>,
 }
 
 /// A failure in the parts of a document.
@@ -99,6 +101,7 @@ impl Said {
 pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBody>, Problem) {
     let said = say(failure);
     let problem = said.problem;
+    let operation = said.operation.or(voice.operation);
     let body = problem_doc::document(
         voice.prefix,
         said.problem,
@@ -106,7 +109,7 @@ pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBod
         &said.detail,
         said.effect,
         voice.trace_id,
-        said.operation,
+        operation,
     );
     let mut response = Response::new(ProxyBody::from(body));
     *response.status_mut() = said.status;
@@ -115,7 +118,7 @@ pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBod
     if let Some(wait) = said.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs(wait)));
     }
-    if let Some(operation) = said.operation {
+    if let Some(operation) = operation {
         locate(headers, voice.prefix, operation);
     }
     (response, problem)
@@ -149,7 +152,8 @@ fn say(failure: Failure) -> Said {
             Problem::Draining,
             "This proxy ends, and the request was still waiting for its turn. Nothing was sent; repeat it at once.",
             Effect::None,
-        ),
+        )
+        .retry_after(Duration::from_secs(1)),
         Failure::Refused(refusal) => {
             let effect = refusal.effect();
             Said {

@@ -405,7 +405,8 @@ impl Routed {
 /// Answers with a problem document.
 pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failure) -> Response<ProxyBody> {
     let trace_id = exchange.trace().trace_id().to_string();
-    let voice = Voice { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id) };
+    let operation = exchange.operation.map(|(id, _)| id);
+    let voice = Voice { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };
     let (response, problem) = respond::failure(&voice, failure);
     exchange.problem = Some(problem);
     exchange.answer(response)

@@ -232,3 +232,19 @@ async fn the_trace_id_of_the_caller_is_in_the_document() {
     let document = check(&proxy.send(request).await, 404, "no-route", &[]);
     assert_eq!(document["trace_id"], "0af7651916cd43dd8448eb211c80319c");
 }
+
+#[tokio::test]
+async fn every_document_about_a_recorded_write_names_its_operation() {
+    let refusing = Refusing::new();
+    let policy = "idempotency: { required: true }, circuit_breaker: { consecutive_errors: 1, open_duration: 60s }";
+    let proxy = Proxy::single(refusing.addr, policy).await;
+    for (key, status, slug) in [("a", 502, "upstream-unreachable"), ("b", 503, "circuit-open")] {
+        let reply = proxy.send(Request::keyed("/", key, "x")).await;
+        let document = reply.expect_problem(status, slug);
+        assert_eq!(
+            (&document["effect"], document["operation"].as_str()),
+            (&"none".into(), reply.header("operation-location"))
+        );
+        assert_eq!(proxy.operation(&reply.operation()).await["state"], "not_executed");
+    }
+}

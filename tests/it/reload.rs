@@ -306,6 +306,7 @@ async fn who_still_waits_at_the_end_of_a_drain_is_told_that_nothing_was_sent() {
     proxy.signal("TERM");
     let reply = waiting.reply().await;
     assert_eq!(reply.expect_problem(503, "draining")["effect"], "none");
+    assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(reply.header("connection"), Some("close"));
     proxy.ended().await;
     assert_eq!(upstream.count(), 1);
