@@ -288,3 +288,27 @@ async fn a_kept_request_that_is_damaged_calls_a_person() {
     assert_eq!(document["attention"]["reason"], "resolve_exhausted");
     assert_eq!(upstream.count(), 1, "nothing half-read was sent");
 }
+
+#[tokio::test]
+async fn an_answer_that_stalls_in_its_body_is_waited_for_no_longer_than_the_total_time() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| {
+        let half = "HTTP/1.1 201 Created\r\nContent-Length: 8\r\n\r\nhalf";
+        vec![Step::Body, Step::Send(half.into()), Step::Gate(held.clone()), Step::Send("half".into())]
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 400ms, idempotency: { required: true }").await;
+    let began = Instant::now();
+    let first = proxy.send(Request::keyed("/pay", "k", "x")).await;
+    let document = first.expect_problem(504, "outcome-unknown");
+    assert_eq!(document["safe_to_use_new_key"], false);
+    assert!(began.elapsed() >= Duration::from_millis(390), "{:?}", began.elapsed());
+    proxy.operation_in(&first.operation(), "unknown").await;
+    gate.open();
+    let document = proxy.operation_in(&first.operation(), "succeeded").await;
+    assert_eq!((&document["source"], &document["http_status"]), (&"late_response".into(), &201.into()));
+    let repeat = proxy.send(Request::keyed("/pay", "k", "x")).await;
+    assert_eq!((repeat.status, repeat.text()), (201, "halfhalf".into()), "what came late is replayed");
+    assert_eq!(upstream.count(), 1);
+}

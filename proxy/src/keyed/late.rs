@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, response::Parts};
+use http_body::Body;
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
     idempotency::{Protection, Settlement},
@@ -15,9 +16,14 @@ use mainstay_policies::{
 };
 use tokio::time::timeout;
 
-use super::{collect, execute::Execution, settle};
+use super::{
+    collect::{self, Collected},
+    execute::Execution,
+    settle,
+};
 use crate::{
     app::Shared,
+    body::BoxError,
     snapshot::Route,
     upstream::{InFlight, UpstreamBody},
 };
@@ -34,20 +40,42 @@ pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
     execution.settle(settlement, Source::LateResponse).await;
 }
 
+/// Waits for the rest of an answer whose head came in time.
+pub(super) async fn rest<B>(
+    execution: &mut Execution,
+    head: &Parts,
+    collecting: impl Future<Output = Result<Collected<B>, BoxError>>,
+) where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    let whole = timeout(execution.protection.params().late_response, kept(collecting)).await;
+    let Ok(Some((body, trailers))) = whole else { return };
+    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    execution.settle(settlement, Source::LateResponse).await;
+}
+
 /// The late answer, and its body if it can be kept.
 async fn answer(protection: &Protection, sending: Sending) -> Option<(Parts, Option<Bytes>, Option<HeaderMap>)> {
     let max = protection.params().max_response;
     let whole = async {
         let (head, body) = sending.await.ok()?.into_parts();
-        match collect::up_to(body, max).await.ok()? {
-            collect::Collected::Whole { body, trailers } => {
-                let kept = trailers.is_none().then_some(body);
-                Some((head, kept, trailers))
-            }
-            collect::Collected::TooLarge { rest, .. } => Some((head, None, collect::discard(rest).await.ok()?)),
-        }
+        let (kept, trailers) = kept(collect::up_to(body, max)).await?;
+        Some((head, kept, trailers))
     };
     timeout(protection.params().late_response, whole).await.ok()?
+}
+
+/// A body, if it can be kept, and its trailers; `None` if it broke off.
+async fn kept<B>(
+    collecting: impl Future<Output = Result<Collected<B>, BoxError>>,
+) -> Option<(Option<Bytes>, Option<HeaderMap>)>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    match collecting.await.ok()? {
+        Collected::Whole { body, trailers } => Some((trailers.is_none().then_some(body), trailers)),
+        Collected::TooLarge { rest, .. } => Some((None, collect::discard(rest).await.ok()?)),
+    }
 }
 
 /// An attempt that timed out and was given up for another one. That it did the write is proof, whenever it says so; anything

@@ -1,20 +1,23 @@
 //! A response to a keyed write: read, settled, then handed to the client.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response::Parts};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
-    evidence::Evidence,
+    evidence::{Cause, Evidence},
     idempotency::{Protection, Settlement, outcome},
     operation::{Retained, Source},
     timeout::IdleBody,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{timeout, timeout_at},
+};
 
-use super::{collect, execute::Execution};
+use super::{collect, execute::Execution, late};
 use crate::{
     body::{BoxError, ProxyBody},
     first_frame::{First, Resumed},
@@ -37,7 +40,13 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
     if is_streamed(&head.headers, max) && !body.is_end_stream() {
         return stream(execution, head, Vec::new(), body, attempts).await;
     }
-    match collect::up_to(body, max).await {
+    let mut collecting = pin!(collect::up_to(body, max));
+    let Ok(collected) = timeout_at(execution.outbound.deadline, &mut collecting).await else {
+        // What is held back until it is whole is bounded as the head is: the client has neither.
+        execution.in_doubt(Cause::TotalTimeout.label(), Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
+        return late::rest(execution, &head, collecting).await;
+    };
+    match collected {
         Ok(collect::Collected::Whole { body, trailers: None }) => whole(execution, head, body, attempts).await,
         Ok(collect::Collected::Whole { body, trailers: Some(trailers) }) => {
             let frames = vec![Frame::data(body), Frame::trailers(trailers)];
