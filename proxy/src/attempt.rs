@@ -190,6 +190,11 @@ impl Attempt {
         self.span.fields()
     }
 
+    /// It failed through no fault of the upstream: whatever comes of it is no sample for the breaker.
+    pub(crate) fn excuse(&mut self) {
+        self.permit = None;
+    }
+
     /// Tells breaker, span and metrics what became of the attempt. A permit that is dropped without this is a cancel, and no
     /// sample.
     pub(crate) fn record<B>(&mut self, result: &Result<Response<B>, AttemptError>, now: Instant) {

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -35,18 +35,36 @@ pub(crate) struct ClientBody {
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
 }
 
-/// Whether a client's body broke off, or is what everything waits for: an attempt that fails then does so by the client's
-/// doing.
+/// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Owed(Arc<AtomicBool>);
+pub(crate) struct Owed(Arc<AtomicU8>);
 
 impl Owed {
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    const NOTHING: u8 = 0;
+    const WAITED_FOR: u8 = 1;
+    const BROKEN: u8 = 2;
+
+    /// Whether the next of it is what everything waits for.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::WAITED_FOR
     }
 
-    fn set(&self, owed: bool) {
-        self.0.store(owed, Ordering::Relaxed);
+    /// Whether it broke off, or stalled for longer than a body may: an attempt that fails then does so by the client's doing.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::BROKEN
+    }
+
+    /// What is broken stays so.
+    fn polled<T, E>(&self, polled: &Poll<Option<Result<T, E>>>) {
+        let owed = match polled {
+            Poll::Ready(Some(Err(_))) => Self::BROKEN,
+            Poll::Pending => Self::WAITED_FOR,
+            Poll::Ready(Some(Ok(_)) | None) => Self::NOTHING,
+        };
+        // Only the body's one reader writes.
+        if !self.is_broken() {
+            self.0.store(owed, Ordering::Relaxed);
+        }
     }
 }
 
@@ -94,7 +112,7 @@ impl ClientBody {
         }
     }
 
-    /// Tells later whether it broke off or stalled.
+    /// Tells later whether it broke off, or is waited for.
     pub(crate) fn owed(&self) -> Owed {
         self.owed.clone()
     }
@@ -116,7 +134,7 @@ impl Body for ClientBody {
         if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
             this.connection.body_ended();
         }
-        this.owed.set(matches!(polled, Poll::Pending | Poll::Ready(Some(Err(_)))));
+        this.owed.polled(&polled);
         polled
     }
 

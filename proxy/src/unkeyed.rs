@@ -110,7 +110,9 @@ pub(crate) async fn obtain(
     let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, &head));
     let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
-    routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
+    if answered.is_ok() || !sending.is_owed() {
+        routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
+    }
     if let Some(writing) = &mut writing {
         writing.ended(&answered, attempts);
     }
@@ -335,6 +337,11 @@ impl Sending {
     pub(crate) const fn empty() -> Self {
         Self { body: Resend::Empty, owed: None, gate: None }
     }
+
+    /// Whether the client has not sent all of it, although it was waited for.
+    fn is_owed(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.is_waited_for() || owed.is_broken())
+    }
 }
 
 /// Makes attempts until one stands, time runs out, or trying again would not be safe.
@@ -383,11 +390,12 @@ pub(crate) async fn until_one_stands(
             _ => None,
         };
         now = Instant::now();
-        if let Err(error) = &mut result
-            && !matches!(error.cause, Cause::Connect | Cause::Tls)
-            && owed.as_ref().is_some_and(Owed::is_set)
-        {
-            error.cause = Cause::RequestBody;
+        if let (Err(error), Some(owed)) = (&mut result, &owed) {
+            if owed.is_broken() && !matches!(error.cause, Cause::Connect | Cause::Tls) {
+                error.cause = Cause::RequestBody;
+            } else if owed.is_waited_for() && error.cause.is_timeout() {
+                attempt.excuse();
+            }
         }
         attempt.record(&result, now);
         let endpoint = attempt.endpoint;

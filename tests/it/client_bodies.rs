@@ -154,3 +154,38 @@ async fn a_broken_body_of_a_keyed_write_is_a_bad_request_without_a_record() {
     let reply = proxy.send(Request::keyed("/", "k", "whole")).await;
     assert_eq!((reply.status, reply.header("idempotent-replayed"), upstream.count()), (201, None, 1));
 }
+
+#[tokio::test]
+async fn a_body_that_is_waited_for_when_time_is_out_is_a_timeout() {
+    for timeout in ["300ms", "{ total: 5s, attempt: 300ms }"] {
+        let (_upstream, proxy) = behind_breaker(timeout, "").await;
+        let mut client = proxy.connect().await;
+        client.write(HALF).await;
+        assert_eq!(client.reply().await.expect_problem(504, "timeout")["effect"], "unknown", "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_while_a_body_is_sent_is_to_blame() {
+    let upstream = Upstream::start(|seen| match (seen.target.as_str(), seen.index) {
+        ("/once", 2) => Answer::ok("all of it").steps(),
+        _ => vec![Step::BodyBytes(4), Step::Reset],
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, &format!("timeout: 5s{}", RETRIES[1])).await;
+    let put = |method: &str, target: &str| {
+        format!("{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").into_bytes()
+    };
+    let mut client = proxy.connect().await;
+    client.write(&put("POST", "/post")).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.expect_problem(502, "upstream-error")["effect"], "unknown");
+    assert_eq!(upstream.count(), 1, "it may have acted");
+    // What is safe to repeat is repeated, with what comes of the body meanwhile.
+    let mut client = proxy.connect().await;
+    client.write(&put("PUT", "/once")).await;
+    upstream.wait_requests(3).await;
+    client.write(b" a bod").await;
+    assert_eq!(client.reply().await.expect_upstream(200).header("mainstay-attempts"), Some("2"));
+    assert_eq!(upstream.requests()[2].text(), "half a bod");
+}
