@@ -152,11 +152,13 @@ impl Exchange {
     pub(crate) fn teach_limit(&mut self, outcome: Result<StatusCode, &Failure>) {
         match outcome {
             Ok(status) => {
-                let latency = self.started.elapsed();
-                match &mut self.permit {
-                    Some(permit) if status.is_server_error() => permit.observe_error(latency),
-                    Some(permit) => permit.observe_latency(latency),
-                    None => {}
+                let Some(permit) = &mut self.permit else { return };
+                // Not the time in a queue: that is ours, and the longer it is the less may be concluded from it.
+                let latency = permit.acquired().elapsed();
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => permit.observe_drop(),
+                    _ if status.is_server_error() => permit.observe_error(latency),
+                    _ => permit.observe_latency(latency),
                 }
             }
             Err(Failure::Attempt(error)) if error.cause == Cause::RequestBody => {}

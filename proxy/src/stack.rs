@@ -330,6 +330,7 @@ impl Session {
 
     /// Waits for a request's turn, but not past the end of a drain: nothing of it was sent, so another instance may have it.
     async fn unless_cut_off<T>(&self, turn: impl Future<Output = T>) -> Result<T, Failure> {
+        let _queued = self.connection.queued();
         tokio::select! {
             biased;
             turn = turn => Ok(turn),

@@ -205,3 +205,57 @@ async fn no_place_is_lost_in_a_crowd_that_comes_and_goes() {
     upstream.wait_requests(before + 3).await;
     drop(holders);
 }
+
+#[tokio::test]
+async fn a_client_that_closes_its_connection_has_left() {
+    let (upstream, _gate) = service().await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 9s, concurrency_limit: { max_concurrent: 1 }").await;
+    let holder = sends(&proxy, "/held").await;
+    upstream.wait_requests(1).await;
+    let left = Instant::now();
+    // By FIN, which half-closing begins with, too.
+    drop(holder);
+    counts(&proxy, 0.0, 0.0).await;
+    assert!(left.elapsed() < Duration::from_millis(700), "{:?}: its place was kept for nobody", left.elapsed());
+    proxy.get("/").await.expect_upstream(200);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_connection_while_it_waits_gives_its_slot_to_the_next() {
+    let (upstream, _gate) = service().await;
+    let policy = "timeout: 9s, rate_limit: { requests: 1, unit: 1s, behavior: queue, queue: { max_wait: 9s } }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    proxy.get("/first").await.expect_upstream(200);
+    let began = Instant::now();
+    drop(sends(&proxy, "/left").await);
+    eventually("the waiter has come and left", || async {
+        let requests = proxy.metric("mainstay_requests_in_flight", &[]).await;
+        (requests == Some(0.0)).then_some(())
+    })
+    .await;
+    proxy.get("/next").await.expect_upstream(200);
+    assert!(began.elapsed() < Duration::from_millis(1600), "{:?}: the slot after the one left", began.elapsed());
+    assert_eq!(upstream.requests().iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), ["/first", "/next"]);
+}
+
+#[tokio::test]
+async fn an_adaptive_limit_learns_from_the_service_and_not_from_its_own_queue() {
+    let upstream = Upstream::start(|seen| match seen.target.as_str() {
+        "/busy" => Answer::status(503).steps(),
+        _ => Answer::ok("ok").after(Duration::from_millis(50)),
+    })
+    .await;
+    let policy = "timeout: 9s, concurrency_limit: { max_concurrent: 2, max_wait: 9s, max_queue: 20, adaptive: aimd, min: 1, \
+                  max: 2, threshold: 400ms }";
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).admin()).await;
+    // The last ones wait for half a second, and are answered as fast as the first ones.
+    for reply in join_all((0..22).map(|_| proxy.get("/"))).await {
+        reply.expect_upstream(200);
+    }
+    let limit = || async {
+        proxy.operate(Request::get("/limits")).await.json()["routes"][0]["concurrency_limit"]["limit"].clone()
+    };
+    assert_eq!(limit().await, 2);
+    proxy.get("/busy").await.expect_upstream(503);
+    assert_eq!(limit().await, 1, "the service said that it is overloaded");
+}

@@ -247,6 +247,12 @@ impl Permit {
         self.observe(Sample::Latency(latency));
     }
 
+    /// The same of a response by which the service says that it is overloaded: an adaptive limit falls at once, and the place
+    /// is held on.
+    pub fn observe_drop(&mut self) {
+        self.observe(Sample::Drop);
+    }
+
     /// When the place was taken.
     pub fn acquired(&self) -> Instant {
         self.acquired

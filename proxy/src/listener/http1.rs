@@ -42,9 +42,10 @@ use crate::{
 };
 
 /// How long a request goes on after its client has closed the sending side. Closing it is how a client leaves, and also how
-/// a half-closing client says that it has no more to ask; only the answer would tell them apart. A second serves the latter
-/// in most cases, and is not long to work for nobody.
-pub(super) const HALF_CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// a half-closing client says that it has no more to ask; only the answer would tell them apart. Most proxies take both for
+/// leaving; a tenth of a second serves those of the latter whose answer is near, and is not long to hold a place in a limit, a
+/// slot or a breaker's probe for nobody.
+pub(super) const HALF_CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a client may go on sending what nobody wants, after the last answer. Closing at once would reset the connection,
 /// and a reset takes with it what the client has not read yet (RFC 9112 section 9.6).
@@ -222,6 +223,10 @@ impl Http1 {
                 Poll::Ready(Ok(_)) | Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
             }
+        }
+        // Who waits for a turn and closes has given it up: the next in the queue shall have it.
+        if self.connection.is_queued() {
+            return Poll::Ready(());
         }
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE_PATIENCE)));
         patience.as_mut().poll(cx)

@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     http2: AtomicBool,
     /// A request body has not been read to its end.
     body_open: AtomicBool,
+    /// An HTTP/1 request waits for its turn.
+    queued: AtomicBool,
     /// HTTP/2 streams that are open.
     streams: AtomicU32,
     /// What is being streamed on them.
@@ -62,6 +64,15 @@ pub(crate) struct Connection {
     clock: Arc<Ticks>,
     buffers: Arc<Buffers>,
     _place: Place,
+}
+
+/// While it lives a request waits for its turn.
+pub(crate) struct Queued<'a>(&'a Connection);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.queued.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Coarse time of one worker, advanced by its sweep: reading it costs no system call.
@@ -122,6 +133,16 @@ impl Connection {
     /// The request's body has been read to its end.
     pub(crate) fn body_ended(&self) {
         self.body_open.store(false, Ordering::Relaxed);
+    }
+
+    /// A request waits for its turn in a queue of ours, until the guard is dropped.
+    pub(crate) fn queued(&self) -> Queued<'_> {
+        self.queued.store(true, Ordering::Relaxed);
+        Queued(self)
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// The silence that the route allows in an answer's body. On HTTP/2 the latest request speaks for the connection.
@@ -229,6 +250,7 @@ impl Connections {
             since: AtomicU32::new(self.ticks.now()),
             http2: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
+            queued: AtomicBool::new(false),
             streams: AtomicU32::new(0),
             answers: Answers::default(),
             blocked: AtomicBool::new(false),
