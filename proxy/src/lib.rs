@@ -38,6 +38,7 @@ mod stack;
 mod supervise;
 pub mod telemetry;
 mod tunnel;
+mod unambiguous;
 mod unkeyed;
 pub mod upstream;
 mod worker;

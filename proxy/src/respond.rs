@@ -35,6 +35,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(crate) enum Failure {
     /// The caller asked for something that is not there or not valid.
     Request(Problem, Cow<'static, str>),
+    /// More header fields than `limits.header_count`, where the listener could not tell.
+    TooManyFields,
     /// Over the rate limit.
     RateLimited { retry_after: Duration },
     /// Over the concurrency limit.
@@ -127,6 +129,10 @@ pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBod
 fn say(failure: Failure) -> Said {
     match failure {
         Failure::Request(problem, detail) => Said::new(problem, detail, Effect::None),
+        Failure::TooManyFields => {
+            let refused = head::Refused::TooMany;
+            Said { status: refused.status(), ..Said::new(Problem::BadRequest, refused.detail(), Effect::None) }
+        }
         Failure::RateLimited { retry_after } => {
             Said::new(Problem::RateLimited, "This route's rate limit is used up.", Effect::None)
                 .retry_after(retry_after)

@@ -17,7 +17,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, HOST},
+    header::{CONNECTION, HOST},
     request::Parts,
 };
 use http_body::Body as _;
@@ -53,7 +53,7 @@ use crate::{
     router::{self, Target},
     snapshot::{Route, Snapshot},
     telemetry::trace::RequestInfo,
-    unkeyed,
+    unambiguous, unkeyed,
 };
 
 /// Bytes of a request to the control path; the largest is a batch of 100 keys of 255 bytes.
@@ -201,8 +201,7 @@ impl Session {
         let snapshot = self.shared.snapshot.load_full();
         let listener = self.listener_in(&snapshot);
         let mut exchange = self.begin(&parts, &body, &listener);
-        if let Err(detail) = unambiguous(&parts, &listener, snapshot.config.limits.header_count.get()) {
-            let failure = Failure::Request(Problem::BadRequest, Cow::Borrowed(detail));
+        if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.header_count.get()) {
             return Found::Refused(refuse(exchange, &snapshot, failure));
         }
         if let Some(access) = &listener.access
@@ -418,57 +417,6 @@ fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, head
     let total = route.params.policy.timeout.total;
     let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
     exchange.started + given.map_or(total, |given| given.min(total))
-}
-
-/// Whether the request says one thing only: to whom it is addressed, how long it is, and who sends it.
-fn unambiguous(parts: &Parts, listener: &model::Listener, max_fields: usize) -> Result<(), &'static str> {
-    if parts.method == Method::CONNECT {
-        return Err("CONNECT is not supported: this proxy stands in front of a service.");
-    }
-    // Over HTTP/1 the listener has counted them already.
-    if parts.headers.len() > max_fields {
-        return Err("The request has more header fields than this proxy accepts.");
-    }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err("The request has more than one Host."),
-        (Some(host), None) if !is_authority(host) => {
-            return Err("The request's Host is not a host with an optional port.");
-        }
-        // RFC 9112 section 3.2.
-        (None, None) if parts.version == Version::HTTP_11 => return Err("An HTTP/1.1 request must have a Host."),
-        _ => {}
-    }
-    if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("The request's target names a user.");
-    }
-    // Over HTTP/1 the listener has refused such a head.
-    if parts.version == Version::HTTP_2 && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-        return Err("The request has more than one Content-Length.");
-    }
-    if let Principal::Header(name) = &listener.principal
-        && parts.headers.get_all(name).iter().nth(1).is_some()
-    {
-        return Err("The header that says who is calling stands there more than once.");
-    }
-    Ok(())
-}
-
-/// A host, and perhaps a port; an empty `Host` is allowed where the target has no authority.
-fn is_authority(host: &HeaderValue) -> bool {
-    // Most are plain names with a port, and need no parser.
-    let is_plain = |name: &[u8]| {
-        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-    };
-    let bytes = host.as_bytes();
-    let (name, port) = match memchr::memrchr(b':', bytes) {
-        Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
-        None => (bytes, &b"80"[..]),
-    };
-    if is_plain(name) && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit) {
-        return true;
-    }
-    host.is_empty() || (!host.as_bytes().contains(&b'@') && http::uri::Authority::try_from(host.as_bytes()).is_ok())
 }
 
 /// Who is calling; an empty header is no principal.

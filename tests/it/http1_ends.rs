@@ -48,6 +48,22 @@ async fn an_early_answer_is_the_last_on_a_connection_whose_client_was_not_told_t
 }
 
 #[tokio::test]
+async fn an_early_error_says_that_the_rest_of_the_upload_is_not_read() {
+    let early =
+        |status| Upstream::start(move |_| vec![Step::Send(Answer::status(status).body("no").bytes()), Step::Stall]);
+    for (status, told) in [(403, Some("close")), (503, Some("close")), (200, None)] {
+        let upstream = early(status).await;
+        let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+        let mut client = proxy.connect().await;
+        client.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nthe beginning").await;
+        assert_eq!(client.reply().await.expect_upstream(status).header("connection"), told, "{status}");
+        if told.is_some() {
+            assert!(ends_in_order(&mut client).await, "{status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_sends_its_body_without_being_told_keeps_its_connection() {
     let upstream = Upstream::answering(Answer::ok("ok")).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;

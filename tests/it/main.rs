@@ -45,6 +45,7 @@ mod probes;
 mod problems;
 mod reading;
 mod reload;
+mod request_targets;
 mod resolver;
 mod retry;
 mod retry_evidence;

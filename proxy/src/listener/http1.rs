@@ -240,7 +240,8 @@ impl Http1 {
         asked.keep_alive &= !self.wire.lock().drop_promise();
         // A body that nobody reads and that is not all there ends the connection: the answer has to say so, or the next request
         // would be sent into its end.
-        asked.keep_alive &= poll_fn(|cx| Poll::Ready(self.wire.lock().may_go_on(cx))).await;
+        let refuses = response.status().is_client_error() || response.status().is_server_error();
+        asked.keep_alive &= poll_fn(|cx| Poll::Ready(self.wire.lock().may_go_on(refuses, cx))).await;
         let length = response.body().size_hint().exact();
         let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let head = (response.status(), reason, response.headers());

@@ -169,9 +169,9 @@ impl State {
     }
 
     /// Whether a further request can follow, as far as is known while the answer is still to be given: what nobody reads of
-    /// this one's body is passed over.
-    pub(super) fn may_go_on(&mut self, cx: &mut Context<'_>) -> bool {
-        self.body_held || self.body_ended() || self.can_go_on() && self.skip_body(cx)
+    /// this one's body is passed over. Who reads a body still stops with an answer that refuses it.
+    pub(super) fn may_go_on(&mut self, refuses: bool, cx: &mut Context<'_>) -> bool {
+        self.body_ended() || if self.body_held { !refuses } else { self.can_go_on() && self.skip_body(cx) }
     }
 
     /// The task to wake when the body is through, or gone.

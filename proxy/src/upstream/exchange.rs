@@ -46,7 +46,7 @@ pub(super) async fn send(
     informed: Informed<'_>,
 ) -> Result<Response<UpstreamBody>, AttemptError> {
     let to_head = head.method == Method::HEAD;
-    let mut outgoing = Outgoing::new(head, body);
+    let mut outgoing = Outgoing::new(head, body, pool.authority());
     let mut aged = 0;
     loop {
         let lease = pool.lease(aged >= AGED_CONNECTIONS).await?;

@@ -9,7 +9,8 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::{
     HeaderMap, HeaderValue,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    uri::Authority,
 };
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -67,9 +68,13 @@ pub(super) enum Stuck {
 struct WrongLength;
 
 impl Outgoing {
-    pub(super) fn new(head: RequestHead<'_>, body: ProxyBody) -> Self {
+    /// `endpoint` is whom it is for where the client did not say: a client of HTTP/1.0 need not, but this is HTTP/1.1.
+    pub(super) fn new(head: RequestHead<'_>, body: ProxyBody, endpoint: &Authority) -> Self {
         let mut buffer = buffers::take();
         write_request_line(&mut buffer, head);
+        if !head.headers.contains_key(HOST) {
+            write_field(&mut buffer, "host", endpoint.as_str().as_bytes());
+        }
         let mut announced = None;
         for (name, value) in head.headers {
             if name == CONTENT_LENGTH {

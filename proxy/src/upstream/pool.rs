@@ -7,6 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use http::uri::Authority;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
@@ -100,6 +101,11 @@ impl Pool {
         let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone());
         let idle = Mutex::new(IdleList { connections: Vec::new(), swept: Instant::now() });
         Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed }
+    }
+
+    /// The endpoint's address.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.target.authority
     }
 
     /// An HTTP/1 connection: the one used last if one is idle, else a new one. Waits while `max_connections` are in use.
