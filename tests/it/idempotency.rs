@@ -89,11 +89,19 @@ async fn a_freed_key_may_carry_another_request() {
 }
 
 #[tokio::test]
-async fn outcome_lists_override_the_defaults() {
+async fn outcome_lists_say_more_than_the_defaults() {
     let upstream = Upstream::start(|seen| Answer::status(seen.target[1..].parse().unwrap()).steps()).await;
     let policy = "idempotency: { required: true, outcome: { not_executed: [409], failed: [500], ongoing: [202] } }";
     let proxy = Proxy::single(upstream.addr, policy).await;
-    for (status, terminal) in [(409, Some("not_executed")), (500, Some("failed")), (202, None)] {
+    for (status, terminal) in [
+        (409, Some("not_executed")),
+        (500, Some("failed")),
+        (202, None),
+        // Every other 4xx is a failure still, also one that the list of `not_executed` no longer names.
+        (404, Some("failed")),
+        (401, Some("failed")),
+        (201, Some("succeeded")),
+    ] {
         let reply = proxy.send(Request::keyed(&format!("/{status}"), &format!("k{status}"), "x")).await;
         assert_eq!(reply.status, status);
         let document = proxy.operation(&reply.operation()).await;

@@ -11,8 +11,9 @@ use crate::{
 
 /// The evidence of a complete response. `body` is `None` where it was not kept, because it was streamed or too large.
 ///
-/// Rules come first, then the lists of statuses, then their defaults: 2xx and 3xx succeeded, 4xx failed. A 5xx proves
-/// nothing, because a service may fail after it has acted; a 408 proves nothing, because intermediaries send it too.
+/// Rules come first, then the lists of statuses, then their defaults: 2xx and 3xx succeeded, unless a list says which do; any
+/// other 4xx failed. A 5xx proves nothing, because a service may fail after it has acted; a 408 proves nothing, because
+/// intermediaries send it too.
 pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Evidence {
     by_rule(outcomes, status, headers, body).unwrap_or_else(|| by_status(outcomes, status))
 }
@@ -66,7 +67,7 @@ fn by_status(outcomes: &Outcomes, status: StatusCode) -> Evidence {
         Evidence::Failed
     } else if (status.is_success() || status.is_redirection()) && outcomes.succeeded.is_empty() {
         Evidence::Succeeded
-    } else if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT && outcomes.failed.is_empty() {
+    } else if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
         Evidence::Failed
     } else {
         Evidence::Ambiguous
@@ -112,20 +113,23 @@ mod tests {
     }
 
     #[test]
-    fn lists_override_the_defaults() {
+    fn a_list_of_successes_stands_for_2xx_and_3xx_and_one_of_failures_adds_to_4xx() {
         let outcomes = Outcomes {
-            succeeded: vec![StatusCode::CREATED],
-            failed: vec![StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_IMPLEMENTED],
+            succeeded: vec![StatusCode::CREATED, StatusCode::GONE],
+            failed: vec![StatusCode::NOT_IMPLEMENTED],
             ongoing: vec![StatusCode::ACCEPTED],
             ..Outcomes::default()
         };
         for (status, expected) in [
             (201, Evidence::Succeeded),
             (200, Evidence::Ambiguous),
+            (410, Evidence::Succeeded),
             (202, Evidence::Ongoing),
             (422, Evidence::Failed),
             (501, Evidence::Failed),
-            (400, Evidence::Ambiguous),
+            (500, Evidence::Ambiguous),
+            (400, Evidence::Failed),
+            (408, Evidence::Ambiguous),
             (429, Evidence::NotExecuted),
         ] {
             assert_eq!(evidence(&outcomes, status, Some("")), expected, "{status}");

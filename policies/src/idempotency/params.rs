@@ -129,7 +129,7 @@ pub struct Outcomes {
     pub not_executed: Vec<StatusCode>,
     /// Statuses of success; empty means any 2xx or 3xx.
     pub succeeded: Vec<StatusCode>,
-    /// Statuses of definite failure; empty means any other 4xx except 408.
+    /// Statuses of definite failure, beside every other 4xx except 408.
     pub failed: Vec<StatusCode>,
     /// Statuses by which the service says that it is still at it.
     pub ongoing: Vec<StatusCode>,

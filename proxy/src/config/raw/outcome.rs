@@ -18,9 +18,9 @@ section! {
     RawOutcome {
         /// Statuses by which the service says that it did nothing. Default [401, 403, 407, 425, 429].
         not_executed: Vec<StatusCode>,
-        /// Statuses of success. Default: every 2xx and 3xx.
+        /// Statuses of success, in place of every 2xx and 3xx: one that is not named proves nothing then.
         succeeded: Vec<StatusCode>,
-        /// Statuses of definite failure. Default: every other 4xx except 408.
+        /// Statuses of definite failure, beside every other 4xx except 408.
         failed: Vec<StatusCode>,
         /// Statuses by which the service says that it is still at it. Default none.
         ongoing: Vec<StatusCode>,
