@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_tests::prelude::*;
+use mainstay_tests::{prelude::*, proxy::TempDir};
 
 const FIELDS: [&str; 16] = [
     "id",
@@ -143,6 +143,47 @@ async fn a_stranger_does_not_ask_the_service_about_a_key_where_writes_need_a_pri
     let told = proxy.send(as_ann(Request::get(target))).await.json();
     assert_eq!((&told["state"], &told["source"]), (&"succeeded".into(), &"upstream".into()));
     has_exactly_its_fields(&told);
+}
+
+/// Whatever the service has under the key: the ledger knows that it is somebody else's.
+#[tokio::test]
+async fn the_service_is_not_asked_about_anothers_write() {
+    let upstream = Upstream::start(|seen| match seen.method.as_str() {
+        "POST" => Answer::status(201).steps(),
+        _ => Answer::json(200, r#"{"state":"DONE"}"#).steps(),
+    })
+    .await;
+    let queries = || upstream.requests().iter().filter(|seen| seen.method == "GET").count();
+    let policy = "idempotency: { status: { request: \"GET /by-ref/{key}\", \
+                  rules: [{ status: 200, json: { /state: DONE }, then: succeeded }] } }";
+    let home = TempDir::new();
+    let disk = format!("store: disk, path: \"{}\"", home.join("ledger").display());
+    for (ledger, is_kept) in [("store: memory", false), (&disk, false), (&disk, true)] {
+        let config = Config::single(upstream.addr, policy).listener("principal: { header: X-User }").ledger(ledger);
+        let mut proxy = Proxy::start(config).await;
+        let before = queries();
+        let see = async |who: Option<&str>, key: &str| {
+            let request = Request::get(&format!("/_mainstay/operations?key={key}&path=/pay"));
+            proxy.send(who.into_iter().fold(request, |request, who| request.header("X-User", who))).await
+        };
+        if !is_kept {
+            proxy.send(as_ann(Request::keyed("/pay", "anns", "x"))).await.expect_upstream(201);
+            proxy.send(Request::keyed("/pay", "nobodys", "x")).await.expect_upstream(201);
+        }
+        for (who, key) in [(Some("bob"), "anns"), (None, "anns"), (Some("bob"), "nobodys"), (Some("ann"), "nobodys")] {
+            see(who, key).await.expect_problem(404, "no-route");
+        }
+        assert_eq!(queries(), before, "{ledger} {is_kept}");
+        for (who, key) in [(Some("ann"), "anns"), (None, "nobodys")] {
+            assert_eq!(see(who, key).await.json()["source"], "response", "{who:?} {ledger} {is_kept}");
+        }
+        for who in [Some("bob"), None] {
+            assert_eq!(see(who, "fresh").await.json()["source"], "upstream", "{who:?} {ledger} {is_kept}");
+        }
+        assert_eq!(queries(), before + 2);
+        proxy.signal("KILL");
+        proxy.ended().await;
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ where
     fresh().await.nothing_settled_or_flagged_is_due().await;
     fresh().await.a_request_is_kept_until_it_is_dropped().await;
     fresh().await.a_listing_is_filtered_and_paged().await;
+    fresh().await.what_is_asked_about_anothers_write_is_known().await;
     fresh().await.counts_follow_the_states().await;
     fresh().await.a_change_and_its_audit_entry_are_there_together().await;
     fresh().await.the_audit_trail_is_paged_from_its_end().await;

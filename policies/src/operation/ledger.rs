@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{
-    InstanceId, KeyHash, Operation, OperationId, State, StoredRequest, UnixMillis,
+    InstanceId, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
 };
 
@@ -80,6 +80,10 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The latest operation under that key.
     fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>>;
+
+    /// Whether an operation of another principal (by hash) is under that [question](Operation::question), of the latest
+    /// [`QUESTION_LOOKS`](super::QUESTION_LOOKS) that are.
+    fn is_anothers(&self, question: Question, principal: [u8; 32]) -> LedgerFuture<'_, bool>;
 
     /// Operations in id order, after `after`, that match the filter; at most `limit`.
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>>;

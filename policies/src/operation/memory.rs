@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredRequest, StoredResponse,
-    UnixMillis,
+    InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, Retained, State, StoredRequest,
+    StoredResponse, UnixMillis,
     audit::{AUDIT_KEPT, AuditEntry, Audited},
     ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
     share,
@@ -42,6 +42,7 @@ pub struct MemoryLedger {
 struct Records {
     by_seq: BTreeMap<u64, Operation>,
     by_key: HashMap<KeyHash, u64>,
+    by_question: BTreeSet<(Question, u64)>,
     /// When something of a record is to be dropped: its response, or all of it.
     expiries: BTreeSet<(UnixMillis, u64)>,
     /// When something is to be done about an open one.
@@ -119,6 +120,7 @@ impl MemoryLedger {
         draft.epoch = 1;
         draft.revision = 1;
         records.by_key.insert(draft.key_hash, draft.id.seq);
+        records.by_question.extend(draft.question().map(|question| (question, draft.id.seq)));
         if let Some(request) = request {
             draft.request = KeptRequest::Kept;
             records.keep_request(draft.id.seq, request);
@@ -224,6 +226,15 @@ impl Ledger for MemoryLedger {
             let records = self.records.lock();
             let operation = records.by_key.get(&key).and_then(|seq| records.by_seq.get(seq));
             Ok(self.visible(operation).cloned())
+        })
+    }
+
+    fn is_anothers(&self, question: Question, principal: [u8; 32]) -> LedgerFuture<'_, bool> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let under = records.by_question.range((question, 0)..=(question, u64::MAX)).rev().take(QUESTION_LOOKS);
+            let mut known = under.filter_map(|(_, seq)| self.visible(records.by_seq.get(seq)));
+            Ok(known.any(|operation| operation.principal != principal))
         })
     }
 
@@ -402,6 +413,9 @@ impl Records {
         self.uncount(&operation);
         if self.by_key.get(&operation.key_hash) == Some(&seq) {
             self.by_key.remove(&operation.key_hash);
+        }
+        if let Some(question) = operation.question() {
+            self.by_question.remove(&(question, seq));
         }
         if let Some(waiters) = self.waiters.remove(&seq) {
             waiters.notify_waiters();

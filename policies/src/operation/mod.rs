@@ -4,6 +4,7 @@
 //! where operations are kept, [`MemoryLedger`](memory::MemoryLedger) its simplest form, and [`conformance`] what every
 //! ledger must pass.
 
+mod question;
 mod record;
 
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod share;
 pub mod step;
 
+pub use question::{ANONYMOUS, QUESTION_LOOKS, Question};
 pub use record::{
     Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
     StoredRequest, StoredResponse, TraceOrigin, UnixMillis,

@@ -22,6 +22,9 @@ use crate::interface::{
     reply::Reply,
 };
 
+/// Also if another principal has one.
+pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key.";
+
 /// `GET operations/{id}`
 pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
     Params::read(asked.parts.uri.query(), &[])?;
@@ -49,7 +52,7 @@ pub(super) async fn find_or_list(asked: &Asked<'_>) -> Result<Reply, Fault> {
         )),
         Found::None => match params.of("path") {
             Some(path) => passthrough::ask(asked, &key, path, params.of("upstream")).await,
-            None => Err(Fault::absent("There is no operation with this key.")),
+            None => Err(Fault::absent(NO_OPERATION_WITH_KEY)),
         },
     }
 }

@@ -97,7 +97,7 @@ impl Writer {
         }
         let has_too_many = {
             let records = self.inner.records.lock();
-            !records.admits(&draft.principal, records.open() + batch.begun.len(), self.inner.max_open)
+            !records.admits(&draft.principal, records.open() + batch.begun, self.inner.max_open)
         };
         if has_too_many || !self.has_room(size, batch)? {
             return Ok(Err(LedgerError::Full));
@@ -107,13 +107,16 @@ impl Writer {
         draft.owner = self.inner.instance;
         draft.epoch = 1;
         draft.revision = 1;
-        sql::insert(&self.connection, &draft)?;
+        let question = draft.question();
+        sql::insert(&self.connection, &draft, question)?;
         self.nothing_due_before = self.nothing_due_before.min(sql::next_expiry(&draft).unwrap_or(UnixMillis::MAX));
         if draft.request != KeptRequest::None {
             draft.request = KeptRequest::Kept;
         }
         self.counts[usize::from(state_number(draft.state))] += 1;
-        batch.begun.push((sql::key_column(draft.key_hash), draft.id.seq));
+        batch.begun += 1;
+        batch.filed.push((sql::key_column(draft.key_hash), draft.id.seq));
+        batch.filed.extend(question.map(|question| (sql::question_column(question), draft.id.seq)));
         batch.bytes += size;
         // Its number is new, so nobody can have come between.
         let _ = self.stage(&draft, None, 0, batch);

@@ -225,7 +225,7 @@ impl Inspection {
 
     /// Whether every operation that is filed under its key can be found there.
     fn check_keys(&self, fault: &mut impl FnMut(String)) -> Result<(), SqlError> {
-        let mut between = self.db.prepare("SELECT key, seq FROM operation WHERE seq BETWEEN ?1 AND ?2")?;
+        let mut between = self.db.prepare("SELECT key, question, seq FROM operation WHERE seq BETWEEN ?1 AND ?2")?;
         let mut filed = 0;
         for segment in keys::all(&self.db)? {
             let entries = match keys::read(&self.db, segment) {
@@ -238,9 +238,12 @@ impl Inspection {
             };
             let mut rows = between.query([sql::column(filed + 1), sql::column(segment.last)])?;
             while let Some(row) = rows.next()? {
-                let (key, seq) = (row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
-                if seq < segment.first || entries.binary_search(&(key, seq)).is_err() {
+                let (question, seq) = (row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?.cast_unsigned());
+                let is_filed = |prefix| seq >= segment.first && entries.binary_search(&(prefix, seq)).is_ok();
+                if !is_filed(row.get(0)?) {
                     fault(format!("operation {seq} is not filed under its key"));
+                } else if !question.is_none_or(is_filed) {
+                    fault(format!("operation {seq} is not filed under what its service is asked"));
                 }
             }
             filed = segment.last;

@@ -33,7 +33,7 @@ use std::{
 use mainstay_policies::{
     clock::WallClock,
     operation::{
-        InstanceId, KeptRequest, KeyHash, Operation, OperationId, State, StoredRequest, UnixMillis,
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
         audit::{AuditEntry, Audited},
         ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
     },
@@ -286,6 +286,11 @@ impl Ledger for DiskLedger {
             };
             Ok(found.filter(|found| !is_forgotten(found, self.inner.steady_now())))
         })
+    }
+
+    fn is_anothers(&self, question: Question, principal: [u8; 32]) -> LedgerFuture<'_, bool> {
+        let (inner, now) = (Arc::clone(&self.inner), self.inner.steady_now());
+        Box::pin(self.look_up(move |reader| keys::is_anothers(reader, &inner.keys, question, principal, now)))
     }
 
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {

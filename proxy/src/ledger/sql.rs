@@ -2,12 +2,13 @@
 //!
 //! `operation` is written in the order of its number. One index: by when the next part of a record is to be dropped, which
 //! is NULL while it is open or flagged, so that the same index finds the open ones at start. `key` is the first eight bytes
-//! of the key hash; the whole hash is in the record. Which operations are under a key is filed in `keys`.
+//! of the key hash; the whole hash is in the record. Which operations are under a key, or under what their service is asked,
+//! is filed in `keys`.
 
 use std::{ops::Deref, sync::Arc};
 
 use mainstay_policies::operation::{
-    KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredRequest, UnixMillis,
+    KeptRequest, KeyHash, Operation, OperationId, Question, Retained, State, StoredRequest, UnixMillis,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -17,7 +18,7 @@ use super::{
 };
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -71,6 +72,10 @@ pub(super) const MIGRATIONS: [&str; 4] = [
         keys BLOB NOT NULL,
         PRIMARY KEY (segment, head, number)
     ) STRICT, WITHOUT ROWID;
+",
+    // The beginning of the hash of what its service is asked; operations from before have none.
+    "
+    ALTER TABLE operation ADD COLUMN question INTEGER;
 ",
 ];
 
@@ -158,14 +163,15 @@ pub(super) fn first_due(connection: &Connection) -> Result<Option<UnixMillis>, S
 }
 
 /// Writes a new operation.
-pub(super) fn insert(db: &Db, operation: &Operation) -> Result<(), SqlError> {
-    db.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+pub(super) fn insert(db: &Db, operation: &Operation, question: Option<Question>) -> Result<(), SqlError> {
+    db.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
         column(operation.id.seq),
         operation.id.tag.cast_signed(),
         key_column(operation.key_hash),
         record::state_number(operation.state),
         next_expiry(operation).map(column),
         db.sealed_record(operation),
+        question.map(question_column),
     ])?;
     if let KeptRequest::Given(request) = &operation.request {
         db.prepare_cached("INSERT INTO request VALUES (?1, ?2)")?.execute(params![
@@ -303,6 +309,11 @@ fn collect(db: &Db, rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Operation>, Sql
 /// SQLite's integers are signed; times and ids never come near the end of them.
 pub(super) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A question, as it stands beside keys.
+pub(super) const fn question_column(question: Question) -> i64 {
+    question.0.cast_signed()
 }
 
 /// The beginning of a key hash, under which an operation is filed.

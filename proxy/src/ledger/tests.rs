@@ -323,7 +323,7 @@ async fn a_ledger_of_the_first_format_gains_the_audit_trail() {
     let settled = settle(&ledger, operation, b"made").await;
     drop(ledger);
     let back =
-        "DROP TABLE audit; DROP TABLE request; DROP TABLE key_segment; DROP TABLE key_page;
+        "DROP TABLE audit; DROP TABLE request; DROP TABLE key_segment; DROP TABLE key_page; ALTER TABLE operation DROP COLUMN question;
          CREATE INDEX operation_key ON operation (key); DELETE FROM migration WHERE version > 1; PRAGMA user_version = 1;";
     Connection::open(home.file()).and_then(|file| file.execute_batch(back)).expect("it is the first format again");
     let ledger = home.open();

@@ -56,8 +56,10 @@ pub(super) struct Batch {
     /// What had been acknowledged before.
     pub(super) stored: Vec<u64>,
     pub(super) removed: Vec<(u64, State)>,
-    /// New operations, by their keys.
-    pub(super) begun: Vec<Entry>,
+    /// New operations.
+    pub(super) begun: usize,
+    /// The same, by their keys and by what their services are asked.
+    pub(super) filed: Vec<Entry>,
     pub(super) bytes: u64,
     pub(super) has_begun_transaction: bool,
 }
@@ -169,7 +171,7 @@ impl Writer {
         if self.last_seq != self.committed.1 {
             sql::set_counter(&self.connection, "last_seq", self.last_seq)?;
         }
-        self.filing.write(&self.connection, batch.begun.len())?;
+        self.filing.write(&self.connection, batch.filed.len())?;
         faults::before_commit();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.committed = (self.counts, self.last_seq);
@@ -181,7 +183,7 @@ impl Writer {
     /// The batch is durable.
     fn publish(&mut self, batch: Batch) {
         // Before they can leave memory.
-        self.filing.committed(&self.inner.keys, &batch.begun, self.committed.1);
+        self.filing.committed(&self.inner.keys, &batch.filed, self.committed.1);
         {
             let mut records = self.inner.records.lock();
             records.publish(&batch.staged);

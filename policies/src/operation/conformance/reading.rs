@@ -1,8 +1,8 @@
 //! What is due, listed, counted and told of the past.
 
-use super::{Checks, START, entry};
+use super::{Checks, START, TOMBSTONE_MS, draft, entry};
 use crate::operation::{
-    Attention, AttentionReason, Operation, OperationId, State, UnixMillis,
+    ANONYMOUS, Attention, AttentionReason, Operation, OperationId, Question, State, UnixMillis,
     ledger::{Due, Filter},
 };
 
@@ -73,6 +73,34 @@ impl Checks {
         let by_flag = |flag| Filter { attention: Some(flag), upstream: Some("app".into()), ..Filter::default() };
         assert_eq!(keys(&list(by_flag(true), None, 100).await), [3]);
         assert_eq!(list(by_flag(false), None, 100).await.len(), 8);
+    }
+
+    pub(super) async fn what_is_asked_about_anothers_write_is_known(self) {
+        let asks = async |question: Question, principal: [u8; 32]| {
+            self.ledger.is_anothers(question, principal).await.expect("the ledger looks")
+        };
+        let question = Question::new("app", "/by-ref/x");
+        let (even, odd) = ([0; 32], [1; 32]);
+        assert!(!asks(question, even).await);
+        let first = self.begin(1).await;
+        assert_eq!((first.principal, first.question()), (odd, Some(question)));
+        assert!(asks(question, even).await && asks(question, ANONYMOUS).await);
+        assert!(!asks(question, odd).await, "it is its own");
+        for other in [Question::new("app", "/by-ref/y"), Question::new("api", "/by-ref/x")] {
+            assert!(!asks(other, even).await);
+        }
+        let nobodys = Operation { principal: ANONYMOUS, status_target: Some("/by-ref/y".into()), ..draft(3, START) };
+        self.ledger.begin(nobodys, START).await.expect("the ledger has room");
+        assert!(!asks(Question::new("app", "/by-ref/y"), even).await, "it is found by its key");
+        let second = self.begin(2).await;
+        assert!(asks(question, odd).await && asks(question, even).await);
+        for operation in [first, second] {
+            self.settle(operation, State::Succeeded).await;
+        }
+        self.advance(TOMBSTONE_MS);
+        assert!(!asks(question, even).await, "what is forgotten is nobody's");
+        self.expire_all().await;
+        assert!(!asks(question, even).await);
     }
 
     pub(super) async fn counts_follow_the_states(self) {

@@ -45,10 +45,10 @@ impl Filing {
         self.may_be_empty = true;
     }
 
-    /// Writes, within a transaction that begins `begun` operations, twice as many keys to the segment that is being written.
-    pub(crate) fn write(&mut self, db: &Connection, begun: usize) -> Result<(), SqlError> {
+    /// Writes, within a transaction that files `filed` entries, twice as many to the segment that is being written.
+    pub(crate) fn write(&mut self, db: &Connection, filed: usize) -> Result<(), SqlError> {
         if let Some(sealing) = &mut self.sealing {
-            sealing.write(db, 2 * begun.div_ceil(PAGE).max(1))?;
+            sealing.write(db, 2 * filed.div_ceil(PAGE).max(1))?;
         }
         if !std::mem::take(&mut self.may_be_empty) {
             return Ok(());
@@ -64,10 +64,10 @@ impl Filing {
         Ok(())
     }
 
-    /// The transaction is committed: it began these operations, and `last` is the last that there is.
-    pub(crate) fn committed(&mut self, index: &Mutex<KeyIndex>, begun: &[Entry], last: u64) {
+    /// The transaction is committed: it filed these entries, and `last` is the last operation that there is.
+    pub(crate) fn committed(&mut self, index: &Mutex<KeyIndex>, filed: &[Entry], last: u64) {
         let mut index = index.lock();
-        for entry in begun {
+        for entry in filed {
             index.add(*entry);
         }
         if self.sealing.as_mut().is_some_and(|sealing| sealing.committed(&mut index)) {

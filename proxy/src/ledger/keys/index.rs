@@ -13,7 +13,7 @@ const PROBES: u32 = 6;
 /// Filters in a group: the bits of a word.
 const GROUP: usize = u64::BITS as usize;
 
-/// The beginning of a key hash, and the number of an operation under it.
+/// The beginning of a hash, of a key or of what a service is asked, and the number of an operation under it.
 pub(crate) type Entry = (i64, u64);
 
 /// Some operations that followed each other, as they are filed on disk.

@@ -9,6 +9,9 @@
 //! look  ──► map, newest first ──► segments whose filter says "maybe", newest first ──► the whole key in the record
 //! ```
 //!
+//! What a service is asked about an operation of an identified caller is filed in the same way, beside its key, so that
+//! nobody else is told the answer (`is_anothers`).
+//!
 //! What is found is a candidate: the whole key in the record decides. Too many candidates cost time; one too few would
 //! repeat a write, so a segment that is not as it was written is damage, and the ledger is not opened.
 
@@ -21,11 +24,11 @@ mod tests;
 pub(super) use self::{
     filing::Filing,
     index::{Entry, KeyIndex},
-    segments::{all, latest_under, load, read},
+    segments::{all, is_anothers, latest_under, load, read},
 };
 use crate::faults;
 
-/// Operations in a segment: a megabyte of the map, and a few milliseconds of a start. Tests of the ledger meet many segments.
+/// Entries of a segment: a megabyte of the map, and a few milliseconds of a start. Tests of the ledger meet many segments.
 const SEGMENT: usize = if cfg!(test) { 150 } else { 1 << 15 };
 
 fn segment_size() -> usize {

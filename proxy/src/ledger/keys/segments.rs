@@ -5,9 +5,9 @@
 //! from the operations, as are all that came after the last segment. An entry is never changed; it may outlive its
 //! operation, and goes with its segment when that has no operation left.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
-use mainstay_policies::operation::{KeyHash, Operation};
+use mainstay_policies::operation::{KeyHash, Operation, QUESTION_LOOKS, Question, UnixMillis};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,6 +16,7 @@ use super::{
     segment_size,
 };
 use crate::ledger::{
+    memory::is_forgotten,
     record::Unreadable,
     sql::{self, Db, SqlError},
 };
@@ -27,20 +28,49 @@ const ENTRY_BYTES: usize = 16;
 /// The latest operation under a key, as the file has it. Which ones may be is known by `index`, which has to know by now
 /// whatever was committed.
 pub(crate) fn latest_under(db: &Db, index: &Mutex<KeyIndex>, key: KeyHash) -> Result<Option<Operation>, SqlError> {
-    let prefix = sql::key_column(key);
+    newest_under(db, index, sql::key_column(key), |seq| sql::of_key(db, seq, key))
+}
+
+/// Whether one of the latest operations under a question is of another principal, and not forgotten at `now`.
+pub(crate) fn is_anothers(
+    db: &Db,
+    index: &Mutex<KeyIndex>,
+    question: Question,
+    principal: [u8; 32],
+    now: UnixMillis,
+) -> Result<bool, SqlError> {
+    let looks = Cell::new(QUESTION_LOOKS);
+    let found = newest_under(db, index, sql::question_column(question), |seq| {
+        let Some(left) = looks.get().checked_sub(1) else { return Ok(Some(false)) };
+        looks.set(left);
+        let operation = sql::by_seq(db, seq)?.filter(|found| found.question() == Some(question));
+        let is_it = operation.is_some_and(|found| found.principal != principal && !is_forgotten(&found, now));
+        Ok(is_it.then_some(true))
+    })?;
+    Ok(found == Some(true))
+}
+
+/// Has `look` see the operations that may be filed under `prefix`, the newest first, until it finds something.
+fn newest_under<T>(
+    db: &Db,
+    index: &Mutex<KeyIndex>,
+    prefix: i64,
+    look: impl Fn(u64) -> Result<Option<T>, SqlError>,
+) -> Result<Option<T>, SqlError> {
     let mut below = u64::MAX;
     loop {
         // Locked for this look only. What is sealed meanwhile is found below: entries go from here to there.
         let newest = index.lock().newest(prefix, below);
         let Some(seq) = newest else { break };
-        if let Some(operation) = sql::of_key(db, seq, key)? {
-            return Ok(Some(operation));
+        let found = look(seq)?;
+        if found.is_some() {
+            return Ok(found);
         }
         below = seq;
     }
     let segments = index.lock().segments(prefix);
     for segment in segments {
-        let found = find_in(db, segment.id, prefix, |seq| sql::of_key(db, seq, key))?;
+        let found = find_in(db, segment.id, prefix, &look)?;
         if found.is_some() {
             return Ok(found);
         }
@@ -116,7 +146,7 @@ pub(crate) fn load(db: &Db) -> Result<KeyIndex, SqlError> {
     loop {
         let fresh = entries_after(db, sealed)?;
         let last = fresh.last().map_or(sealed, |(_, seq)| *seq);
-        let is_whole = fresh.len() == segment_size();
+        let is_whole = fresh.len() >= segment_size();
         for entry in fresh {
             index.add(entry);
         }
@@ -150,12 +180,20 @@ pub(crate) fn after(db: &Connection, seq: u64, limit: usize) -> Result<Vec<Segme
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The keys of the next operations after `seq`.
+/// Under what the next operations after `seq` are filed: a segment's worth.
 fn entries_after(db: &Connection, seq: u64) -> Result<Vec<Entry>, SqlError> {
-    let mut statement = db.prepare_cached("SELECT key, seq FROM operation WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let sql = "SELECT key, question, seq FROM operation WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut statement = db.prepare_cached(sql)?;
     let limit = i64::try_from(segment_size()).unwrap_or(i64::MAX);
-    let rows = statement.query_map([sql::column(seq), limit], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-    rows.map(|row| Ok(row.map(|(key, seq)| (key, seq.cast_unsigned()))?)).collect()
+    let mut rows = statement.query([sql::column(seq), limit])?;
+    let mut found = Vec::new();
+    while found.len() < segment_size()
+        && let Some(row) = rows.next()?
+    {
+        let (key, question, seq): (_, Option<i64>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        found.extend([Some(key), question].into_iter().flatten().map(|prefix| (prefix, seq.cast_unsigned())));
+    }
+    Ok(found)
 }
 
 /// Whether a segment has no operation left.

@@ -2,12 +2,15 @@
 
 use std::{fs, ops::Range, sync::Arc};
 
-use mainstay_policies::operation::ledger::{Begun, Ledger};
+use mainstay_policies::operation::{
+    Operation, Question,
+    ledger::{Begun, Ledger},
+};
 use rusqlite::Connection;
 
 use super::{index::Segment, segments::Sealing, *};
 use crate::ledger::{
-    Inspection, OpenError,
+    DiskLedger, Inspection, OpenError,
     record::Unreadable,
     sql::{MIGRATIONS, SqlError},
     tests::{DAY, Home, NOW, begin, draft, settle},
@@ -118,6 +121,38 @@ async fn a_segment_goes_with_its_last_operation() {
 }
 
 #[tokio::test]
+async fn whose_write_a_service_is_asked_about_is_known_wherever_it_is() {
+    let home = Home::new();
+    let target = |key: u32| format!("/by-ref/{key}");
+    let knows_all = async |ledger: &DiskLedger| {
+        for key in (0..=400).step_by(7) {
+            let question = Question::new("app", &target(key));
+            for (principal, expected) in [([1; 32], false), ([2; 32], true)] {
+                let known = ledger.is_anothers(question, principal).await.expect("it looks");
+                assert_eq!(known, expected && key < 400, "{key} {principal:?}");
+            }
+        }
+    };
+    let ledger = home.open();
+    for key in 0..400 {
+        let draft = Operation { status_target: Some(target(key).into()), ..draft(key) };
+        let Ok(Begun::New(operation)) = ledger.begin(draft, NOW).await else { panic!("it is new") };
+        settle(&ledger, operation, b"done").await;
+    }
+    knows_all(&ledger).await;
+    drop(ledger);
+    assert!(number(&home, "SELECT count(*) FROM key_segment") >= 2);
+    assert_eq!(faults(&home), [""; 0]);
+    knows_all(&home.open()).await;
+    // As after a start that found no segments.
+    change(&home, "DELETE FROM key_segment; DELETE FROM key_page");
+    knows_all(&home.open()).await;
+    assert_eq!(faults(&home), [""; 0]);
+    change(&home, "UPDATE operation SET question = question + 1 WHERE seq = 1");
+    assert_eq!(faults(&home), ["operation 1 is not filed under what its service is asked"]);
+}
+
+#[tokio::test]
 async fn a_process_that_died_while_it_sealed_leaves_nothing_in_the_way() {
     let home = Home::new();
     filled_in_turn(&home, 0..400).await;
@@ -162,7 +197,8 @@ async fn a_ledger_with_an_index_over_its_keys_gets_segments() {
     filled(&home, KEYS).await;
     change(
         &home,
-        "DROP TABLE key_segment; DROP TABLE key_page; CREATE INDEX operation_key ON operation (key);
+        "DROP TABLE key_segment; DROP TABLE key_page; ALTER TABLE operation DROP COLUMN question;
+         CREATE INDEX operation_key ON operation (key);
          DELETE FROM migration WHERE version > 3; PRAGMA user_version = 3;",
     );
     finds_all(&home, KEYS).await;
