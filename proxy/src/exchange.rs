@@ -196,8 +196,10 @@ impl Exchange {
         if let Some((id, state)) = self.operation {
             trace.operation(id, state);
         }
-        if let (Some(route), Some(problem)) = (&self.route, self.problem) {
-            route.metrics.problem(problem);
+        match (&self.route, self.problem) {
+            (Some(route), Some(problem)) => route.metrics.problem(problem),
+            (None, Some(problem)) => self.shared.parts.metrics.listener(&self.listener).unrouted(problem),
+            (_, None) => {}
         }
         if how == Ended::Truncated {
             trace.error("truncated");

@@ -26,7 +26,7 @@ fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
         Failure::NoTime(sent) => Some((Reason::Timeout, *sent)),
         Failure::Attempt(error) => Some((Reason::of_attempt(error)?, error.sent)),
         Failure::Request(..)
-        | Failure::TooManyFields
+        | Failure::Head(_)
         | Failure::Refused(_)
         | Failure::OutcomeUnknown { .. }
         | Failure::LedgerUnavailable

@@ -30,6 +30,7 @@ mod keyed;
 pub mod ledger;
 pub mod listener;
 pub mod problem_doc;
+mod refused;
 mod resolver;
 mod respond;
 pub mod router;

@@ -5,7 +5,6 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
@@ -35,8 +34,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(crate) enum Failure {
     /// The caller asked for something that is not there or not valid.
     Request(Problem, Cow<'static, str>),
-    /// More header fields than `limits.header_count`, where the listener could not tell.
-    TooManyFields,
+    /// The request's head is refused before it is read as a request.
+    Head(head::Refused),
     /// Over the rate limit.
     RateLimited { retry_after: Duration },
     /// Over the concurrency limit.
@@ -129,8 +128,7 @@ pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBod
 fn say(failure: Failure) -> Said {
     match failure {
         Failure::Request(problem, detail) => Said::new(problem, detail, Effect::None),
-        Failure::TooManyFields => {
-            let refused = head::Refused::TooMany;
+        Failure::Head(refused) => {
             Said { status: refused.status(), ..Said::new(Problem::BadRequest, refused.detail(), Effect::None) }
         }
         Failure::RateLimited { retry_after } => {
@@ -237,18 +235,4 @@ pub(crate) fn rate_limit_headers(headers: &mut HeaderMap, usage: &Usage) {
     headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(usage.remaining));
     let reset = usage.reset.as_secs() + u64::from(usage.reset.subsec_nanos() > 0);
     headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(reset));
-}
-
-/// The whole answer, as bytes, to a head that is refused before there is a request.
-pub(crate) fn refused_head(refused: head::Refused) -> Bytes {
-    let status = refused.status();
-    let body =
-        problem_doc::document("/_mainstay", Problem::BadRequest, status, refused.detail(), Effect::None, None, None);
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-         mainstay-error: {slug}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n",
-        slug = Problem::BadRequest.slug(),
-        length = body.len(),
-    );
-    [head.as_bytes(), &body].concat().into()
 }

@@ -17,7 +17,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONNECTION, HOST},
+    header::{CONNECTION, HOST, USER_AGENT},
     request::Parts,
 };
 use http_body::Body as _;
@@ -172,6 +172,9 @@ impl Session {
                 path: parts.uri.path(),
                 scheme: "http",
                 host: Some(host(&parts.uri, &parts.headers)),
+                port: port(&parts.uri, &parts.headers),
+                client: Some(self.peer),
+                user_agent: parts.headers.get(USER_AGENT).and_then(|name| name.to_str().ok()),
                 version: parts.version,
                 listener: &listener.name,
             });
@@ -439,6 +442,14 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     }
+}
+
+/// The port that the request is for, where it says so.
+fn port(uri: &Uri, headers: &HeaderMap) -> Option<u16> {
+    if uri.authority().is_some() {
+        return uri.port_u16();
+    }
+    headers.get(HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Whether the path is under the control prefix, on a segment's boundary.

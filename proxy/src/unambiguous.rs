@@ -13,6 +13,7 @@ use mainstay_policies::problem::Problem;
 
 use crate::{
     config::model::{self, Principal},
+    listener::head::Refused,
     respond::Failure,
 };
 
@@ -23,7 +24,7 @@ use crate::{
 pub(crate) fn check(parts: &Parts, listener: &model::Listener, max_fields: usize) -> Result<(), Failure> {
     // Over HTTP/1 the listener has counted them already.
     if parts.headers.len() > max_fields {
-        return Err(Failure::TooManyFields);
+        return Err(Failure::Head(Refused::TooMany));
     }
     let says = target(&parts.method, &parts.uri).and_then(|()| fields(parts, listener));
     says.map_err(|detail| Failure::Request(Problem::BadRequest, Cow::Borrowed(detail)))

@@ -21,7 +21,7 @@ use crate::{
     config::model,
     forward::Client,
     listener::{self, Connections, Patience, SWEEP_EVERY},
-    respond,
+    refused,
     stack::Session,
     telemetry::metrics::ListenerMetrics,
 };
@@ -159,7 +159,7 @@ fn spawn_connection(
         service: session,
         connection: connection.clone(),
         limits: shared.snapshot.load().config.limits.clone(),
-        last_word: respond::refused_head,
+        last_word: refused::head,
         draining: shared.draining.subscribe(),
     };
     let open = metrics.connection();

@@ -87,6 +87,27 @@ async fn a_malformed_request_gets_a_problem_document() {
 }
 
 #[tokio::test]
+async fn a_head_that_cannot_be_read_is_told_logged_and_counted_like_any_other_request() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let mut client = proxy.connect().await;
+    client.write(b"GET /a HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n").await;
+    let reply = client.reply().await;
+    let document = reply.expect_problem(400, "bad-request");
+    assert_eq!((reply.header("connection"), reply.header("date").is_some()), (Some("close"), true));
+    let trace_id = document["trace_id"].as_str().expect("a trace id").to_owned();
+    let line = eventually("the access log line", || async {
+        proxy.log().lines().find(|line| line.contains("\"access\"") && line.contains(&trace_id)).map(str::to_owned)
+    })
+    .await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["status"], &line["outcome"], &line["method"]), (&400.into(), &"bad-request".into(), &"-".into()));
+    proxy.get("/a").await.expect_upstream(200);
+    let labels = [("listener", "inbound"), ("problem", "bad-request")];
+    assert_eq!(proxy.metric("mainstay_unrouted_requests_total", &labels).await, Some(1.0));
+}
+
+#[tokio::test]
 async fn a_bad_chunk_never_becomes_a_whole_request() {
     for chunk in
         ["zz\r\nbody\r\n0\r\n\r\n", "4\r\nbodyXX0\r\n\r\n", "-4\r\nbody\r\n0\r\n\r\n", "ffffffffffffffffff\r\nbody\r\n"]

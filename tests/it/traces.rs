@@ -91,6 +91,22 @@ async fn b3_multi_goes_on() {
 }
 
 #[tokio::test]
+async fn b3_in_several_headers_goes_on_where_nobody_chose_a_format() {
+    let headers =
+        [("X-B3-TraceId", TRACE), ("X-B3-SpanId", PARENT), ("X-B3-Sampled", "1"), ("X-B3-ParentSpanId", PARENT)];
+    let seen = forwarded("", &headers).await;
+    let (trace, span, flags) = w3c(&seen);
+    assert_eq!((trace.as_str(), flags.as_str()), (TRACE, "01"));
+    let several = ["x-b3-traceid", "x-b3-spanid", "x-b3-sampled"].map(|name| seen.headers(name));
+    assert_eq!(
+        several,
+        [vec![TRACE], vec![span.as_str()], vec!["1"]],
+        "a service that reads only these hears the same"
+    );
+    assert_eq!(seen.header("x-b3-parentspanid"), None);
+}
+
+#[tokio::test]
 async fn jaeger_context_goes_on() {
     let seen = forwarded("jaeger", &[("uber-trace-id", &format!("{TRACE}:{PARENT}:0:1"))]).await;
     let parts: Vec<_> = seen.header("uber-trace-id").expect("uber-trace-id out").split(':').collect();
@@ -153,6 +169,27 @@ async fn a_server_span_and_a_client_span_per_attempt_are_exported() {
     assert_eq!((target.as_str(), media.as_deref()), ("/v1/traces", Some("application/x-protobuf")));
     let resource = collector.exports().remove(0).resource_spans.remove(0).resource.unwrap();
     assert_eq!(attribute(&resource.attributes, "service.name").as_deref(), Some("mainstay"));
+}
+
+#[tokio::test]
+async fn spans_say_who_asked_and_whose_fault_it_was() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let (collector, proxy) = traced(&upstream, "rate_limit: { requests: 1, unit: 1h }").await;
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    let request = || Request::get("/a?secret=1").header("traceparent", &parent).header("User-Agent", "till/1");
+    proxy.send(request()).await.expect_upstream(200);
+    proxy.send(request()).await.expect_problem(429, "rate-limited");
+    let spans = collector.trace(TRACE, 3).await;
+    let (servers, clients) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));
+    let url = format!("http://{}/a", upstream.addr);
+    assert_eq!(attribute(&clients[0].attributes, "url.full"), Some(url));
+    for (name, value) in [("user_agent.original", "till/1"), ("client.address", "127.0.0.1")] {
+        assert_eq!(attribute(&servers[0].attributes, name).as_deref(), Some(value), "{name}");
+    }
+    let refused = servers.iter().find(|span| attribute(&span.attributes, "error.type").is_some()).unwrap();
+    assert_eq!(attribute(&refused.attributes, "error.type").as_deref(), Some("rate-limited"));
+    assert_eq!(refused.events[0].name, "rate_limited");
+    assert_eq!(refused.status.clone().unwrap_or_default().code, 0, "a 4xx is no error of the server's");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) struct Session<S> {
     pub(crate) service: Arc<S>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) limits: Limits,
-    pub(crate) last_word: LastWord,
+    pub(crate) last_word: LastWord<S>,
     pub(crate) draining: watch::Receiver<bool>,
 }
 

@@ -24,7 +24,7 @@ pub enum Refused {
     BadLength,
     /// A field line that starts with white space (obsolete line folding, RFC 9112 section 5.2).
     Folded,
-    /// A field line without a name, or with white space before its colon.
+    /// No request line, a field line without a name, or one with white space before its colon.
     Malformed,
 }
 
@@ -40,7 +40,7 @@ impl Refused {
             Self::UnknownCoding => "The only transfer coding that this proxy understands is chunked.",
             Self::BadLength => "The request's Content-Length is not a number of bytes that this proxy understands.",
             Self::Folded => "A header field is folded over several lines; send it on one.",
-            Self::Malformed => "A header field is malformed.",
+            Self::Malformed => "The request line or a header field is malformed.",
         }
     }
 

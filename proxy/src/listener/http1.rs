@@ -55,7 +55,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const GATHERED_BYTES: usize = 16 * 1024;
 
 /// Makes the answer to a head that was refused before there was a request.
-pub(crate) type LastWord = fn(Refused) -> bytes::Bytes;
+pub(crate) type LastWord<S> = fn(&S, Refused) -> Response<ProxyBody>;
+
+/// The form of that answer, whatever the client speaks.
+const UNASKED: Asked = Asked { http11: true, head: false, keep_alive: false, takes_trailers: false };
 
 pub(super) struct Http1 {
     wire: Arc<Wire>,
@@ -90,7 +93,7 @@ impl Http1 {
     }
 
     /// Serves requests until the connection ends.
-    pub(super) async fn run<S: Serve>(mut self, service: &S, last_word: LastWord) {
+    pub(super) async fn run<S: Serve>(mut self, service: &S, last_word: LastWord<S>) {
         loop {
             let mut search = HeadSearch::default();
             match poll_fn(|cx| self.poll_head(cx, &mut search)).await {
@@ -101,8 +104,7 @@ impl Http1 {
                 }
                 Ok(None) => return,
                 Err(refused) => {
-                    self.writer.extend(&last_word(refused));
-                    if self.flush().await {
+                    if self.answer(last_word(service, refused), UNASKED).await.is_some() {
                         self.part().await;
                     }
                     return;

@@ -25,7 +25,7 @@ section! {
         service_name: String,
         /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default none.
         otlp: MaybeOtlp,
-        /// Formats of trace context, in order of preference. Default [w3c, b3, jaeger].
+        /// Formats of trace context, in order of preference; `b3` reads both forms of B3. Default [w3c, b3, jaeger].
         propagation: Vec<Propagation>,
         /// The share of new traces that are sampled, 0 to 1. Default 1.
         sample_ratio: f64,

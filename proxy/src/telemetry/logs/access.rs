@@ -33,7 +33,7 @@ pub struct AccessEntry<'a> {
     pub listener: &'a str,
     /// The peer.
     pub client: Option<SocketAddr>,
-    /// The method.
+    /// The method; a dash if the head could not be read.
     pub method: &'a Method,
     /// The path alone.
     pub path: &'a str,

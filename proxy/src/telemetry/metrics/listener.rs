@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use mainstay_policies::problem::Problem;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -25,6 +26,8 @@ struct Counters {
     active: AtomicI64,
     accepted: AtomicU64,
     limited: AtomicU64,
+    /// By problem; there are as many as there are slugs.
+    unrouted: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A connection that is open; dropped when it is not.
@@ -42,6 +45,11 @@ impl ListenerMetrics {
     /// A connection was refused, or had to wait, because there were too many.
     pub fn connection_limited(&self) {
         self.0.limited.fetch_add(1, Relaxed);
+    }
+
+    /// A request was answered with a problem before it had a route, under which it would have been counted.
+    pub fn unrouted(&self, problem: Problem) {
+        *self.0.unrouted.lock().entry(problem.slug()).or_default() += 1;
     }
 }
 
@@ -86,6 +94,15 @@ impl Collector for Listeners {
             Ok(())
         };
         counter("mainstay_connections", "Client connections accepted", |counters| &counters.accepted)?;
-        counter("mainstay_connections_limited", "Times the connection limit was hit", |counters| &counters.limited)
+        counter("mainstay_connections_limited", "Times the connection limit was hit", |counters| &counters.limited)?;
+        let help = "Requests answered with a problem before they had a route";
+        let mut unrouted = encoder.encode_descriptor("mainstay_unrouted_requests", help, None, MetricType::Counter)?;
+        for (name, counters) in listeners.iter() {
+            for (slug, count) in &*counters.unrouted.lock() {
+                let labels = [("listener", &**name), ("problem", *slug)];
+                ConstCounter::new(*count).encode(unrouted.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -5,6 +5,8 @@
 //! absent. **Injection** writes every configured format, as OpenTelemetry's composite propagator does, so that whichever one
 //! the service reads names our attempt as its parent.
 //!
+//! * `b3` reads both forms of B3, as OpenTelemetry's propagator does. It writes one header, and to a trace that came in several
+//!   it writes these, too. `b3multi` is for services that read nothing else.
 //! * A format that is *not* configured passes untouched. Mainstay takes no part in that trace, exactly as a TCP proxy
 //!   would not, so what it says of caller and service stays true.
 //! * `tracestate` belongs to the `traceparent` beside it. It passes byte for byte if that `traceparent` is the one we
@@ -124,7 +126,7 @@ impl Propagator {
         }
         self.formats().find_map(|format| match format {
             Propagation::W3c => w3c::extract(headers),
-            Propagation::B3 => b3::extract_single(headers),
+            Propagation::B3 => b3::extract_single(headers).or_else(|| b3::extract_multi(headers)),
             Propagation::B3Multi => b3::extract_multi(headers),
             Propagation::Jaeger => jaeger::extract(headers),
         })
@@ -148,7 +150,12 @@ impl Propagator {
         for format in self.formats() {
             match format {
                 Propagation::W3c => w3c::write(cx, &digits, put),
-                Propagation::B3 => b3::write_single(cx, &digits, put),
+                Propagation::B3 => {
+                    b3::write_single(cx, &digits, put);
+                    if cx.origin == Some(Propagation::B3Multi) && !self.has(Propagation::B3Multi) {
+                        b3::write_multi(cx, &digits, put);
+                    }
+                }
                 Propagation::B3Multi => b3::write_multi(cx, &digits, put),
                 Propagation::Jaeger => jaeger::write(cx, &digits, put),
             }
@@ -160,6 +167,9 @@ impl Propagator {
         match format_of(name) {
             Some(Propagation::W3c) if *name == w3c::TRACESTATE => {
                 self.has(Propagation::W3c) && !w3c::keeps_state(cx, headers)
+            }
+            Some(Propagation::B3Multi) => {
+                self.has(Propagation::B3Multi) || self.has(Propagation::B3) && cx.origin == Some(Propagation::B3Multi)
             }
             Some(format) => self.has(format),
             None => false,

@@ -63,6 +63,7 @@ impl TraceHandle {
             if let Some(port) = start.authority.port_u16() {
                 span.set("server.port", i64::from(port));
             }
+            span.set_text("url.full", &format!("http://{}{}", start.authority, start.path));
             span.set_text("url.path", start.path);
             span.set("mainstay.upstream", Arc::clone(start.upstream));
             if start.number > 1 {

@@ -1,6 +1,6 @@
 //! The span of a request.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, StatusCode, Version};
 use mainstay_policies::operation::{OperationId, State};
@@ -32,6 +32,12 @@ pub struct RequestInfo<'a> {
     pub scheme: &'static str,
     /// The host it was sent to, without port.
     pub host: Option<&'a str>,
+    /// The port beside it.
+    pub port: Option<u16>,
+    /// The peer.
+    pub client: Option<SocketAddr>,
+    /// What the caller calls itself.
+    pub user_agent: Option<&'a str>,
     /// The version of HTTP.
     pub version: Version,
     /// The listener's name.
@@ -92,6 +98,18 @@ impl RequestTrace {
         if let Some(host) = request.host {
             span.set_text("server.address", host);
         }
+        if let Some(port) = request.port {
+            span.set("server.port", i64::from(port));
+        }
+        if let Some(client) = request.client {
+            let address = client.ip().to_canonical().to_string();
+            span.set("client.address", address.clone());
+            span.set("network.peer.address", address);
+            span.set("network.peer.port", i64::from(client.port()));
+        }
+        if let Some(user_agent) = request.user_agent {
+            span.set_text("user_agent.original", user_agent);
+        }
         if let Some(version) = protocol_version(request.version) {
             span.set("network.protocol.version", version);
         }
@@ -140,7 +158,7 @@ impl RequestTrace {
         }
     }
 
-    /// The status that the caller gets; a 5xx makes the span an error.
+    /// The status that the caller gets; a 5xx makes the span an error, a 4xx never does.
     pub fn status(&mut self, status: StatusCode) {
         if let Some(span) = &mut self.span {
             span.status(status);

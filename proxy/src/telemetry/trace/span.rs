@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::export::Exporter;
 use crate::{config::model::Propagation, telemetry::propagation::TraceContext};
 
-/// Attributes and events of one span at most (the SDK's default is 128 of each; ours have about 15).
+/// Attributes and events of one span at most (the SDK's default is 128 of each; ours have about 20).
 const MAX_ATTRIBUTES: usize = 32;
 const MAX_EVENTS: usize = 32;
 /// Bytes of a path or a host that a span keeps, so that a full queue of spans has a bound in bytes.
@@ -152,8 +152,9 @@ impl Recording {
         } else if let Some(status) = self.status.filter(|_| failed) {
             self.set("error.type", status.as_str().to_owned());
         }
+        let is_callers = self.kind == SpanKind::Server && self.status.is_some_and(|status| status.is_client_error());
         let recorder = Arc::clone(&self.recorder);
-        recorder.exporter.offer(self.into_data(now, failed));
+        recorder.exporter.offer(self.into_data(now, failed && !is_callers));
     }
 
     /// HTTP semantic conventions, "Status": a 4xx is an error to the client that got it, not to the server that gave it.
