@@ -62,6 +62,35 @@ async fn a_settled_operation_is_not_asked_about_again() {
     assert_eq!(upstream.count(), 2, "one write, one query");
 }
 
+/// The service is asked by the key alone, and two principals used the same one: nobody knows whose write it tells of.
+#[tokio::test]
+async fn what_may_be_said_of_anothers_write_settles_none() {
+    for (answer, repeat_is, state) in [
+        (Answer::json(200, "{\"state\":\"SUCCESS\"}"), 409, "unknown"),
+        (Answer::json(200, "{\"state\":\"FAILED\"}"), 409, "unknown"),
+        // Neither of them happened.
+        (Answer::json(404, "{}"), 502, "not_executed"),
+    ] {
+        let upstream = losing(move |_| answer.clone()).await;
+        let policy = policy(&rules(), ", fenced: true");
+        let config = Config::single(upstream.addr, &policy).listener("principal: { header: X-User }");
+        let proxy = Proxy::start(config).await;
+        let write = async |who: Option<&str>, key: &str| {
+            let request = Request::keyed("/pay", key, "x");
+            proxy.send(who.into_iter().fold(request, |request, who| request.header("X-User", who))).await
+        };
+        for (one, other, key) in [(Some("ann"), Some("bob"), "k"), (None, Some("bob"), "l"), (Some("bob"), None, "m")] {
+            write(one, key).await.expect_problem(502, "outcome-unknown");
+            let lost = write(other, key).await;
+            lost.expect_problem(502, "outcome-unknown");
+            write(other, key).await.expect_problem(repeat_is, "outcome-unknown");
+            let read = Request::get(&format!("/_mainstay/operations/{}", lost.operation()));
+            let read = other.into_iter().fold(read, |read, who| read.header("X-User", who));
+            assert_eq!(proxy.send(read).await.json()["state"], state, "{one:?} {other:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_resolved_response_stands_in_for_the_lost_one() {
     let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Asker, Claim, Protection, Verdict, outcome,
+    Asker, Claim, Protection, StatusQuery, Verdict, outcome,
     query::{self, Heard, QUERY_TIMEOUT},
+    template,
 };
 use crate::{
     evidence::Evidence,
@@ -80,8 +81,25 @@ impl Protection {
         if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.clock.now()).is_some() {
             heard.verdict = None;
         }
+        if heard.verdict.is_some_and(|verdict| verdict != Verdict::NotFound)
+            && self.is_anothers(&operation, status).await?
+        {
+            heard.verdict = None;
+        }
         let event = Event::Queried { verdict: heard.verdict, asked_at: now, retry_after: heard.retry_after };
         Ok(Some((heard, self.apply(operation, &event).await?)))
+    }
+
+    /// Whether what the service says about the key may be about a write of another principal, who used the same one. That
+    /// neither write is there would hold for both. A question that does not name the key is about no write in particular, and
+    /// the policy takes the answer all the same.
+    async fn is_anothers(&self, operation: &Operation, status: &StatusQuery) -> Result<bool, LedgerError> {
+        let names_key = template::placeholders(&status.path).any(|name| name == "key");
+        match operation.question().filter(|_| names_key) {
+            // Asked after the answer: whatever that was about had been recorded before it was sent.
+            Some(question) => self.ledger.is_anothers(question, operation.principal).await,
+            None => Ok(false),
+        }
     }
 
     /// The right to dispatch an operation again; `None` while an attempt of it is in flight.

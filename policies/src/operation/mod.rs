@@ -14,7 +14,7 @@ pub mod memory;
 pub mod share;
 pub mod step;
 
-pub use question::{ANONYMOUS, QUESTION_LOOKS, Question};
+pub use question::{QUESTION_LOOKS, Question};
 pub use record::{
     Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
     StoredRequest, StoredResponse, TraceOrigin, UnixMillis,

@@ -39,7 +39,9 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
     let target = template::target(&status.path, key.as_str(), &captured);
     let target = target.filter(|_| !template::placeholders(&status.path).any(|name| name == "operation"));
     let target = target.ok_or_else(absent)?;
-    if is_anothers(asked, key, &route.upstream.name, &target).await? {
+    // The answer would be about a write of another principal, which is absent, whatever the service has under the key.
+    let question = Question::new(&route.upstream.name, &target);
+    if asked.cx.ledger.is_anothers(question, asked.principal_hash).await.map_err(|_| Fault::ledger())? {
         return Err(Fault::absent(NO_OPERATION_WITH_KEY));
     }
     asked
@@ -53,24 +55,6 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
     let key_hash = key.hash(asked.principal, &route.upstream.name);
     let document = document::of_upstream(key_hash, &route.name, state, reason, evidence);
     Ok(Reply::json(&document).private())
-}
-
-/// Whether the service would tell of a write of another principal that the ledger knows. Such a write is absent, whatever
-/// the service has under the same key.
-async fn is_anothers(asked: &Asked<'_>, key: &Key, upstream: &str, target: &str) -> Result<bool, Fault> {
-    let ledger = &asked.cx.ledger;
-    let question = Question::new(upstream, target);
-    if ledger.is_anothers(question, asked.principal_hash).await.map_err(|_| Fault::ledger())? {
-        return Ok(true);
-    }
-    // What nobody in particular wrote is not filed there. The caller's own was looked for before.
-    let derived = Key::derived(key.as_str()).ok();
-    for key in std::iter::once(key).chain(&derived) {
-        if ledger.find(key.hash(None, upstream)).await.map_err(|_| Fault::ledger())?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The state of a write that was never seen here. That the service does not know it proves nothing, unless the question

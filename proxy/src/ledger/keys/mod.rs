@@ -9,8 +9,8 @@
 //! look  ──► map, newest first ──► segments whose filter says "maybe", newest first ──► the whole key in the record
 //! ```
 //!
-//! What a service is asked about an operation of an identified caller is filed in the same way, beside its key, so that
-//! nobody else is told the answer (`is_anothers`).
+//! What a service is asked about an operation is filed in the same way, beside its key, so that the answer is not taken for
+//! one about another principal's (`is_anothers`).
 //!
 //! What is found is a candidate: the whole key in the record decides. Too many candidates cost time; one too few would
 //! repeat a write, so a segment that is not as it was written is damage, and the ledger is not opened.
