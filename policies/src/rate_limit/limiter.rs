@@ -40,7 +40,7 @@ pub struct Usage {
     pub limit: u64,
     /// Requests that would be admitted now.
     pub remaining: u64,
-    /// The time until the limit is unused, if no request comes.
+    /// The time until the limit is unused, if no request comes; while warming up, a second at least.
     pub reset: Duration,
 }
 

@@ -34,6 +34,8 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usage_tests;
 mod warm_up;
 #[cfg(test)]
 mod warm_up_tests;

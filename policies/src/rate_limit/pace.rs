@@ -32,6 +32,8 @@ impl Pace {
         }
         let booking = Booking { at, interval, scale };
         self.last = Some(booking);
+        // The next slot is an interval away: only then is the limit unused.
+        let usage = Usage { reset: Duration::from_nanos(nanos(wait.saturating_add(interval), scale)), ..usage };
         if wait == 0 { Verdict::Admit(usage) } else { Verdict::Wait { booking, usage } }
     }
 
@@ -42,6 +44,11 @@ impl Pace {
             self.last = Some(Booking { at: booking.at.saturating_sub(booking.interval), ..booking });
         }
         is_last
+    }
+
+    /// The time from the last slot to the next.
+    pub(super) fn interval(&self) -> Duration {
+        self.last.map_or(Duration::ZERO, |last| Duration::from_nanos(nanos(last.interval, last.scale)))
     }
 
     pub(super) fn is_idle(&self, now: u64) -> bool {

@@ -74,9 +74,24 @@ impl State {
 
     /// How the limit stands, without a request.
     pub(super) fn usage(&self, params: &RateLimit, now: u64) -> Usage {
-        match self.clone().admit(params, now) {
-            Verdict::Admit(usage) => Usage { remaining: usage.remaining.saturating_add(1), ..usage },
-            Verdict::Wait { usage, .. } | Verdict::Reject { usage, .. } => usage,
+        let mut asked = self.clone();
+        match asked.admit(params, now) {
+            Verdict::Admit(usage) | Verdict::Wait { usage, .. } => Usage {
+                remaining: usage.remaining.saturating_add(1),
+                reset: usage.reset.saturating_sub(asked.interval(params)),
+                ..usage
+            },
+            Verdict::Reject { usage, .. } => usage,
+        }
+    }
+
+    /// By how much the request that was just let in put off the time at which the limit is unused.
+    fn interval(&self, params: &RateLimit) -> Duration {
+        match self {
+            Self::Reject(_) => params.unit / params.requests.get(),
+            Self::Queue(pace) => pace.interval(),
+            Self::WarmUp(_) => Duration::ZERO,
+            Self::WarmUpQueue(state) => state.1.interval(),
         }
     }
 

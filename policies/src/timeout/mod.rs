@@ -21,6 +21,8 @@ mod idle;
 mod layer;
 mod params;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use deadline::*;
