@@ -26,7 +26,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " WITH FAULTS: for test
 
 /// A resilience sidecar proxy that never leaves a write in doubt.
 #[derive(Parser)]
-#[command(version = VERSION, arg_required_else_help = true)]
+#[command(version = VERSION)]
 struct Arguments {
     #[command(flatten)]
     run: RunArguments,
@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Args, Clone)]
 struct RunArguments {
-    /// The configuration: a YAML file, or a directory of them
+    /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -48,8 +48,11 @@ enum Command {
     /// Validate a configuration; print worst cases per route, and warn about what cannot work
     Check {
         /// The configuration: a YAML file, or a directory of them
-        #[arg(value_name = "FILE")]
-        path: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "config")]
+        path: Option<PathBuf>,
+        /// The same, as everywhere else
+        #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
+        config: Option<PathBuf>,
     },
     /// Show the effective configuration, or its schema
     #[command(subcommand)]
@@ -92,7 +95,7 @@ fn main() -> ExitCode {
     match arguments.command {
         None => run(arguments.run),
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),
-        Some(Command::Check { path }) => cli::check(&path),
+        Some(Command::Check { path, config }) => cli::check(&path.or(config).expect("clap asks for one of them")),
         Some(Command::Config(ConfigCommand::Show { path, config })) => {
             cli::show(&path.or(config).expect("clap asks for one of them"))
         }
@@ -106,8 +109,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
-    let Some(path) = arguments.config else {
-        eprintln!("mainstay: give the configuration with -c FILE");
+    let here = || Some(PathBuf::from("mainstay.yaml")).filter(|path| path.exists());
+    let Some(path) = arguments.config.or_else(here) else {
+        eprintln!(
+            "mainstay: give the configuration with -c FILE, or as mainstay.yaml in this directory; --help tells more"
+        );
         return ExitCode::from(EXIT_INVALID);
     };
     let loaded = match config::load(&path) {

@@ -2,7 +2,7 @@
 
 use mainstay_tests::{
     prelude::*,
-    proxy::{TempDir, run},
+    proxy::{TempDir, binary, run},
 };
 
 fn file(dir: &TempDir, text: &str) -> String {
@@ -41,6 +41,22 @@ async fn check_accepts_the_example_and_tells_its_worst_case() {
     for expected in ["/payments/**", "/**", "4"] {
         assert!(text.contains(expected), "{expected} is missing: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_configuration_is_named_in_one_way_everywhere_or_lies_where_it_is_looked_for() {
+    let dir = TempDir::new();
+    let path = file(&dir, EXAMPLE);
+    assert_eq!(run(&["check", "-c", &path]).await.status.code(), Some(0));
+    assert_eq!(run(&["check"]).await.status.code(), Some(2), "neither");
+    file(&dir, "listeners: [");
+    let serve = || tokio::process::Command::new(binary()).current_dir(dir.join("")).output();
+    let output = within("the program ends", serve()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("mainstay.yaml:1:"), "{said}");
+    std::fs::remove_file(&path).unwrap();
+    let said = within("the program ends", serve()).await.unwrap().stderr;
+    assert!(String::from_utf8_lossy(&said).contains("-c FILE"), "{said:?}");
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl Setting for Duration {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!(r"^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|m|h|d)$|{ENV}") })
+        quantity_schema(&format!(r"^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|m|h|d)$|{ENV}"))
     }
 }
 
@@ -92,8 +92,13 @@ impl Setting for Size {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!(r"^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB)$|{ENV}") })
+        quantity_schema(&format!(r"^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB)$|{ENV}"))
     }
+}
+
+/// A quantity with a unit, or 0, which needs none.
+fn quantity_schema(pattern: &str) -> Schema {
+    json_schema!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 0 })
 }
 
 impl Setting for Rate {

@@ -20,7 +20,7 @@ const SIZE_UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 2
 /// What is wrong with a quantity, as (problem, cure).
 pub(crate) type Wrong = (String, String);
 
-/// `250ms`, `2s`, `1.5s`, `1m`, `24h`, `30d`.
+/// `250ms`, `2s`, `1.5s`, `1m`, `24h`, `30d`; also `0`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
     let cure = "durations need a unit: 250ms, 2s, 1m, 24h, 30d";
     let nanos = parse_quantity(text, &DURATION_UNITS).map_err(|reason| reason.explain(text, "a duration", cure))?;
@@ -40,7 +40,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     format_quantity(nanos, &DURATION_UNITS)
 }
 
-/// `512B`, `64KiB`, `1MiB`, `4GiB`.
+/// `512B`, `64KiB`, `1MiB`, `4GiB`; also `0`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, Wrong> {
     let cure = "sizes need a unit of 1024: 512B, 64KiB, 1MiB, 4GiB";
     parse_quantity(text, &SIZE_UNITS).map_err(|reason| reason.explain(text, "a size", cure))
@@ -126,7 +126,8 @@ fn parse_quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, Reason> {
         return Err(Reason::NoNumber);
     }
     if unit.is_empty() {
-        return Err(Reason::NoUnit);
+        // Nothing is nothing in every unit.
+        return if number == "0" { Ok(0) } else { Err(Reason::NoUnit) };
     }
     let (_, scale) = units.iter().find(|(name, _)| *name == unit).ok_or(Reason::UnknownUnit)?;
     let whole: u64 = whole.parse().map_err(|_| Reason::TooLarge)?;

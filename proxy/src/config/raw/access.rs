@@ -39,7 +39,12 @@ section! {
 
 impl Setting for Arc<AccessList> {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let raw = RawAccess::decode(node, cx)?;
+        let raw = if let Kind::List(_) = node.kind {
+            let allow = At { value: Vec::<Rule>::decode(node, cx)?, at: node.at };
+            RawAccess { allow: Some(allow), deny: None }
+        } else {
+            RawAccess::decode(node, cx)?
+        };
         let mut rules = |list: Option<At<Vec<Rule>>>| {
             let list = list?;
             if list.value.is_empty() {
@@ -51,14 +56,15 @@ impl Setting for Arc<AccessList> {
             Some(list.value)
         };
         let (allow, deny) = (rules(raw.allow), rules(raw.deny));
-        if node.lookup("allow").is_none() && node.lookup("deny").is_none() {
+        let is_map = matches!(node.kind, Kind::Map(_));
+        if is_map && node.lookup("allow").is_none() && node.lookup("deny").is_none() {
             return cx.error(node.at, "this access list has no rule", "give it `allow` or `deny`, or remove it");
         }
         Some(Self::new(AccessList { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() }))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawAccess::schema(generator)
+        any_of([Vec::<Rule>::schema(generator), RawAccess::schema(generator)])
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mainstay_policies::cache::Cache;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
-    decode::{Cx, Setting, or, section},
+    decode::{Cx, Setting, any_of, or, section},
     model::{self, PathPattern},
-    node::Node,
+    node::{At, Node},
     scalars::Size,
 };
 
@@ -34,9 +34,17 @@ section! {
 
 impl Setting for model::Cache {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let raw = RawCache::decode(node, cx)?;
         let default = Cache::default();
         let range = "it is at least 64KiB";
+        if node.is_word("true") {
+            return Some(Self { params: default, invalidate: Vec::new() });
+        }
+        if node.scalar().is_some() {
+            let bytes = At { value: Size::decode(node, cx)?, at: node.at };
+            let bytes = cx.ranged("cache", Some(bytes), Size(default.max_bytes), |it| it.0 >= MIN_BYTES, range);
+            return Some(Self { params: Cache { max_bytes: bytes.0, ..default }, invalidate: Vec::new() });
+        }
+        let raw = RawCache::decode(node, cx)?;
         let max_bytes = cx.ranged("max_bytes", raw.max_bytes, Size(default.max_bytes), |it| it.0 >= MIN_BYTES, range).0;
         Some(Self {
             params: Cache {
@@ -50,6 +58,6 @@ impl Setting for model::Cache {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawCache::schema(generator)
+        any_of([json_schema!({ "const": true }), Size::schema(generator), RawCache::schema(generator)])
     }
 }

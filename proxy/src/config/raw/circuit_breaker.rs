@@ -7,7 +7,7 @@ use mainstay_policies::circuit_breaker::{CircuitBreaker, HalfOpen, Scope, SlowCa
 use schemars::{Schema, SchemaGenerator};
 
 use crate::config::{
-    decode::{Cx, Setting, or, section, words},
+    decode::{Cx, Setting, any_of, or, section, words},
     node::{At, Node},
 };
 
@@ -68,6 +68,11 @@ fn is_ratio(ratio: f64) -> bool {
 
 impl Setting for CircuitBreaker {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            let ratio = At { value: f64::decode(node, cx)?, at: node.at };
+            let ratio = cx.ranged("circuit_breaker", Some(ratio), 1.0, |ratio| is_ratio(*ratio), RATIO);
+            return Some(Self { error_ratio: Some(ratio), ..Self::default() });
+        }
         let raw = RawCircuitBreaker::decode(node, cx)?;
         let conditions = ["error_ratio", "slow_call", "error_count", "consecutive_errors"];
         if conditions.iter().all(|key| node.lookup(key).is_none()) {
@@ -108,7 +113,7 @@ impl Setting for CircuitBreaker {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawCircuitBreaker::schema(generator)
+        any_of([f64::schema(generator), RawCircuitBreaker::schema(generator)])
     }
 }
 

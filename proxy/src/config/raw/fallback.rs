@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use mainstay_policies::fallback::{Answer, Fallback, Reason, To};
 use schemars::{Schema, SchemaGenerator};
 
 use super::{idempotency::JsonText, route::Headers};
 use crate::config::{
-    decode::{Cx, Setting, section, words},
+    decode::{Cx, Setting, any_of, section, words},
     node::{At, Node},
 };
 
@@ -33,6 +34,11 @@ section! {
 
 impl Setting for Fallback {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            let status = StatusCode::decode(node, cx)?;
+            let answer = Answer { status, headers: HeaderMap::new(), body: Bytes::new() };
+            return Some(Self { on: Reason::ALL.to_vec(), to: To::Answer(answer) });
+        }
         let raw = RawFallback::decode(node, cx)?;
         if let Some(on) = raw.on.as_ref().filter(|on| on.value.is_empty()) {
             cx.error::<()>(on.at, "`on` is empty, so there is never a fallback", "name a failure, or remove `on`");
@@ -72,7 +78,7 @@ impl Setting for Fallback {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawFallback::schema(generator)
+        any_of([StatusCode::schema(generator), RawFallback::schema(generator)])
     }
 }
 

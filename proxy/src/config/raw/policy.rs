@@ -23,15 +23,15 @@ section! {
         rate_limit: RateLimit,
         /// How many requests may be in flight: a number, or a map.
         concurrency_limit: ConcurrencyLimit,
-        /// When calls to a failing upstream stop.
+        /// When calls to a failing upstream stop: a ratio of errors, or a map.
         circuit_breaker: CircuitBreaker,
         /// How keyed writes are protected: `true`, or a map.
         idempotency: Idempotency,
-        /// Who may send what: `{ allow: [...], deny: [...] }`.
+        /// Who may send what: a list of who may, or a map of `allow` and `deny`.
         access: Arc<AccessList>,
-        /// What a caller gets instead of a failure.
+        /// What a caller gets instead of a failure: a status, or a map.
         fallback: Fallback,
-        /// What is answered without asking the service, and what writes make it forget.
+        /// What is answered without asking the service, and what writes make it forget: `true`, a size, or a map.
         cache: Cache,
     }
 }

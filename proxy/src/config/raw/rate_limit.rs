@@ -29,7 +29,7 @@ section! {
         unit: Duration,
         /// Requests that may arrive at once. Default: `requests`.
         burst: NonZeroU32,
-        /// What shares one limit: `route`, `principal`, `client_ip` or `{header.X}`. Default route.
+        /// What shares one limit: `route` (or `none`), `principal`, `client_ip` or `{header.X}`. Default route.
         key: Key,
         /// Live keys at most; idle ones are evicted. Default 100000.
         max_keys: usize,
@@ -180,7 +180,7 @@ impl Setting for Key {
             _ => return cx.mismatch(node, expected),
         };
         match text.as_str() {
-            "route" => return Some(Self::Route),
+            "route" | "none" => return Some(Self::Route),
             "principal" => return Some(Self::Principal),
             "client_ip" => return Some(Self::ClientIp),
             _ => {}

@@ -76,7 +76,14 @@ fn a_short_form_is_its_long_form_with_defaults() {
     );
     same("{ rate_limit: 5/10s }", "{ rate_limit: { requests: 5, unit: 10s } }");
     same("{ concurrency_limit: 100 }", "{ concurrency_limit: { max_concurrent: 100, max_wait: 0s, max_queue: 0 } }");
+    same("{ concurrency_limit: { max_concurrent: 1, max_wait: 0 } }", "{ concurrency_limit: 1 }");
     same("{ idempotency: true }", "{ idempotency: {} }");
+    same("{ circuit_breaker: 0.5 }", "{ circuit_breaker: { error_ratio: 0.5 } }");
+    same("{ cache: true }", "{ cache: {} }");
+    same("{ cache: 1MiB }", "{ cache: { max_bytes: 1MiB } }");
+    same("{ fallback: 204 }", "{ fallback: { status: 204 } }");
+    same("{ access: [10.0.0.0/8] }", "{ access: { allow: [10.0.0.0/8] } }");
+    same("{ rate_limit: { requests: 1, key: none } }", "{ rate_limit: 1/s }");
     same(
         "{ idempotency: {} }",
         "{ idempotency: { required: false, methods: [POST, PATCH], principal: optional,
