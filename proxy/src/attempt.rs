@@ -7,9 +7,10 @@ use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
+    alarm::{self, TimeIsUp},
     body::ProxyBody,
     client_body::Gate,
     forward::{self, Hop},
@@ -177,9 +178,9 @@ impl Outbound {
         let added = self.added(attempt.trace_fields(), head, now);
         let request = (head.as_request(&added), body);
         let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed);
-        match timeout_at(until, sending).await {
+        match alarm::until(until, sending).await {
             Ok(result) => result,
-            Err(_) => Err(AttemptError::new(cause, attempt.progress.sent())),
+            Err(TimeIsUp) => Err(AttemptError::new(cause, attempt.progress.sent())),
         }
     }
 }

@@ -2,14 +2,13 @@
 //! connection's phase. It ends once: with the last byte of the answer, or when the client leaves.
 
 use std::{
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode, Uri, Version, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
@@ -20,28 +19,27 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use crate::{
-    app::Shared,
     body::{BoxError, ProxyBody},
     listener::Connection,
     respond::Failure,
     snapshot::Route,
-    telemetry::{logs::AccessEntry, metrics::RequestMeter, trace::RequestTrace},
+    stack::Session,
+    telemetry::{logs::AccessEntry, trace::RequestTrace},
     upstream::InFlight,
 };
 
 /// One request and its answer.
 pub(crate) struct Exchange {
-    pub(crate) shared: Arc<Shared>,
+    session: Arc<Session>,
     pub(crate) started: Instant,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     /// `None` once it has been finished.
     trace: Option<RequestTrace>,
-    /// The client's connection, and whether it is HTTP/1; `None` once the exchange has ended.
-    connection: Option<(Arc<Connection>, bool)>,
+    is_http1: bool,
+    /// The client's connection carries a request until this one ends, unless it has changed protocol.
+    is_on_connection: bool,
     pub(crate) route: Option<Arc<Route>>,
-    /// Counts the request, or that it was cancelled.
-    meter: Option<RequestMeter>,
     /// Held to the end of the answer's body.
     pub(crate) permit: Option<Permit>,
     pub(crate) attempts: u32,
@@ -52,17 +50,6 @@ pub(crate) struct Exchange {
     pub(crate) bytes_in: u64,
     status: Option<StatusCode>,
     bytes: u64,
-    listener: Arc<str>,
-    client: SocketAddr,
-}
-
-/// Where a request came from.
-pub(crate) struct Arrival {
-    pub(crate) at: Instant,
-    pub(crate) listener: Arc<str>,
-    pub(crate) client: SocketAddr,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) is_http1: bool,
 }
 
 /// How an exchange ended.
@@ -77,16 +64,17 @@ enum Ended {
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, arrival: Arrival, method: Method, uri: Uri, trace: RequestTrace) -> Self {
+    /// Of a request that arrived at `now`.
+    pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
         Self {
-            shared,
-            started: arrival.at,
-            method,
-            uri,
+            session,
+            started: now,
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
             trace: Some(trace),
-            connection: Some((arrival.connection, arrival.is_http1)),
+            is_http1: parts.version != Version::HTTP_2,
+            is_on_connection: true,
             route: None,
-            meter: None,
             permit: None,
             attempts: 0,
             problem: None,
@@ -95,8 +83,6 @@ impl Exchange {
             bytes_in: 0,
             status: None,
             bytes: 0,
-            listener: arrival.listener,
-            client: arrival.client,
         }
     }
 
@@ -109,10 +95,8 @@ impl Exchange {
         let method = self.method.clone();
         let params = &route.params;
         self.trace().route(&method, &params.matches.path.text, &params.name, &params.policy.name);
-        self.meter = Some(route.metrics.begin(self.started));
-        if let Some((connection, _)) = &self.connection {
-            connection.set_idle(params.policy.timeout.idle);
-        }
+        route.metrics.begin();
+        self.session.connection.set_idle(params.policy.timeout.idle);
         self.route = Some(route);
     }
 
@@ -136,8 +120,7 @@ impl Exchange {
                 return ProxyBody::Empty;
             }
             // HTTP/2 leaves a body alone whose client takes nothing; on HTTP/1 the socket says so.
-            let http2 =
-                self.connection.as_ref().filter(|(_, is_http1)| !is_http1).map(|(connection, _)| connection.clone());
+            let http2 = (!self.is_http1).then(|| self.session.connection.clone());
             let idle = self.route.as_ref().map(|route| route.params.policy.timeout.idle);
             let tail = Box::pin(Tail { body, exchange: self, _held: held });
             match http2.zip(idle) {
@@ -173,22 +156,25 @@ impl Exchange {
     }
 
     /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
-    pub(crate) fn switch(&mut self) -> (Option<Permit>, Option<(Arc<Connection>, bool)>) {
-        (self.permit.take(), self.connection.take())
+    pub(crate) fn switch(&mut self) -> (Option<Permit>, Arc<Connection>) {
+        self.is_on_connection = false;
+        (self.permit.take(), self.session.connection.clone())
     }
 
     fn end(&mut self, how: Ended) {
         let Some(mut trace) = self.trace.take() else { return };
-        match self.connection.take() {
-            Some((connection, true)) => connection.end(),
-            Some((connection, false)) => connection.stream_ended(),
-            None => {}
+        let session = &*self.session;
+        if self.is_on_connection && self.is_http1 {
+            session.connection.end();
+        } else if self.is_on_connection {
+            session.connection.stream_ended();
         }
         self.permit = None;
         let now = Instant::now();
         let status = self.status.filter(|_| how != Ended::Cancelled);
-        if let (Some(meter), Some(status)) = (self.meter.take(), status) {
-            meter.finish(status, now);
+        let took = now.saturating_duration_since(self.started);
+        if let Some(route) = &self.route {
+            route.metrics.end(status, took);
         }
         if let Some(status) = status {
             trace.status(status);
@@ -206,7 +192,7 @@ impl Exchange {
         } else if let Some(problem) = self.problem {
             trace.error(problem.slug());
         }
-        if self.shared.access.enabled() {
+        if session.shared.access.enabled() {
             let outcome = match (how, self.problem) {
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
@@ -214,15 +200,15 @@ impl Exchange {
                 (Ended::Complete, None) if self.replayed => "replayed",
                 (Ended::Complete, None) => "ok",
             };
-            self.shared.access.record(&AccessEntry {
-                listener: &self.listener,
-                client: Some(self.client),
+            session.shared.access.record(&AccessEntry {
+                listener: &session.accepted_by.0,
+                client: Some(session.peer),
                 method: &self.method,
                 path: self.uri.path(),
                 route: self.route.as_ref().map(|route| &*route.params.name),
                 upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
                 status,
-                duration: now.duration_since(self.started),
+                duration: took,
                 attempts: self.attempts,
                 bytes_in: self.bytes_in,
                 bytes_out: self.bytes,

@@ -21,9 +21,9 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use futures_util::task::AtomicWaker;
@@ -45,16 +45,21 @@ pub struct Interim {
 #[derive(Default)]
 pub struct InterimReceiver {
     shared: Arc<Shared>,
+    /// The task that waits at `shared`, until it is woken.
+    waiting: Option<Waker>,
 }
 
 #[derive(Default)]
 struct Shared {
+    /// The number of the request at hand.
+    request: AtomicU64,
     queue: Mutex<Queue>,
     /// Whether anything is in the queue, so that an empty one costs no lock.
     filled: AtomicBool,
     waker: AtomicWaker,
 }
 
+/// What was sent for one request. It is of no use once another one is at hand.
 #[derive(Default)]
 struct Queue {
     request: u64,
@@ -79,13 +84,19 @@ impl Interim {
 
     fn push(&self, status: StatusCode, headers: HeaderMap) {
         let mut queue = self.shared.queue.lock();
-        if queue.request != self.request || queue.taken >= MAX_INTERIM {
+        if self.shared.request.load(Ordering::Acquire) != self.request {
+            return;
+        }
+        if queue.request != self.request {
+            *queue = Queue { request: self.request, ..Queue::default() };
+        }
+        if queue.taken >= MAX_INTERIM {
             return;
         }
         queue.taken += 1;
         queue.waiting.push_back((status, headers));
         self.shared.filled.store(true, Ordering::Release);
-        drop(queue);
+        // Before the lock is given back: whoever takes something out knows that the task has to register anew.
         self.shared.waker.wake();
     }
 }
@@ -110,18 +121,20 @@ impl InterimReceiver {
 
     /// The request has been answered: nothing that is sent for it from now on is taken.
     pub fn end_request(&mut self) -> u64 {
-        let mut queue = self.shared.queue.lock();
-        queue.request += 1;
-        queue.taken = 0;
-        queue.waiting.clear();
-        self.shared.filled.store(false, Ordering::Relaxed);
-        queue.request
+        let next = self.shared.request.load(Ordering::Relaxed) + 1;
+        self.shared.request.store(next, Ordering::Release);
+        next
     }
 
     /// The next interim response to the request at hand. Pending wakes the task when there is one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(StatusCode, HeaderMap)> {
-        self.shared.waker.register(cx.waker());
-        self.try_next().map_or(Poll::Pending, Poll::Ready)
+        let mut next = self.try_next();
+        if next.is_none() && !self.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
+            self.shared.waker.register(cx.waker());
+            self.waiting = Some(cx.waker().clone());
+            next = self.try_next();
+        }
+        next.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// What is there already.
@@ -130,6 +143,10 @@ impl InterimReceiver {
             return None;
         }
         let mut queue = self.shared.queue.lock();
+        self.waiting = None;
+        if queue.request != self.shared.request.load(Ordering::Relaxed) {
+            queue.waiting.clear();
+        }
         let next = queue.waiting.pop_front();
         self.shared.filled.store(!queue.waiting.is_empty(), Ordering::Relaxed);
         next
@@ -194,13 +211,18 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_woken() {
         let mut receiver = InterimReceiver::new();
-        let interim = receiver.next_request();
-        let waits = std::future::poll_fn(|cx| receiver.poll_next(cx));
-        let sends = async {
-            tokio::task::yield_now().await;
+        for _ in 0..3 {
+            let interim = receiver.next_request();
+            for _ in 0..2 {
+                let waits = std::future::poll_fn(|cx| receiver.poll_next(cx));
+                let sends = async {
+                    tokio::task::yield_now().await;
+                    interim.send(StatusCode::EARLY_HINTS, HeaderMap::new());
+                };
+                let ((status, _), ()) = futures_util::future::join(waits, sends).await;
+                assert_eq!(status, StatusCode::EARLY_HINTS);
+            }
             interim.send(StatusCode::EARLY_HINTS, HeaderMap::new());
-        };
-        let ((status, _), ()) = futures_util::future::join(waits, sends).await;
-        assert_eq!(status, StatusCode::EARLY_HINTS);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! the program's in [`app`].
 
 pub mod admin;
+mod alarm;
 pub mod app;
 mod asker;
 mod attempt;

@@ -41,7 +41,7 @@ use crate::{
     client_body::ClientBody,
     config::model::{self, Principal},
     control::{self, ControlContext},
-    exchange::{Arrival, Exchange},
+    exchange::Exchange,
     fallback,
     forward::{self, Client, Hop},
     keyed::{
@@ -69,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) worker: usize,
     pub(crate) listener: Arc<arc_swap::ArcSwap<model::Listener>>,
+    /// What it was called when the connection was accepted, and its address.
+    pub(crate) accepted_by: (Arc<str>, SocketAddr),
     pub(crate) client: Client,
     pub(crate) peer: SocketAddr,
     pub(crate) connection: Arc<Connection>,
@@ -116,7 +118,7 @@ struct Asked {
 
 impl Serve for Session {
     /// The whole stack, from the outside in.
-    async fn serve(&self, request: Request<ClientIncoming>, beside: Beside) -> Response<ProxyBody> {
+    async fn serve(self: &Arc<Self>, request: Request<ClientIncoming>, beside: Beside) -> Response<ProxyBody> {
         let is_http1 = request.version() != Version::HTTP_2;
         let mut response = match self.find_route(request, beside) {
             Found::Refused(response) => response,
@@ -157,7 +159,7 @@ impl Serve for Session {
 
 impl Session {
     /// Begins the exchange: connection phase, trace, access log.
-    fn begin(&self, parts: &Parts, body: &ClientIncoming, listener: &model::Listener) -> Exchange {
+    fn begin(self: &Arc<Self>, parts: &Parts, body: &ClientIncoming, listener: &model::Listener) -> Exchange {
         let now = Instant::now();
         let is_http1 = parts.version != Version::HTTP_2;
         if is_http1 {
@@ -179,27 +181,25 @@ impl Session {
                 listener: &listener.name,
             });
         }
-        let arrival = Arrival {
-            at: now,
-            listener: listener.name.clone(),
-            client: self.peer,
-            connection: self.connection.clone(),
-            is_http1,
-        };
-        let mut exchange = Exchange::new(self.shared.clone(), arrival, parts.method.clone(), parts.uri.clone(), trace);
+        let mut exchange = Exchange::new(self.clone(), now, parts, trace);
         exchange.bytes_in = body.size_hint().exact().unwrap_or_default();
         exchange
     }
 
     /// The listener's parameters in the configuration that the request keeps; its last ones if it is not in there any more.
     fn listener_in(&self, snapshot: &Snapshot) -> Arc<model::Listener> {
-        let last = self.listener.load();
         let listeners = &snapshot.config.listeners;
+        // No reload has renamed it in most cases.
+        let (name, address) = &self.accepted_by;
+        if let Some(same) = listeners.iter().find(|listener| listener.name == *name && listener.address == *address) {
+            return same.clone();
+        }
+        let last = self.listener.load();
         listeners.iter().find(|listener| listener.name == last.name).unwrap_or(&last).clone()
     }
 
     /// Who is calling, and where it leads.
-    fn find_route(&self, request: Request<ClientIncoming>, mut beside: Beside) -> Found {
+    fn find_route(self: &Arc<Self>, request: Request<ClientIncoming>, mut beside: Beside) -> Found {
         let (parts, body) = request.into_parts();
         let snapshot = self.shared.snapshot.load_full();
         let listener = self.listener_in(&snapshot);

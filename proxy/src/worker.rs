@@ -147,9 +147,11 @@ fn spawn_connection(
     let connection = connections.open(place);
     let ip = peer.ip().to_canonical();
     let address = HeaderValue::from_str(&ip.to_string()).expect("an IP address is made of header characters");
+    let listener = params.load();
     let session = Arc::new(Session {
         shared: shared.clone(),
         worker: number,
+        accepted_by: (listener.name.clone(), listener.address),
         listener: params.clone(),
         client: Client { address },
         peer,

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
 use super::{
+    buffers,
     http1::{Http1, LastWord},
     incoming::Serve,
     phase::Connection,
@@ -28,7 +29,7 @@ pub(crate) struct Session<S> {
 /// Serves one connection to its end. Errors of a client's making are its own business: they end its connection only.
 pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session: Session<S>) {
     let mut stream = stream;
-    let preface = read_preface(&mut stream, &session.connection);
+    let preface = read_preface(&mut stream);
     let ahead = match Box::pin(timeout(session.limits.header_timeout, preface)).await {
         Ok(Ok(Some(ahead))) => ahead,
         Ok(Ok(None) | Err(_)) => return,
@@ -46,13 +47,13 @@ pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session
     // Each answer says by itself that the connection drains.
     drop(draining);
     let limits = HeadLimits { bytes: limits.header_bytes.get(), fields: limits.header_count.get() };
-    Http1::new(stream, ahead, connection, limits).run(&*service, last_word).await;
+    Http1::new(stream, ahead, connection, limits).run(&service, last_word).await;
 }
 
 /// Reads until the bytes either are the HTTP/2 preface or cannot become it. `None`: the client has left.
-async fn read_preface(stream: &mut TcpStream, connection: &Connection) -> io::Result<Option<BytesMut>> {
+async fn read_preface(stream: &mut TcpStream) -> io::Result<Option<BytesMut>> {
     stream.readable().await?;
-    let mut ahead = connection.buffers().take_reading();
+    let mut ahead = buffers::take_reading();
     loop {
         if stream.read_buf(&mut ahead).await? == 0 {
             return Ok(None);

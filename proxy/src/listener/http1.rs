@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     head::Refused,
     incoming::{Beside, ClientIncoming, Serve},
-    phase::{Connection, Phase},
+    phase::{self, Connection, Phase},
     reply::{self, Asked, Coding},
     request::{self, Head, HeadLimits},
     search::HeadSearch,
@@ -61,7 +61,7 @@ pub(crate) type LastWord<S> = fn(&S, Refused) -> Response<ProxyBody>;
 const UNASKED: Asked = Asked { http11: true, head: false, keep_alive: false, takes_trailers: false };
 
 pub(super) struct Http1 {
-    wire: Arc<Wire>,
+    wire: Wire,
     connection: Arc<Connection>,
     limits: HeadLimits,
     writer: Writer,
@@ -81,10 +81,9 @@ impl Drop for Http1 {
 
 impl Http1 {
     pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>, limits: HeadLimits) -> Self {
-        let wire = Wire::new(stream, ahead, connection.buffers().clone());
         Self {
             writer: Writer::new(connection.clone()),
-            wire,
+            wire: Wire::new(stream, ahead),
             connection,
             limits,
             interim: InterimReceiver::new(),
@@ -93,7 +92,7 @@ impl Http1 {
     }
 
     /// Serves requests until the connection ends.
-    pub(super) async fn run<S: Serve>(mut self, service: &S, last_word: LastWord<S>) {
+    pub(super) async fn run<S: Serve>(mut self, service: &Arc<S>, last_word: LastWord<S>) {
         loop {
             let mut search = HeadSearch::default();
             match poll_fn(|cx| self.poll_head(cx, &mut search)).await {
@@ -115,7 +114,7 @@ impl Http1 {
 
     /// The next request's head; `None` if the client has left.
     fn poll_head(&mut self, cx: &mut Context<'_>, search: &mut HeadSearch) -> Poll<Result<Option<Head>, Refused>> {
-        let mut state = self.wire.lock();
+        let mut state = self.wire.state();
         loop {
             let noted = search.has_begun();
             match search.take(&mut state.unread, self.limits.bytes) {
@@ -146,7 +145,7 @@ impl Http1 {
         }
     }
 
-    async fn exchange<S: Serve>(&mut self, head: Head, service: &S) -> GoesOn {
+    async fn exchange<S: Serve>(&mut self, head: Head, service: &Arc<S>) -> GoesOn {
         let asked = Asked::new(&head);
         let (request, beside, handover) = self.admit(head);
         let response = {
@@ -167,12 +166,13 @@ impl Http1 {
         }
         let body_over = poll_fn(|cx| self.poll_body_over(cx)).await;
         if body_over && keep_alive {
+            self.wire.end_body();
             if self.connection.is(Phase::Unread) {
                 self.connection.enter(Phase::Idle);
             }
             return true;
         }
-        if !body_over || !self.wire.lock().unread.is_empty() {
+        if !body_over || !self.wire.state().unread.is_empty() {
             self.part().await;
         }
         false
@@ -192,12 +192,12 @@ impl Http1 {
     /// What the connection does while the request is being served; ready when the client has left.
     fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+            match self.writer.poll_flush(cx, &mut self.wire, &mut self.patience) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
-            if self.wire.lock().take_promise() {
+            if self.wire.state().take_promise() {
                 self.writer.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
             } else if let Poll::Ready((status, headers)) = self.interim.poll_next(cx) {
                 reply::write_interim(self.writer.buffer(), status, &headers);
@@ -210,7 +210,7 @@ impl Http1 {
 
     /// Watches for the client to leave, as far as its bytes tell.
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.wire.lock();
+        let mut state = self.wire.state();
         state.set_owner(cx);
         if state.failed {
             return Poll::Ready(());
@@ -239,20 +239,19 @@ impl Http1 {
         while let Some((status, headers)) = self.interim.try_next() {
             reply::write_interim(self.writer.buffer(), status, &headers);
         }
-        asked.keep_alive &= !self.wire.lock().drop_promise();
+        asked.keep_alive &= !self.wire.state().drop_promise();
         // A body that nobody reads and that is not all there ends the connection: the answer has to say so, or the next request
         // would be sent into its end.
         let refuses = response.status().is_client_error() || response.status().is_server_error();
-        asked.keep_alive &= poll_fn(|cx| Poll::Ready(self.wire.lock().may_go_on(refuses, cx))).await;
+        asked.keep_alive &= poll_fn(|cx| Poll::Ready(self.wire.state().may_go_on(refuses, cx))).await;
         let length = response.body().size_hint().exact();
         let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let head = (response.status(), reason, response.headers());
-        let date = self.connection.date();
-        let written = reply::write_head(self.writer.buffer(), head, length, asked, &date);
+        let written = reply::write_head(self.writer.buffer(), head, length, asked, &phase::date());
         let until_close = written.coding == Coding::UntilClose;
         if until_close {
             // From the start: the sweep, a drain or a kill can end it anywhere.
-            self.wire.lock().reset_at_close(true);
+            self.wire.state().reset_at_close(true);
         }
         let whole = match (written.coding, response.into_body()) {
             (Coding::Nothing, _) | (_, ProxyBody::Empty) => true,
@@ -264,7 +263,7 @@ impl Http1 {
         };
         let sent = self.flush().await && whole;
         if sent && until_close {
-            self.wire.lock().reset_at_close(false);
+            self.wire.state().reset_at_close(false);
         }
         sent.then_some(written.keep_alive)
     }
@@ -310,7 +309,7 @@ impl Http1 {
         stream: &mut Stream,
     ) -> Poll<Option<Option<Result<http_body::Frame<bytes::Bytes>, crate::body::BoxError>>>> {
         if self.writer.pending_bytes() >= GATHERED_BYTES {
-            match self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+            match self.writer.poll_flush(cx, &mut self.wire, &mut self.patience) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
@@ -319,19 +318,19 @@ impl Http1 {
         if let Poll::Ready(frame) = stream.as_mut().poll_frame(cx) {
             return Poll::Ready(Some(frame));
         }
-        if let Poll::Ready(Err(_)) = self.writer.poll_flush(cx, &self.wire, &mut self.patience) {
+        if let Poll::Ready(Err(_)) = self.writer.poll_flush(cx, &mut self.wire, &mut self.patience) {
             return Poll::Ready(None);
         }
         self.poll_watch(cx).map(|()| None)
     }
 
     async fn flush(&mut self) -> GoesOn {
-        poll_fn(|cx| self.writer.poll_flush(cx, &self.wire, &mut self.patience)).await.is_ok()
+        poll_fn(|cx| self.writer.poll_flush(cx, &mut self.wire, &mut self.patience)).await.is_ok()
     }
 
     /// Whether the request's body is through, once its reader is. What is left of it then is passed over if it is there.
     fn poll_body_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = self.wire.lock();
+        let mut state = self.wire.state();
         if state.body_ended() {
             return Poll::Ready(true);
         }
@@ -344,12 +343,12 @@ impl Http1 {
 
     /// Says goodbye: nothing more is written, and what still arrives is not read, until the client has seen it.
     async fn part(&mut self) {
-        let shut = poll_fn(|cx| self.wire.lock().poll_shutdown(cx)).await;
+        let shut = poll_fn(|cx| self.wire.state().poll_shutdown(cx)).await;
         if shut.is_err() {
             return;
         }
         let ends = poll_fn(|cx| {
-            let mut state = self.wire.lock();
+            let mut state = self.wire.state();
             loop {
                 state.unread.clear();
                 match state.poll_fill(cx) {

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Answers one request. Never fails: every error is an answer.
     fn serve(
-        &self,
+        self: &Arc<Self>,
         request: Request<ClientIncoming>,
         beside: Beside,
     ) -> impl Future<Output = Response<ProxyBody>> + Send;

@@ -3,6 +3,7 @@
 //! A connection only notes what it is doing and since when, and one sweep per worker and half second ends those that take too long.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
@@ -14,10 +15,7 @@ use mainstay_policies::operation::UnixMillis;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-use super::{
-    buffers::Buffers,
-    untaken::{Answers, WatchedBody},
-};
+use super::untaken::{Answers, WatchedBody};
 use crate::body::Stream;
 
 /// How often a worker looks for connections that take too long, and so how late it may be.
@@ -62,7 +60,6 @@ pub(crate) struct Connection {
     /// Milliseconds that a write may be blocked.
     idle: AtomicU32,
     clock: Arc<Ticks>,
-    buffers: Arc<Buffers>,
     _place: Place,
 }
 
@@ -80,11 +77,27 @@ impl Drop for Queued<'_> {
 pub(super) struct Ticks {
     /// Milliseconds since the worker began; monotonic.
     now: AtomicU32,
-    /// Wall time, as a `Date` field says it (RFC 9110 section 6.6.1).
-    date: Mutex<Date>,
 }
 
-type Date = [u8; 29];
+/// Wall time, as a `Date` field says it (RFC 9110 section 6.6.1).
+pub(super) type Date = [u8; 29];
+
+thread_local! {
+    /// That of the worker's last sweep: every answer may need it, and a lock would be taken for each.
+    static DATE: Cell<Date> = const { Cell::new([b'0'; 29]) };
+}
+
+/// Wall time for a `Date` field.
+pub(super) fn date() -> Date {
+    DATE.get()
+}
+
+fn set_date(wall: UnixMillis) {
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(wall));
+    if let Ok(date) = date.as_bytes().try_into() {
+        DATE.set(date);
+    }
+}
 
 impl Ticks {
     pub(super) fn now(&self) -> u32 {
@@ -94,28 +107,12 @@ impl Ticks {
     pub(super) fn set(&self, now: u32) {
         self.now.store(now, Ordering::Relaxed);
     }
-
-    fn set_date(&self, wall: UnixMillis) {
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(wall));
-        if let Ok(date) = date.as_bytes().try_into() {
-            *self.date.lock() = date;
-        }
-    }
 }
 
 impl Connection {
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.since.store(self.clock.now(), Ordering::Relaxed);
-    }
-
-    /// Wall time for a `Date` field.
-    pub(super) fn date(&self) -> [u8; 29] {
-        *self.clock.date.lock()
-    }
-
-    pub(super) fn buffers(&self) -> &Arc<Buffers> {
-        &self.buffers
     }
 
     /// The peer speaks HTTP/2.
@@ -233,15 +230,14 @@ pub(crate) struct Patience {
 pub(crate) struct Connections {
     began: Instant,
     ticks: Arc<Ticks>,
-    buffers: Arc<Buffers>,
     all: Mutex<Vec<(Arc<Connection>, AbortHandle)>>,
 }
 
 impl Connections {
     pub(crate) fn new(wall: UnixMillis) -> Self {
         let ticks = Arc::new(Ticks::default());
-        ticks.set_date(wall);
-        Self { began: Instant::now(), ticks, buffers: Arc::default(), all: Mutex::new(Vec::new()) }
+        set_date(wall);
+        Self { began: Instant::now(), ticks, all: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn open(&self, place: Place) -> Arc<Connection> {
@@ -257,7 +253,6 @@ impl Connections {
             blocked_since: AtomicU32::new(0),
             idle: AtomicU32::new(millis(DEFAULT_IDLE)),
             clock: self.ticks.clone(),
-            buffers: self.buffers.clone(),
             _place: place,
         })
     }
@@ -272,7 +267,7 @@ impl Connections {
     pub(crate) fn sweep(&self, limits: &Patience, wall: UnixMillis) {
         let now = self.began.elapsed().as_millis() as u32;
         self.ticks.set(now);
-        self.ticks.set_date(wall);
+        set_date(wall);
         self.all.lock().retain(|(connection, task)| {
             if task.is_finished() {
                 return false;

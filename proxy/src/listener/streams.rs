@@ -30,7 +30,7 @@ use super::{
     connection::Session,
     http2::Http2Stream,
     incoming::{Beside, ClientIncoming, Serve},
-    phase::Connection,
+    phase,
 };
 use crate::{
     body::ProxyBody,
@@ -49,7 +49,7 @@ pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session:
     let heard = Heard::default();
     let io = Http2Stream::new(stream, ahead, connection.clone(), heard.clone());
     let served = match builder(&limits).handshake::<_, Bytes>(io).await {
-        Ok(frames) => run(frames, heard, (&service, &connection), draining).await,
+        Ok(frames) => run(frames, heard, &service, draining).await,
         Err(error) => Err(error),
     };
     if let Err(error) = served {
@@ -76,7 +76,7 @@ fn builder(limits: &Limits) -> server::Builder {
 async fn run<S: Serve>(
     mut frames: server::Connection<Http2Stream, Bytes>,
     heard: Heard,
-    (service, connection): (&Arc<S>, &Arc<Connection>),
+    service: &Arc<S>,
     mut draining: watch::Receiver<bool>,
 ) -> Result<(), h2::Error> {
     let pings = frames.ping_pong().expect("a new connection's pings are taken once");
@@ -98,17 +98,12 @@ async fn run<S: Serve>(
         let Some(accepted) = accepted.await else { return Ok(()) };
         let (request, respond) = accepted?;
         // Ends with its stream, which ends with the connection at the latest.
-        tokio::spawn(exchange(request, respond, service.clone(), connection.clone()));
+        tokio::spawn(exchange(request, respond, service.clone()));
     }
 }
 
 /// One stream, from its head to the end of its answer.
-async fn exchange<S: Serve>(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    service: Arc<S>,
-    connection: Arc<Connection>,
-) {
+async fn exchange<S: Serve>(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, service: Arc<S>) {
     let mut interim = InterimReceiver::new();
     let to_head = request.method() == Method::HEAD;
     let (request, beside) = admit(request, &mut interim);
@@ -125,7 +120,7 @@ async fn exchange<S: Serve>(
     while let Some((status, headers)) = interim.try_next() {
         inform(&mut respond, status, headers);
     }
-    if let Some(mut outflow) = answer(&mut respond, response, to_head, &connection)
+    if let Some(mut outflow) = answer(&mut respond, response, to_head)
         && let Err(error) = poll_fn(|cx| outflow.poll(cx)).await
     {
         tracing::debug!(%error, "an answer broke off");
@@ -167,17 +162,12 @@ fn inform(respond: &mut SendResponse<Bytes>, status: StatusCode, mut headers: He
 }
 
 /// Sends the answer as far as it is at hand; the rest of it goes on.
-fn answer(
-    respond: &mut SendResponse<Bytes>,
-    response: Response<ProxyBody>,
-    to_head: bool,
-    connection: &Connection,
-) -> Option<Outflow> {
+fn answer(respond: &mut SendResponse<Bytes>, response: Response<ProxyBody>, to_head: bool) -> Option<Outflow> {
     let (parts, body) = response.into_parts();
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
-    let body = dress(&mut head, body, to_head, &connection.date());
+    let body = dress(&mut head, body, to_head, &phase::date());
     let over = body.is_end_stream();
     let sent = respond.send_response(head, over).and_then(|mut stream| match body {
         _ if over => Ok(None),

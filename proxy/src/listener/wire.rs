@@ -2,11 +2,12 @@
 //! is read by whoever sends it upstream, perhaps another task. They share a socket, a buffer, and where the body stands.
 //!
 //! While a body is open only its reader reads, so that nothing is taken off the socket that nobody asked for; its end hands
-//! the reading back. The lock is never contended: all of it runs on one worker's thread.
+//! the reading back. They are shared only then: most requests have no body, and those take no lock.
 
 use std::{
     future::Future,
     io::{self, IoSlice},
+    ops::{Deref, DerefMut},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -16,7 +17,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
@@ -24,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    buffers::{Buffers, READ_BYTES},
+    buffers::{self, READ_BYTES},
     head::Framing,
 };
 use crate::{
@@ -38,8 +39,43 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 /// With less room than this in a buffer, more is made.
 const MIN_ROOM_BYTES: usize = 1024;
 
-/// The shared half of a connection.
-pub(super) struct Wire(Mutex<State>);
+/// The connection's own hold on its bytes.
+pub(super) struct Wire(Held);
+
+enum Held {
+    Alone(Box<State>),
+    /// With the reader of a body.
+    Shared(Arc<Shared>),
+}
+
+/// `None` once the body has ended and its connection has gone on without it.
+struct Shared(Mutex<Option<Box<State>>>);
+
+/// The state, for as long as nobody else may touch it.
+pub(super) enum Access<'a> {
+    Alone(&'a mut State),
+    Locked(MappedMutexGuard<'a, State>),
+}
+
+impl Deref for Access<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match self {
+            Self::Alone(state) => state,
+            Self::Locked(state) => state,
+        }
+    }
+}
+
+impl DerefMut for Access<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        match self {
+            Self::Alone(state) => state,
+            Self::Locked(state) => state,
+        }
+    }
+}
 
 pub(super) struct State {
     /// `None` once the connection has ended or changed protocol.
@@ -49,7 +85,6 @@ pub(super) struct State {
     coding: Coding,
     /// How much to read next.
     read_bytes: usize,
-    buffers: Arc<Buffers>,
     /// The client has closed its sending side.
     pub(super) ended: bool,
     /// Reading has failed.
@@ -103,17 +138,16 @@ enum Broken {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, ahead: BytesMut, buffers: Arc<Buffers>) -> Arc<Self> {
-        Self::with(Some(stream), ahead, buffers)
+    pub(super) fn new(stream: TcpStream, ahead: BytesMut) -> Self {
+        Self::with(Some(stream), ahead)
     }
 
-    fn with(stream: Option<TcpStream>, ahead: BytesMut, buffers: Arc<Buffers>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+    fn with(stream: Option<TcpStream>, ahead: BytesMut) -> Self {
+        Self(Held::Alone(Box::new(State {
             stream,
             unread: ahead,
             coding: Coding::Ended,
             read_bytes: READ_BYTES,
-            buffers,
             ended: false,
             failed: false,
             promise: Promise::None,
@@ -123,30 +157,60 @@ impl Wire {
         })))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+    pub(super) fn state(&mut self) -> Access<'_> {
+        match &mut self.0 {
+            Held::Alone(state) => Access::Alone(state),
+            Held::Shared(shared) => {
+                let state = MutexGuard::map(shared.0.lock(), |state| {
+                    &mut **state.as_mut().expect("it is taken out only where the connection holds it alone again")
+                });
+                Access::Locked(state)
+            }
+        }
     }
 
-    /// The body of a request whose head has been taken out of `unread`; `None` if it has none.
-    pub(super) fn begin_body(self: &Arc<Self>, framing: Framing, expects_continue: bool) -> Option<Http1Body> {
-        let mut state = self.lock();
+    /// The body of a request whose head has been taken out of `unread`; `None` if it has none. The last one has ended.
+    pub(super) fn begin_body(&mut self, framing: Framing, expects_continue: bool) -> Option<Http1Body> {
+        self.end_body();
+        let mut state = self.state();
         state.coding = match framing {
-            Framing::None | Framing::Length(0) => Coding::Ended,
+            Framing::None | Framing::Length(0) => return None,
             Framing::Length(length) => Coding::Length(length),
             Framing::Chunked => Coding::Chunked(Decoder::default()),
         };
-        if state.body_ended() {
-            return None;
-        }
         state.promise = if expects_continue { Promise::Owed } else { Promise::None };
         state.body_held = true;
         drop(state);
-        Some(Http1Body { wire: self.clone() })
+        Some(Http1Body(self.share()))
+    }
+
+    fn share(&mut self) -> Arc<Shared> {
+        match &mut self.0 {
+            Held::Alone(_) => {
+                let shared = Arc::new(Shared(Mutex::new(None)));
+                if let Held::Alone(state) = std::mem::replace(&mut self.0, Held::Shared(shared.clone())) {
+                    *shared.0.lock() = Some(state);
+                }
+                shared
+            }
+            Held::Shared(shared) => shared.clone(),
+        }
+    }
+
+    /// What has ended is shared no more: whoever still holds that body has nothing to do with the next one.
+    pub(super) fn end_body(&mut self) {
+        if let Held::Shared(shared) = &self.0 {
+            let ended = shared.0.lock().take_if(|state| state.body_ended());
+            if let Some(mut state) = ended {
+                (state.body_held, state.reader) = (false, None);
+                self.0 = Held::Alone(state);
+            }
+        }
     }
 
     /// The connection is over: whoever still reads the body learns it. What was not used is given back with the socket.
-    pub(super) fn close(&self) -> Option<(TcpStream, BytesMut)> {
-        let mut state = self.lock();
+    pub(super) fn close(&mut self) -> Option<(TcpStream, BytesMut)> {
+        let mut state = self.state();
         if !state.body_ended() {
             state.coding = Coding::Lost;
         }
@@ -214,7 +278,7 @@ impl State {
                 return Poll::Ready(Err(error));
             }
             if self.unread.capacity() == 0 {
-                self.unread = self.buffers.take_reading();
+                self.unread = buffers::take_reading();
             }
             if self.unread.capacity() - self.unread.len() < enough {
                 self.unread.reserve(self.read_bytes);
@@ -237,7 +301,7 @@ impl State {
         self.read_bytes = READ_BYTES;
         if self.unread.is_empty() && self.unread.capacity() > 0 {
             let mut unread = std::mem::take(&mut self.unread);
-            self.buffers.put_reading(&mut unread);
+            buffers::put_reading(&mut unread);
         }
     }
 
@@ -361,8 +425,13 @@ impl State {
 }
 
 /// A request's body, read off its connection as it is polled.
-pub(crate) struct Http1Body {
-    wire: Arc<Wire>,
+pub(crate) struct Http1Body(Arc<Shared>);
+
+impl Http1Body {
+    /// What `ask` makes of the state; `None` where the connection has gone on, which it does only past the body's end.
+    fn ask<T>(&self, ask: impl FnOnce(&mut State) -> T) -> Option<T> {
+        self.0.0.lock().as_deref_mut().map(ask)
+    }
 }
 
 impl Body for Http1Body {
@@ -370,30 +439,32 @@ impl Body for Http1Body {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.wire.lock().poll_frame(cx).map(Result::transpose)
+        self.ask(|state| state.poll_frame(cx)).map_or(Poll::Ready(None), |polled| polled.map(Result::transpose))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.wire.lock().body_ended()
+        self.ask(|state| state.body_ended()).unwrap_or(true)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.wire.lock().coding {
-            Coding::Ended => SizeHint::with_exact(0),
-            Coding::Length(left) => SizeHint::with_exact(left),
-            Coding::Chunked(_) | Coding::Lost => SizeHint::default(),
-        }
+        let left = self.ask(|state| match state.coding {
+            Coding::Ended => Some(0),
+            Coding::Length(left) => Some(left),
+            Coding::Chunked(_) | Coding::Lost => None,
+        });
+        left.unwrap_or(Some(0)).map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl Drop for Http1Body {
     fn drop(&mut self) {
-        let mut state = self.wire.lock();
-        state.body_held = false;
-        state.reader = None;
-        if !state.body_ended() {
-            state.wake_owner();
-        }
+        self.ask(|state| {
+            state.body_held = false;
+            state.reader = None;
+            if !state.body_ended() {
+                state.wake_owner();
+            }
+        });
     }
 }
 

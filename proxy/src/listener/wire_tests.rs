@@ -9,18 +9,18 @@ use crate::listener::{
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 16 };
 
 /// A wire without a socket, whose bytes the test puts there.
-fn wire() -> Arc<Wire> {
-    Wire::with(None, BytesMut::new(), Arc::default())
+fn wire() -> Wire {
+    Wire::with(None, BytesMut::new())
 }
 
 /// The requests in `bytes`, as target and body, when they arrive in parts of `sizes`, over and over. It ends at the first
 /// that cannot be read.
 fn requests(bytes: &[u8], sizes: &[usize]) -> Vec<(String, Option<String>)> {
-    let (wire, mut seen, mut found) = (wire(), 0, Vec::new());
+    let (mut wire, mut seen, mut found) = (wire(), 0, Vec::new());
     let mut sizes = sizes.iter().cycle();
-    let mut more = |wire: &Wire| {
+    let mut more = |wire: &mut Wire| {
         let until = (seen + sizes.next().unwrap()).min(bytes.len());
-        wire.lock().unread.extend_from_slice(&bytes[seen..until]);
+        wire.state().unread.extend_from_slice(&bytes[seen..until]);
         let any = until > seen;
         seen = until;
         any
@@ -28,12 +28,12 @@ fn requests(bytes: &[u8], sizes: &[usize]) -> Vec<(String, Option<String>)> {
     'requests: loop {
         let mut search = HeadSearch::default();
         let head = loop {
-            match search.take(&mut wire.lock().unread, LIMITS.bytes) {
+            match search.take(&mut wire.state().unread, LIMITS.bytes) {
                 Ok(Some(head)) => break head,
                 Ok(None) => {}
                 Err(_) => return found,
             }
-            if !more(&wire) {
+            if !more(&mut wire) {
                 return found;
             }
         };
@@ -41,12 +41,12 @@ fn requests(bytes: &[u8], sizes: &[usize]) -> Vec<(String, Option<String>)> {
         let body = wire.begin_body(head.framing, false);
         let mut text = Vec::new();
         loop {
-            let next = wire.lock().next();
+            let next = wire.state().next();
             match next {
                 Ok(Next::Data(data)) => text.extend_from_slice(&data),
                 Ok(Next::Trailers(_)) => {}
                 Ok(Next::End) => break,
-                Ok(Next::More) if more(&wire) => {}
+                Ok(Next::More) if more(&mut wire) => {}
                 Ok(Next::More) | Err(_) => {
                     found.push((head.parts.uri.to_string(), None));
                     break 'requests found;
@@ -90,9 +90,9 @@ fn a_body_that_is_cut_off_is_an_error_and_no_end() {
         let bytes = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n{parts}");
         assert_eq!(requests(bytes.as_bytes(), &[bytes.len()]), [("/".to_owned(), None)]);
     }
-    let wire = wire();
+    let mut wire = wire();
     let mut body = wire.begin_body(Framing::Length(5), false).unwrap();
-    wire.lock().unread.extend_from_slice(b"four");
+    wire.state().unread.extend_from_slice(b"four");
     let mut cx = Context::from_waker(Waker::noop());
     assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
     assert!(wire.close().is_none());
@@ -104,13 +104,40 @@ fn a_body_that_is_cut_off_is_an_error_and_no_end() {
 fn what_nobody_wants_is_passed_over_if_it_is_there() {
     let mut cx = Context::from_waker(Waker::noop());
     for (there, whole) in [("abc", true), ("ab", false)] {
-        let wire = wire();
+        let mut wire = wire();
         drop(wire.begin_body(Framing::Length(3), true));
-        let mut state = wire.lock();
+        let mut state = wire.state();
         assert!(!state.body_held);
         state.unread.extend_from_slice(there.as_bytes());
         assert_eq!(state.skip_body(&mut cx), whole, "{there}");
     }
+}
+
+#[test]
+fn a_reader_that_stays_beyond_its_body_has_no_part_in_the_next() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut wire = wire();
+    let mut first = wire.begin_body(Framing::Length(1), false).unwrap();
+    wire.state().unread.extend_from_slice(b"a");
+    assert!(matches!(Pin::new(&mut first).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+    wire.end_body();
+    let mut second = wire.begin_body(Framing::Length(2), false).unwrap();
+    wire.state().unread.extend_from_slice(b"b");
+    assert!(first.is_end_stream() && first.size_hint().exact() == Some(0));
+    assert!(matches!(Pin::new(&mut first).poll_frame(&mut cx), Poll::Ready(None)));
+    drop(first);
+    assert!(wire.state().body_held);
+    assert!(matches!(Pin::new(&mut second).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+    assert!(!second.is_end_stream());
+}
+
+#[test]
+fn an_open_body_stays_shared() {
+    let mut wire = wire();
+    let body = wire.begin_body(Framing::Length(3), false).unwrap();
+    wire.end_body();
+    assert!(!body.is_end_stream() && body.size_hint().exact() == Some(3));
+    assert!(wire.state().body_held);
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep};
 
-use super::{phase::Connection, wire::Wire};
+use super::{buffers, phase::Connection, wire::Wire};
 use crate::http1::chunked;
 
 /// A larger piece is not copied.
@@ -35,7 +35,7 @@ impl Writer {
     /// Where to append; what is appended comes behind all that is pending.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() == 0 {
-            self.buffer = self.connection.buffers().take_writing();
+            self.buffer = buffers::take_writing();
         }
         if !self.piece.is_empty() || !self.after.is_empty() {
             let piece = std::mem::take(&mut self.piece);
@@ -82,12 +82,12 @@ impl Writer {
     pub(super) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
-        wire: &Wire,
+        wire: &mut Wire,
         patience: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<io::Result<()>> {
         while self.pending_bytes() > 0 {
             let slices = [&self.buffer[self.written..], &self.piece[..], self.after].map(IoSlice::new);
-            let written = wire.lock().poll_write(cx, &slices);
+            let written = wire.state().poll_write(cx, &slices);
             if written.is_pending() {
                 self.connection.write_blocked();
             }
@@ -120,7 +120,7 @@ impl Writer {
     /// Nothing is to be written for now: no buffer is held.
     pub(super) fn give_back(&mut self) {
         if self.buffer.capacity() > 0 {
-            self.connection.buffers().put_writing(&mut self.buffer);
+            buffers::put_writing(&mut self.buffer);
         }
     }
 }

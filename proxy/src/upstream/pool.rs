@@ -29,7 +29,8 @@ pub(crate) struct Pool {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// One permit per HTTP/1 connection in use, or HTTP/2 connection that is open.
+    /// One permit per HTTP/1 connection in use, or HTTP/2 connection that is open. Those that are not in use may be in the
+    /// idle list.
     in_use: Arc<Semaphore>,
     idle: Mutex<IdleList>,
     multiplexed: Multiplexed,
@@ -40,6 +41,37 @@ pub(crate) struct Pool {
 struct IdleList {
     connections: Vec<Idle>,
     swept: Instant,
+    /// Permits that came back with connections, for the next ones to take: the semaphore is asked only where there are none.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Requests that wait for a permit.
+    waiting: usize,
+}
+
+impl IdleList {
+    fn new() -> Self {
+        Self { connections: Vec::new(), swept: Instant::now(), permits: Vec::new(), waiting: 0 }
+    }
+
+    /// The youngest connection that can be used. Those found otherwise are closed.
+    fn take(&mut self, idle_timeout: Duration) -> Option<TcpStream> {
+        while let Some(entry) = self.connections.pop() {
+            if self.swept.duration_since(entry.since) < idle_timeout && entry.is_usable() {
+                return Some(entry.stream);
+            }
+        }
+        None
+    }
+
+    /// A permit that is at hand, and with it a connection, unless a `fresh` one is wanted.
+    fn take_with_permit(
+        &mut self,
+        fresh: bool,
+        idle_timeout: Duration,
+    ) -> (Option<OwnedSemaphorePermit>, Option<TcpStream>) {
+        let permit = self.permits.pop();
+        let stream = if permit.is_some() && !fresh { self.take(idle_timeout) } else { None };
+        (permit, stream)
+    }
 }
 
 /// A connection between two requests. Nothing watches it meanwhile: what happened to it is seen when it is taken.
@@ -81,12 +113,35 @@ impl Lease {
         let mut idle = self.pool.idle.lock();
         let since = idle.swept;
         idle.connections.push(Idle { stream: self.stream, since });
+        if idle.waiting == 0 {
+            idle.permits.push(self.permit);
+        }
     }
 
     /// The two directions apart; they are never joined again.
     pub(super) fn split(self) -> (OwnedReadHalf, OwnedWriteHalf, OwnedSemaphorePermit) {
         let (reader, writer) = self.stream.into_split();
         (reader, writer, self.permit)
+    }
+}
+
+/// Counts a request that waits for a permit.
+struct Waiting<'a>(&'a Mutex<IdleList>);
+
+impl<'a> Waiting<'a> {
+    fn begin(idle: &'a Mutex<IdleList>) -> Self {
+        let mut list = idle.lock();
+        list.waiting += 1;
+        let permits = std::mem::take(&mut list.permits);
+        drop(list);
+        drop(permits);
+        Self(idle)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
@@ -99,7 +154,7 @@ impl Pool {
     ) -> Self {
         let in_use = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone());
-        let idle = Mutex::new(IdleList { connections: Vec::new(), swept: Instant::now() });
+        let idle = Mutex::new(IdleList::new());
         Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed }
     }
 
@@ -110,32 +165,40 @@ impl Pool {
 
     /// An HTTP/1 connection: the one used last if one is idle, else a new one. Waits while `max_connections` are in use.
     pub(crate) async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease, AttemptError> {
-        let permit = match self.in_use.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self
-                .in_use
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|error| AttemptError::new(Cause::Connect, Sent::No).with_source(error))?,
-        };
-        if !fresh && let Some(stream) = self.take_idle() {
-            return Ok(Lease { stream, reused: true, pool: self.clone(), permit });
+        let (permit, stream) = self.idle.lock().take_with_permit(fresh, self.idle_timeout);
+        match (permit, stream) {
+            (Some(permit), Some(stream)) => Ok(Lease { stream, reused: true, pool: self.clone(), permit }),
+            // Boxed, so that a request on a warm connection does not carry the room for a handshake.
+            (permit, _) => Box::pin(self.lease_slowly(fresh, permit)).await,
         }
-        // Boxed, so that a request on a warm connection does not carry the room for a handshake.
-        let stream = Box::pin(connect::tcp(&self.target, Instant::now() + self.connect_timeout)).await?;
-        Ok(Lease { stream, reused: false, pool: self.clone(), permit })
     }
 
-    /// The youngest idle connection that can be used. Those found otherwise are closed.
-    fn take_idle(&self) -> Option<TcpStream> {
-        let mut idle = self.idle.lock();
-        while let Some(entry) = idle.connections.pop() {
-            if idle.swept.duration_since(entry.since) < self.idle_timeout && entry.is_usable() {
-                return Some(entry.stream);
-            }
+    /// The same for a request that has to wait for its turn, or for a handshake.
+    async fn lease_slowly(
+        self: &Arc<Self>,
+        fresh: bool,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lease, AttemptError> {
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.permit().await?,
+        };
+        let idle = if fresh { None } else { self.idle.lock().take(self.idle_timeout) };
+        let (stream, reused) = match idle {
+            Some(stream) => (stream, true),
+            None => (connect::tcp(&self.target, Instant::now() + self.connect_timeout).await?, false),
+        };
+        Ok(Lease { stream, reused, pool: self.clone(), permit })
+    }
+
+    /// A permit from the semaphore, in turn. Meanwhile those that come back go there, too.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, AttemptError> {
+        if let Ok(permit) = self.in_use.clone().try_acquire_owned() {
+            return Ok(permit);
         }
-        None
+        let _waiting = Waiting::begin(&self.idle);
+        let permit = self.in_use.clone().acquire_owned().await;
+        permit.map_err(|error| AttemptError::new(Cause::Connect, Sent::No).with_source(error))
     }
 
     /// A place for a stream on an HTTP/2 connection. Waits while all are full and `max_connections` are open.

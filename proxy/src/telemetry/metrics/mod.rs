@@ -31,7 +31,7 @@ use prometheus_client::registry::Registry;
 use self::{listener::Listeners, process::Process, route::Routes, scrape::OnScrape};
 pub use self::{
     listener::{ConnectionGuard, ListenerMetrics},
-    route::{AttemptResult, RequestMeter, RouteMetrics},
+    route::{AttemptResult, RouteMetrics},
     scrape::{Kind, Samples},
     spans::SpanCounters,
 };

@@ -22,7 +22,6 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
-use tokio::time::Instant;
 
 use super::histogram::Histogram;
 
@@ -46,19 +45,25 @@ pub enum AttemptResult {
 #[derive(Clone, Debug)]
 pub struct RouteMetrics(Arc<Route>);
 
-/// A request in flight. [`finish`](Self::finish) counts it; dropped before, it counts as cancelled.
-#[derive(Debug)]
-pub struct RequestMeter {
-    route: Arc<Route>,
-    began: Instant,
-    finished: bool,
-}
-
 impl RouteMetrics {
-    /// A request came to this route at `now`.
-    pub fn begin(&self, now: Instant) -> RequestMeter {
+    /// A request came to this route; it [ends](Self::end) once.
+    pub fn begin(&self) {
         self.0.counters().in_flight.fetch_add(1, Relaxed);
-        RequestMeter { route: Arc::clone(&self.0), began: now, finished: false }
+    }
+
+    /// It has ended, after so long: with this response, body and all, or with none, because its client has left.
+    pub fn end(&self, status: Option<StatusCode>, took: std::time::Duration) {
+        let counters = self.0.counters();
+        counters.in_flight.fetch_sub(1, Relaxed);
+        match status {
+            Some(status) => {
+                counters.requests[class_index(status)].fetch_add(1, Relaxed);
+                counters.duration.observe(took);
+            }
+            None => {
+                counters.cancelled.fetch_add(1, Relaxed);
+            }
+        }
     }
 
     /// An attempt took this long and ended so.
@@ -129,26 +134,6 @@ impl RouteMetrics {
     /// Mainstay answered by itself.
     pub fn problem(&self, problem: Problem) {
         self.0.counters().problems[problem as usize].fetch_add(1, Relaxed);
-    }
-}
-
-impl RequestMeter {
-    /// The response, body and all, has been handed over.
-    pub fn finish(mut self, status: StatusCode, now: Instant) {
-        let counters = self.route.counters();
-        counters.requests[class_index(status)].fetch_add(1, Relaxed);
-        counters.duration.observe(now.saturating_duration_since(self.began));
-        self.finished = true;
-    }
-}
-
-impl Drop for RequestMeter {
-    fn drop(&mut self) {
-        let counters = self.route.counters();
-        counters.in_flight.fetch_sub(1, Relaxed);
-        if !self.finished {
-            counters.cancelled.fetch_add(1, Relaxed);
-        }
     }
 }
 

@@ -80,11 +80,12 @@ const PAY: &str = r#"route="pay",upstream="app",policy="write""#;
 async fn requests_and_attempts_are_counted_and_timed() {
     let metrics = metrics();
     let route = metrics.route("pay", "app", "write");
-    let now = Instant::now();
-    let open = route.begin(now);
-    route.begin(now).finish(StatusCode::CREATED, now + Duration::from_millis(3));
-    route.begin(now).finish(StatusCode::SERVICE_UNAVAILABLE, now + Duration::from_mins(1));
-    drop(route.begin(now));
+    for _ in 0..4 {
+        route.begin();
+    }
+    route.end(Some(StatusCode::CREATED), Duration::from_millis(3));
+    route.end(Some(StatusCode::SERVICE_UNAVAILABLE), Duration::from_mins(1));
+    route.end(None, Duration::from_mins(2));
     route.attempt(AttemptResult::Response(StatusCode::OK), Duration::from_micros(500));
     route.attempt(AttemptResult::Failed(Cause::Reset), Duration::from_micros(501));
     route.attempt(AttemptResult::Cancelled, Duration::ZERO);
@@ -99,7 +100,7 @@ async fn requests_and_attempts_are_counted_and_timed() {
     page.check(&format!(r#"mainstay_attempts_total{{{PAY},result="2xx"}}"#), 1.0);
     page.check(&format!(r#"mainstay_attempts_total{{{PAY},result="reset"}}"#), 1.0);
     page.check(&format!(r#"mainstay_attempts_total{{{PAY},result="cancelled"}}"#), 1.0);
-    drop(open);
+    route.end(None, Duration::ZERO);
     Page::of(&metrics).check(&format!("mainstay_requests_in_flight{{{PAY}}}"), 0.0);
 }
 
@@ -177,7 +178,8 @@ fn every_label_has_its_own_place() {
         page.check(&format!(r#"mainstay_problems_total{{{PAY},problem="{}"}}"#, problem.slug()), 1.0);
     }
     for code in 100..1000 {
-        route.begin(Instant::now()).finish(StatusCode::from_u16(code).unwrap(), Instant::now());
+        route.begin();
+        route.end(Some(StatusCode::from_u16(code).unwrap()), Duration::ZERO);
     }
     Page::of(&metrics).check(&format!(r#"mainstay_requests_total{{{PAY},status="5xx"}}"#), 500.0);
 }

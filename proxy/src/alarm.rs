@@ -1,0 +1,144 @@
+//! Deadlines that are seldom reached, at the cost of none.
+//!
+//! A timer of the runtime is put into its wheel and taken out again for each wait, which is a twentieth of what a request costs.
+//! An alarm stays in the wheel when its wait ends in time, and serves the next one: it is moved only if that ends earlier than
+//! it would ring. Where it rings too early, which a busy worker's alarms do once in as long as its waits may last, it is set anew.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How many alarms a worker keeps for later waits.
+const KEPT: usize = 256;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Pin<Box<Sleep>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The time was up first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TimeIsUp;
+
+/// Waits for `future`, but not beyond `deadline`. Like [`tokio::time::timeout_at`], and as exact; to be polled on a thread
+/// that serves one runtime only.
+///
+/// # Errors
+/// The deadline has passed and the future has not ended.
+pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, TimeIsUp> {
+    let mut future = pin!(future);
+    let mut alarm = Alarm(None);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => alarm.poll(deadline, cx).map(|()| Err(TimeIsUp)),
+    })
+    .await
+}
+
+/// A timer on loan from the worker, once there is something to wait for.
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready at the deadline.
+    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| {
+            let mut sleep = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::pin(sleep_until(deadline)));
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            sleep
+        });
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier wait.
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(sleep) = self.0.take() {
+            // Past the end of its thread it is dropped.
+            let _ = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < KEPT {
+                    spare.push(sleep);
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::time::{sleep, timeout_at};
+
+    use super::*;
+
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn spare() -> usize {
+        SPARE.with_borrow(Vec::len)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_at_its_deadline_whatever_the_alarm_was_set_to_before() {
+        for (taken, patience) in [(5, 100), (5, 20), (50, 20), (1, 200), (300, 200), (300, 100)] {
+            let began = Instant::now();
+            let result = until(began + millis(patience), sleep(millis(taken))).await;
+            assert_eq!(result.is_err(), taken > patience, "{taken} of {patience}");
+            assert_eq!(began.elapsed(), millis(taken.min(patience)));
+        }
+        assert_eq!(spare(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_needs_no_alarm() {
+        assert_eq!(until(Instant::now(), async { 1 }).await, Ok(1));
+        assert_eq!(spare(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_left_gives_its_alarm_back() {
+        let waits = until(Instant::now() + millis(100), sleep(millis(100)));
+        assert!(timeout_at(Instant::now() + millis(10), waits).await.is_err());
+        assert_eq!(spare(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_decides_as_tokio_does(waits in prop::collection::vec((0_u64..60, 0_u64..60, any::<bool>()), 1..20)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                SPARE.with_borrow_mut(Vec::clear);
+                for (taken, patience, pauses) in waits {
+                    let deadline = Instant::now() + millis(patience);
+                    let ours = async { (until(deadline, sleep(millis(taken))).await.is_ok(), Instant::now()) };
+                    let theirs = async { (timeout_at(deadline, sleep(millis(taken))).await.is_ok(), Instant::now()) };
+                    // The same instant is either's: which timer fires first then is the wheel's affair.
+                    let (ours, theirs) = tokio::join!(ours, theirs);
+                    if taken != patience {
+                        assert_eq!(ours, theirs);
+                    }
+                    if pauses {
+                        sleep(millis(taken)).await;
+                    }
+                }
+                SPARE.with_borrow_mut(Vec::clear);
+            });
+        }
+    }
+}
