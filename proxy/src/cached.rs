@@ -206,13 +206,13 @@ fn key(store: &Store, routed: &Routed) -> Key {
 /// Asks the service.
 async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Miss) -> Response<ProxyBody> {
     let began = Instant::now();
-    let head = session.head(&mut routed, None);
+    let mut head = session.head(&mut routed, None);
     let conditions = match (&miss.found, &miss.lead) {
         (Some(found), Some(_)) => validators(&found.headers),
         _ => None,
     };
     let asks = conditions.is_some();
-    let obtained = unkeyed::obtain(session, &mut routed, head, conditions, &mut Sending::empty()).await;
+    let obtained = unkeyed::obtain(session, &mut routed, &mut head, conditions, &mut Sending::empty()).await;
     let delay = began.elapsed();
     match obtained.answered {
         Ok(answer) if asks && obtained.instead.is_none() && answer.response.status() == StatusCode::NOT_MODIFIED => {

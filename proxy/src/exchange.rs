@@ -33,7 +33,8 @@ pub(crate) struct Exchange {
     session: Arc<Session>,
     pub(crate) started: Instant,
     pub(crate) method: Method,
-    pub(crate) uri: Uri,
+    /// What the access log says of it; `None` if there was no log when it came.
+    uri: Option<Uri>,
     /// `None` once it has been finished.
     trace: Option<RequestTrace>,
     is_http1: bool,
@@ -66,11 +67,12 @@ enum Ended {
 impl Exchange {
     /// Of a request that arrived at `now`.
     pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
+        let uri = session.shared.access.enabled().then(|| parts.uri.clone());
         Self {
             session,
             started: now,
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            uri,
             trace: Some(trace),
             is_http1: parts.version != Version::HTTP_2,
             is_on_connection: true,
@@ -192,7 +194,7 @@ impl Exchange {
         } else if let Some(problem) = self.problem {
             trace.error(problem.slug());
         }
-        if session.shared.access.enabled() {
+        if let Some(uri) = self.uri.as_ref().filter(|_| session.shared.access.enabled()) {
             let outcome = match (how, self.problem) {
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
@@ -204,7 +206,7 @@ impl Exchange {
                 listener: &session.accepted_by.0,
                 client: Some(session.peer),
                 method: &self.method,
-                path: self.uri.path(),
+                path: uri.path(),
                 route: self.route.as_ref().map(|route| &*route.params.name),
                 upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
                 status,

@@ -21,8 +21,8 @@ use crate::{body::BoxError, upstream::UpstreamBody};
 /// say that it is open, must not be held up.
 const PEEK_FOR: Duration = Duration::from_millis(50);
 
-/// What was read of a body before it is passed on.
-pub(crate) type First = Option<Result<Frame<Bytes>, BoxError>>;
+/// What was read of a body before it is passed on. Boxed, so that the many answers of which nothing was carry no room for it.
+pub(crate) type First = Option<Box<Result<Frame<Bytes>, BoxError>>>;
 
 /// Reads the first frame, where it may be the trailers that tell the outcome.
 pub(crate) async fn peek(response: &mut Response<UpstreamBody>, until: Instant) -> First {
@@ -30,12 +30,12 @@ pub(crate) async fn peek(response: &mut Response<UpstreamBody>, until: Instant) 
         return None;
     }
     let until = until.min(Instant::now() + PEEK_FOR);
-    timeout_at(until, response.body_mut().frame()).await.ok().flatten()
+    timeout_at(until, response.body_mut().frame()).await.ok().flatten().map(Box::new)
 }
 
 /// The trailers, if they are what was read.
 pub(crate) fn trailers(first: &First) -> Option<&HeaderMap> {
-    first.as_ref()?.as_ref().ok()?.trailers_ref()
+    first.as_deref()?.as_ref().ok()?.trailers_ref()
 }
 
 /// A body with its first frame put back.
@@ -56,7 +56,7 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Resumed<B> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.first.take() {
-            Some(first) => Poll::Ready(Some(first)),
+            Some(first) => Poll::Ready(Some(*first)),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }

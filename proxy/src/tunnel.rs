@@ -19,7 +19,7 @@ use tokio::{
 use crate::{listener::Upgrade, upstream::Switched};
 
 /// Joins the two sides once the client's has changed protocol, too. `held` is kept until the tunnel ends.
-pub(crate) fn spawn(client: Upgrade, upstream: Switched, idle: Duration, held: impl Send + 'static) {
+pub(crate) fn spawn(client: Upgrade, upstream: Box<Switched>, idle: Duration, held: impl Send + 'static) {
     // Ends with either connection, or after `idle` of silence.
     tokio::spawn(async move {
         let _held = held;

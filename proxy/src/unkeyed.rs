@@ -26,6 +26,7 @@ use crate::{
     first_frame::{self, First, Resumed},
     forward,
     hedge::Race,
+    http1::maps,
     listener::Upgrade,
     respond::{self, Failure},
     snapshot::Route,
@@ -70,7 +71,8 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
     };
     let wants_upgrade = head.upgrade.is_some();
-    let obtained = obtain(session, &mut routed, head, None, &mut Sending { body, owed, gate }).await;
+    let obtained = obtain(session, &mut routed, &mut head, None, &mut Sending { body, owed, gate }).await;
+    maps::give_back(head.headers);
     match obtained.answered {
         Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match client_side.filter(|_| wants_upgrade) {
@@ -98,7 +100,7 @@ pub(crate) struct Obtained {
 pub(crate) async fn obtain(
     session: &Session,
     routed: &mut Routed,
-    mut head: Head,
+    head: &mut Head,
     validators: Option<HeaderMap>,
     sending: &mut Sending,
 ) -> Obtained {
@@ -107,7 +109,7 @@ pub(crate) async fn obtain(
     for (name, value) in validators.iter().flatten() {
         head.headers.insert(name, value.clone());
     }
-    let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, &head));
+    let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, head));
     let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
     routed.exchange.attempts = attempts;
     if answered.is_ok() || !sending.is_owed() {
@@ -232,7 +234,7 @@ async fn try_other(
     session: &Session,
     routed: &Routed,
     other: Outbound,
-    head: Head,
+    mut head: Head,
     sending: &mut Sending,
     answered: &mut Result<Answer, Failure>,
 ) -> Option<Reason> {
@@ -246,7 +248,7 @@ async fn try_other(
     }
     let mut writing = (!method.is_safe()).then(|| Writing::begin(session, &other, &head));
     let mut attempts = 0;
-    let other_answered = until_one_stands(&session.shared, &other, head, sending, &mut attempts).await;
+    let other_answered = until_one_stands(&session.shared, &other, &mut head, sending, &mut attempts).await;
     if let Some(writing) = &mut writing {
         writing.ended(&other_answered, attempts);
     }
@@ -348,7 +350,7 @@ impl Sending {
 pub(crate) async fn until_one_stands(
     shared: &Shared,
     outbound: &Outbound,
-    mut head: Head,
+    head: &mut Head,
     sending: &mut Sending,
     made: &mut u32,
 ) -> Result<Answer, Failure> {
@@ -370,7 +372,7 @@ pub(crate) async fn until_one_stands(
     let mut last: Option<Result<Answer, Failure>> = None;
     let mut reached = Sent::No;
     loop {
-        let attempt = match outbound.begin(nth, &head, now) {
+        let attempt = match outbound.begin(nth, head, now) {
             Ok(attempt) => attempt,
             // The breaker opened between attempts: what the last one brought stands.
             Err(failure) => return last.unwrap_or(Err(failure)),
@@ -378,11 +380,11 @@ pub(crate) async fn until_one_stands(
         drop(last.take());
         *made = nth.number;
         let (mut attempt, mut result) = if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
-            let race = Race { outbound, retrier, attempts, head: &head };
+            let race = Race { outbound, retrier, attempts, head };
             Box::pin(race.run(attempt, now, &mut nth, made)).await
         } else {
-            outbound.prepare(&mut head);
-            let result = outbound.send(&attempt, &head, next_body, gate.as_ref(), now).await;
+            outbound.prepare(head);
+            let result = outbound.send(&attempt, head, next_body, gate.as_ref(), now).await;
             (attempt, result)
         };
         let first = match &mut result {

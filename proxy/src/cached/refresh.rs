@@ -75,7 +75,7 @@ pub(super) fn spawn(
     let shared = session.shared.clone();
     let asked_at = store.now();
     tokio::spawn(async move {
-        let answered = unkeyed::until_one_stands(&shared, &outbound, head, &mut Sending::empty(), &mut 0).await;
+        let answered = unkeyed::until_one_stands(&shared, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
         let Ok(Answer { mut response, first: None, .. }) = answered else { return };
         let (delay, wall) = (began.elapsed(), shared.parts.clock.now());
         if asks && response.status() == StatusCode::NOT_MODIFIED {

@@ -7,6 +7,8 @@ use http::{
 };
 use httparse::EMPTY_HEADER;
 
+use super::maps;
+
 /// The section is no field section: a bad byte, a folded line, no colon, white space before it, or too many fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -33,9 +35,7 @@ pub fn parse(section: &Bytes, max_fields: usize) -> Result<HeaderMap, Malformed>
 
 /// The fields that were parsed out of `section`, as a map whose values share it.
 pub(super) fn to_map(section: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
-    // Room for what the proxy adds to most answers, so that the map need not grow; more would double a small one.
-    const ADDED: usize = 1;
-    let mut fields = HeaderMap::with_capacity(parsed.len() + ADDED);
+    let mut fields = maps::take(parsed.len());
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Field)?;
         let value = HeaderValue::from_maybe_shared(section.slice_ref(field.value)).map_err(|_| Malformed::Field)?;

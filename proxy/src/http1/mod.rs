@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `chunked` | where the data of a chunked body is, and how to write one |
 //! | `fields` | field lines to a header map and back |
+//! | `maps` | header maps, used again |
 //! | `response` | the head of a response, and how its body is delimited |
 
 pub mod chunked;
 pub mod fields;
+pub(crate) mod maps;
 pub mod response;

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     body::{ProxyBody, Stream},
-    http1::chunked,
+    http1::{chunked, maps},
     interim::InterimReceiver,
 };
 
@@ -253,7 +253,9 @@ impl Http1 {
             // From the start: the sweep, a drain or a kill can end it anywhere.
             self.wire.state().reset_at_close(true);
         }
-        let whole = match (written.coding, response.into_body()) {
+        let (head, body) = response.into_parts();
+        maps::give_back(head.headers);
+        let whole = match (written.coding, body) {
             (Coding::Nothing, _) | (_, ProxyBody::Empty) => true,
             (_, ProxyBody::Full(bytes)) => {
                 self.writer.push(bytes);

@@ -42,7 +42,7 @@ pub(crate) enum ClientIncoming {
     /// There is none.
     Empty,
     Http1(Http1Body),
-    Http2(Http2Body),
+    Http2(Box<Http2Body>),
 }
 
 impl Body for ClientIncoming {

@@ -4,13 +4,14 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use httparse::Header;
 
 use super::head::{self, Framing, Refused};
+use crate::http1::maps;
 
 /// Bounds on a request's head.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +24,6 @@ pub struct HeadLimits {
 
 /// Up to the default of `limits.header_count` fields are parsed on the stack.
 const STACK_FIELDS: usize = 100;
-
-/// Fields that this proxy may add to the map on the way to the upstream: room for them, so that it need not grow.
-const ADDED_FIELDS: usize = 1;
 
 /// A request's head and what it says about its connection.
 #[derive(Debug)]
@@ -80,7 +78,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
     head.parts.version = if http11 { Version::HTTP_11 } else { Version::HTTP_10 };
     head.parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
     head.parts.uri = Uri::from_maybe_shared(bytes.slice_ref(request.path?.as_bytes())).ok()?;
-    head.parts.headers = HeaderMap::with_capacity(request.headers.len() + ADDED_FIELDS);
+    head.parts.headers = maps::take(request.headers.len());
     let (mut framings, mut closes) = (0, false);
     for field in &*request.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;

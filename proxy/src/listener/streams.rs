@@ -136,7 +136,7 @@ fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (Reques
         let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         let expects = parts.headers.get(EXPECT).is_some_and(expects);
         let body = Http2Body::new(stream, &parts.headers);
-        ClientIncoming::Http2(if expects { body.inviting(sink.clone()) } else { body })
+        ClientIncoming::Http2(Box::new(if expects { body.inviting(sink.clone()) } else { body }))
     };
     (Request::from_parts(parts, body), Beside { interim: Some(sink), upgrade: None })
 }

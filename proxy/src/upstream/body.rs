@@ -29,9 +29,9 @@ enum Inner {
     /// All of it came with the head.
     Whole(Bytes),
     Http1(Box<Reading>),
-    Http2(Answer),
+    Http2(Box<Answer>),
     /// No body: the connection itself.
-    Switched(Option<Switched>),
+    Switched(Option<Box<Switched>>),
 }
 
 /// A body that still arrives over HTTP/1.1.
@@ -94,15 +94,15 @@ impl UpstreamBody {
 
     /// A body that still arrives over HTTP/2.
     pub(super) fn http2(answer: Answer) -> Self {
-        Self(Inner::Http2(answer))
+        Self(Inner::Http2(Box::new(answer)))
     }
 
     pub(super) fn switched(lease: Lease, ahead: Bytes) -> Self {
-        Self(Inner::Switched(Some(Switched::new(lease, ahead))))
+        Self(Inner::Switched(Some(Box::new(Switched::new(lease, ahead)))))
     }
 
     /// The connection itself, where it changes protocol and will carry no further request.
-    pub(crate) fn take_switched(&mut self) -> Option<Switched> {
+    pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
         match &mut self.0 {
             Inner::Switched(connection) => connection.take(),
             _ => None,
