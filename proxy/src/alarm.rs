@@ -7,7 +7,7 @@
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -29,8 +29,7 @@ pub(crate) struct TimeIsUp;
 ///
 /// # Errors
 /// The deadline has passed and the future has not ended.
-pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, TimeIsUp> {
-    let mut future = pin!(future);
+pub(crate) async fn until<F: Future>(deadline: Instant, mut future: Pin<&mut F>) -> Result<F::Output, TimeIsUp> {
     let mut alarm = Alarm(None);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -79,7 +78,7 @@ impl Drop for Alarm {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{pin::pin, time::Duration};
 
     use proptest::prelude::*;
     use tokio::time::{sleep, timeout_at};
@@ -98,7 +97,7 @@ mod tests {
     async fn a_wait_ends_at_its_deadline_whatever_the_alarm_was_set_to_before() {
         for (taken, patience) in [(5, 100), (5, 20), (50, 20), (1, 200), (300, 200), (300, 100)] {
             let began = Instant::now();
-            let result = until(began + millis(patience), sleep(millis(taken))).await;
+            let result = until(began + millis(patience), pin!(sleep(millis(taken)))).await;
             assert_eq!(result.is_err(), taken > patience, "{taken} of {patience}");
             assert_eq!(began.elapsed(), millis(taken.min(patience)));
         }
@@ -107,13 +106,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_there_needs_no_alarm() {
-        assert_eq!(until(Instant::now(), async { 1 }).await, Ok(1));
+        assert_eq!(until(Instant::now(), pin!(async { 1 })).await, Ok(1));
         assert_eq!(spare(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_is_left_gives_its_alarm_back() {
-        let waits = until(Instant::now() + millis(100), sleep(millis(100)));
+        let sleeping = pin!(sleep(millis(100)));
+        let waits = until(Instant::now() + millis(100), sleeping);
         assert!(timeout_at(Instant::now() + millis(10), waits).await.is_err());
         assert_eq!(spare(), 1);
     }
@@ -126,7 +126,7 @@ mod tests {
                 SPARE.with_borrow_mut(Vec::clear);
                 for (taken, patience, pauses) in waits {
                     let deadline = Instant::now() + millis(patience);
-                    let ours = async { (until(deadline, sleep(millis(taken))).await.is_ok(), Instant::now()) };
+                    let ours = async { (until(deadline, pin!(sleep(millis(taken)))).await.is_ok(), Instant::now()) };
                     let theirs = async { (timeout_at(deadline, sleep(millis(taken))).await.is_ok(), Instant::now()) };
                     // The same instant is either's: which timer fires first then is the wheel's affair.
                     let (ours, theirs) = tokio::join!(ours, theirs);

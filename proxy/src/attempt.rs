@@ -1,6 +1,6 @@
 //! The inner part of the stack: retry, circuit breaker, attempt timeout, endpoint, connection.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header::CONTENT_TYPE};
 use mainstay_policies::{
@@ -177,7 +177,8 @@ impl Outbound {
         let informed = Informed { gate, interim: self.interim.as_ref() };
         let added = self.added(attempt.trace_fields(), head, now);
         let request = (head.as_request(&added), body);
-        let sending = self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed);
+        let sending =
+            pin!(self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed));
         match alarm::until(until, sending).await {
             Ok(result) => result,
             Err(TimeIsUp) => Err(AttemptError::new(cause, attempt.progress.sent())),

@@ -12,7 +12,7 @@
 //! attempt timeout, endpoint, connection
 //! ```
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -125,7 +125,8 @@ impl Serve for Session {
             Found::Control(request) => Box::pin(self.control(*request)).await,
             Found::Route(mut routed) => {
                 let mut usage = None;
-                let mut response = match self.admit(&mut routed, &mut usage).await {
+                let admitted = { pin!(self.admit(&mut routed, &mut usage)).await };
+                let mut response = match admitted {
                     Err(failure) if routed.outbound.route.params.policy.fallback.is_some() => {
                         Box::pin(fallback::refused(self, routed, failure)).await
                     }
@@ -134,7 +135,8 @@ impl Serve for Session {
                         Err(failure) => routed.refuse(failure),
                         Ok(None) => match cache(&routed) {
                             Some(store) => Box::pin(cached::serve(self, routed, store)).await,
-                            None => unkeyed::serve(self, routed).await,
+                            // Pinned where it is made: to await it as it is would move it first, which is most of a kilobyte.
+                            None => pin!(unkeyed::serve(self, routed)).await,
                         },
                         // Boxed, as all that is rare, so that every request does not carry its room.
                         Ok(Some(Keyed { protection, key })) => {

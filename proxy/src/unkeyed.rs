@@ -1,6 +1,6 @@
 //! A request without idempotency: attempts until one stands, then its answer, streamed.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -71,7 +71,8 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         }
     };
     let wants_upgrade = head.upgrade.is_some();
-    let obtained = obtain(session, &mut routed, &mut head, None, &mut Sending { body, owed, gate }).await;
+    let mut sending = Sending { body, owed, gate };
+    let obtained = { pin!(obtain(session, &mut routed, &mut head, None, &mut sending)).await };
     maps::give_back(head.headers);
     match obtained.answered {
         Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -110,7 +111,8 @@ pub(crate) async fn obtain(
         head.headers.insert(name, value.clone());
     }
     let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, head));
-    let mut answered = until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts).await;
+    let mut answered =
+        { pin!(until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts)).await };
     routed.exchange.attempts = attempts;
     if answered.is_ok() || !sending.is_owed() {
         routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
@@ -384,7 +386,7 @@ pub(crate) async fn until_one_stands(
             Box::pin(race.run(attempt, now, &mut nth, made)).await
         } else {
             outbound.prepare(head);
-            let result = outbound.send(&attempt, head, next_body, gate.as_ref(), now).await;
+            let result = { pin!(outbound.send(&attempt, head, next_body, gate.as_ref(), now)).await };
             (attempt, result)
         };
         let first = match &mut result {

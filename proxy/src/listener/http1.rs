@@ -97,7 +97,8 @@ impl Http1 {
             let mut search = HeadSearch::default();
             match poll_fn(|cx| self.poll_head(cx, &mut search)).await {
                 Ok(Some(head)) => {
-                    if !self.exchange(head, service).await {
+                    let goes_on = { pin!(self.exchange(head, service)).await };
+                    if !goes_on {
                         return;
                     }
                 }
@@ -159,7 +160,8 @@ impl Http1 {
         // Without one the client has left.
         let Some(response) = response else { return false };
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let Some(keep_alive) = self.answer(response, asked).await else { return false };
+        let answered = { pin!(self.answer(response, asked)).await };
+        let Some(keep_alive) = answered else { return false };
         if switches {
             self.hand_over(handover);
             return false;

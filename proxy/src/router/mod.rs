@@ -6,7 +6,7 @@
 //! Matching is on the normalised path (RFC 3986 section 6.2.2: dot segments removed, needless percent-encoding undone), so
 //! that `/%70ayments` cannot slip past the policy of `/payments`. What is forwarded is the path as it came.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use http::{HeaderMap, Method};
 
@@ -43,7 +43,8 @@ pub struct Router<T> {
 /// A node of the tree; lists hold indices of routes in file order.
 #[derive(Default)]
 struct Node {
-    literals: HashMap<Box<str>, Node>,
+    /// In order: most nodes have a few, of which the right one is found before a hash is made.
+    literals: BTreeMap<Box<str>, Node>,
     param: Option<Box<Node>>,
     /// Routes whose pattern ends here.
     ends: Vec<u32>,
@@ -159,7 +160,8 @@ pub(crate) fn filled(pattern: &PathPattern, route: &PathPattern, path: &str) -> 
 /// RFC 3986 section 6.2.2, borrowed when there is nothing to do.
 pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
-    if memchr::memchr(b'%', bytes).is_none() && memchr::memmem::find(bytes, b"/.").is_none() {
+    let is_suspect = |at| bytes[at] == b'%' || at > 0 && bytes[at - 1] == b'/';
+    if !memchr::memchr2_iter(b'%', b'.', bytes).any(is_suspect) {
         return Cow::Borrowed(path);
     }
     mainstay_policies::idempotency::normalise_path(path)

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -49,7 +50,7 @@ pub(super) async fn send(
     let mut outgoing = Outgoing::new(head, body, pool.authority());
     let mut aged = 0;
     loop {
-        let lease = pool.lease(aged >= AGED_CONNECTIONS).await?;
+        let lease = { pin!(pool.lease(aged >= AGED_CONNECTIONS)).await? };
         let reused = lease.is_reused();
         let mut exchange = Exchange::new(lease, outgoing, progress, to_head);
         let failed = match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {

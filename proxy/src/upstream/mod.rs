@@ -20,9 +20,12 @@ mod progress;
 mod switched;
 mod upload;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::{HeaderMap, Method, Response, Uri, uri::Authority};
@@ -171,7 +174,7 @@ impl Upstream {
             let head = (head, self.authority(endpoint));
             Box::pin(http2::send(pool, head, body, progress, informed)).await
         } else {
-            exchange::send(pool, head, body, progress, informed).await
+            pin!(exchange::send(pool, head, body, progress, informed)).await
         }
     }
 
