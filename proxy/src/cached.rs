@@ -193,7 +193,7 @@ fn is_conditional(headers: &HeaderMap) -> bool {
 
 /// The cache's name for a request; answers to one principal are none to another.
 fn key(store: &Store, routed: &Routed) -> Key {
-    let Parts { uri, headers, .. } = &routed.parts;
+    let Parts { uri, headers, .. } = &*routed.parts;
     let host = uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| headers.get(HOST)?.to_str().ok()).unwrap_or_default();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());

@@ -16,7 +16,7 @@ use std::{borrow::Cow, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderMap, HeaderValue, Method, Response, Uri, Version,
     header::{CONNECTION, HOST, USER_AGENT},
     request::Parts,
 };
@@ -48,7 +48,7 @@ use crate::{
         self,
         collect::{self, Collected},
     },
-    listener::{Beside, ClientIncoming, Connection, Serve},
+    listener::{Beside, ClientIncoming, ClientRequest, Connection, Serve},
     respond::{self, Failure, Voice},
     router::{self, Target},
     snapshot::{Route, Snapshot},
@@ -82,7 +82,7 @@ pub(crate) struct Routed {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listener: Arc<model::Listener>,
     pub(crate) outbound: Outbound,
-    pub(crate) parts: Parts,
+    pub(crate) parts: Box<Parts>,
     /// `None` once it has been read.
     pub(crate) body: Option<ClientIncoming>,
     /// What was read of it, where it is to be forwarded all the same.
@@ -111,15 +111,15 @@ struct Asked {
     exchange: Exchange,
     snapshot: Arc<Snapshot>,
     listener: Arc<model::Listener>,
-    parts: Parts,
+    parts: Box<Parts>,
     body: ClientIncoming,
     principal: Option<Bytes>,
 }
 
 impl Serve for Session {
     /// The whole stack, from the outside in.
-    async fn serve(self: &Arc<Self>, request: Request<ClientIncoming>, beside: Beside) -> Response<ProxyBody> {
-        let is_http1 = request.version() != Version::HTTP_2;
+    async fn serve(self: &Arc<Self>, request: ClientRequest, beside: Beside) -> Response<ProxyBody> {
+        let is_http1 = request.parts.version != Version::HTTP_2;
         let mut response = match self.find_route(request, beside) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(self.control(*request)).await,
@@ -201,8 +201,8 @@ impl Session {
     }
 
     /// Who is calling, and where it leads.
-    fn find_route(self: &Arc<Self>, request: Request<ClientIncoming>, mut beside: Beside) -> Found {
-        let (parts, body) = request.into_parts();
+    fn find_route(self: &Arc<Self>, request: ClientRequest, mut beside: Beside) -> Found {
+        let ClientRequest { parts, body } = request;
         let snapshot = self.shared.snapshot.load_full();
         let listener = self.listener_in(&snapshot);
         let mut exchange = self.begin(&parts, &body, &listener);

@@ -374,21 +374,21 @@ pub(crate) async fn until_one_stands(
     let mut last: Option<Result<Answer, Failure>> = None;
     let mut reached = Sent::No;
     loop {
-        let attempt = match outbound.begin(nth, head, now) {
+        let mut attempt = match outbound.begin(nth, head, now) {
             Ok(attempt) => attempt,
             // The breaker opened between attempts: what the last one brought stands.
             Err(failure) => return last.unwrap_or(Err(failure)),
         };
         drop(last.take());
         *made = nth.number;
-        let (mut attempt, mut result) = if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
+        let mut result;
+        if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
             let race = Race { outbound, retrier, attempts, head };
-            Box::pin(race.run(attempt, now, &mut nth, made)).await
+            (attempt, result) = Box::pin(race.run(attempt, now, &mut nth, made)).await;
         } else {
             outbound.prepare(head);
-            let result = { pin!(outbound.send(&attempt, head, next_body, gate.as_ref(), now)).await };
-            (attempt, result)
-        };
+            result = pin!(outbound.send(&attempt, head, next_body, gate.as_ref(), now)).await;
+        }
         let first = match &mut result {
             Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,
             _ => None,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
 use tokio::{
@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     head::Refused,
-    incoming::{Beside, ClientIncoming, Serve},
+    incoming::{Beside, ClientIncoming, ClientRequest, Serve},
     phase::{self, Connection, Phase},
     reply::{self, Asked, Coding},
     request::{self, Head, HeadLimits},
@@ -180,7 +180,7 @@ impl Http1 {
         false
     }
 
-    fn admit(&mut self, head: Head) -> (Request<ClientIncoming>, Beside, Option<Handover>) {
+    fn admit(&mut self, head: Head) -> (ClientRequest, Beside, Option<Handover>) {
         self.patience = None;
         let body = self.wire.begin_body(head.framing, head.expects_continue);
         let body = body.map_or(ClientIncoming::Empty, ClientIncoming::Http1);
@@ -188,7 +188,7 @@ impl Http1 {
         let interim = self.interim.next_request();
         let interim = (head.parts.version == http::Version::HTTP_11).then_some(interim);
         let (handover, upgrade) = if head.upgrades { Some(upgrade::pair()) } else { None }.unzip();
-        (Request::from_parts(head.parts, body), Beside { interim, upgrade }, handover)
+        (ClientRequest { parts: head.parts, body }, Beside { interim, upgrade }, handover)
     }
 
     /// What the connection does while the request is being served; ready when the client has left.

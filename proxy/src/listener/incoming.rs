@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{upgrade::Upgrade, wire::Http1Body};
@@ -23,9 +23,15 @@ pub(crate) trait Serve: Send + Sync + 'static {
     /// Answers one request. Never fails: every error is an answer.
     fn serve(
         self: &Arc<Self>,
-        request: Request<ClientIncoming>,
+        request: ClientRequest,
         beside: Beside,
     ) -> impl Future<Output = Response<ProxyBody>> + Send;
+}
+
+/// A request off its client's connection. The head goes through many hands, so it is boxed: none of them moves it.
+pub(crate) struct ClientRequest {
+    pub(crate) parts: Box<Parts>,
+    pub(crate) body: ClientIncoming,
 }
 
 /// What a connection can do for a request besides carrying its answer.

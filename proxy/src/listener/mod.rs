@@ -22,7 +22,7 @@ mod wire;
 mod writer;
 
 pub(crate) use connection::{Session, serve};
-pub(crate) use incoming::{Beside, ClientIncoming, Serve};
+pub(crate) use incoming::{Beside, ClientIncoming, ClientRequest, Serve};
 pub(crate) use phase::{Connection, Connections, Patience, Place, Places, SWEEP_EVERY};
 pub(crate) use socket::listen;
 pub(crate) use upgrade::Upgrade;

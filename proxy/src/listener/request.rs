@@ -30,7 +30,7 @@ const STACK_FIELDS: usize = 100;
 #[expect(clippy::struct_excessive_bools, reason = "four things that a head says, none of which excludes another")]
 pub struct Head {
     /// What the service gets.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// How the body is delimited.
     pub framing: Framing,
     /// What the client allows after the answer.
@@ -66,7 +66,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
         return None;
     }
     let mut head = Head {
-        parts: Request::new(()).into_parts().0,
+        parts: Box::new(Request::new(()).into_parts().0),
         framing: Framing::None,
         keep_alive: false,
         expects_continue: false,

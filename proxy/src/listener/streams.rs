@@ -29,7 +29,7 @@ use tokio::{net::TcpStream, sync::watch};
 use super::{
     connection::Session,
     http2::Http2Stream,
-    incoming::{Beside, ClientIncoming, Serve},
+    incoming::{Beside, ClientIncoming, ClientRequest, Serve},
     phase,
 };
 use crate::{
@@ -127,7 +127,7 @@ async fn exchange<S: Serve>(request: Request<RecvStream>, mut respond: SendRespo
     }
 }
 
-fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (Request<ClientIncoming>, Beside) {
+fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (ClientRequest, Beside) {
     let (parts, stream) = request.into_parts();
     let sink = interim.next_request();
     let body = if stream.is_end_stream() {
@@ -138,7 +138,7 @@ fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (Reques
         let body = Http2Body::new(stream, &parts.headers);
         ClientIncoming::Http2(Box::new(if expects { body.inviting(sink.clone()) } else { body }))
     };
-    (Request::from_parts(parts, body), Beside { interim: Some(sink), upgrade: None })
+    (ClientRequest { parts: Box::new(parts), body }, Beside { interim: Some(sink), upgrade: None })
 }
 
 /// What a stream does while its request is being served; ready when the client has reset it.
