@@ -1,5 +1,7 @@
 //! What a proxy changes in the headers that it forwards (RFC 9110 section 7.6).
 
+use std::{io::Write as _, net::IpAddr};
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, UPGRADE, VIA},
@@ -88,7 +90,32 @@ fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> boo
 /// What the client's connection adds to every request on it.
 pub(crate) struct Client {
     /// Its address, as `X-Forwarded-For` shows it.
-    pub(crate) address: HeaderValue,
+    pub(crate) address: Address,
+}
+
+/// An IP address in words. Every request carries one along, so it is copied and neither allocated nor counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    text: [u8; Self::MAX_BYTES],
+    length: u8,
+}
+
+impl Address {
+    /// Eight groups of four digits; a longer form, with an IPv4 address at its end, is not canonical.
+    const MAX_BYTES: usize = 39;
+
+    /// An IPv4 address that is mapped into IPv6 is written as what it is.
+    pub(crate) fn new(ip: IpAddr) -> Self {
+        let mut text = [0; Self::MAX_BYTES];
+        let mut left = &mut text[..];
+        write!(left, "{}", ip.to_canonical()).expect("no canonical address is longer");
+        let left = left.len();
+        Self { text, length: (Self::MAX_BYTES - left) as u8 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
+    }
 }
 
 /// Makes a client's header fields those of the request to the upstream, but for the [`Hop`] that is added when they are
@@ -122,13 +149,13 @@ pub(crate) fn request(
 /// The way that a request came: over a client's connection and through this proxy.
 #[derive(Clone, Debug)]
 pub struct Hop {
-    client: HeaderValue,
+    client: Address,
     version: Version,
 }
 
 impl Hop {
     pub(crate) fn new(client: &Client, version: Version) -> Self {
-        Self { client: client.address.clone(), version }
+        Self { client: client.address, version }
     }
 
     /// Whether the field `name` must not stand beside what [`write`](Self::write) writes.
@@ -200,11 +227,14 @@ const fn via(version: Version) -> HeaderValue {
 /// Makes an upstream's header fields those of the answer to the client.
 pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: StatusCode) {
     let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
-    strip_hop_by_hop(headers, None);
+    // Most answers have nothing of either, and one look at each name tells.
+    if headers.keys().any(|name| is_hop_by_hop(name) || is_ours(name)) {
+        strip_hop_by_hop(headers, None);
+        remove_where(headers, is_ours);
+    }
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
     }
-    remove_where(headers, is_ours);
     headers.append(VIA, via(version));
 }
 
@@ -248,7 +278,20 @@ pub(crate) fn fix_length(headers: &mut HeaderMap, length: usize) {
 mod tests {
     use super::*;
 
-    const CLIENT: Client = Client { address: HeaderValue::from_static("10.0.0.9") };
+    fn client() -> Client {
+        Client { address: Address::new([10, 0, 0, 9].into()) }
+    }
+
+    #[test]
+    fn any_address_has_room() {
+        let widest = "1111:2222:3333:4444:5555:6666:7777:8888";
+        for (ip, text) in [(widest, widest), ("::1", "::1"), ("10.0.0.9", "10.0.0.9"), ("::ffff:10.0.0.9", "10.0.0.9")]
+        {
+            assert_eq!(Address::new(ip.parse().unwrap()).as_bytes(), text.as_bytes());
+        }
+        let compatible = Address::new("::ffff:0:255.255.255.255".parse().unwrap());
+        assert!(compatible.as_bytes().starts_with(b"::ffff:0:"));
+    }
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         fields
@@ -263,7 +306,7 @@ mod tests {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         request(&mut headers, version, None, None);
-        Hop::new(&CLIENT, version).apply(&mut headers);
+        Hop::new(&client(), version).apply(&mut headers);
         headers
     }
 

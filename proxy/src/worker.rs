@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
@@ -19,7 +18,7 @@ use tokio::{
 use crate::{
     app::Shared,
     config::model,
-    forward::Client,
+    forward::{Address, Client},
     listener::{self, Connections, Patience, SWEEP_EVERY},
     refused,
     stack::Session,
@@ -145,15 +144,13 @@ fn spawn_connection(
         return;
     }
     let connection = connections.open(place);
-    let ip = peer.ip().to_canonical();
-    let address = HeaderValue::from_str(&ip.to_string()).expect("an IP address is made of header characters");
     let listener = params.load();
     let session = Arc::new(Session {
         shared: shared.clone(),
         worker: number,
         accepted_by: (listener.name.clone(), listener.address),
         listener: params.clone(),
-        client: Client { address },
+        client: Client { address: Address::new(peer.ip()) },
         peer,
         connection: connection.clone(),
     });

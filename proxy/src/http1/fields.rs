@@ -44,6 +44,17 @@ pub(super) fn to_map(section: &Bytes, parsed: &[httparse::Header<'_>]) -> Result
     Ok(fields)
 }
 
+/// A body's length in bytes. One over `i64::MAX` is none, since peers begin to disagree about it there.
+pub(crate) fn length(digits: &[u8]) -> Option<u64> {
+    let more = |length: u64, digit: &u8| {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        length.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|&length| i64::try_from(length).is_ok())
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, more) }
+}
+
 /// Writes one field line.
 pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);

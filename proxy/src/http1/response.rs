@@ -79,7 +79,7 @@ impl Stated {
                 TRANSFER_ENCODING => stated.is_coded = true,
                 CONTENT_LENGTH => {
                     stated.lengths += 1;
-                    stated.length = if stated.lengths == 1 { number(value.as_bytes()) } else { None };
+                    stated.length = if stated.lengths == 1 { fields::length(value.as_bytes()) } else { None };
                 }
                 CONNECTION => stated.has_connection = true,
                 _ => {}
@@ -173,22 +173,13 @@ fn length(headers: &mut HeaderMap, stated: &Stated) -> Result<Option<u64>, Malfo
         return Ok(stated.length);
     }
     let stated = headers.get_all(CONTENT_LENGTH).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
-    let mut lengths = stated.map(|one| number(one.trim_ascii()).ok_or(Malformed::Length));
+    let mut lengths = stated.map(|one| fields::length(one.trim_ascii()).ok_or(Malformed::Length));
     let length = lengths.next().unwrap_or(Err(Malformed::Length))?;
     if lengths.any(|other| other != Ok(length)) {
         return Err(Malformed::Length);
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(Some(length))
-}
-
-/// A length in bytes. One over `i64::MAX` is refused, since peers begin to disagree about it there.
-fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = str::from_utf8(digits).ok()?.parse::<i64>().ok()?;
-    u64::try_from(number).ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 use memchr::{memchr, memchr_iter};
 
+use crate::http1::fields;
+
 const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 
@@ -94,7 +96,9 @@ pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing
             b' ' | b'\t' => return Err(Refused::Folded),
             b'c' | b'C' if is_field(line, CONTENT_LENGTH)? => {
                 framings += 1;
-                framing = Framing::Length(number(line[CONTENT_LENGTH.len() + 1..].trim_ascii())?);
+                framing = Framing::Length(
+                    fields::length(line[CONTENT_LENGTH.len() + 1..].trim_ascii()).ok_or(Refused::BadLength)?,
+                );
             }
             b't' | b'T' if is_field(line, TRANSFER_ENCODING)? => {
                 framings += 1;
@@ -113,15 +117,6 @@ pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing
         return Err(Refused::AmbiguousFraming);
     }
     Ok(framing)
-}
-
-/// A body's length. One over `i64::MAX` is refused, since peers begin to disagree about it there.
-pub(super) fn number(value: &[u8]) -> Result<u64, Refused> {
-    if !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refused::BadLength);
-    }
-    let number = str::from_utf8(value).ok().and_then(|digits| digits.parse::<i64>().ok());
-    number.and_then(|number| u64::try_from(number).ok()).ok_or(Refused::BadLength)
 }
 
 /// Whether the line's field name is `name`; a name followed by white space is refused, since peers disagree about it.

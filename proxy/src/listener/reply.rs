@@ -5,7 +5,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING},
 };
 
-use super::{head, request::lists};
+use super::request::lists;
 use crate::http1::fields;
 
 /// What the request says about the form of its answer.
@@ -108,7 +108,7 @@ pub(super) fn write_head(
 
 /// The length that a field announces, unless the body at hand has another one.
 fn head_length(value: &[u8], length: Option<u64>, head: bool) -> Option<u64> {
-    let told = head::number(value).ok()?;
+    let told = fields::length(value)?;
     (head || length.is_none_or(|length| length == told)).then_some(told)
 }
 

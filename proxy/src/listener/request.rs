@@ -11,7 +11,7 @@ use http::{
 use httparse::Header;
 
 use super::head::{self, Framing, Refused};
-use crate::http1::maps;
+use crate::http1::{fields, maps};
 
 /// Bounds on a request's head.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
         match name {
             CONTENT_LENGTH => {
                 framings += 1;
-                head.framing = Framing::Length(head::number(field.value.trim_ascii()).ok()?);
+                head.framing = Framing::Length(fields::length(field.value.trim_ascii())?);
             }
             TRANSFER_ENCODING => {
                 framings += 1;

@@ -7,7 +7,6 @@ use mainstay_policies::{
     operation::{Source, State},
     problem::Problem,
 };
-use tokio::time::Instant;
 
 use super::*;
 
