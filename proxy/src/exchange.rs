@@ -186,7 +186,7 @@ impl Exchange {
         }
         match (&self.route, self.problem) {
             (Some(route), Some(problem)) => route.metrics.problem(problem),
-            (None, Some(problem)) => self.shared.parts.metrics.listener(&self.listener).unrouted(problem),
+            (None, Some(problem)) => session.shared.parts.metrics.listener(&session.accepted_by.0).unrouted(problem),
             (_, None) => {}
         }
         if how == Ended::Truncated {

@@ -55,7 +55,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const GATHERED_BYTES: usize = 16 * 1024;
 
 /// Makes the answer to a head that was refused before there was a request.
-pub(crate) type LastWord<S> = fn(&S, Refused) -> Response<ProxyBody>;
+pub(crate) type LastWord<S> = fn(&Arc<S>, Refused) -> Response<ProxyBody>;
 
 /// The form of that answer, whatever the client speaks.
 const UNASKED: Asked = Asked { http11: true, head: false, keep_alive: false, takes_trailers: false };
