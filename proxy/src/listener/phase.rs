@@ -18,14 +18,14 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use super::untaken::{Answers, WatchedBody};
 use crate::body::Stream;
 
-/// How often a worker looks for connections that take too long, and so how late it may be.
+/// How often a worker looks for connections that take too long. It is never too early, and at most twice this too late.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a blocked write may stay so before a route says otherwise: the default of `timeout.idle`.
 const DEFAULT_IDLE: Duration = Duration::from_mins(5);
 
 /// How long a connection may be idle while draining.
-const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,10 +200,10 @@ impl Connection {
     fn overdue(&self, now: u32, limits: &Patience) -> bool {
         if self.is_blocked() {
             // Not idle, whatever the phase: the end of an answer is still to be taken.
-            let blocked = now.wrapping_sub(self.blocked_since.load(Ordering::Relaxed));
-            return blocked >= self.idle.load(Ordering::Relaxed);
+            let blocked = passed(now, self.blocked_since.load(Ordering::Relaxed));
+            return blocked >= Duration::from_millis(u64::from(self.idle.load(Ordering::Relaxed)));
         }
-        let since = Duration::from_millis(u64::from(now.wrapping_sub(self.since.load(Ordering::Relaxed))));
+        let since = passed(now, self.since.load(Ordering::Relaxed));
         if self.is(Phase::Idle) || self.is(Phase::Unread) {
             // HTTP/2 says goodbye by itself. A connection that has just come may have its first request on the way.
             let drained = limits.draining && !self.http2.load(Ordering::Relaxed) && since >= DRAIN_PATIENCE;
@@ -212,6 +212,12 @@ impl Connection {
             self.is(Phase::Head) && since >= limits.header_timeout
         }
     }
+}
+
+/// The time that has passed for certain: what is noted between two sweeps bears the time of the first, and nothing may be cut
+/// off before its time.
+fn passed(now: u32, noted: u32) -> Duration {
+    Duration::from_millis(u64::from(now.wrapping_sub(noted))).saturating_sub(SWEEP_EVERY)
 }
 
 pub(super) fn millis(duration: Duration) -> u32 {
@@ -319,5 +325,33 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
         self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_off_before_its_time_whenever_it_began_between_two_sweeps() {
+        let ticks = Arc::new(Ticks::default());
+        let connections = Connections { began: Instant::now(), ticks: ticks.clone(), all: Mutex::new(Vec::new()) };
+        let limits = |header_timeout, keep_alive| Patience { header_timeout, keep_alive, draining: false };
+        let limit = Duration::from_millis(400);
+        let sweep = millis(SWEEP_EVERY);
+        for after_a_sweep in 0..sweep {
+            for phase in [Phase::Head, Phase::Idle] {
+                let places = Places::new();
+                places.open.fetch_add(1, Ordering::Relaxed);
+                let connection = connections.open(Place(places));
+                ticks.set(1_000);
+                connection.enter(phase);
+                let began = 1_000 + after_a_sweep;
+                let end =
+                    (1..).map(|nth| 1_000 + nth * sweep).find(|&now| connection.overdue(now, &limits(limit, limit)));
+                let took = Duration::from_millis(u64::from(end.unwrap() - began));
+                assert!(took >= limit && took <= limit + 2 * SWEEP_EVERY, "{phase:?}: {took:?}");
+            }
+        }
     }
 }
