@@ -1,6 +1,6 @@
 //! Deadlines that are seldom reached, at the cost of none.
 //!
-//! A timer of the runtime is put into its wheel and taken out again for each wait, which is a twentieth of what a request costs.
+//! A timer of the runtime is put into its wheel and taken out again for each wait, under a lock each time.
 //! An alarm stays in the wheel when its wait ends in time, and serves the next one: it is moved only if that ends earlier than
 //! it would ring. Where it rings too early, which a busy worker's alarms do once in as long as its waits may last, it is set anew.
 
