@@ -239,3 +239,28 @@ async fn respond_async_is_neither_honoured_nor_claimed() {
     let reply = proxy.send(request).await;
     assert_eq!((reply.expect_upstream(201).header("preference-applied"), upstream.count()), (None, 1));
 }
+
+/// The service takes its time over the question, and meanwhile somebody else writes under the key.
+#[tokio::test]
+async fn an_answer_about_a_write_that_came_after_the_question_is_not_told() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match seen.method.as_str() {
+        "POST" => Answer::status(201).steps(),
+        _ => Answer::json(200, r#"{"state":"DONE"}"#).behind(&held),
+    })
+    .await;
+    let policy = "idempotency: { status: { request: \"GET /by-ref/{key}\", \
+                  rules: [{ status: 200, json: { /state: DONE }, then: succeeded }] } }";
+    let config =
+        Config::single(upstream.addr, policy).listener("principal: { header: X-User }").ledger("store: memory");
+    let proxy = Proxy::start(config).await;
+    let asks = proxy.send(Request::get("/_mainstay/operations?key=shared&path=/pay").header("X-User", "bob"));
+    let writes = async {
+        upstream.wait_requests(1).await;
+        proxy.send(as_ann(Request::keyed("/pay", "shared", "x"))).await.expect_upstream(201);
+        gate.open();
+    };
+    let (told, ()) = tokio::join!(asks, writes);
+    told.expect_problem(404, "no-route");
+}

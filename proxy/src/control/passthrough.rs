@@ -39,11 +39,8 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
     let target = template::target(&status.path, key.as_str(), &captured);
     let target = target.filter(|_| !template::placeholders(&status.path).any(|name| name == "operation"));
     let target = target.ok_or_else(absent)?;
-    // The answer would be about a write of another principal, which is absent, whatever the service has under the key.
     let question = Question::new(&route.upstream.name, &target);
-    if asked.cx.ledger.is_anothers(question, asked.principal_hash).await.map_err(|_| Fault::ledger())? {
-        return Err(Fault::absent(NO_OPERATION_WITH_KEY));
-    }
+    bar_anothers(asked, question).await?;
     asked
         .cx
         .gate
@@ -51,10 +48,19 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
         .await
         .map_err(|_| Fault::new(Problem::RateLimited, "The service has been asked often enough for now."))?;
     let heard = query::ask(upstream_client, &route.upstream.name, status, &target, None, asked.cx.clock.now()).await;
+    // Once more: what the answer is about may have been recorded since, but was so before it was sent.
+    bar_anothers(asked, question).await?;
     let (state, reason, evidence) = view(heard.verdict, status);
     let key_hash = key.hash(asked.principal, &route.upstream.name);
     let document = document::of_upstream(key_hash, &route.name, state, reason, evidence);
     Ok(Reply::json(&document).private())
+}
+
+/// An answer about a write of another principal is none for this caller: that write is absent, whatever the service has under
+/// the key.
+async fn bar_anothers(asked: &Asked<'_>, question: Question) -> Result<(), Fault> {
+    let is_anothers = asked.cx.ledger.is_anothers(question, asked.principal_hash).await.map_err(|_| Fault::ledger())?;
+    if is_anothers { Err(Fault::absent(NO_OPERATION_WITH_KEY)) } else { Ok(()) }
 }
 
 /// The state of a write that was never seen here. That the service does not know it proves nothing, unless the question
