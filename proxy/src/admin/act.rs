@@ -5,7 +5,7 @@ use mainstay_policies::operation::{Operation, OperationId, audit::AuditEntry};
 use serde_json::{Map, Value};
 
 use super::operators::{Asked, Operators};
-use crate::interface::{
+use crate::api::{
     Fault,
     listing::{NO_OPERATION, etag},
 };

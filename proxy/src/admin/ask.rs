@@ -10,12 +10,12 @@ use super::{
     resolve::standing,
 };
 use crate::{
-    interface::{
+    api::{
         Fault,
         listing::{NO_OPERATION, etag},
         reply::Reply,
     },
-    resolver::NotDone,
+    background::resolver::NotDone,
 };
 
 /// `POST /operations/{id}:query`: asks the service's status endpoint, whatever the schedule says.

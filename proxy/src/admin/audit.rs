@@ -5,7 +5,7 @@ use mainstay_policies::operation::audit::Audited;
 use serde_json::{Value, json};
 
 use super::operators::Asked;
-use crate::interface::{Fault, document::time, query::Params, reply::Reply};
+use crate::api::{Fault, document::time, query::Params, reply::Reply};
 
 /// Entries in one page: by default, and at most.
 const PAGE: usize = 50;

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{act::Act, operators::Asked};
 use crate::{
-    interface::{Fault, reply::Reply},
-    snapshot::NamedBreaker,
+    api::{Fault, reply::Reply},
+    runtime::snapshot::NamedBreaker,
 };
 
 /// `GET /breakers`

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority
 use mainstay_policies::problem::Problem;
 use sha2::{Digest, Sha256};
 
-use crate::interface::Fault;
+use crate::api::Fault;
 
 /// Bytes of a token file; a token of 256 bits takes 64.
 const MAX_TOKEN: u64 = 4096;

@@ -30,7 +30,6 @@ pub(crate) mod guard;
 mod operations;
 pub(crate) mod operators;
 pub mod probes;
-pub mod readiness;
 mod resolve;
 mod switches;
 #[cfg(test)]

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::{audit, operators::Asked};
 use crate::{
-    config::parse_duration,
-    interface::{
+    api::{
         Fault, document,
         listing::{self, NO_OPERATION, Page, etag},
         query::{Params, is_none_match},
         reply::Reply,
     },
+    config::parse_duration,
 };
 
 /// Entries of the audit trail in the document of one operation.

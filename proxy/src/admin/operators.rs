@@ -19,9 +19,9 @@ use super::{
     resolve, switches, views,
 };
 use crate::{
+    api::{Fault, reply::Reply},
     app::Shared,
-    interface::{Fault, reply::Reply},
-    resolver::Resolver,
+    background::resolver::Resolver,
     telemetry::logs::Logging,
 };
 

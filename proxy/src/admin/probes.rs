@@ -11,10 +11,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{
-    accept::{Bounds, accept},
-    readiness::Readiness,
-};
+use super::accept::{Bounds, accept};
+use crate::runtime::readiness::Readiness;
 use crate::telemetry::metrics::Metrics;
 
 /// A kubelet and a few scrapers need a handful of connections.

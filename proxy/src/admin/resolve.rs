@@ -18,7 +18,7 @@ use super::{
     operations,
     operators::Asked,
 };
-use crate::interface::{Fault, listing::NO_OPERATION, reply::Reply};
+use crate::api::{Fault, listing::NO_OPERATION, reply::Reply};
 
 /// The reason of a settled operation, which its caller may read; the person's own words are for the audit trail.
 const REASON: &str = "operator";
@@ -59,7 +59,7 @@ pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault>
     if settled.frees_key() {
         document["warning"] = KEY_IS_FREE.into();
     }
-    let etag = crate::interface::listing::etag(&settled);
+    let etag = crate::api::listing::etag(&settled);
     Ok(Reply::json(&document).private().with(http::header::ETAG, etag))
 }
 

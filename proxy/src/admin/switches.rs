@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{act::Act, operators::Asked};
-use crate::interface::{Fault, reply::Reply};
+use crate::api::{Fault, reply::Reply};
 
 /// `PUT /log-level`: until the next reload, which goes back to what the configuration says.
 pub(super) async fn log_level(asked: &Asked<'_>) -> Result<Reply, Fault> {

@@ -9,10 +9,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    probes::{ProbeState, serve},
-    readiness::{Condition, Readiness},
-};
+use super::probes::{ProbeState, serve};
+use crate::runtime::readiness::{Condition, Readiness};
 use crate::telemetry::metrics::Metrics;
 
 /// All that must hold before traffic may come.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{FAILED, fail, print};
 use crate::{
+    api::document,
     config::{self, model::Store},
-    interface::document,
-    ledger::{Inspection, OpenError, Stats},
+    ledger::disk::{Inspection, OpenError, Stats},
 };
 
 /// Faults that are said; a ledger with more is beyond reading line by line.

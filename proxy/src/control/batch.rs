@@ -8,7 +8,7 @@ use super::{
     Asked,
     operations::{Found, find, key_of},
 };
-use crate::interface::{Fault, document, reply::Reply};
+use crate::api::{Fault, document, reply::Reply};
 
 /// Keys in one request at most.
 const MAX_KEYS: usize = 100;

@@ -30,8 +30,8 @@ use mainstay_policies::{
 };
 
 use crate::{
+    api::{Fault, reply::Reply},
     config::model::Config,
-    interface::{Fault, reply::Reply},
 };
 
 /// What the interface reads from. One per configuration snapshot.

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Asked, passthrough};
-use crate::interface::{
+use crate::api::{
     Fault, document,
     listing::{self, NO_OPERATION, Page, etag},
     query::{Params, is_none_match},

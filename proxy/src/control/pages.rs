@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use crate::{
+    api::{Fault, query::Params, reply::Reply},
     config::model::{Config, Route},
-    interface::{Fault, query::Params, reply::Reply},
-    problem_doc::explain,
+    respond::document::explain,
 };
 
 /// Fresh keys in one answer at most.

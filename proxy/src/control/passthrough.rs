@@ -11,8 +11,8 @@ use mainstay_policies::{
 
 use super::{Asked, operations::NO_OPERATION_WITH_KEY};
 use crate::{
+    api::{Fault, document, reply::Reply},
     config::model::{PathPattern, Route, Segment},
-    interface::{Fault, document, reply::Reply},
 };
 
 /// The verdict of the upstream behind `path` about `key`.

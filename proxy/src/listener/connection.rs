@@ -7,11 +7,10 @@ use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
 use super::{
     buffers,
-    http1::{Http1, LastWord},
+    http1::{Http1, LastWord, request::HeadLimits},
+    http2,
     incoming::Serve,
     phase::Connection,
-    request::HeadLimits,
-    streams,
 };
 use crate::config::model::Limits;
 
@@ -40,7 +39,7 @@ pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session
     };
     if ahead.starts_with(HTTP2_PREFACE) {
         // Boxed, so that the many HTTP/1 connections do not hold its room.
-        Box::pin(streams::serve(stream, ahead, session)).await;
+        Box::pin(http2::serve(stream, ahead, session)).await;
         return;
     }
     let Session { service, connection, limits, last_word, draining } = session;

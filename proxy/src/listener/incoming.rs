@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{upgrade::Upgrade, wire::Http1Body};
-use crate::{
+use super::http1::{reader::Http1Body, upgrade::Upgrade};
+use crate::wire::{
     body::{BoxError, ProxyBody},
     http2::Http2Body,
     interim::Interim,

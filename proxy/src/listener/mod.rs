@@ -4,25 +4,18 @@
 //! and answers into bytes; `wire` and `writer` do the reading and the writing. HTTP/2 is `streams`, over `h2` and the bytes of
 //! `http2`.
 
+pub(crate) mod body;
 mod buffers;
 mod connection;
-pub mod head;
-mod http1;
+pub mod http1;
 mod http2;
 mod incoming;
 mod phase;
-mod reply;
-pub mod request;
-mod search;
 mod socket;
-mod streams;
 mod untaken;
-mod upgrade;
-mod wire;
-mod writer;
 
+pub(crate) use self::http1::upgrade::Upgrade;
 pub(crate) use connection::{Session, serve};
 pub(crate) use incoming::{Beside, ClientIncoming, ClientRequest, Serve};
 pub(crate) use phase::{Connection, Connections, Patience, Place, Places, SWEEP_EVERY};
 pub(crate) use socket::listen;
-pub(crate) use upgrade::Upgrade;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use super::untaken::{Answers, WatchedBody};
-use crate::body::Stream;
+use crate::wire::body::Stream;
 
 /// How often a worker looks for connections that take too long. It is never too early, and at most twice this too late.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);

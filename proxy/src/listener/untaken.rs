@@ -20,7 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::phase::{SWEEP_EVERY, Ticks, millis};
-use crate::body::{BoxError, Stream};
+use crate::wire::body::{BoxError, Stream};
 
 /// What is handed over at a time: a client that takes a large piece slowly must not look like one that takes nothing.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -140,7 +140,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::body::ProxyBody;
+    use crate::wire::body::ProxyBody;
 
     fn watched(answers: &Answers, clock: &Arc<Ticks>, bytes: usize) -> WatchedBody {
         let body = ProxyBody::Full(Bytes::from(vec![b'x'; bytes]));

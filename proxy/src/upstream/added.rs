@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use mainstay_policies::timeout::{is_deadline, set_deadline_headers, write_deadline};
 
-use crate::{forward::Hop, telemetry::trace::SpanFields};
+use crate::{telemetry::trace::SpanFields, wire::forward::Hop};
 
 /// What one attempt adds to its request's head.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use crate::{
         config::model::Propagation,
-        forward::{Address, Client},
         telemetry::propagation::{Propagator, TraceContext},
+        wire::forward::{Address, Client},
     };
 
     type Field = (String, Vec<u8>);

@@ -12,15 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit};
 
 use super::{
-    buffers,
+    http1::{buffers, incoming::Incoming, outgoing::Outgoing, switched::Switched},
     http2::Answer,
-    incoming::Incoming,
-    outgoing::Outgoing,
     pool::Lease,
-    switched::Switched,
     upload::{OnConnection, Upload},
 };
-use crate::body::BoxError;
+use crate::wire::body::BoxError;
 
 /// A response body; its connection goes back to the pool when it has ended cleanly, and is closed when it is dropped before.
 pub struct UpstreamBody(Inner);

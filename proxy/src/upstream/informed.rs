@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, StatusCode, Version};
 
-use crate::{client_body::Gate, forward, interim::Interim};
+use crate::{
+    listener::body::Gate,
+    wire::{forward, interim::Interim},
+};
 
 /// Who hears of interim responses.
 #[derive(Clone, Copy, Default)]

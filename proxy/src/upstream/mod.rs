@@ -6,18 +6,12 @@
 
 mod added;
 mod body;
-mod buffers;
 mod connect;
-mod exchange;
-mod frames;
+mod http1;
 mod http2;
-mod incoming;
 mod informed;
-mod multiplexed;
-mod outgoing;
 mod pool;
 mod progress;
-mod switched;
 mod upload;
 
 use std::{
@@ -32,16 +26,16 @@ use http::{HeaderMap, Method, Response, Uri, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
+pub(crate) use self::http1::switched::Switched;
 pub use added::Added;
 pub use body::UpstreamBody;
 pub use informed::Informed;
 pub use progress::Progress;
-pub(crate) use switched::Switched;
 
 use self::{connect::Target, pool::Pool};
 use crate::{
-    body::ProxyBody,
     config::model::{self, Protocol},
+    wire::body::ProxyBody,
 };
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
@@ -174,7 +168,7 @@ impl Upstream {
             let head = (head, self.authority(endpoint));
             Box::pin(http2::send(pool, head, body, progress, informed)).await
         } else {
-            pin!(exchange::send(pool, head, body, progress, informed)).await
+            pin!(http1::send(pool, head, body, progress, informed)).await
         }
     }
 

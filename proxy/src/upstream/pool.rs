@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     connect::{self, Target},
-    multiplexed::{Multiplexed, Place},
+    http2::multiplexed::{Multiplexed, Place},
 };
 
 /// Connections of one worker to one endpoint.

@@ -9,8 +9,8 @@ use std::{
 
 use tokio::{net::tcp::OwnedWriteHalf, sync::OwnedSemaphorePermit, task::AbortHandle, time::timeout};
 
-use super::outgoing::Outgoing;
-use crate::body::BoxError;
+use super::http1::outgoing::Outgoing;
+use crate::wire::body::BoxError;
 
 /// How long an upload may stand still once it has been answered: as long as a body may be silent by default.
 const STALL: Duration = Duration::from_mins(5);

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use mainstay::ledger::{DiskLedger, Options, Settle};
+use mainstay::ledger::{DiskLedger, Options, disk::Settle};
 use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,

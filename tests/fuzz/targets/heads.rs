@@ -8,15 +8,13 @@ use http::{HeaderMap, Method, header::CONTENT_LENGTH};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
     config::model::{Match, PathPattern},
-    http1::{
+    listener::http1::request::{self, HeadLimits},
+    router::{Router, Target, params},
+    wire::http1::{
         chunked::{Decoded, Decoder, Malformed},
+        head::{self, Refused},
         response,
     },
-    listener::{
-        head::{self, Refused},
-        request::{self, HeadLimits},
-    },
-    router::{Router, Target, params},
 };
 
 const MAX_BYTES: usize = 4096;

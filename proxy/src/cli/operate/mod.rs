@@ -3,10 +3,10 @@
 //!
 //! Exit codes: 0 done; 1 refused, or there is no such thing; 2 the command line is not valid; 3 nobody answers.
 
-mod audit;
-mod breakers;
+pub(crate) mod audit;
+pub(crate) mod breakers;
 mod client;
-mod ops;
+pub(crate) mod ops;
 mod story;
 mod text;
 

@@ -12,7 +12,7 @@ use crate::{
         node::Node,
         scalars::Size,
     },
-    ledger::Settle,
+    ledger::disk::Settle,
 };
 
 /// Where a package or an image would make the directory.

@@ -141,7 +141,7 @@ impl Setting for JsonConditions {
 
 fn condition(cx: &mut Cx, key: &At<String>, value: &Node) -> Option<JsonCondition> {
     if !is_pointer(&key.value) {
-        let message = format!("`{}` is not a JSON Pointer", super::super::node::shorten(&key.value));
+        let message = format!("`{}` is not a JSON Pointer", crate::config::node::shorten(&key.value));
         let help = format!(
             "a pointer starts with a slash: /{}",
             key.value.trim_start_matches(['$', '.', '/']).replace('.', "/")
@@ -174,7 +174,7 @@ fn operator(cx: &mut Cx, key: &At<String>, value: &Node) -> Option<JsonCondition
         (other, _) => {
             let help = crate::config::report::suggest(other, ["equals", "in", "exists"]);
             let help = help.unwrap_or_else(|| format!("expected {expected}"));
-            return cx.error(name.at, format!("unknown operator `{}`", super::super::node::shorten(other)), help);
+            return cx.error(name.at, format!("unknown operator `{}`", crate::config::node::shorten(other)), help);
         }
     };
     Some(JsonCondition { pointer: key.value.clone(), expect })

@@ -6,11 +6,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{
-    super::{Loaded, load},
-    good::EXAMPLE,
-    parse,
-};
+use super::{good::EXAMPLE, parse};
+use crate::config::{Loaded, load};
 
 /// A directory of its own, removed at the end.
 pub(super) struct Directory(pub(super) PathBuf);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use mainstay_policies::idempotency::JsonExpect;
 use serde_json::json;
 
-use super::{super::model::Store, parse, try_parse};
-use crate::ledger::Settle;
+use super::{parse, try_parse};
+use crate::config::model::Store;
+use crate::ledger::disk::Settle;
 
 /// The example of the design and of the README.
 pub(super) const EXAMPLE: &str = "
@@ -176,7 +177,7 @@ fn a_ledger_is_on_disk_unless_it_says_otherwise() {
 
 #[test]
 fn paths_are_split_into_segments() {
-    use super::super::model::{PathPattern, Segment};
+    use crate::config::model::{PathPattern, Segment};
     let literal = |text: &str| Segment::Literal(text.to_owned());
     let param = |name: &str| Segment::Param(name.to_owned());
     for (text, segments, rest) in [

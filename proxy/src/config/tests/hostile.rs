@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{super::load, directory::Directory, good::EXAMPLE, try_parse};
+use super::{directory::Directory, good::EXAMPLE, try_parse};
+use crate::config::load;
 
 #[track_caller]
 fn refused(text: &str, because: &str) {

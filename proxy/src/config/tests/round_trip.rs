@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{super::show, good::EXAMPLE, parse, try_parse};
+use super::{good::EXAMPLE, parse, try_parse};
+use crate::config::show;
 
 /// Every key, none at its default.
 pub(super) const EVERYTHING: &str = r#"

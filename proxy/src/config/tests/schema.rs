@@ -6,13 +6,8 @@ use regex_automata::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    super::{raw::to_json, schema, show, yaml},
-    good::EXAMPLE,
-    parse,
-    round_trip::EVERYTHING,
-    try_parse,
-};
+use super::{good::EXAMPLE, parse, round_trip::EVERYTHING, try_parse};
+use crate::config::{raw::to_json, schema, show, yaml};
 
 /// Validates against the part of JSON Schema that ours uses; an unknown keyword is an error, so that none is ignored.
 struct Validator {

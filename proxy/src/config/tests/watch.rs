@@ -4,13 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{
-    super::{
-        Loaded, load,
-        watch::{Reader, Reloads, Watcher},
-    },
-    directory::Directory,
-    good::EXAMPLE,
+use super::{directory::Directory, good::EXAMPLE};
+use crate::config::{
+    Loaded, load,
+    watch::{Reader, Reloads, Watcher},
 };
 
 /// Longer than any machine needs; only a failing test waits for it.

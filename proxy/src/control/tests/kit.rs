@@ -21,11 +21,11 @@ use mainstay_policies::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::super::*;
 use crate::config::model::{
     Control, Drain, Limits, LogFormat, Logs, Match, PathPattern, Policy, Probes, Protocol, Route, Segment, Store,
     Telemetry, Upstream,
 };
+use crate::control::*;
 
 pub(super) const NOW: u64 = 1_700_000_000_000;
 

@@ -10,6 +10,7 @@ mod exposition;
 mod histogram;
 mod listener;
 mod process;
+pub(crate) mod resolver;
 mod route;
 mod scrape;
 mod spans;

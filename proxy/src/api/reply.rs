@@ -1,0 +1,96 @@
+//! Answers of the interfaces.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use mainstay_policies::problem::{Effect, Problem};
+use serde_json::Value;
+
+use super::Fault;
+use crate::respond::document;
+
+/// An answer before it is known whether its body is wanted.
+#[derive(Debug)]
+pub(crate) struct Reply(Response<Bytes>);
+
+impl Reply {
+    pub(crate) fn json(body: &Value) -> Self {
+        Self::new(StatusCode::OK, "application/json", body.to_string())
+    }
+
+    pub(crate) fn html(body: String) -> Self {
+        Self::new(StatusCode::OK, "text/html; charset=utf-8", body)
+    }
+
+    pub(crate) fn not_modified() -> Self {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        Self(response)
+    }
+
+    fn new(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Self(response)
+    }
+
+    /// The same with a header. A value that is no header value is left out: all of ours are made of ASCII.
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<Bytes>) -> Self {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value.into()) {
+            self.0.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn no_store(self) -> Self {
+        self.with(header::CACHE_CONTROL, "no-store")
+    }
+
+    /// What one caller may see, and may change at any time.
+    pub(crate) fn private(self) -> Self {
+        self.with(header::CACHE_CONTROL, "private, no-cache")
+    }
+
+    pub(crate) fn into_response(self, is_head: bool) -> Response<Bytes> {
+        if !is_head {
+            return self.0;
+        }
+        let (mut parts, body) = self.0.into_parts();
+        if parts.status != StatusCode::NOT_MODIFIED {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        Response::from_parts(parts, Bytes::new())
+    }
+}
+
+impl Fault {
+    /// The problem document; `prefix` is `control.path`.
+    pub(crate) fn into_reply(self, prefix: &str, trace_id: Option<&str>) -> Reply {
+        let title = self.title.map(|title| ("title", Value::from(title)));
+        let body = match title {
+            Some(title) => document::document_with(
+                prefix,
+                self.problem,
+                self.status,
+                &self.detail,
+                Effect::None,
+                trace_id,
+                None,
+                [title],
+            ),
+            None => document::document(prefix, self.problem, self.status, &self.detail, Effect::None, trace_id, None),
+        };
+        let mut reply = Reply::new(self.status, document::MEDIA_TYPE, body)
+            .no_store()
+            .with(HeaderName::from_static("mainstay-error"), self.problem.slug());
+        if let Some((name, value)) = self.header {
+            reply = reply.with(name, value);
+        }
+        if matches!(self.problem, Problem::LedgerUnavailable | Problem::RateLimited) {
+            reply = reply.with(header::RETRY_AFTER, "1");
+        }
+        reply
+    }
+}

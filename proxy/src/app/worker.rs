@@ -1,0 +1,171 @@
+//! One thread that serves: a single-threaded runtime with its own sockets and its own upstream connections, so that no
+//! request crosses threads or waits for a lock that another core holds.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::Shared;
+use crate::{
+    config::model,
+    listener::{self, Connections, Patience, SWEEP_EVERY},
+    request::{refused, stack::Session},
+    telemetry::metrics::ListenerMetrics,
+    wire::forward::{Address, Client},
+};
+
+/// How long accepting pauses when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long tasks may go on when a worker ends; what is still running then is dropped.
+const END_WITHIN: Duration = Duration::from_millis(500);
+
+/// A listening socket for a worker to serve.
+pub(crate) struct Listen {
+    /// Replaced in place when a reload changes all but the address.
+    pub(crate) params: Arc<ArcSwap<model::Listener>>,
+    pub(crate) socket: std::net::TcpListener,
+    /// Accepting ends when this becomes true.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A running worker; it ends when its sender of sockets is dropped.
+pub(crate) struct Worker {
+    pub(crate) sockets: mpsc::UnboundedSender<Listen>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts worker `number`.
+///
+/// # Errors
+/// No runtime or no thread.
+pub(crate) fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<Worker> {
+    let (sockets, incoming) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = thread::Builder::new().name(format!("mainstay-{number}")).spawn(move || {
+        runtime.block_on(run(number, shared, incoming));
+        runtime.shutdown_timeout(END_WITHIN);
+    })?;
+    Ok(Worker { sockets, thread })
+}
+
+async fn run(number: usize, shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
+    let connections = Arc::new(Connections::new(shared.parts.clock.now()));
+    let mut sweep = interval(SWEEP_EVERY);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            listen = incoming.recv() => match listen {
+                // Ends when the listener's `stop` says so.
+                Some(listen) => { tokio::spawn(accept(number, shared.clone(), connections.clone(), listen)); }
+                None => return,
+            },
+            now = sweep.tick() => {
+                let snapshot = shared.snapshot.load();
+                let patience = Patience {
+                    header_timeout: snapshot.config.limits.header_timeout,
+                    keep_alive: snapshot.config.limits.keep_alive,
+                    draining: shared.is_draining(),
+                };
+                connections.sweep(&patience, shared.parts.clock.now());
+                for upstream in snapshot.upstreams.values() {
+                    upstream.sweep(number, now);
+                }
+            }
+        }
+    }
+}
+
+/// Accepts until told to stop, then takes what the kernel had accepted already.
+async fn accept(number: usize, shared: Arc<Shared>, connections: Arc<Connections>, listen: Listen) {
+    let Listen { params, socket, mut stop } = listen;
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "a listening socket cannot be used");
+            return;
+        }
+    };
+    let metrics = shared.parts.metrics.listener(&params.load().name);
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let limit = shared.snapshot.load().config.limits.connections.get();
+                if shared.places.open() >= limit {
+                    metrics.connection_limited();
+                }
+                // Nothing more is accepted meanwhile: the kernel's queue fills, and new clients wait there.
+                let place = shared.places.take(limit).await;
+                spawn_connection(number, &shared, &connections, &params, &metrics, (stream, peer, place));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Closing the socket would reset the connections that wait in its queue.
+    while let Some(Ok((stream, peer))) = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
+        std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+    {
+        let place = shared.places.take(usize::MAX).await;
+        spawn_connection(number, &shared, &connections, &params, &metrics, (stream, peer, place));
+    }
+}
+
+fn spawn_connection(
+    number: usize,
+    shared: &Arc<Shared>,
+    connections: &Arc<Connections>,
+    params: &Arc<ArcSwap<model::Listener>>,
+    metrics: &ListenerMetrics,
+    (stream, peer, place): (TcpStream, SocketAddr, listener::Place),
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a client left at once");
+        return;
+    }
+    let connection = connections.open(place);
+    let listener = params.load();
+    let session = Arc::new(Session {
+        shared: shared.clone(),
+        worker: number,
+        accepted_by: (listener.name.clone(), listener.address),
+        listener: params.clone(),
+        client: Client { address: Address::new(peer.ip()) },
+        peer,
+        connection: connection.clone(),
+    });
+    let session = listener::Session {
+        service: session,
+        connection: connection.clone(),
+        limits: shared.snapshot.load().config.limits.clone(),
+        last_word: refused::head,
+        draining: shared.draining.subscribe(),
+    };
+    let open = metrics.connection();
+    // Ends with the connection, or when the sweep finds that it takes too long.
+    let task = tokio::spawn(async move {
+        let _open = open;
+        // Made here: a future that is moved in would have its room twice.
+        listener::serve(stream, peer, session).await;
+    });
+    connections.watch(connection, task.abort_handle());
+}

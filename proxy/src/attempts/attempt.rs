@@ -1,0 +1,238 @@
+//! The inner part of the stack: retry, circuit breaker, attempt timeout, endpoint, connection.
+
+use std::{pin::pin, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header::CONTENT_TYPE};
+use mainstay_policies::{
+    circuit_breaker::{CallOutcome, Permit},
+    evidence::{AttemptError, Cause, Sent},
+};
+use tokio::time::Instant;
+
+use super::alarm::{self, TimeIsUp};
+use crate::{
+    listener::body::Gate,
+    respond::Failure,
+    runtime::snapshot::Route,
+    telemetry::{
+        metrics::AttemptResult,
+        trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
+    },
+    upstream::{Added, InFlight, Informed, Progress, RequestHead, UpstreamBody},
+    wire::{
+        body::ProxyBody,
+        forward::{self, Hop},
+        interim::Interim,
+    },
+};
+
+/// The head of a request as the upstream shall see it, before what each attempt adds.
+#[derive(Clone)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// The way that the request came; `None` if that is said in its headers.
+    pub(crate) hop: Option<Hop>,
+    /// The protocol that the connection shall change to.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
+impl Head {
+    pub(crate) fn as_request<'a>(&'a self, added: &'a Added<'a>) -> RequestHead<'a> {
+        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, added: Some(added) }
+    }
+
+    /// Says in the headers how the request came, so that it can be kept.
+    pub(crate) fn complete(&mut self) {
+        if let Some(hop) = self.hop.take() {
+            hop.apply(&mut self.headers);
+        }
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    }
+}
+
+/// What all attempts of one request share.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    pub(crate) route: Arc<Route>,
+    pub(crate) worker: usize,
+    pub(crate) trace: TraceHandle,
+    /// When the total time ends.
+    pub(crate) deadline: Instant,
+    /// Where the client takes interim responses from.
+    pub(crate) interim: Option<Interim>,
+}
+
+/// One attempt, from the breaker's permit to what it proved.
+pub(crate) struct Attempt {
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) endpoint: usize,
+    pub(crate) progress: Progress,
+    pub(crate) in_flight: InFlight,
+    route: Arc<Route>,
+    permit: Option<Permit>,
+    span: AttemptSpan,
+    pub(crate) started: Instant,
+}
+
+/// How an attempt comes to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Nth {
+    /// From 1.
+    pub(crate) number: u32,
+    /// Where the last one went.
+    pub(crate) avoid: Option<usize>,
+    /// Why it is tried again.
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl Nth {
+    pub(crate) const FIRST: Self = Self { number: 1, avoid: None, reason: None };
+
+    pub(crate) const fn next(self, endpoint: usize, reason: &'static str) -> Self {
+        Self { number: self.number + 1, avoid: Some(endpoint), reason: Some(reason) }
+    }
+}
+
+impl Outbound {
+    /// Chooses an endpoint and asks its breaker. With a breaker per endpoint an open one only excludes its endpoint.
+    pub(crate) fn begin(&self, nth: Nth, head: &Head, now: Instant) -> Result<Attempt, Failure> {
+        if now >= self.deadline {
+            return Err(Failure::NoTime(Sent::No));
+        }
+        let route = &self.route;
+        let count = route.upstream.endpoint_count();
+        let mut endpoint = route.upstream.pick(nth.avoid);
+        let mut tried = 1;
+        let permit = loop {
+            let Some(breaker) = route.breakers.of(endpoint) else { break None };
+            match breaker.acquire(now) {
+                Ok(permit) => break Some(permit),
+                Err(_)
+                    if tried < count && matches!(route.breakers, crate::runtime::snapshot::Breakers::Each { .. }) =>
+                {
+                    endpoint = (endpoint + 1) % count;
+                    tried += 1;
+                }
+                Err(rejected) => {
+                    route.metrics.breaker_rejected();
+                    return Err(Failure::CircuitOpen { retry_after: rejected.retry_after });
+                }
+            }
+        };
+        let start = AttemptStart {
+            number: nth.number,
+            method: &head.method,
+            path: head.uri.path(),
+            authority: route.upstream.authority(endpoint),
+            upstream: &route.upstream.params().name,
+            retry_reason: nth.reason,
+        };
+        Ok(Attempt {
+            number: nth.number,
+            endpoint,
+            progress: Progress::default(),
+            in_flight: route.upstream.enter(endpoint),
+            route: route.clone(),
+            permit,
+            span: self.trace.attempt(&start, now),
+            started: now,
+        })
+    }
+
+    /// When an attempt that starts now must have a response.
+    pub(crate) fn attempt_deadline(&self, now: Instant) -> (Instant, Cause) {
+        match self.route.params.policy.timeout.attempt {
+            Some(attempt) if now + attempt < self.deadline => (now + attempt, Cause::AttemptTimeout),
+            _ => (self.deadline, Cause::TotalTimeout),
+        }
+    }
+
+    /// Makes a head fit for the upstream's protocol; what another attempt left in it is overwritten.
+    pub(crate) fn prepare(&self, head: &mut Head) {
+        if !self.route.upstream.speaks_http2() {
+            match &head.upgrade {
+                Some(protocol) => forward::ask_upgrade(&mut head.headers, protocol.clone()),
+                None => forward::announce_te(&mut head.headers),
+            }
+        }
+    }
+
+    /// What an attempt that starts now adds to its head.
+    pub(crate) fn added<'a>(&self, trace: SpanFields, head: &'a Head, now: Instant) -> Added<'a> {
+        let time_left = self.deadline.saturating_duration_since(now);
+        Added { hop: head.hop.as_ref(), trace, time_left, is_grpc: head.is_grpc() }
+    }
+
+    /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by
+    /// time the attempt is dropped, which closes its connection or resets its stream. `gate` opens at `100 Continue`.
+    pub(crate) async fn send(
+        &self,
+        attempt: &Attempt,
+        head: &Head,
+        body: ProxyBody,
+        gate: Option<&Gate>,
+        now: Instant,
+    ) -> Result<Response<UpstreamBody>, AttemptError> {
+        let (until, cause) = self.attempt_deadline(now);
+        let informed = Informed { gate, interim: self.interim.as_ref() };
+        let added = self.added(attempt.trace_fields(), head, now);
+        let request = (head.as_request(&added), body);
+        let sending =
+            pin!(self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed));
+        match alarm::until(until, sending).await {
+            Ok(result) => result,
+            Err(TimeIsUp) => Err(AttemptError::new(cause, attempt.progress.sent())),
+        }
+    }
+}
+
+impl Attempt {
+    /// What the upstream is told of its span.
+    pub(crate) const fn trace_fields(&self) -> SpanFields {
+        self.span.fields()
+    }
+
+    /// It failed through no fault of the upstream: whatever comes of it is no sample for the breaker.
+    pub(crate) fn excuse(&mut self) {
+        self.permit = None;
+    }
+
+    /// Tells breaker, span and metrics what became of the attempt. A permit that is dropped without this is a cancel, and no
+    /// sample.
+    pub(crate) fn record<B>(&mut self, result: &Result<Response<B>, AttemptError>, now: Instant) {
+        let (outcome, counted) = match result {
+            Ok(response) => {
+                let status = response.status();
+                self.span.status(status);
+                let failed = self.route.breakers.of(self.endpoint).is_some_and(|breaker| breaker.is_error(status));
+                (if failed { CallOutcome::Error } else { CallOutcome::Success }, AttemptResult::Response(status))
+            }
+            // The caller's doing: its permit is dropped, which is a cancel and no sample.
+            Err(error) if error.cause == Cause::RequestBody => {
+                self.span.error(error.cause.label());
+                self.permit = None;
+                (CallOutcome::Success, AttemptResult::Failed(error.cause))
+            }
+            Err(error) => {
+                self.span.error(error.cause.label());
+                (CallOutcome::Error, AttemptResult::Failed(error.cause))
+            }
+        };
+        if let Some(permit) = self.permit.take() {
+            permit.record(outcome, now);
+        }
+        self.route.metrics.attempt(counted, now.duration_since(self.started));
+    }
+
+    /// Ends the attempt's span; what stays is the count of requests in flight, until the body has ended.
+    pub(crate) fn finish(self, now: Instant) -> InFlight {
+        self.span.finish(now);
+        self.in_flight
+    }
+}

@@ -1,0 +1,178 @@
+//! Times on record follow a wall clock that jumps. The module above says why.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use mainstay_policies::{
+    idempotency::QueryGate,
+    operation::{
+        Operation, OperationId, UnixMillis,
+        ledger::{Ledger, LedgerError},
+        step::{Event, after},
+    },
+};
+
+use super::bare::{self, PAGE};
+
+/// Both clocks are read a little apart; what was sent in between counts as sent before the jump, which waits longer.
+const APART_MS: u64 = 500;
+
+/// Makes all times on record agree with the wall clock, which reads `now`. `longest` is how long an operation waits at most.
+pub(super) async fn follow(
+    ledger: &dyn Ledger,
+    gate: &QueryGate,
+    now: UnixMillis,
+    longest: impl Fn(&Operation) -> Duration,
+) -> Result<(), LedgerError> {
+    if let Some(by) = gate.put_forward(now) {
+        tracing::warn!(by_ms = by.as_millis() as u64, "the clock was put forward");
+        let jump = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let before = now.saturating_sub(jump).saturating_add(APART_MS);
+        // The ledger writes what comes together in one go.
+        for due in bare::open(ledger).await?.chunks(PAGE) {
+            try_join_all(due.iter().map(|due| put_forward(ledger, due.id, by, before, now))).await?;
+        }
+    } else if gate.was_put_back(now) {
+        tracing::warn!("the clock was put back");
+        for due in bare::open(ledger).await? {
+            let Some(operation) = ledger.read(due.id).await? else { continue };
+            let at = after(now, longest(&operation));
+            bare::apply(ledger, operation, &Event::DueBy { at }, now).await?;
+        }
+    }
+    gate.clock_agrees(now);
+    Ok(())
+}
+
+/// Puts an operation's times forward, if they are of before.
+async fn put_forward(
+    ledger: &dyn Ledger,
+    id: OperationId,
+    by: Duration,
+    before: UnixMillis,
+    now: UnixMillis,
+) -> Result<(), LedgerError> {
+    let found = ledger.read(id).await?;
+    if let Some(operation) = found.filter(|of| of.dispatched_at.unwrap_or(of.created_at) <= before) {
+        bare::apply(ledger, operation, &Event::ClockPutForward { by }, now).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use mainstay_policies::{
+        clock::WallClock,
+        operation::{InstanceId, KeptRequest, KeyHash, Retained, State, ledger::Begun},
+    };
+
+    use super::*;
+    use crate::ledger::disk::{DiskLedger, Options, Settle};
+
+    const NOW: UnixMillis = 1_700_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+
+    struct Home(PathBuf);
+
+    impl Home {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(format!("mainstay-clock-{}", uuid::Uuid::new_v4())))
+        }
+
+        fn open(&self, now: UnixMillis) -> DiskLedger {
+            let options = Options { max_open: 10, max_bytes: 1 << 20, settle: Settle::Durable, key_file: None };
+            DiskLedger::open(&self.0, WallClock::manual(now), &options).expect("the ledger opens")
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    /// An operation that was sent at `sent_at`, is unknown, and is looked at again an hour later.
+    async fn unknown(ledger: &DiskLedger, key: u8, sent_at: UnixMillis) -> OperationId {
+        let draft = Operation {
+            id: OperationId { seq: 0, tag: u64::from(key) },
+            key_hash: KeyHash([key; 32]),
+            principal: [0; 32],
+            fingerprint: [0; 32],
+            route: "r".into(),
+            upstream: "app".into(),
+            state: State::Pending,
+            reason: "in_flight".into(),
+            source: None,
+            http_status: None,
+            attempts: 1,
+            created_at: sent_at,
+            dispatched_at: Some(sent_at),
+            settled_at: None,
+            next_check_at: Some(sent_at + HOUR_MS),
+            checks: 0,
+            attention: None,
+            last_evidence: None,
+            retained: Retained::None,
+            status_target: Some("/by-ref/k".into()),
+            request: KeptRequest::None,
+            redispatches: 0,
+            origin: None,
+            retention_ms: HOUR_MS,
+            tombstone_ms: HOUR_MS,
+            window_ms: None,
+            owner: InstanceId(0),
+            epoch: 0,
+            revision: 0,
+        };
+        let Ok(Begun::New(begun)) = ledger.begin(draft, sent_at).await else { panic!("it is new") };
+        ledger.update(Operation { state: State::Unknown, ..begun }).await.expect("it is unknown").id
+    }
+
+    async fn sent_and_due(ledger: &DiskLedger, id: OperationId) -> (UnixMillis, UnixMillis) {
+        let operation = ledger.read(id).await.expect("it reads").expect("it is there");
+        (operation.dispatched_at.expect("it was sent"), operation.next_check_at.expect("it is due"))
+    }
+
+    fn two_hours(_: &Operation) -> Duration {
+        Duration::from_hours(2)
+    }
+
+    /// Else a kill just after the jump would make the write look an hour older, and a `not_found` be believed too early.
+    #[tokio::test]
+    async fn a_clock_that_is_put_forward_makes_no_write_look_older_even_after_a_kill() {
+        let home = Home::new();
+        let ledger = home.open(NOW);
+        let gate = QueryGate::default();
+        gate.clock_starts(NOW);
+        let id = unknown(&ledger, 1, NOW - 10_000).await;
+        let later = NOW + HOUR_MS;
+        let since = unknown(&ledger, 2, later - 1).await;
+        follow(&ledger, &gate, later, two_hours).await.expect("it follows");
+        assert_eq!(gate.put_forward(later), None, "the times agree again");
+        follow(&ledger, &gate, later, two_hours).await.expect("it follows");
+        let jumped = |(sent, due): (u64, u64)| (sent.abs_diff(later - 10_000) < 2_000, due - sent);
+        assert_eq!(jumped(sent_and_due(&ledger, id).await), (true, HOUR_MS));
+        let (sent, _) = sent_and_due(&ledger, since).await;
+        assert_eq!(sent, later - 1, "what was sent after the jump has the new time already");
+        drop(ledger);
+        let ledger = home.open(later);
+        let (sent, _) = sent_and_due(&ledger, id).await;
+        assert!(sent.abs_diff(later - 10_000) < 2_000, "it is on the disk");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_put_back_makes_no_wait_longer_than_the_longest() {
+        let home = Home::new();
+        let ledger = home.open(NOW);
+        let gate = QueryGate::default();
+        gate.clock_starts(NOW);
+        let id = unknown(&ledger, 1, NOW).await;
+        let earlier = NOW - 24 * HOUR_MS;
+        follow(&ledger, &gate, earlier, two_hours).await.expect("it follows");
+        let (sent, due) = sent_and_due(&ledger, id).await;
+        assert_eq!((sent, due), (NOW, earlier + 2 * HOUR_MS), "how old it is stays on the safe side");
+        assert!(!gate.was_put_back(earlier));
+    }
+}

@@ -1,0 +1,135 @@
+//! What people order: ask now, dispatch now.
+
+use std::sync::Arc;
+
+use mainstay_policies::{
+    idempotency::{
+        Protection,
+        query::{Held, TURN_WITHIN},
+    },
+    operation::{KeptRequest, Operation, OperationId, State, ledger::LedgerError},
+};
+use tokio::sync::oneshot;
+
+use super::{route_of, work::Work};
+use crate::{
+    app::Shared,
+    operation::redispatch::{NotSent, Redispatch},
+};
+
+/// Orders to the resolver; cheap to make.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    shared: Arc<Shared>,
+}
+
+/// What a status query brought.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The operation as it stands since.
+    pub(crate) operation: Operation,
+    /// `succeeded`, `failed`, `not_executed`, `ongoing`, `ambiguous`, `not_found` or `no_evidence`.
+    pub(crate) heard: &'static str,
+}
+
+/// Why it was not done. Nothing was sent.
+#[derive(Debug)]
+pub(crate) enum NotDone {
+    /// No such operation.
+    Absent,
+    /// It is settled.
+    Settled(Box<Operation>),
+    /// It cannot be done as things are configured, or with what is kept; in words for people.
+    Impossible(&'static str),
+    /// Not at the moment; in words for people.
+    Busy(&'static str),
+    /// The ledger did not take it.
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for NotDone {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl Resolver {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Asks the status endpoint about an unknown operation, flagged or not, within the upstream's rate.
+    ///
+    /// # Errors
+    /// Why it was not asked.
+    pub(crate) async fn query_now(&self, id: OperationId) -> Result<Asked, NotDone> {
+        let (work, operation) = self.work(id).await?;
+        let rate = work.protection.query_rate().filter(|_| operation.status_target.is_some());
+        let rate = rate.ok_or(NotDone::Impossible("Its route has no status endpoint, or had none when it began."))?;
+        let permit = match self.shared.parts.gate.enter(id, &operation.upstream, rate, TURN_WITHIN) {
+            Ok(permit) => permit,
+            Err(Held::InFlight) => return Err(NotDone::Busy("It is being asked about at this moment.")),
+            Err(Held::Rate) => return Err(NotDone::Busy("The service is asked as often as `status.rate` allows.")),
+        };
+        permit.turn().await;
+        let (heard, applied) = work.ask(operation).await?;
+        Ok(Asked { operation: applied.operation, heard: heard.label() })
+    }
+
+    /// Dispatches an unknown operation again, beyond `redispatch.attempts` if need be; returns it as it stands when the
+    /// attempt has ended.
+    ///
+    /// # Errors
+    /// Why nothing was sent.
+    pub(crate) async fn redispatch_now(&self, id: OperationId) -> Result<Operation, NotDone> {
+        let (work, operation) = self.work(id).await?;
+        if !work.protection.honours_key() {
+            return Err(NotDone::Impossible(
+                "Its upstream is not declared `honours_key: true`: it might execute the write twice.",
+            ));
+        }
+        let request = match operation.request {
+            KeptRequest::Kept => match self.shared.parts.ledger.request(id).await {
+                Err(LedgerError::Unreadable) => {
+                    return Err(NotDone::Impossible("What is kept of its request is damaged."));
+                }
+                read => read?,
+            },
+            KeptRequest::None | KeptRequest::Given(_) => None,
+        };
+        let request = request.ok_or(NotDone::Impossible("Its request is not kept: its policy had no `redispatch`."))?;
+        let Work { shared, route, protection, .. } = work;
+        let (told, outcome) = oneshot::channel();
+        let redispatch = Redispatch { shared, route, protection, operation, request };
+        // Ends by its timeouts: whoever ordered it may leave.
+        let running = tokio::spawn(redispatch.run(Some(told)));
+        if outcome.await.is_err() {
+            match running.await {
+                Ok(Err(NotSent::InFlight)) => return Err(NotDone::Busy("An attempt of it is in flight.")),
+                Ok(Err(NotSent::Refused(_))) => {
+                    return Err(NotDone::Busy("The circuit breaker before its upstream is open."));
+                }
+                Ok(Err(NotSent::Unreadable)) => return Err(NotDone::Impossible("What is kept is no request.")),
+                Ok(Err(NotSent::Ledger(LedgerError::Stale(now)))) if now.state.is_terminal() => {
+                    return Err(NotDone::Settled(now));
+                }
+                Ok(Err(NotSent::Ledger(error))) => return Err(NotDone::Ledger(error)),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+        self.shared.parts.ledger.read(id).await?.ok_or(NotDone::Absent)
+    }
+
+    async fn work(&self, id: OperationId) -> Result<(Work, Operation), NotDone> {
+        let operation = self.shared.parts.ledger.read(id).await?.ok_or(NotDone::Absent)?;
+        match operation.state {
+            State::Pending => return Err(NotDone::Busy("Its attempt is in flight.")),
+            State::Unknown => {}
+            State::Succeeded | State::Failed | State::NotExecuted => return Err(NotDone::Settled(Box::new(operation))),
+        }
+        let snapshot = self.shared.snapshot.load_full();
+        let found: Option<(_, Arc<Protection>)> = route_of(&snapshot, &operation);
+        let (route, protection) = found.ok_or(NotDone::Impossible("Its route is configured no more."))?;
+        Ok((Work { shared: self.shared.clone(), snapshot, route, protection }, operation))
+    }
+}

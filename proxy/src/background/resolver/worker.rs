@@ -1,0 +1,391 @@
+//! The worker: looks what is due, and starts what may start.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use mainstay_policies::{
+    circuit_breaker::State as BreakerState,
+    idempotency::query::Held,
+    operation::{
+        KeptRequest, Operation, OperationId, State, UnixMillis,
+        ledger::{Due, Filter, LedgerError},
+        step::{Event, after},
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    bare::{self, PAGE},
+    clock,
+    health::Health,
+    lanes::Lanes,
+    route_of,
+    work::{Done, Work, alert},
+};
+use crate::{
+    app::Shared,
+    faults::{self, Pitfall},
+    runtime::snapshot::{Parts, Snapshot},
+};
+
+/// Between two looks while something waits for its turn.
+const TICK: Duration = Duration::from_millis(25);
+/// Between two looks while nothing is due: what comes to be in doubt is noticed this late.
+const IDLE: Duration = Duration::from_millis(100);
+/// After the ledger refused a look.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at breakers, at the whole of what is due, and at the oldest.
+const SECOND: Duration = Duration::from_secs(1);
+/// Between two counts of what waits for a person: it looks at everything that is open.
+const CENSUS_EVERY: Duration = Duration::from_secs(10);
+/// Operations of one upstream that are worked on at once: at 20/s as many as a status endpoint that hangs can hold.
+const RUNNING: usize = 128;
+/// Turns that are booked ahead whatever the rate, so that callers who ask cannot take them all, and how far ahead.
+const BOOKED: usize = 2;
+const BOOKED_AHEAD: Duration = Duration::from_secs(2);
+/// How far ahead turns are booked beyond those: as long as may pass until the next look.
+const LOOK_AHEAD: Duration = Duration::from_millis(50);
+/// Dispatches per second to an upstream that has no status endpoint with a rate of its own: the default rate of queries.
+const DISPATCHES_PER_SEC: f64 = 20.0;
+/// How long an operation whose route has gone waits for it to come back, before the next look and in all.
+const ORPHAN_PAUSE: Duration = Duration::from_mins(1);
+const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
+/// Routes that have gone are named in the log once, and as many at most.
+const ORPHANS_NAMED: usize = 1024;
+/// Resolves until it is aborted.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let (reports, mut inbox) = mpsc::unbounded_channel();
+    let mut worker = Worker::new(shared, reports);
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            report = inbox.recv() => worker.take(report).await,
+            () = sleep(pause) => {}
+        }
+        while let Ok(report) = inbox.try_recv() {
+            worker.take(Some(report)).await;
+        }
+        pause = match worker.look().await {
+            Ok(()) => worker.pause(),
+            Err(error) => {
+                tracing::warn!(%error, "the resolver cannot read the ledger");
+                LEDGER_PAUSE
+            }
+        };
+    }
+}
+
+/// What the tasks say. As many are on their way as operations are being worked on, or twice as many.
+enum Report {
+    /// The turn has come.
+    Turn(Arc<str>),
+    /// It is done.
+    Done(Arc<str>, OperationId, Done),
+}
+
+/// One operation that is being worked on. However that ends, its lane gets its place back.
+struct Running {
+    reports: mpsc::UnboundedSender<Report>,
+    upstream: Arc<str>,
+    id: OperationId,
+    waits_for_turn: bool,
+    done: Done,
+}
+
+impl Running {
+    fn new(reports: mpsc::UnboundedSender<Report>, upstream: Arc<str>, id: OperationId) -> Self {
+        Self { reports, upstream, id, waits_for_turn: true, done: Done::default() }
+    }
+
+    fn ends_with(&mut self, done: Done) {
+        self.done = done;
+    }
+
+    fn turn_has_come(&mut self) {
+        if std::mem::take(&mut self.waits_for_turn) {
+            let _ = self.reports.send(Report::Turn(Arc::clone(&self.upstream)));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(operation = %self.id, "work on an operation ended with a panic; it is due again");
+        }
+        self.turn_has_come();
+        let done = std::mem::take(&mut self.done);
+        // Nobody takes it if the worker has gone, and then its lanes have gone with it.
+        let _ = self.reports.send(Report::Done(Arc::clone(&self.upstream), self.id, done));
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    reports: mpsc::UnboundedSender<Report>,
+    lanes: Lanes,
+    health: Health,
+    /// Operations for which the status endpoint named a time.
+    held: HashSet<(OperationId, UnixMillis)>,
+    orphans: HashSet<(Arc<str>, Arc<str>)>,
+    /// How far the ledger's index was read.
+    read_to: Option<(UnixMillis, u64)>,
+    next_second: Instant,
+    next_census: Instant,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let now = Instant::now();
+        // A worker that follows one which ended by a fault follows the clock from where that one left it.
+        shared.parts.gate.clock_starts(shared.parts.clock.now());
+        Self {
+            shared,
+            reports,
+            lanes: Lanes::default(),
+            health: Health::default(),
+            held: HashSet::new(),
+            orphans: HashSet::new(),
+            read_to: None,
+            next_second: now,
+            next_census: now,
+        }
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.shared.parts.clock.now()
+    }
+
+    fn pause(&self) -> Duration {
+        if self.lanes.len() > 0 {
+            return TICK;
+        }
+        let due = self.shared.parts.ledger.next_due();
+        let until = due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.now())));
+        until.clamp(Duration::from_millis(1), IDLE)
+    }
+
+    async fn take(&mut self, report: Option<Report>) {
+        match report {
+            Some(Report::Turn(upstream)) => {
+                if let Some(lane) = self.lanes.lane(&upstream) {
+                    lane.booked -= 1;
+                }
+            }
+            Some(Report::Done(upstream, id, done)) => {
+                self.lanes.end(&upstream, id);
+                let Some(heard) = done.heard else { return };
+                if let Some(wait) = heard.retry_after {
+                    self.held.insert((id, after(self.now(), wait)));
+                }
+                if self.health.heard(&upstream, heard.is_up, Instant::now()) {
+                    self.pull(&upstream).await;
+                }
+            }
+            None => {}
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), LedgerError> {
+        faults::stumble(Pitfall::Look);
+        self.follow_clock().await?;
+        let now = Instant::now();
+        let is_whole = now >= self.next_second;
+        if is_whole {
+            self.next_second = now + SECOND;
+            self.look_at_breakers(now).await;
+        }
+        self.feed(is_whole).await?;
+        let snapshot = self.shared.snapshot.load_full();
+        for upstream in self.lanes.upstreams() {
+            self.start(&snapshot, &upstream).await?;
+        }
+        self.lanes.tidy();
+        if is_whole {
+            self.count(now).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what is due. All of it once a second; between, what has come after the last look.
+    async fn feed(&mut self, is_whole: bool) -> Result<(), LedgerError> {
+        let now = self.now();
+        let mut from = if is_whole || self.lanes.len() < PAGE { None } else { self.read_to };
+        loop {
+            let due = self.shared.parts.ledger.due(now, from, PAGE).await?;
+            let is_last = due.len() < PAGE;
+            from = due.last().map(Due::place).or(from);
+            for due in due {
+                self.lanes.add(due);
+            }
+            if is_last {
+                self.read_to = from;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts what may start of one upstream's operations.
+    async fn start(&mut self, snapshot: &Arc<Snapshot>, upstream: &Arc<str>) -> Result<(), LedgerError> {
+        while let Some(id) = self.lanes.first(upstream) {
+            let Some(lane) = self.lanes.lane(upstream).filter(|lane| lane.running < RUNNING) else { break };
+            let patience = if lane.booked < BOOKED { BOOKED_AHEAD } else { LOOK_AHEAD };
+            let found = self.shared.parts.ledger.read(id).await?;
+            let now = self.now();
+            let due = found.filter(|operation| operation.due_at().is_some_and(|at| at <= now));
+            let Some(operation) = due else {
+                self.lanes.skip(upstream);
+                continue;
+            };
+            let Some((route, protection)) = route_of(snapshot, &operation) else {
+                self.lanes.skip(upstream);
+                self.wait_for_route(operation, now).await?;
+                continue;
+            };
+            let asks = protection.query_rate().filter(|_| operation.status_target.is_some());
+            let dispatches = protection.step_policy().redispatch.is_some() && operation.request == KeptRequest::Kept;
+            if operation.state == State::Pending || (asks.is_none() && !dispatches) {
+                self.lanes.skip(upstream);
+                // Time alone moves it on.
+                alert(&protection.apply(operation, &Event::Due).await?.actions, id);
+                continue;
+            }
+            let gate = &self.shared.parts.gate;
+            if asks.is_none() && gate.is_attempted(id) {
+                self.lanes.skip(upstream);
+                protection.apply(operation, &Event::PutOff { until: after(now, SECOND) }).await?;
+                continue;
+            }
+            match gate.enter(id, upstream, asks.unwrap_or(DISPATCHES_PER_SEC), patience) {
+                Ok(permit) => {
+                    self.lanes.start(upstream);
+                    let work = Work { shared: self.shared.clone(), snapshot: snapshot.clone(), route, protection };
+                    let mut running = Running::new(self.reports.clone(), Arc::clone(upstream), id);
+                    // Ends by its timeouts; what dies with the process is due again.
+                    tokio::spawn(async move {
+                        permit.turn().await;
+                        running.turn_has_come();
+                        match work.run(id, permit).await {
+                            Ok(done) => running.ends_with(done),
+                            Err(error) => {
+                                tracing::warn!(%error, operation = %id, "what is known of a write could not be recorded");
+                            }
+                        }
+                    });
+                }
+                // Somebody asks already; if nothing comes of it, it is due still.
+                Err(Held::InFlight) => self.lanes.skip(upstream),
+                Err(Held::Rate) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The route of an operation, its upstream or its protection has gone from the configuration. It may come back.
+    async fn wait_for_route(&mut self, operation: Operation, now: UnixMillis) -> Result<(), LedgerError> {
+        let name = (Arc::clone(&operation.route), Arc::clone(&operation.upstream));
+        if self.orphans.len() < ORPHANS_NAMED && self.orphans.insert(name) {
+            tracing::warn!(
+                route = %operation.route, upstream = %operation.upstream,
+                "operations of this route are not resolved: it is configured no more"
+            );
+        }
+        let since = operation.dispatched_at.unwrap_or(operation.created_at);
+        let is_hopeless = operation.state == State::Pending || now >= after(since, ORPHAN_PATIENCE);
+        let event = if is_hopeless { Event::Due } else { Event::PutOff { until: after(now, ORPHAN_PAUSE) } };
+        let id = operation.id;
+        alert(&bare::apply(self.shared.parts.ledger.as_ref(), operation, &event, now).await?, id);
+        Ok(())
+    }
+
+    /// An upstream has recovered: what waits for it is due now, and the gate spreads it. Where the endpoint itself has named
+    /// a time, that stands.
+    async fn pull(&mut self, upstream: &Arc<str>) {
+        let now = self.now();
+        self.held.retain(|(_, until)| *until > now);
+        let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
+        let pulled = async {
+            let mut pulled = 0;
+            for due in bare::open(self.shared.parts.ledger.as_ref()).await? {
+                if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
+                    continue;
+                }
+                let found = self.shared.parts.ledger.read(due.id).await?;
+                if let Some(operation) = found.filter(|operation| operation.state == State::Unknown) {
+                    bare::apply(self.shared.parts.ledger.as_ref(), operation, &Event::DueBy { at: now }, now).await?;
+                    pulled += 1;
+                }
+            }
+            Ok::<_, LedgerError>(pulled)
+        };
+        match pulled.await {
+            Ok(0) => {}
+            Ok(operations) => tracing::info!(%upstream, operations, "the upstream has recovered: asking it again"),
+            Err(error) => tracing::warn!(%error, %upstream, "operations sleep their backoff out"),
+        }
+    }
+
+    async fn look_at_breakers(&mut self, now: Instant) {
+        let snapshot = self.shared.snapshot.load_full();
+        for upstream in snapshot.upstreams.keys() {
+            let routes = snapshot.router.iter().filter(|route| route.upstream.params().name == *upstream);
+            let are_closed = routes
+                .filter(|route| route.protection.is_some())
+                .flat_map(|route| route.breakers.all())
+                .all(|breaker| !matches!(breaker.snapshot(now).state, BreakerState::Open | BreakerState::HalfOpen));
+            if self.health.breakers(upstream, are_closed, now) {
+                self.pull(upstream).await;
+            }
+        }
+    }
+
+    /// See the module's documentation: times on record follow a wall clock that jumps.
+    async fn follow_clock(&self) -> Result<(), LedgerError> {
+        let Parts { ledger, gate, clock, .. } = &self.shared.parts;
+        let snapshot = self.shared.snapshot.load_full();
+        let longest = |of: &Operation| route_of(&snapshot, of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
+        clock::follow(ledger.as_ref(), gate, clock.now(), longest).await
+    }
+
+    async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {
+        let parts = &self.shared.parts;
+        parts.resolving.waiting(self.lanes.depths());
+        let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
+        let oldest = parts.ledger.list(unknown, None, 1).await?;
+        let oldest = oldest.first().map_or(0, |oldest| self.now().saturating_sub(oldest.created_at));
+        parts.resolving.unresolved(oldest);
+        if now >= self.next_census {
+            self.next_census = now + CENSUS_EVERY;
+            parts.resolving.flagged(parts.ledger.flagged().await?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a panic would take a place of its lane for good, and after `RUNNING` of them nothing would be asked any more.
+    #[tokio::test]
+    async fn work_that_panics_gives_its_place_back() {
+        let id = OperationId { seq: 1, tag: 1 };
+        for turn_had_come in [false, true] {
+            let (reports, mut inbox) = mpsc::unbounded_channel();
+            let mut running = Running::new(reports, "app".into(), id);
+            let work = tokio::spawn(async move {
+                if turn_had_come {
+                    running.turn_has_come();
+                }
+                let _held = &mut running;
+                panic!("on purpose");
+            });
+            assert!(work.await.unwrap_err().is_panic());
+            assert!(matches!(inbox.recv().await, Some(Report::Turn(_))), "{turn_had_come}");
+            assert!(matches!(inbox.recv().await, Some(Report::Done(_, done, Done { heard: None })) if done == id));
+            assert!(inbox.recv().await.is_none(), "each once");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The effective configuration as YAML, every default filled in; reading it back gives an equal [`Config`].
+
+mod policy;
+
+use std::{iter, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    model::{
+        Admin, Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route,
+        Store, Telemetry, Upstream,
+    },
+    raw::{NO_POLICY, PROPAGATION},
+    units::{format_duration, format_size},
+};
+use crate::ledger::disk::Settle;
+
+/// The configuration as one YAML document.
+pub fn show(config: &Config) -> String {
+    serde_saphyr::to_string(&document(config)).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+/// The same as a tree.
+pub(crate) fn document(config: &Config) -> Value {
+    let listeners = config.listeners.iter().map(|it| (it.name.to_string(), listener(it)));
+    let upstreams = config.upstreams.iter().map(|it| (it.name.to_string(), upstream(it)));
+    let policies = config.policies.iter().map(|it| (it.name.to_string(), policy::policy(it)));
+    json!({
+        "listeners": map(listeners),
+        "upstreams": map(upstreams),
+        "routes": config.routes.iter().map(|it| route(it)).collect::<Vec<_>>(),
+        "policies": map(policies),
+        "ledger": ledger(&config.ledger),
+        "telemetry": telemetry(&config.telemetry),
+        "probes": { "address": config.probes.address.to_string() },
+        "admin": admin(config.admin.as_ref()),
+        "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
+        "limits": limits(&config.limits),
+        "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
+    })
+}
+
+fn admin(admin: Option<&Admin>) -> Value {
+    let Some(Admin { address, token_file }) = admin else { return json!("off") };
+    let token_file = token_file.as_ref().map(|file| text(&file.to_string_lossy()));
+    with(json!({ "address": address.to_string() }), [("token_file", token_file)])
+}
+
+fn ledger(ledger: &Ledger) -> Value {
+    let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
+    let shown = match &ledger.store {
+        Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
+        Store::Disk { path, settle, key_file } => {
+            let settle = match settle {
+                Settle::Durable => "durable",
+                Settle::Eventual => "eventual",
+            };
+            let path = path.to_string_lossy();
+            let mut shown = json!({
+                "store": "disk", "path": path, "settle": settle, "max_open": max_open, "max_bytes": max_bytes,
+            });
+            if let Some(file) = key_file {
+                shown["encrypt"] = json!({ "key_file": file.to_string_lossy() });
+            }
+            shown
+        }
+    };
+    with(shown, [("node", ledger.node.map(Value::from))])
+}
+
+fn map(entries: impl Iterator<Item = (String, Value)>) -> Value {
+    Value::Object(entries.collect::<Map<_, _>>())
+}
+
+fn duration(duration: Duration) -> Value {
+    format_duration(duration).into()
+}
+
+fn size(bytes: usize) -> Value {
+    format_size(bytes as u64).into()
+}
+
+/// A text that came from the file and may hold a dollar sign, which reading would take for a variable.
+fn text(text: &str) -> Value {
+    text.replace('$', "$$").into()
+}
+
+/// The word that stands for a value.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word)
+}
+
+fn listener(listener: &Listener) -> Value {
+    let shown = json!({
+        "address": listener.address.to_string(),
+        "principal": match &listener.principal {
+            Principal::Anonymous => json!("anonymous"),
+            Principal::Header(name) => json!({ "header": text(name.as_str()) }),
+        },
+        "trust_deadline": listener.trust_deadline,
+    });
+    with(shown, [("access", listener.access.as_deref().map(policy::access))])
+}
+
+fn upstream(upstream: &Upstream) -> Value {
+    let endpoints: Vec<String> = upstream.endpoints.iter().map(|it| format!("http://{}", it.authority)).collect();
+    json!({
+        "endpoints": endpoints,
+        "protocol": match upstream.protocol {
+            Protocol::Auto => "auto",
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+        },
+        "connect_timeout": duration(upstream.connect_timeout),
+        "honours_key": upstream.honours_key,
+        "max_connections": upstream.max_connections.get(),
+        "idle_timeout": duration(upstream.idle_timeout),
+    })
+}
+
+fn route(route: &Route) -> Value {
+    let mut shown = Map::new();
+    if *route.name != *route.matches.path.text {
+        shown.insert("name".into(), text(&route.name));
+    }
+    shown.insert("match".into(), matches(&route.matches));
+    shown.insert("upstream".into(), route.upstream.name.to_string().into());
+    if *route.policy.name != *NO_POLICY {
+        shown.insert("policy".into(), route.policy.name.to_string().into());
+    }
+    Value::Object(shown)
+}
+
+fn matches(matches: &Match) -> Value {
+    let mut shown = Map::new();
+    shown.insert("path".into(), text(&matches.path.text));
+    if !matches.methods.is_empty() {
+        shown.insert("methods".into(), matches.methods.iter().map(|method| Value::from(method.as_str())).collect());
+    }
+    if let Some(host) = &matches.host {
+        shown.insert("host".into(), text(host));
+    }
+    if !matches.headers.is_empty() {
+        let headers =
+            matches.headers.iter().map(|(name, value)| (name.to_string(), text(value.to_str().unwrap_or_default())));
+        shown.insert("headers".into(), map(headers));
+    }
+    Value::Object(shown)
+}
+
+fn telemetry(telemetry: &Telemetry) -> Value {
+    let formats: Vec<&str> = telemetry.propagation.iter().map(|it| word::<Propagation>(&PROPAGATION, it)).collect();
+    json!({
+        "service_name": text(&telemetry.service_name),
+        "otlp": telemetry.otlp.as_ref().map_or_else(|| json!("none"), otlp),
+        "propagation": formats,
+        "sample_ratio": telemetry.sample_ratio,
+        "logs": {
+            "format": match telemetry.logs.format { LogFormat::Json => "json", LogFormat::Text => "text" },
+            "level": text(&telemetry.logs.level),
+            "access": telemetry.logs.access,
+        },
+    })
+}
+
+fn otlp(otlp: &Otlp) -> Value {
+    json!({
+        "endpoint": text(&otlp.endpoint.to_string()),
+        "timeout": duration(otlp.timeout),
+        "queue": otlp.queue.get(),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "header_bytes": size(limits.header_bytes.get()),
+        "header_count": limits.header_count.get(),
+        "header_timeout": duration(limits.header_timeout),
+        "keep_alive": duration(limits.keep_alive),
+        "connections": limits.connections.get(),
+        "streams": limits.streams.get(),
+        "workers": limits.workers.get(),
+    })
+}
+
+/// Appends to a shown map what is only shown when it is set.
+fn with(mut shown: Value, more: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    if let Value::Object(map) = &mut shown {
+        for (key, value) in more {
+            map.extend(iter::once((key.to_owned(), value)).filter_map(|(key, value)| Some((key, value?))));
+        }
+    }
+    shown
+}

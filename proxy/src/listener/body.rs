@@ -1,0 +1,146 @@
+//! A request's body as it comes from the client.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use mainstay_policies::timeout::IdleBody;
+use tokio::time::{Sleep, sleep};
+
+use super::{ClientIncoming, Connection};
+use crate::wire::body::BoxError;
+
+/// How long a body that was announced with `Expect: 100-continue` waits for the upstream's word. Many servers never give
+/// it; RFC 9110 section 10.1.1 says not to wait indefinitely.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A client's body: tells the connection when it has been read, and waits for the upstream's `100 Continue` where the
+/// client does. The client's connection says `100 Continue` when its body is first polled.
+pub(crate) struct ClientBody {
+    incoming: IdleBody<ClientIncoming>,
+    connection: Arc<Connection>,
+    owed: Owed,
+    gate: Option<(Gate, Pin<Box<Sleep>>)>,
+}
+
+/// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owed(Arc<AtomicU8>);
+
+impl Owed {
+    const NOTHING: u8 = 0;
+    const WAITED_FOR: u8 = 1;
+    const BROKEN: u8 = 2;
+
+    /// Whether the next of it is what everything waits for.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::WAITED_FOR
+    }
+
+    /// Whether it broke off, or stalled for longer than a body may: an attempt that fails then does so by the client's doing.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::BROKEN
+    }
+
+    /// What is broken stays so.
+    fn polled<T, E>(&self, polled: &Poll<Option<Result<T, E>>>) {
+        let owed = match polled {
+            Poll::Ready(Some(Err(_))) => Self::BROKEN,
+            Poll::Pending => Self::WAITED_FOR,
+            Poll::Ready(Some(Ok(_)) | None) => Self::NOTHING,
+        };
+        // Only the body's one reader writes.
+        if !self.is_broken() {
+            self.0.store(owed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Opens when the upstream says `100 Continue`.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<GateState>);
+
+#[derive(Default)]
+struct GateState {
+    open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Gate {
+    /// The upstream has said `100 Continue`.
+    pub(crate) fn open(&self) {
+        self.0.open.store(true, Ordering::Release);
+        self.0.waker.wake();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.waker.register(cx.waker());
+        if self.0.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl ClientBody {
+    /// A body that may be silent for `idle` at most.
+    pub(crate) fn new(
+        incoming: ClientIncoming,
+        idle: Duration,
+        connection: Arc<Connection>,
+        gate: Option<Gate>,
+    ) -> Self {
+        Self {
+            incoming: IdleBody::new(incoming, idle),
+            connection,
+            owed: Owed::default(),
+            gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
+        }
+    }
+
+    /// Tells later whether it broke off, or is waited for.
+    pub(crate) fn owed(&self) -> Owed {
+        self.owed.clone()
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Some((gate, patience)) = &mut this.gate {
+            if gate.poll_open(cx).is_pending() && patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.gate = None;
+        }
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+            this.connection.body_ended();
+        }
+        this.owed.polled(&polled);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

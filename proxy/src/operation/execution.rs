@@ -1,0 +1,315 @@
+//! The execution of one keyed write, in a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, response::Parts};
+use mainstay_policies::{
+    evidence::{AttemptError, Sent},
+    idempotency::{Claim, Protection, Refusal, Settlement},
+    operation::{OperationId, Source, State},
+    problem::Problem,
+    retry::{Decision, Repeatable},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{late, settle};
+use crate::wire::body::collect::{self, Collected};
+use crate::{
+    app::Shared,
+    attempts::{
+        attempt::{Attempt, Head, Nth, Outbound},
+        first_frame::{self, First},
+    },
+    faults::{self, Point},
+    request::unkeyed::{decide, note_denied},
+    respond::Failure,
+    upstream::{Informed, Progress, UpstreamBody},
+    wire::body::ProxyBody,
+};
+
+/// For the rest of an answer that is given up, beyond the wait before the next attempt.
+const BODY_WITHIN: Duration = Duration::from_millis(100);
+
+/// One keyed write on its way.
+pub(crate) struct Execution {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outbound: Outbound,
+    pub(crate) protection: Arc<Protection>,
+    pub(crate) claim: Claim,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    /// Ordered by the resolver or a person: nobody waits for the answer.
+    pub(crate) is_redispatch: bool,
+    /// The upstream's own 5xx to an attempt that was given up for another one.
+    pub(crate) given_up: Option<(Parts, Bytes)>,
+    /// Taken by the answer.
+    pub(crate) answer: Option<oneshot::Sender<Executed>>,
+}
+
+/// What the client is told.
+pub(crate) struct Executed {
+    pub(crate) outcome: Result<Response<ProxyBody>, Failure>,
+    pub(crate) attempts: u32,
+    pub(crate) operation: OperationId,
+    pub(crate) state: State,
+}
+
+/// How the attempts went on after one of them.
+pub(super) enum Next {
+    Again(Nth),
+    Done,
+}
+
+/// Whether time ended an attempt that may still be answered.
+fn is_unanswered(result: &Result<Response<UpstreamBody>, AttemptError>) -> bool {
+    matches!(result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe)
+}
+
+impl Execution {
+    /// Makes attempts until one stands; settles; answers; waits for a late answer.
+    pub(crate) async fn run(mut self) {
+        let retrier = self.outbound.route.retrier.clone();
+        let mut attempts = retrier.as_ref().map(|retrier| retrier.start(Instant::now()));
+        let repeatable = if self.protection.honours_key() { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
+        let mut nth = Nth::FIRST;
+        loop {
+            let now = Instant::now();
+            let attempt = match self.outbound.begin(nth, &self.head, now) {
+                Ok(attempt) => attempt,
+                Err(failure) => return self.not_executed(failure.reason(), failure, nth.number - 1).await,
+            };
+            if let Err(error) = self.claim.dispatched().await {
+                tracing::warn!(%error, operation = %self.claim.id(), "a write was not sent");
+                return self.not_dispatched(nth.number - 1).await;
+            }
+            let mut decide = |execution: &Self, result: &Result<_, AttemptError>, trailers: Option<&HeaderMap>, now| {
+                let attempts = attempts.as_mut()?;
+                Some(decide(&execution.shared, attempts, result, trailers, repeatable, &execution.outbound, now))
+            };
+            match self.attempt(attempt, nth, &mut decide).await {
+                Next::Again(next) => nth = next,
+                Next::Done => return,
+            }
+        }
+    }
+
+    /// One attempt, to its end or to the decision that it is tried again.
+    pub(super) async fn attempt(
+        &mut self,
+        mut attempt: Attempt,
+        nth: Nth,
+        decide: &mut impl FnMut(
+            &Self,
+            &Result<Response<UpstreamBody>, AttemptError>,
+            Option<&HeaderMap>,
+            Instant,
+        ) -> Option<Decision>,
+    ) -> Next {
+        let outbound = self.outbound.clone();
+        let now = Instant::now();
+        let mut head = self.head.clone();
+        outbound.prepare(&mut head);
+        let (until, cause) = outbound.attempt_deadline(now);
+        let endpoint = attempt.endpoint;
+        let progress = Arc::new(std::mem::take(&mut attempt.progress));
+        let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
+        let mut result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
+            Ok(result) => result,
+            Err(_) => Err(AttemptError::new(cause, progress.sent())),
+        };
+        let first = match &mut result {
+            Ok(response) if self.peeks() => first_frame::peek(response, until).await,
+            _ => None,
+        };
+        let now = Instant::now();
+        attempt.record(&result, now);
+        match decide(self, &result, first_frame::trailers(&first), now) {
+            Some(Decision::Retry { after, reason }) => {
+                outbound.route.metrics.retry(reason);
+                let in_flight = attempt.finish(now);
+                if is_unanswered(&result) {
+                    // Ends with its answer, or when it is no longer waited for.
+                    tokio::spawn(late::GivenUp::of(self, in_flight).overhear(sending));
+                } else {
+                    drop(sending);
+                }
+                self.give_up(result, now + after).await;
+                sleep_until(now + after).await;
+                return Next::Again(nth.next(endpoint, reason));
+            }
+            Some(Decision::Stop(stop)) => note_denied(&outbound.route, stop),
+            None => {}
+        }
+        let timed_out = is_unanswered(&result);
+        let in_flight = attempt.finish(now);
+        self.finish(result, first, nth.number).await;
+        if timed_out {
+            // The caller has been told that nobody knows; the attempt may still tell us.
+            late::wait(self, sending).await;
+        }
+        drop(in_flight);
+        Next::Done
+    }
+
+    /// One attempt on its way. It owns what it sends, so it may outlive the decision that it is not waited for.
+    fn sending(&self, head: Head, attempt: &Attempt, progress: Arc<Progress>, now: Instant) -> late::Sending {
+        let (outbound, body) = (self.outbound.clone(), ProxyBody::from(self.body.clone()));
+        let (endpoint, trace) = (attempt.endpoint, attempt.trace_fields());
+        Box::pin(async move {
+            let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
+            let added = outbound.added(trace, &head, now);
+            let request = (head.as_request(&added), body);
+            outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed).await
+        })
+    }
+
+    /// An attempt is given up for another one. What it said is kept for the client, in case the other ones say nothing.
+    async fn give_up(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, next: Instant) {
+        let response = match result {
+            Err(error) => {
+                if error.sent == Sent::Maybe {
+                    self.claim.leave_in_doubt();
+                }
+                return;
+            }
+            Ok(response) if self.protection.proves_nothing_was_done(response.status(), response.headers()) => return,
+            Ok(response) => response,
+        };
+        self.claim.leave_in_doubt();
+        let (head, body) = response.into_parts();
+        if !head.status.is_server_error() {
+            return;
+        }
+        // It costs the next attempt no time to speak of.
+        let until = next.max(Instant::now() + BODY_WITHIN).min(self.outbound.deadline);
+        let max = self.protection.params().max_response;
+        if let Ok(Ok(Collected::Whole { body, trailers: None })) = timeout_at(until, collect::up_to(body, max)).await {
+            self.given_up = Some((head, body));
+        }
+    }
+
+    /// Nothing came of the later attempts: the client gets the answer to the earlier one.
+    async fn fall_back(&mut self, head: Parts, body: Bytes, attempts: u32) {
+        let settlement = self.protection.settlement(head.status, &head.headers, Some(body.clone()));
+        let recorded = self.settle(settlement, Source::Response).await.is_some();
+        let outcome = if recorded {
+            Ok(Response::from_parts(head, ProxyBody::from(body)))
+        } else {
+            Err(self.outcome_unknown(StatusCode::BAD_GATEWAY))
+        };
+        self.tell(outcome, attempts);
+    }
+
+    /// Whether a gRPC error may be told by trailers that come with the head, and is worth a retry.
+    fn peeks(&self) -> bool {
+        self.head.is_grpc() && self.outbound.route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc())
+    }
+
+    /// Settles what the last attempt proved, then answers.
+    async fn finish(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, first: First, attempts: u32) {
+        match result {
+            Ok(response) => settle::response(self, response, first, attempts).await,
+            Err(error) if error.sent == Sent::No => {
+                let reason = error.cause.label();
+                self.not_executed(reason, Failure::Attempt(error), attempts).await;
+            }
+            Err(error) => {
+                let status =
+                    if error.cause.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+                tracing::debug!(%error, operation = %self.claim.id(), "a write's answer was lost");
+                self.in_doubt(error.cause.label(), None, status, attempts).await;
+            }
+        }
+    }
+
+    /// The ledger did not let the attempt go: it cannot write, or somebody else settled the operation meanwhile.
+    async fn not_dispatched(&mut self, attempts: u32) {
+        if self.claim.operation().state.is_terminal() {
+            let detail = "The operation was settled meanwhile. Repeat with the same key to get its outcome.";
+            let mut refusal = Refusal::new(Problem::InProgress, detail);
+            refusal.operation = Some(self.claim.id());
+            refusal.retry_after = Some(Duration::from_secs(1));
+            return self.tell(Err(Failure::Refused(refusal)), attempts);
+        }
+        self.not_executed("ledger_unavailable", Failure::LedgerUnavailable, attempts).await;
+    }
+
+    /// The last attempt proved that it did nothing. Earlier ones may have acted: then the outcome is unknown.
+    async fn not_executed(&mut self, reason: &'static str, failure: Failure, attempts: u32) {
+        if let Some((head, body)) = self.given_up.take() {
+            return self.fall_back(head, body, attempts).await;
+        }
+        let outcome = match self.settle(Settlement::NotExecuted { reason }, Source::Response).await {
+            Some(State::NotExecuted) => failure,
+            None if !self.claim.is_in_doubt() => Failure::LedgerUnavailable,
+            Some(_) | None => {
+                let timed_out = matches!(failure, Failure::NoTime(_));
+                self.outcome_unknown(if timed_out { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY })
+            }
+        };
+        self.tell(Err(outcome), attempts);
+    }
+
+    /// Nobody knows. `upstream_status` is the upstream's, where there was one; `status` is what the caller gets.
+    pub(super) async fn in_doubt(
+        &mut self,
+        reason: &'static str,
+        upstream_status: Option<StatusCode>,
+        status: StatusCode,
+        attempts: u32,
+    ) {
+        // Recorded or not, it is unknown: a restart takes a pending operation for one.
+        self.settle(Settlement::Ambiguous { reason, status: upstream_status, stored: None }, Source::Response).await;
+        let outcome = self.outcome_unknown(status);
+        self.tell(Err(outcome), attempts);
+    }
+
+    /// Records how the execution ended; the state that the operation has then. `None`: the ledger did not take it, the key is
+    /// not freed, and the log says so.
+    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
+        let id = self.claim.id();
+        let source = if self.is_redispatch { Source::Redispatch } else { source };
+        faults::reach(Point::BeforeSettle);
+        let settled = self.claim.settle(what, source).await;
+        // A write that could not be recorded may have happened, too.
+        if !matches!(settled, Ok(operation) if matches!(operation.state, State::Failed | State::NotExecuted)) {
+            self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
+        }
+        match settled {
+            Ok(operation) => {
+                faults::reach(Point::AfterSettle);
+                let source = operation.state.is_terminal().then_some(source);
+                self.outbound.route.metrics.operation_settled(operation.state, source);
+                Some(operation.state)
+            }
+            Err(error) => {
+                tracing::error!(%error, operation = %id, "the outcome of a write could not be recorded");
+                None
+            }
+        }
+    }
+
+    /// No cache may answer with what was before a write at the places that its answer names.
+    pub(super) fn forget_named(&self, answer: &Parts) {
+        if !answer.status.is_client_error() {
+            let (snapshot, path) = (self.shared.snapshot.load(), self.head.uri.path());
+            snapshot.forget_named(&self.outbound.route, &self.head.headers, path, &answer.headers);
+        }
+    }
+
+    pub(super) fn outcome_unknown(&self, status: StatusCode) -> Failure {
+        Failure::OutcomeUnknown { status, operation: self.claim.id() }
+    }
+
+    /// Answers the client, if it is still there.
+    pub(super) fn tell(&mut self, outcome: Result<Response<ProxyBody>, Failure>, attempts: u32) {
+        let (operation, state) = (self.claim.id(), self.claim.operation().state);
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(Executed { outcome, attempts, operation, state });
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! After a timeout: the attempt is kept open for `late_response`, so that a late answer settles the operation.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, response::Parts};
+use http_body::Body;
+use mainstay_policies::{
+    evidence::{AttemptError, Evidence},
+    idempotency::{Protection, Settlement},
+    operation::{
+        OperationId, Source,
+        ledger::LedgerError,
+        step::{Event, Observation},
+    },
+};
+use tokio::time::timeout;
+
+use super::{execution::Execution, settle};
+use crate::wire::body::collect::{self, Collected};
+use crate::{
+    app::Shared,
+    runtime::snapshot::Route,
+    upstream::{InFlight, UpstreamBody},
+    wire::body::BoxError,
+};
+
+/// An attempt whose answer has not come.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, AttemptError>> + Send>>;
+
+/// Waits for the attempt that was not waited for any more.
+pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
+    let Some((head, body, trailers)) = answer(&execution.protection, sending).await else { return };
+    execution.forget_named(&head);
+    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    // A ledger that does not take it has said so in the log; the operation stays unknown.
+    execution.settle(settlement, Source::LateResponse).await;
+}
+
+/// Waits for the rest of an answer whose head came in time.
+pub(super) async fn rest<B>(
+    execution: &mut Execution,
+    head: &Parts,
+    collecting: impl Future<Output = Result<Collected<B>, BoxError>>,
+) where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    let whole = timeout(execution.protection.params().late_response, kept(collecting)).await;
+    let Ok(Some((body, trailers))) = whole else { return };
+    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    execution.settle(settlement, Source::LateResponse).await;
+}
+
+/// The late answer, and its body if it can be kept.
+async fn answer(protection: &Protection, sending: Sending) -> Option<(Parts, Option<Bytes>, Option<HeaderMap>)> {
+    let max = protection.params().max_response;
+    let whole = async {
+        let (head, body) = sending.await.ok()?.into_parts();
+        let (kept, trailers) = kept(collect::up_to(body, max)).await?;
+        Some((head, kept, trailers))
+    };
+    timeout(protection.params().late_response, whole).await.ok()?
+}
+
+/// A body, if it can be kept, and its trailers; `None` if it broke off.
+async fn kept<B>(
+    collecting: impl Future<Output = Result<Collected<B>, BoxError>>,
+) -> Option<(Option<Bytes>, Option<HeaderMap>)>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    match collecting.await.ok()? {
+        Collected::Whole { body, trailers } => Some((trailers.is_none().then_some(body), trailers)),
+        Collected::TooLarge { rest, .. } => Some((None, collect::discard(rest).await.ok()?)),
+    }
+}
+
+/// An attempt that timed out and was given up for another one. That it did the write is proof, whenever it says so; anything
+/// else speaks of this attempt alone, and what settles the operation is what the others say.
+pub(super) struct GivenUp {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    protection: Arc<Protection>,
+    operation: OperationId,
+    path: String,
+    _in_flight: InFlight,
+}
+
+impl GivenUp {
+    pub(super) fn of(execution: &Execution, in_flight: InFlight) -> Self {
+        Self {
+            shared: execution.shared.clone(),
+            route: execution.outbound.route.clone(),
+            protection: execution.protection.clone(),
+            operation: execution.claim.id(),
+            path: execution.head.uri.path().to_owned(),
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Listens for its answer.
+    pub(super) async fn overhear(self, sending: Sending) {
+        let Some((head, body, trailers)) = answer(&self.protection, sending).await else { return };
+        let settlement = settle::settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
+        let Settlement::Response { evidence: Evidence::Succeeded, status, retained, .. } = settlement else { return };
+        let observation = Observation {
+            evidence: Evidence::Succeeded,
+            source: Source::LateResponse,
+            reason: format!("http_{}", status.as_u16()).into(),
+            status: Some(status),
+            retained,
+        };
+        if let Err(error) = self.record(&Event::Observed(observation)).await {
+            tracing::error!(%error, operation = %self.operation, "the outcome of a write could not be recorded");
+        }
+    }
+
+    async fn record(&self, event: &Event) -> Result<(), LedgerError> {
+        let Some(before) = self.shared.parts.ledger.read(self.operation).await? else { return Ok(()) };
+        let was_open = !before.state.is_terminal();
+        let applied = self.protection.apply(before, event).await?;
+        if was_open {
+            self.shared.snapshot.load().forget(&self.route, &self.path);
+            self.route.metrics.operation_settled(applied.operation.state, applied.operation.source);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! A response to a keyed write: read, settled, then handed to the client.
+
+use std::{pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header, response::Parts};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use mainstay_policies::{
+    evidence::{Cause, Evidence},
+    idempotency::{Protection, Settlement, outcome},
+    operation::{Retained, Source},
+    timeout::IdleBody,
+};
+use tokio::{
+    sync::mpsc,
+    time::{timeout, timeout_at},
+};
+
+use super::{execution::Execution, late};
+use crate::wire::body::collect;
+use crate::{
+    attempts::first_frame::{First, Resumed},
+    upstream::UpstreamBody,
+    wire::body::{BoxError, ProxyBody},
+};
+
+/// Frames between the upstream and a client that reads more slowly.
+const FRAMES_AHEAD: usize = 16;
+
+/// Settles what the response proves, before its last byte reaches the client.
+pub(super) async fn response(execution: &mut Execution, response: Response<UpstreamBody>, first: First, attempts: u32) {
+    let (head, body) = response.into_parts();
+    execution.forget_named(&head);
+    let idle = execution.outbound.route.params.policy.timeout.idle;
+    let max = execution.protection.params().max_response;
+    let body = Resumed::new(first, IdleBody::new(body, idle));
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return broken(execution, &head, attempts).await;
+    }
+    if is_streamed(&head.headers, max) && !body.is_end_stream() {
+        return stream(execution, head, Vec::new(), body, attempts).await;
+    }
+    let mut collecting = pin!(collect::up_to(body, max));
+    let Ok(collected) = timeout_at(execution.outbound.deadline, &mut collecting).await else {
+        // What is held back until it is whole is bounded as the head is: the client has neither.
+        execution.in_doubt(Cause::TotalTimeout.label(), Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
+        return late::rest(execution, &head, collecting).await;
+    };
+    match collected {
+        Ok(collect::Collected::Whole { body, trailers: None }) => whole(execution, head, body, attempts).await,
+        Ok(collect::Collected::Whole { body, trailers: Some(trailers) }) => {
+            let frames = vec![Frame::data(body), Frame::trailers(trailers)];
+            stream(execution, head, frames, ProxyBody::Empty, attempts).await;
+        }
+        Ok(collect::Collected::TooLarge { head: first, rest }) => {
+            stream(execution, head, vec![Frame::data(first)], rest, attempts).await;
+        }
+        Err(_) => broken(execution, &head, attempts).await,
+    }
+}
+
+/// Events, gRPC and bodies that are announced as too large are not worth holding back: they will not be kept. A trailer
+/// section can only be passed on by streaming.
+fn is_streamed(headers: &HeaderMap, max: usize) -> bool {
+    media_type_starts(headers, b"text/event-stream")
+        || is_grpc(headers)
+        || headers.contains_key(header::TRAILER)
+        || announced_length(headers).is_some_and(|length| length > max as u64)
+}
+
+fn media_type_starts(headers: &HeaderMap, prefix: &[u8]) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    value.len() >= prefix.len() && value[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    media_type_starts(headers, b"application/grpc")
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a complete response proves. `body` is `None` where it was not kept whole.
+pub(super) fn settlement(
+    protection: &Protection,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+    trailers: Option<&HeaderMap>,
+) -> Settlement {
+    if is_grpc(headers) && status.is_success() {
+        let code = trailers.and_then(|trailers| trailers.get("grpc-status")).or_else(|| headers.get("grpc-status"));
+        let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
+        return grpc_settlement(protection, code, status, headers, body);
+    }
+    protection.settlement(status, headers, body)
+}
+
+/// gRPC answers 200 whatever happened and tells the outcome in `grpc-status`. Codes by which a service says that it refused
+/// are failures; the others (UNKNOWN, `DEADLINE_EXCEEDED`, ABORTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`, CANCELLED) prove
+/// nothing, and neither does a missing one.
+fn grpc_settlement(
+    protection: &Protection,
+    code: Option<u16>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+) -> Settlement {
+    const OK: u16 = 0;
+    // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED,
+    // UNAUTHENTICATED
+    const REFUSALS: [u16; 8] = [3, 5, 6, 7, 9, 11, 12, 16];
+    const ALREADY_EXISTS: u16 = 6;
+    match code {
+        Some(OK) => protection.settlement(status, headers, body),
+        Some(code) if REFUSALS.contains(&code) => {
+            let of_state = code == ALREADY_EXISTS;
+            Settlement::Response { evidence: Evidence::Failed, status, retained: Retained::StatusOnly, of_state }
+        }
+        Some(_) | None => Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None },
+    }
+}
+
+/// Whether the response may be handed to the client after it was settled: one that claims an outcome must not stand beside a
+/// record that knows none, or another one. gRPC tells the outcome by itself.
+fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap, says: Evidence) -> bool {
+    is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status, says)
+}
+
+/// The head came and the body broke off: the service acted, and what it said is lost.
+async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
+    execution.in_doubt("truncated", Some(head.status), StatusCode::BAD_GATEWAY, attempts).await;
+}
+
+async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
+    let settlement = settlement(&execution.protection, head.status, &head.headers, Some(body.clone()), None);
+    let says = settlement.evidence();
+    let recorded = execution.settle(settlement, Source::Response).await.is_some();
+    let outcome = if recorded && may_pass(execution, head.status, &head.headers, says) {
+        Ok(Response::from_parts(head, ProxyBody::from(body)))
+    } else {
+        Err(execution.outcome_unknown(StatusCode::BAD_GATEWAY))
+    };
+    execution.tell(outcome, attempts);
+}
+
+/// Hands the body on as it comes; its end waits until the operation is settled. Where the length was announced, its last byte
+/// is the end, so the frame with it is held back; else the end is a mark of its own (the last chunk, `END_STREAM`). Reads on
+/// even if the client leaves or takes nothing: the outcome is not the client's alone.
+async fn stream<B>(execution: &mut Execution, head: Parts, first: Vec<Frame<Bytes>>, mut rest: B, attempts: u32)
+where
+    B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+{
+    let (sender, body) = mpsc::channel(FRAMES_AHEAD);
+    let mut client = Client { sender: Some(sender), idle: execution.outbound.route.params.policy.timeout.idle };
+    let (status, headers) = (head.status, head.headers.clone());
+    execution.tell(Ok(Response::from_parts(head, ProxyBody::stream(Channel(body)))), attempts);
+    let mut left = announced_length(&headers);
+    let mut end: Vec<Frame<Bytes>> = Vec::new();
+    let mut first = first.into_iter();
+    let ended = loop {
+        let frame = match first.next() {
+            Some(frame) => Some(Ok(frame)),
+            None => rest.frame().await,
+        };
+        match frame {
+            // HTTP/2 may mark the end by a frame without data.
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            Some(Ok(frame)) => {
+                left = left.map(|left| left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)));
+                if left == Some(0) || frame.is_trailers() {
+                    end.push(frame);
+                } else {
+                    client.send(Ok(frame)).await;
+                }
+            }
+            Some(Err(error)) => break Err(error),
+            None => break Ok(()),
+        }
+    };
+    let last: Vec<Result<Frame<Bytes>, BoxError>> = match ended {
+        Ok(()) => {
+            let trailers = end.iter().find_map(Frame::trailers_ref);
+            let settlement = settlement(&execution.protection, status, &headers, None, trailers);
+            let says = settlement.evidence();
+            let recorded = execution.settle(settlement, Source::Response).await.is_some();
+            if recorded && may_pass(execution, status, &headers, says) {
+                end.into_iter().map(Ok).collect()
+            } else {
+                // The end is withheld, so the client cannot take the answer for a settled one.
+                vec![Err("the outcome is not known".into())]
+            }
+        }
+        Err(error) => {
+            let settlement = Settlement::Ambiguous { reason: "truncated", status: Some(status), stored: None };
+            execution.settle(settlement, Source::Response).await;
+            vec![Err(error)]
+        }
+    };
+    for frame in last {
+        client.send(frame).await;
+    }
+}
+
+/// Where a streamed answer goes, as long as somebody takes it.
+struct Client {
+    sender: Option<mpsc::Sender<Result<Frame<Bytes>, BoxError>>>,
+    idle: Duration,
+}
+
+impl Client {
+    /// Sends a frame, unless the client has left or takes nothing for as long as a body may be silent.
+    async fn send(&mut self, frame: Result<Frame<Bytes>, BoxError>) {
+        if let Some(sender) = &self.sender
+            && !matches!(timeout(self.idle, sender.send(frame)).await, Ok(Ok(())))
+        {
+            self.sender = None;
+        }
+    }
+}
+
+/// The client's end of a streamed answer.
+struct Channel(mpsc::Receiver<Result<Frame<Bytes>, BoxError>>);
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.poll_recv(cx)
+    }
+}

@@ -1,0 +1,275 @@
+//! One request and its answer, for everything that wants to know how it went: metrics, access log, trace, and the client
+//! connection's phase. It ends once: with the last byte of the answer, or when the client leaves.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Uri, Version, request::Parts};
+use http_body::{Body, Frame, SizeHint};
+use mainstay_policies::{
+    concurrency_limit::Permit,
+    evidence::Cause,
+    operation::{OperationId, State},
+    problem::Problem,
+};
+use tokio::time::Instant;
+
+use super::stack::Session;
+use crate::{
+    listener::Connection,
+    respond::Failure,
+    runtime::snapshot::Route,
+    telemetry::{logs::AccessEntry, trace::RequestTrace},
+    upstream::InFlight,
+    wire::body::{BoxError, ProxyBody},
+};
+
+/// One request and its answer.
+pub(crate) struct Exchange {
+    session: Arc<Session>,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    /// What the access log says of it; `None` if there was no log when it came.
+    uri: Option<Uri>,
+    /// `None` once it has been finished.
+    trace: Option<RequestTrace>,
+    is_http1: bool,
+    /// The client's connection carries a request until this one ends, unless it has changed protocol.
+    is_on_connection: bool,
+    pub(crate) route: Option<Arc<Route>>,
+    /// Held to the end of the answer's body.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) attempts: u32,
+    pub(crate) problem: Option<Problem>,
+    pub(crate) operation: Option<(OperationId, State)>,
+    pub(crate) replayed: bool,
+    /// Bytes of the request's body, as far as they are known.
+    pub(crate) bytes_in: u64,
+    status: Option<StatusCode>,
+    bytes: u64,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The answer was handed over whole.
+    Complete,
+    /// The upstream broke off inside the body.
+    Truncated,
+    /// The client left.
+    Cancelled,
+}
+
+impl Exchange {
+    /// Of a request that arrived at `now`.
+    pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
+        let uri = session.shared.access.enabled().then(|| parts.uri.clone());
+        Self {
+            session,
+            started: now,
+            method: parts.method.clone(),
+            uri,
+            trace: Some(trace),
+            is_http1: parts.version != Version::HTTP_2,
+            is_on_connection: true,
+            route: None,
+            permit: None,
+            attempts: 0,
+            problem: None,
+            operation: None,
+            replayed: false,
+            bytes_in: 0,
+            status: None,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn trace(&mut self) -> &mut RequestTrace {
+        self.trace.as_mut().expect("the trace is taken only when the exchange ends")
+    }
+
+    /// The request takes this route.
+    pub(crate) fn take_route(&mut self, route: Arc<Route>) {
+        let method = self.method.clone();
+        let params = &route.params;
+        self.trace().route(&method, &params.matches.path.text, &params.name, &params.policy.name);
+        route.metrics.begin();
+        self.session.connection.set_idle(params.policy.timeout.idle);
+        self.route = Some(route);
+    }
+
+    /// An answer that is at hand whole.
+    pub(crate) fn answer(mut self, response: Response<ProxyBody>) -> Response<ProxyBody> {
+        self.status = Some(response.status());
+        self.bytes = response.body().size_hint().exact().unwrap_or_default();
+        self.end(Ended::Complete);
+        response
+    }
+
+    /// An answer whose body still arrives; the exchange ends with it.
+    pub(crate) fn stream<B>(mut self, response: Response<B>, held: Option<InFlight>) -> Response<ProxyBody>
+    where
+        B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+    {
+        self.status = Some(response.status());
+        response.map(|body| {
+            if body.is_end_stream() {
+                self.end(Ended::Complete);
+                return ProxyBody::Empty;
+            }
+            // HTTP/2 leaves a body alone whose client takes nothing; on HTTP/1 the socket says so.
+            let http2 = (!self.is_http1).then(|| self.session.connection.clone());
+            let idle = self.route.as_ref().map(|route| route.params.policy.timeout.idle);
+            let tail = Box::pin(Tail { body, exchange: self, _held: held });
+            match http2.zip(idle) {
+                Some((connection, idle)) => ProxyBody::stream(connection.watch_answer(tail, idle)),
+                None => ProxyBody::Stream(tail),
+            }
+        })
+    }
+
+    /// Tells an adaptive concurrency limit how the upstream is doing. An answered request keeps its place to the end of the
+    /// body.
+    pub(crate) fn teach_limit(&mut self, outcome: Result<StatusCode, &Failure>) {
+        match outcome {
+            Ok(status) => {
+                let Some(permit) = &mut self.permit else { return };
+                // Not the time in a queue: that is ours, and the longer it is the less may be concluded from it.
+                let latency = permit.acquired().elapsed();
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => permit.observe_drop(),
+                    _ if status.is_server_error() => permit.observe_error(latency),
+                    _ => permit.observe_latency(latency),
+                }
+            }
+            Err(Failure::Attempt(error)) if error.cause == Cause::RequestBody => {}
+            Err(Failure::Attempt(_) | Failure::OutcomeUnknown { .. }) => {
+                if let Some(permit) = self.permit.take() {
+                    permit.dropped_by_upstream();
+                }
+            }
+            // Nor is any of these the upstream's doing.
+            Err(_) => {}
+        }
+    }
+
+    /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
+    pub(crate) fn switch(&mut self) -> (Option<Permit>, Arc<Connection>) {
+        self.is_on_connection = false;
+        (self.permit.take(), self.session.connection.clone())
+    }
+
+    fn end(&mut self, how: Ended) {
+        let Some(mut trace) = self.trace.take() else { return };
+        let session = &*self.session;
+        if self.is_on_connection && self.is_http1 {
+            session.connection.end();
+        } else if self.is_on_connection {
+            session.connection.stream_ended();
+        }
+        self.permit = None;
+        let now = Instant::now();
+        let status = self.status.filter(|_| how != Ended::Cancelled);
+        let took = now.saturating_duration_since(self.started);
+        if let Some(route) = &self.route {
+            route.metrics.end(status, took);
+        }
+        if let Some(status) = status {
+            trace.status(status);
+        }
+        if let Some((id, state)) = self.operation {
+            trace.operation(id, state);
+        }
+        match (&self.route, self.problem) {
+            (Some(route), Some(problem)) => route.metrics.problem(problem),
+            (None, Some(problem)) => session.shared.parts.metrics.listener(&session.accepted_by.0).unrouted(problem),
+            (_, None) => {}
+        }
+        if how == Ended::Truncated {
+            trace.error("truncated");
+        } else if let Some(problem) = self.problem {
+            trace.error(problem.slug());
+        }
+        if let Some(uri) = self.uri.as_ref().filter(|_| session.shared.access.enabled()) {
+            let outcome = match (how, self.problem) {
+                (Ended::Cancelled, _) => "client_disconnected",
+                (Ended::Truncated, _) => "truncated",
+                (Ended::Complete, Some(problem)) => problem.slug(),
+                (Ended::Complete, None) if self.replayed => "replayed",
+                (Ended::Complete, None) => "ok",
+            };
+            session.shared.access.record(&AccessEntry {
+                listener: &session.accepted_by.0,
+                client: Some(session.peer),
+                method: &self.method,
+                path: uri.path(),
+                route: self.route.as_ref().map(|route| &*route.params.name),
+                upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
+                status,
+                duration: took,
+                attempts: self.attempts,
+                bytes_in: self.bytes_in,
+                bytes_out: self.bytes,
+                trace_id: trace.trace_id(),
+                outcome,
+                operation: self.operation,
+            });
+        }
+        if how == Ended::Cancelled {
+            // Dropped without `finish`: the span says that the client left.
+            drop(trace);
+        } else {
+            trace.finish(now);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(Ended::Cancelled);
+    }
+}
+
+/// The rest of an answer, with what must last as long.
+struct Tail<B> {
+    body: B,
+    exchange: Exchange,
+    _held: Option<InFlight>,
+}
+
+impl<B> Body for Tail<B>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if this.body.is_end_stream() {
+                    this.exchange.end(Ended::Complete);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.exchange.end(Ended::Truncated),
+            Poll::Ready(None) => this.exchange.end(Ended::Complete),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

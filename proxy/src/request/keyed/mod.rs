@@ -1,0 +1,285 @@
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use mainstay_policies::{
+    evidence::Sent,
+    idempotency::{Answer, AnswerKind, Begin, Beside, Incoming, Key, Protection, Refusal, preferred_wait},
+    operation::{OperationId, State, StoredResponse},
+    problem::Problem,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    stack::{Routed, Session},
+    unkeyed::{self, name_attempts},
+};
+use crate::{
+    attempts::attempt::Head,
+    faults::{self, Point},
+    listener::body::ClientBody,
+    operation::{
+        asker::DataPlaneAsker,
+        execution::{Executed, Execution},
+        redispatch,
+    },
+    respond::{self, Failure},
+    router,
+    wire::{
+        body::{ProxyBody, collect},
+        forward,
+    },
+};
+
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A freed key may be taken by another repeat before ours; each round loses to a request that makes progress.
+const MAX_ROUNDS: usize = 8;
+
+/// Serves a keyed write.
+pub(crate) async fn serve(
+    session: &Session,
+    mut routed: Box<Routed>,
+    protection: Arc<Protection>,
+    key: Option<Key>,
+) -> Response<ProxyBody> {
+    let body = match read_body(session, &mut routed, &protection).await {
+        Ok(body) => body,
+        Err(failure) => return routed.refuse(failure),
+    };
+    let key = match key {
+        Some(key) => key,
+        None => match make_key(&routed, &protection, &body).await {
+            Ok(Some(key)) => key,
+            Ok(None) => {
+                routed.read = body;
+                forward::drop_expectation(&mut routed.parts.headers);
+                return unkeyed::serve(session, routed).await;
+            }
+            Err(refusal) => return refuse(routed, refusal),
+        },
+    };
+    let minted = key.is_minted().then(|| (protection.params().key.header.clone(), key.header_value()));
+    let mut response = begin(session, routed, protection, &key, body).await;
+    if let Some((name, value)) = minted {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The key of a write whose client sent none. `None`: there is nothing that it could be made of.
+async fn make_key(routed: &Routed, protection: &Protection, body: &Bytes) -> Result<Option<Key>, Refusal> {
+    let params = path_params(routed);
+    let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let incoming = Incoming { parts: &routed.parts, principal: routed.principal.as_deref(), path_params: &params };
+    protection.key(&incoming, body).await
+}
+
+fn path_params(routed: &Routed) -> Vec<(&str, String)> {
+    router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
+}
+
+/// Reads the whole body: nothing is recorded or sent before it is here.
+async fn read_body(session: &Session, routed: &mut Routed, protection: &Protection) -> Result<Bytes, Failure> {
+    let max = protection.params().max_body;
+    let too_large = || {
+        let detail = format!("Keyed writes on this route may have a body of at most {max} bytes. Nothing was sent.");
+        Failure::Request(Problem::BodyTooLarge, Cow::Owned(detail))
+    };
+    let announced =
+        routed.parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > max as u64) {
+        return Err(too_large());
+    }
+    let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
+    let idle = routed.outbound.route.params.policy.timeout.idle;
+    let body = ClientBody::new(incoming, idle, session.connection.clone(), None);
+    match timeout_at(routed.outbound.deadline, collect::up_to(body, max)).await {
+        Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
+        Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
+        Ok(Err(_)) => {
+            let detail = Cow::Borrowed("The request's body ended before it was complete. Nothing was sent.");
+            Err(Failure::Request(Problem::BadRequest, detail))
+        }
+        Err(_) => Err(Failure::NoTime(Sent::No)),
+    }
+}
+
+/// Asks the ledger what the key is, and does what follows.
+async fn begin(
+    session: &Session,
+    mut routed: Box<Routed>,
+    protection: Arc<Protection>,
+    key: &Key,
+    body: Bytes,
+) -> Response<ProxyBody> {
+    let route = routed.outbound.route.clone();
+    let params = router::params(&route.params.matches.path, routed.parts.uri.path());
+    let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    faults::reach(Point::BeforeBegin);
+    let beside = Beside {
+        request: protection.step_policy().redispatch.map(|_| {
+            let headers = routed.parts.headers.clone();
+            let head = outgoing(session, &mut routed, &protection, key, body.len());
+            routed.parts.headers = headers;
+            redispatch::stored(head, body.clone())
+        }),
+        origin: routed.exchange.trace().handle().origin(),
+    };
+    for _ in 0..MAX_ROUNDS {
+        let principal = routed.principal.as_deref();
+        match protection.begin_keeping(key, principal, &routed.parts, &body, &params, beside.clone()).await {
+            Begin::Execute(claim) => {
+                faults::reach(Point::AfterBegin);
+                route.metrics.operation_begun();
+                let head = outgoing(session, &mut routed, &protection, key, body.len());
+                let (answer, answered) = oneshot::channel();
+                let execution = Execution {
+                    shared: session.shared.clone(),
+                    outbound: routed.outbound.clone(),
+                    protection,
+                    claim,
+                    head,
+                    body,
+                    is_redispatch: false,
+                    given_up: None,
+                    answer: Some(answer),
+                };
+                let id = execution.claim.id();
+                // Ends with the write's outcome, or when it is no longer waited for: no client can cancel it.
+                tokio::spawn(execution.run());
+                let executed = answered.await.unwrap_or_else(|_| Executed::lost(id));
+                return respond_executed(routed, executed);
+            }
+            Begin::Refused(refusal) => return refuse(routed, refusal),
+            Begin::Known(repeat) => {
+                let asker = DataPlaneAsker::new(session.shared.clone(), routed.snapshot.clone(), session.worker);
+                let wait = preferred_wait(&routed.parts.headers);
+                let before = repeat.operation.state;
+                let answer = protection.resolve_repeat(repeat, wait, Some(&asker)).await;
+                if before == State::Unknown && answer.operation.state == State::Succeeded {
+                    session.shared.snapshot.load().forget(&route, routed.parts.uri.path());
+                }
+                if answer.kind != AnswerKind::Freed {
+                    return respond_repeat(routed, answer);
+                }
+            }
+        }
+    }
+    let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
+    refuse(routed, Refusal::new(Problem::InProgress, detail))
+}
+
+/// The request's head as the upstream is to see it, whichever attempt sends it.
+fn outgoing(session: &Session, routed: &mut Routed, protection: &Protection, key: &Key, length: usize) -> Head {
+    let mut head = session.head(routed, None);
+    head.complete();
+    forward::drop_expectation(&mut head.headers);
+    forward::fix_length(&mut head.headers, length);
+    // A minted or derived key, or one that the client tried to keep from the upstream: it must see what we rely on.
+    let name = &protection.params().key.header;
+    if !head.headers.contains_key(name) {
+        head.headers.insert(name.clone(), key.header_value());
+    }
+    head
+}
+
+fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<ProxyBody> {
+    routed.outbound.route.metrics.idempotency_refused(refusal.problem);
+    if refusal.problem == Problem::OutcomeUnknown {
+        routed.exchange.trace().event("outcome_unknown", Instant::now());
+    }
+    routed.refuse(Failure::Refused(refusal))
+}
+
+/// The answer to the first request.
+fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<ProxyBody> {
+    let Executed { outcome, attempts, operation, state } = executed;
+    routed.exchange.attempts = attempts;
+    routed.exchange.operation = Some((operation, state));
+    routed.exchange.teach_limit(outcome.as_ref().map(http::Response::status));
+    let prefix = routed.snapshot.config.control.path.clone();
+    let mut response = match outcome {
+        Ok(response) => {
+            let mut response = response;
+            let (version, status) = (response.version(), response.status());
+            forward::response(response.headers_mut(), version, status);
+            *response.version_mut() = http::Version::HTTP_11;
+            match response.body() {
+                ProxyBody::Stream(_) => routed.exchange.stream(response, None),
+                ProxyBody::Empty | ProxyBody::Full(_) => routed.exchange.answer(response),
+            }
+        }
+        Err(failure) => {
+            let now = Instant::now();
+            match failure {
+                Failure::CircuitOpen { .. } => routed.exchange.trace().event("breaker_open", now),
+                Failure::OutcomeUnknown { .. } => routed.exchange.trace().event("outcome_unknown", now),
+                _ => {}
+            }
+            routed.refuse(failure)
+        }
+    };
+    respond::locate(response.headers_mut(), &prefix, operation);
+    name_attempts(response.headers_mut(), attempts);
+    response
+}
+
+/// The answer to a repeat.
+fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Response<ProxyBody> {
+    let Answer { operation, kind, preference_applied } = answer;
+    routed.exchange.operation = Some((operation.id, operation.state));
+    let prefix = routed.snapshot.config.control.path.clone();
+    let mut response = match kind {
+        AnswerKind::Refused(refusal) => refuse(routed, refusal),
+        AnswerKind::Replay(stored) => replay(routed, &stored),
+        AnswerKind::Resolved(resolved) => {
+            let mut response = Response::new(ProxyBody::from(Bytes::from(resolved.body)));
+            *response.status_mut() = resolved.status;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            routed.exchange.answer(response)
+        }
+        AnswerKind::SeeOther | AnswerKind::Freed => see_other(routed, &prefix, operation.id),
+    };
+    respond::locate(response.headers_mut(), &prefix, operation.id);
+    if let Some(waited) = preference_applied
+        && let Ok(value) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
+    {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
+    }
+    response
+}
+
+fn replay(mut routed: Box<Routed>, stored: &StoredResponse) -> Response<ProxyBody> {
+    routed.outbound.route.metrics.replayed();
+    routed.exchange.trace().event("replayed", Instant::now());
+    routed.exchange.replayed = true;
+    let mut response = Response::new(ProxyBody::from(stored.body.clone()));
+    *response.status_mut() = stored.status;
+    *response.headers_mut() = stored.headers.clone();
+    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    routed.exchange.answer(response)
+}
+
+fn see_other(routed: Box<Routed>, prefix: &str, operation: OperationId) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::Empty);
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/operations/{operation}")) {
+        headers.insert(header::LOCATION, location);
+    }
+    routed.exchange.answer(response)
+}
+
+impl Executed {
+    /// The task ended without an answer; its claim has put the operation in doubt.
+    fn lost(operation: OperationId) -> Self {
+        let failure = Failure::OutcomeUnknown { status: StatusCode::BAD_GATEWAY, operation };
+        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown }
+    }
+}

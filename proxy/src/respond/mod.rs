@@ -1,0 +1,240 @@
+//! Every answer that Mainstay makes itself: errors to responses, in one place.
+//!
+//! RFC 9457 documents, marked with `Mainstay-Error` so that they can never be taken for the upstream's. No upstream
+//! address, body, key or credential appears in one.
+
+pub mod document;
+
+use std::{borrow::Cow, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+};
+use mainstay_policies::{
+    concurrency_limit::{Overloaded, OverloadedBy},
+    evidence::{AttemptError, Cause, Sent},
+    idempotency::Refusal,
+    operation::OperationId,
+    problem::{Effect, Problem},
+    rate_limit::{Usage, retry_after_secs},
+};
+
+use crate::wire::{body::ProxyBody, http1::head};
+
+/// The slug of the problem, on every answer that is ours.
+pub(crate) const MAINSTAY_ERROR: HeaderName = HeaderName::from_static("mainstay-error");
+/// Attempts made, when more than one.
+pub(crate) const MAINSTAY_ATTEMPTS: HeaderName = HeaderName::from_static("mainstay-attempts");
+/// The address of a keyed write's operation.
+pub(crate) const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Why a request got no answer from the upstream.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The caller asked for something that is not there or not valid.
+    Request(Problem, Cow<'static, str>),
+    /// The request's head is refused before it is read as a request.
+    Head(head::Refused),
+    /// Over the rate limit.
+    RateLimited { retry_after: Duration },
+    /// Over the concurrency limit.
+    Overloaded(Overloaded),
+    /// The breaker is open.
+    CircuitOpen { retry_after: Duration },
+    /// The last attempt failed.
+    Attempt(AttemptError),
+    /// The total time ran out between attempts or in the queue of a limiter.
+    NoTime(Sent),
+    /// The drain's time is over, and the request was still waiting for its turn.
+    Draining,
+    /// The idempotency policy refuses.
+    Refused(Refusal),
+    /// A keyed write whose outcome nobody knows; the status says why: 504 time, 502 transport, 409 a repeat.
+    OutcomeUnknown { status: StatusCode, operation: OperationId },
+    /// The ledger failed before the write was sent.
+    LedgerUnavailable,
+}
+
+impl Failure {
+    /// Why nothing was sent, as an operation's reason.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::NoTime(_) => "deadline_passed",
+            _ => "refused",
+        }
+    }
+}
+
+/// What every document of one exchange shares.
+pub(crate) struct Voice<'a> {
+    /// The control prefix, for `type`.
+    pub(crate) prefix: &'a str,
+    pub(crate) trace_id: Option<&'a str>,
+    /// The write's, if there is one.
+    pub(crate) operation: Option<OperationId>,
+}
+
+/// A failure in the parts of a document.
+struct Said {
+    problem: Problem,
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    effect: Effect,
+    operation: Option<OperationId>,
+    retry_after: Option<Duration>,
+}
+
+impl Said {
+    fn new(problem: Problem, detail: impl Into<Cow<'static, str>>, effect: Effect) -> Self {
+        let status = problem.status();
+        Self { problem, status, detail: detail.into(), effect, operation: None, retry_after: None }
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+/// The response to `failure`, and the problem it shows.
+pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBody>, Problem) {
+    let said = say(failure);
+    let problem = said.problem;
+    let operation = said.operation.or(voice.operation);
+    let body = document::document(
+        voice.prefix,
+        said.problem,
+        said.status,
+        &said.detail,
+        said.effect,
+        voice.trace_id,
+        operation,
+    );
+    let mut response = Response::new(ProxyBody::from(body));
+    *response.status_mut() = said.status;
+    let headers = response.headers_mut();
+    mark(headers, problem);
+    if let Some(wait) = said.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs(wait)));
+    }
+    if let Some(operation) = operation {
+        locate(headers, voice.prefix, operation);
+    }
+    (response, problem)
+}
+
+fn say(failure: Failure) -> Said {
+    match failure {
+        Failure::Request(problem, detail) => Said::new(problem, detail, Effect::None),
+        Failure::Head(refused) => {
+            Said { status: refused.status(), ..Said::new(Problem::BadRequest, refused.detail(), Effect::None) }
+        }
+        Failure::RateLimited { retry_after } => {
+            Said::new(Problem::RateLimited, "This route's rate limit is used up.", Effect::None)
+                .retry_after(retry_after)
+        }
+        Failure::Overloaded(Overloaded { by, retry_after }) => {
+            let detail = match by {
+                OverloadedBy::Places => "This route has as many requests in flight as it may.",
+                OverloadedBy::Cpu => {
+                    "The CPU is busy, and this route has as many requests in flight as it was seen to manage."
+                }
+            };
+            Said::new(Problem::Overloaded, detail, Effect::None).retry_after(retry_after)
+        }
+        Failure::CircuitOpen { retry_after } => {
+            Said::new(Problem::CircuitOpen, "Recent calls failed, so this one was not made.", Effect::None)
+                .retry_after(retry_after)
+        }
+        Failure::Attempt(error) => attempt(&error),
+        Failure::NoTime(sent) => {
+            Said::new(Problem::Timeout, "The total time ran out before an answer came.", effect(sent))
+        }
+        Failure::Draining => Said::new(
+            Problem::Draining,
+            "This proxy ends, and the request was still waiting for its turn. Nothing was sent; repeat it at once.",
+            Effect::None,
+        )
+        .retry_after(Duration::from_secs(1)),
+        Failure::Refused(refusal) => {
+            let effect = refusal.effect();
+            Said {
+                status: refusal.status,
+                operation: refusal.operation,
+                retry_after: refusal.retry_after,
+                ..Said::new(refusal.problem, refusal.detail, effect)
+            }
+        }
+        Failure::OutcomeUnknown { status, operation } => Said {
+            status,
+            operation: Some(operation),
+            ..Said::new(
+                Problem::OutcomeUnknown,
+                "The write was sent and its answer was lost. Read the operation to learn what became of it; \
+                 repeating the request with the same key is safe, a new key is not.",
+                Effect::Unknown,
+            )
+        },
+        Failure::LedgerUnavailable => Said::new(
+            Problem::LedgerUnavailable,
+            "The ledger cannot take writes. Nothing was sent; repeat with the same key.",
+            Effect::None,
+        )
+        .retry_after(Duration::from_secs(1)),
+    }
+}
+
+const fn effect(sent: Sent) -> Effect {
+    match sent {
+        Sent::No => Effect::None,
+        Sent::Maybe => Effect::Unknown,
+    }
+}
+
+fn attempt(error: &AttemptError) -> Said {
+    let effect = effect(error.sent);
+    match error.cause {
+        Cause::Connect | Cause::Tls | Cause::Refused => {
+            let detail = match error.sent {
+                Sent::No => "The request was not taken by the service.",
+                Sent::Maybe => "The last attempt was not taken by the service; an earlier one may have been.",
+            };
+            Said::new(Problem::UpstreamUnreachable, detail, effect)
+        }
+        Cause::Reset => Said::new(Problem::UpstreamError, "The connection ended before a complete answer.", effect),
+        Cause::Malformed => Said::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect),
+        Cause::RequestBody => {
+            Said::new(Problem::BadRequest, "The request's body broke off or stalled before it was complete.", effect)
+        }
+        Cause::AttemptTimeout => {
+            Said::new(Problem::Timeout, "The service did not answer within the time for one attempt.", effect)
+        }
+        Cause::TotalTimeout => Said::new(Problem::Timeout, "The service did not answer within the total time.", effect),
+    }
+}
+
+/// Marks an answer as ours.
+pub(crate) fn mark(headers: &mut HeaderMap, problem: Problem) {
+    headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(MAINSTAY_ERROR, HeaderValue::from_static(problem.slug()));
+}
+
+/// Adds the address of the operation.
+pub(crate) fn locate(headers: &mut HeaderMap, prefix: &str, operation: OperationId) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/operations/{operation}")) {
+        headers.insert(OPERATION_LOCATION, location);
+    }
+}
+
+/// Adds `x-ratelimit-limit`, `-remaining` and `-reset` (whole seconds).
+pub(crate) fn rate_limit_headers(headers: &mut HeaderMap, usage: &Usage) {
+    headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(usage.limit));
+    headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(usage.remaining));
+    let reset = usage.reset.as_secs() + u64::from(usage.reset.subsec_nanos() > 0);
+    headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(reset));
+}

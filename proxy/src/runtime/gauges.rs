@@ -1,0 +1,129 @@
+//! Metrics that are read when they are asked for, rather than counted when something happens.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use mainstay_policies::{circuit_breaker, operation::ledger::Health};
+use tokio::time::Instant;
+
+use super::snapshot::Route;
+use crate::{
+    admin,
+    app::Shared,
+    telemetry::metrics::{Kind, Samples},
+};
+
+/// Operation states in the order of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger::counts).
+const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
+
+/// Registers every gauge of the running proxy.
+pub(crate) fn register(shared: &Arc<Shared>) {
+    let on_scrape = |name, help, read: fn(&Shared, &mut Samples)| {
+        // The registry is part of what it reads, so it holds no strong reference.
+        let shared: Weak<Shared> = Arc::downgrade(shared);
+        move |metrics: &crate::telemetry::metrics::Metrics| {
+            metrics.on_scrape(name, help, Kind::Gauge, move |samples| {
+                if let Some(shared) = shared.upgrade() {
+                    read(&shared, samples);
+                }
+            });
+        }
+    };
+    let metrics = &shared.parts.metrics;
+    shared.parts.resolving.register(metrics);
+    on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
+    on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |shared, samples| {
+        let is_writable = shared.parts.ledger.health() == Health::Writable;
+        samples.push(&[], f64::from(u8::from(is_writable)));
+    })(metrics);
+    on_scrape("mainstay_breaker_state", "Circuit breakers: closed 0, half-open 1, open 2", breakers)(metrics);
+    on_scrape("mainstay_breaker_forced", "Circuit breakers that an operator holds, by where", forced)(metrics);
+    on_scrape("mainstay_retry_budget_balance", "Retries that the budget allows now", budgets)(metrics);
+    on_scrape("mainstay_concurrency_in_flight", "Requests that hold a place of the concurrency limit", concurrency)(
+        metrics,
+    );
+    on_scrape(
+        "mainstay_cpu_load_ratio",
+        "CPU in use, smoothed, as limits with adaptive: bbr see it",
+        |shared, samples| {
+            if let Some(share) = shared.parts.cpu.share() {
+                samples.push(&[], share);
+            }
+        },
+    )(metrics);
+    on_scrape("mainstay_concurrency_capacity", "Requests at once that the upstream was seen to manage", capacity)(
+        metrics,
+    );
+    on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
+    on_scrape("mainstay_connections_open", "Client connections, all listeners together", |shared, samples| {
+        samples.push(&[], shared.places.open() as f64);
+    })(metrics);
+}
+
+fn operations(shared: &Shared, samples: &mut Samples) {
+    for (state, count) in STATES.iter().zip(shared.parts.ledger.counts()) {
+        samples.push(&[("state", state)], count as f64);
+    }
+}
+
+fn breakers(shared: &Shared, samples: &mut Samples) {
+    use circuit_breaker::State;
+    let now = Instant::now();
+    for named in shared.snapshot.load().breakers() {
+        let value = match named.breaker.snapshot(now).state {
+            State::Closed | State::ForcedClosed | State::Disabled => 0.0,
+            State::HalfOpen => 1.0,
+            State::Open | State::ForcedOpen => 2.0,
+        };
+        samples.push(&[("breaker", &named.name)], value);
+    }
+}
+
+fn forced(shared: &Shared, samples: &mut Samples) {
+    for named in shared.snapshot.load().breakers() {
+        if let Some(state) = admin::breakers::forced(named.breaker) {
+            samples.push(&[("breaker", &named.name), ("state", state)], 1.0);
+        }
+    }
+}
+
+fn budgets(shared: &Shared, samples: &mut Samples) {
+    let now = Instant::now();
+    by_route(shared, samples, |route| {
+        let retrier = route.retrier.as_ref().filter(|retrier| retrier.params().budget.is_some())?;
+        Some(retrier.balance(now))
+    });
+}
+
+fn concurrency(shared: &Shared, samples: &mut Samples) {
+    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.in_flight())));
+}
+
+fn capacity(shared: &Shared, samples: &mut Samples) {
+    let now = Instant::now();
+    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.shedding(now)?.capacity?)));
+}
+
+fn shedding(shared: &Shared, samples: &mut Samples) {
+    let now = Instant::now();
+    by_route(shared, samples, |route| {
+        let shedding = route.concurrency.as_ref()?.shedding(now)?;
+        Some(f64::from(u8::from(shedding.is_armed)))
+    });
+}
+
+/// A sample per name and policy: routes that share both, as those of one path for several methods may, are added up.
+fn by_route(shared: &Shared, samples: &mut Samples, read: impl Fn(&Route) -> Option<f64>) {
+    let snapshot = shared.snapshot.load();
+    let mut sums = BTreeMap::new();
+    for route in snapshot.router.iter() {
+        if let Some(value) = read(route) {
+            *sums.entry((&*route.params.name, &*route.params.policy.name)).or_insert(0.0) += value;
+        }
+    }
+    for ((route, policy), value) in sums {
+        samples.push(&[("route", route), ("policy", policy)], value);
+    }
+}

@@ -1,0 +1,90 @@
+//! What the resolver tells about itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{Kind, Metrics, Samples};
+
+/// Counters, and what the worker saw last. Labels are names of the configuration and fixed words, so few.
+#[derive(Debug, Default)]
+pub(crate) struct Stats(Mutex<Numbers>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    queries: BTreeMap<(Arc<str>, &'static str), u64>,
+    redispatches: BTreeMap<(Arc<str>, &'static str), u64>,
+    depths: Vec<(Arc<str>, usize)>,
+    oldest_unresolved_ms: u64,
+    attention: u64,
+}
+
+impl Stats {
+    /// A status query brought this.
+    pub(crate) fn queried(&self, upstream: &Arc<str>, result: &'static str) {
+        *self.0.lock().queries.entry((Arc::clone(upstream), result)).or_default() += 1;
+    }
+
+    /// A write was dispatched again, and then stood so; or was not sent.
+    pub(crate) fn redispatched(&self, upstream: &Arc<str>, result: &'static str) {
+        *self.0.lock().redispatches.entry((Arc::clone(upstream), result)).or_default() += 1;
+    }
+
+    /// How many operations wait, by upstream.
+    pub(crate) fn waiting(&self, depths: Vec<(Arc<str>, usize)>) {
+        self.0.lock().depths = depths;
+    }
+
+    /// How old the oldest unknown operation is.
+    pub(crate) fn unresolved(&self, oldest_ms: u64) {
+        self.0.lock().oldest_unresolved_ms = oldest_ms;
+    }
+
+    /// How many operations wait for a person.
+    pub(crate) fn flagged(&self, attention: u64) {
+        self.0.lock().attention = attention;
+    }
+
+    /// Registers every metric of the resolver.
+    pub(crate) fn register(self: &Arc<Self>, metrics: &Metrics) {
+        let family = |name, help, kind, read: fn(&Numbers, &mut Samples)| {
+            let stats = Arc::clone(self);
+            metrics.on_scrape(name, help, kind, move |samples| read(&stats.0.lock(), samples));
+        };
+        family(
+            "mainstay_status_queries",
+            "Status queries of the resolver, by result",
+            Kind::Counter,
+            |numbers, out| {
+                counted(&numbers.queries, out);
+            },
+        );
+        family("mainstay_redispatches", "Writes dispatched again, by result", Kind::Counter, |numbers, out| {
+            counted(&numbers.redispatches, out);
+        });
+        family(
+            "mainstay_resolver_queue",
+            "Operations that are due and wait for their turn",
+            Kind::Gauge,
+            |numbers, out| {
+                for (upstream, depth) in &numbers.depths {
+                    out.push(&[("upstream", upstream)], *depth as f64);
+                }
+            },
+        );
+        let help = "Age of the oldest operation whose outcome is unknown";
+        family("mainstay_operations_oldest_unresolved_seconds", help, Kind::Gauge, |numbers, out| {
+            out.push(&[], numbers.oldest_unresolved_ms as f64 / 1000.0);
+        });
+        let help = "Operations that wait for a person, in whatever state";
+        family("mainstay_operations_attention", help, Kind::Gauge, |numbers, out| {
+            out.push(&[], numbers.attention as f64);
+        });
+    }
+}
+
+fn counted(counts: &BTreeMap<(Arc<str>, &'static str), u64>, out: &mut Samples) {
+    for ((upstream, result), count) in counts {
+        out.push(&[("upstream", upstream), ("result", result)], *count as f64);
+    }
+}

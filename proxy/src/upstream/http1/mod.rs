@@ -1,0 +1,234 @@
+//! One attempt over HTTP/1.1: a request goes out over a connection that this future owns, and one of three facts comes back:
+//! nothing was sent, something may have been sent, or a response has started.
+//!
+//! The kernel's count is the evidence. As long as it has taken no byte the request was not sent, whatever happens to the
+//! connection; from the first byte on it may have been. Nothing is read before that byte, so that what a server says unasked is
+//! never taken for an answer.
+
+pub(crate) mod buffers;
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+pub(crate) mod switched;
+
+use std::{
+    io,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Response, StatusCode, header::UPGRADE};
+use hyper::ext::ReasonPhrase;
+use mainstay_policies::evidence::{AttemptError, Cause, Sent};
+
+use self::{
+    incoming::Incoming,
+    outgoing::{Outgoing, Stuck},
+};
+use super::{
+    Progress, RequestHead,
+    body::UpstreamBody,
+    informed::Informed,
+    pool::{Lease, Pool},
+};
+use crate::wire::{
+    body::ProxyBody,
+    http1::{
+        head,
+        response::{self, Head},
+    },
+};
+
+/// Times that a request which an aged connection did not take is given to another one before a fresh one is opened for it.
+pub(super) const AGED_CONNECTIONS: usize = 3;
+
+/// Interim responses to one request. A server reports progress this way, but nobody needs more of it.
+pub(super) const MAX_INTERIM: usize = 64;
+
+/// Sends over HTTP/1.1.
+pub(super) async fn send(
+    pool: &Arc<Pool>,
+    head: RequestHead<'_>,
+    body: ProxyBody,
+    progress: &Progress,
+    informed: Informed<'_>,
+) -> Result<Response<UpstreamBody>, AttemptError> {
+    let to_head = head.method == Method::HEAD;
+    let mut outgoing = Outgoing::new(head, body, pool.authority());
+    let mut aged = 0;
+    loop {
+        let lease = { pin!(pool.lease(aged >= AGED_CONNECTIONS)).await? };
+        let reused = lease.is_reused();
+        let mut exchange = Exchange::new(lease, outgoing, progress, to_head);
+        let failed = match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {
+            // Nobody asked: a tunnel would pass by every rule of this proxy, and what comes behind is no HTTP.
+            Ok((answer, _))
+                if answer.status == StatusCode::SWITCHING_PROTOCOLS && !head.headers.contains_key(UPGRADE) =>
+            {
+                Failed::Switched
+            }
+            Ok((head, ahead)) => return Ok(exchange.answer(head, ahead)),
+            Err(failed) => failed,
+        };
+        outgoing = exchange.outgoing;
+        if outgoing.has_begun() || matches!(failed, Failed::Body(_)) {
+            return Err(failed.into_error(&outgoing));
+        }
+        // The peer closed the idle connection before anything was written: proven unsent, so another one takes the request.
+        if !reused {
+            return Err(AttemptError::new(Cause::Refused, Sent::No).with_source(failed));
+        }
+        aged += 1;
+    }
+}
+
+/// A request and its response's head, on one connection.
+struct Exchange<'a> {
+    lease: Lease,
+    outgoing: Outgoing,
+    progress: &'a Progress,
+    to_head: bool,
+    /// The beginning of a head whose end has not come.
+    partial: BytesMut,
+    /// So many bytes of it hold no end of a head.
+    searched: usize,
+    interim: usize,
+    /// Why the rest of the request cannot be sent. A server may answer and close before it has read all, so its answer is
+    /// still worth reading.
+    write_error: Option<io::Error>,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the connection failed before a response")]
+    Connection(#[source] io::Error),
+    #[error("the connection was closed before a response")]
+    Closed,
+    #[error(transparent)]
+    Malformed(#[from] response::Malformed),
+    #[error("there is no end of interim responses")]
+    Interim,
+    #[error("the protocol was changed unasked")]
+    Switched,
+    #[error(transparent)]
+    Body(Stuck),
+}
+
+impl Failed {
+    fn into_error(self, outgoing: &Outgoing) -> AttemptError {
+        let cause = match self {
+            Self::Malformed(_) | Self::Interim | Self::Switched => Cause::Malformed,
+            Self::Connection(_) | Self::Closed | Self::Body(_) => Cause::Reset,
+        };
+        let sent = if outgoing.has_begun() { Sent::Maybe } else { Sent::No };
+        AttemptError::new(cause, sent).with_source(self)
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(lease: Lease, outgoing: Outgoing, progress: &'a Progress, to_head: bool) -> Self {
+        let (partial, searched, interim) = (BytesMut::new(), 0, 0);
+        Self { lease, outgoing, progress, to_head, partial, searched, interim, write_error: None }
+    }
+
+    /// Writes and reads until the head of the final response is there, with the bytes that came behind it.
+    fn poll(&mut self, informed: Informed<'_>, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Failed>> {
+        loop {
+            self.poll_send(cx)?;
+            if !self.outgoing.has_begun() {
+                return Poll::Pending;
+            }
+            let (head, ahead) = ready!(self.poll_head(cx))?;
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok((head, ahead)));
+            }
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Poll::Ready(Err(Failed::Interim));
+            }
+            informed.hear(head.status, head.version, head.headers);
+            self.partial.extend_from_slice(&ahead);
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
+        if self.write_error.is_some() {
+            return Ok(());
+        }
+        let polled = self.outgoing.poll_send(self.lease.stream(), cx);
+        if self.outgoing.has_begun() {
+            self.progress.set(true);
+        }
+        match polled {
+            Poll::Ready(Err(Stuck::Connection(error))) if self.outgoing.has_begun() => self.write_error = Some(error),
+            Poll::Ready(Err(Stuck::Connection(error))) => return Err(Failed::Connection(error)),
+            Poll::Ready(Err(stuck)) => return Err(Failed::Body(stuck)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Failed>> {
+        loop {
+            if !self.partial.is_empty() {
+                let complete = head::length(&self.partial[self.searched..]).is_some();
+                if complete || self.partial.len() > response::MAX_HEAD_BYTES {
+                    self.searched = 0;
+                    let parsed = parse(&self.partial.split().freeze(), self.to_head)?;
+                    return Poll::Ready(parsed.ok_or(response::Malformed::Syntax.into()));
+                }
+                // The blank line may have begun in the last three bytes.
+                self.searched = self.partial.len().saturating_sub(3);
+            }
+            let bytes = match ready!(buffers::poll_read(self.lease.stream(), cx)) {
+                Ok((bytes, _)) if bytes.is_empty() => return Poll::Ready(Err(self.ended(None))),
+                Ok((bytes, _)) => bytes,
+                Err(error) => return Poll::Ready(Err(self.ended(Some(error)))),
+            };
+            // In most cases it is all of the head, and then it is not copied again.
+            if self.partial.is_empty()
+                && let Some(parsed) = parse(&bytes, self.to_head)?
+            {
+                return Poll::Ready(Ok(parsed));
+            }
+            self.partial.extend_from_slice(&bytes);
+        }
+    }
+
+    /// The connection ended before a response: because of what `error` says, or of what kept the request from being sent.
+    fn ended(&mut self, error: Option<io::Error>) -> Failed {
+        self.write_error.take().or(error).map_or(Failed::Closed, Failed::Connection)
+    }
+
+    /// The response, whose body goes on with the connection.
+    fn answer(self, head: Head, ahead: Bytes) -> Response<UpstreamBody> {
+        let Self { lease, outgoing, write_error, .. } = self;
+        let mut response = Response::new(UpstreamBody::EMPTY);
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason
+            && let Ok(reason) = ReasonPhrase::try_from(reason)
+        {
+            response.extensions_mut().insert(reason);
+        }
+        let upload = (!outgoing.is_out() && write_error.is_none()).then_some(outgoing);
+        *response.body_mut() = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            UpstreamBody::switched(lease, ahead)
+        } else {
+            let reusable = head.keep_alive && upload.is_none() && write_error.is_none();
+            UpstreamBody::http1(Incoming::new(head.framing, ahead), lease, reusable, upload, head.status)
+        };
+        response
+    }
+}
+
+fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(Head, Bytes)>, response::Malformed> {
+    let parsed = response::parse(bytes, to_head)?;
+    Ok(parsed.map(|(length, head)| (head, bytes.slice(length..))))
+}
+
+#[cfg(test)]
+mod tests;

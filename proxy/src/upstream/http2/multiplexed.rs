@@ -1,0 +1,275 @@
+//! HTTP/2 connections of one worker to one endpoint, and the places for streams on them.
+//!
+//! The first connection with a place is used, so that under light load the others fall idle and are closed.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use mainstay_policies::evidence::{AttemptError, Cause, Sent};
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::frames::{Seen, Watched};
+use crate::upstream::connect::{self, Target};
+use crate::wire::http2::{self, Heard, KeepAlive, Pulse};
+
+/// Streams of one connection: what RFC 9113 section 6.5.2 asks every server to take, and most say. Less if the server says so.
+const STREAMS: usize = 100;
+
+/// A connection that answers no ping is dead, whatever TCP believes; without this it would take every request with it.
+const PULSE: Pulse = Pulse { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) };
+
+/// How long a new connection waits for the server's SETTINGS, which come first and tell how many streams it takes.
+const SETTINGS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How late it is noticed that a server takes more streams than before.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer's header fields, uncompressed: as much as a head of HTTP/1.1 may have.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+
+/// The connections, and whoever waits for a place.
+pub(crate) struct Multiplexed {
+    target: Arc<Target>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    /// One permit per connection that is open, also one that takes no more streams.
+    connections: Arc<Semaphore>,
+    all: Mutex<Vec<Connection>>,
+    /// Only one connection is opened at a time; the others wait for it.
+    connecting: tokio::sync::Mutex<()>,
+    /// A stream or a connection has ended.
+    freed: Arc<Notify>,
+}
+
+struct Connection {
+    sender: SendRequest<Bytes>,
+    shared: Arc<Shared>,
+    /// Since when no sweep has found it in use.
+    idle_since: Option<Instant>,
+}
+
+/// What a connection's task, its streams and the pool know of it.
+struct Shared {
+    streams: AtomicUsize,
+    /// A stream has begun since the last sweep.
+    used: AtomicBool,
+    closed: AtomicBool,
+    seen: Arc<Seen>,
+    freed: Arc<Notify>,
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) || self.seen.goes_away()
+    }
+}
+
+/// A place for one stream on a connection.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Self {
+        shared.streams.fetch_add(1, Ordering::Relaxed);
+        shared.used.store(true, Ordering::Relaxed);
+        Self { shared: shared.clone() }
+    }
+
+    /// The same place for what may outlive the answer.
+    pub(super) fn share(&self) -> Self {
+        Self::take(&self.shared)
+    }
+
+    /// What the connection's peer has said.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.shared.seen
+    }
+
+    /// The connection did not take a stream: nobody shall try it again.
+    pub(super) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+        self.shared.freed.notify_one();
+    }
+}
+
+impl Multiplexed {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        connect_timeout: Duration,
+        idle_timeout: Duration,
+        connections: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            target,
+            connect_timeout,
+            idle_timeout,
+            connections,
+            all: Mutex::new(Vec::new()),
+            connecting: tokio::sync::Mutex::new(()),
+            freed: Arc::default(),
+        }
+    }
+
+    /// A place on a connection that takes one more stream, on a new one if none does. Waits while there may be no more.
+    pub(crate) async fn place(&self) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
+        loop {
+            let freed = self.freed.notified();
+            if let Some(place) = self.free_place() {
+                return Ok(place);
+            }
+            {
+                let _one_at_a_time = self.connecting.lock().await;
+                if let Some(place) = self.free_place() {
+                    return Ok(place);
+                }
+                if let Ok(permit) = self.connections.clone().try_acquire_owned() {
+                    return self.open(permit).await;
+                }
+            }
+            // Elapsed or not, there is something to look at.
+            let _ = timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    fn free_place(&self) -> Option<(SendRequest<Bytes>, Place)> {
+        let mut all = self.all.lock();
+        all.retain(|connection| !connection.shared.is_over());
+        all.iter()
+            .find(|connection| {
+                let most = connection.sender.current_max_send_streams().min(STREAMS);
+                connection.shared.streams.load(Ordering::Relaxed) < most
+            })
+            .map(|connection| (connection.sender.clone(), Place::take(&connection.shared)))
+    }
+
+    /// Opens a connection (prior knowledge); nothing of a request can have been sent if this fails.
+    async fn open(&self, permit: OwnedSemaphorePermit) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
+        let deadline = Instant::now() + self.connect_timeout;
+        // Boxed, so that a request on a warm connection does not carry the room for a handshake.
+        let stream = Box::pin(connect::tcp(&self.target, deadline)).await?;
+        let shared = Arc::new(Shared {
+            streams: AtomicUsize::new(0),
+            used: AtomicBool::new(true),
+            closed: AtomicBool::new(false),
+            seen: Arc::default(),
+            freed: self.freed.clone(),
+        });
+        let place = Place::take(&shared);
+        let sender = match timeout_at(deadline, Box::pin(handshake(stream, shared.clone(), permit))).await {
+            Ok(shaken) => shaken.map_err(|failed| AttemptError::new(Cause::Connect, Sent::No).with_source(failed))?,
+            Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
+        };
+        self.all.lock().push(Connection { sender: sender.clone(), shared, idle_since: None });
+        Ok((sender, place))
+    }
+
+    /// Lets go of connections that have been idle for too long; their tasks then close them.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.all.lock().retain_mut(|connection| {
+            let shared = &connection.shared;
+            if shared.used.swap(false, Ordering::Relaxed) || shared.streams.load(Ordering::Relaxed) > 0 {
+                connection.idle_since = None;
+            } else {
+                let since = *connection.idle_since.get_or_insert(now);
+                if now.duration_since(since) >= self.idle_timeout {
+                    return false;
+                }
+            }
+            !shared.is_over()
+        });
+    }
+}
+
+/// Why a connection cannot be used, of whose peer nothing has been asked.
+#[derive(Debug, thiserror::Error)]
+enum Unshaken {
+    #[error("the HTTP/2 preface was not taken")]
+    Preface(#[from] h2::Error),
+    #[error("the peer ended the connection, or does not speak HTTP/2")]
+    Ended,
+}
+
+async fn handshake(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+) -> Result<SendRequest<Bytes>, Unshaken> {
+    let heard = Heard::default();
+    let io = Watched::new(stream, shared.seen.clone(), heard.clone());
+    let (sender, mut frames) = client::Builder::new()
+        .enable_push(false)
+        .initial_max_send_streams(STREAMS)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .initial_window_size(http2::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(http2::SEND_BUFFER_BYTES)
+        .max_concurrent_reset_streams(http2::REMEMBERED_RESET_STREAMS)
+        .max_local_error_reset_streams(Some(http2::RESET_BY_ERROR_STREAMS))
+        .handshake(io)
+        .await?;
+    let pings = frames.ping_pong().expect("a new connection's pings are taken once");
+    let keep_alive = KeepAlive::new(pings, heard, PULSE);
+    let (settled, has_settings) = oneshot::channel();
+    // Ends when its senders are dropped and its streams are done, when the peer closes, or when it answers no ping.
+    tokio::spawn(drive(frames, keep_alive, shared, (settled, permit)));
+    match timeout(SETTINGS_PATIENCE, has_settings).await {
+        Ok(Err(_)) => Err(Unshaken::Ended),
+        // Some say nothing until they are asked.
+        Ok(Ok(())) | Err(_) => Ok(sender),
+    }
+}
+
+/// Reads and writes a connection's frames to its end.
+async fn drive(
+    mut frames: client::Connection<Watched, Bytes>,
+    mut keep_alive: KeepAlive,
+    shared: Arc<Shared>,
+    (settled, permit): (oneshot::Sender<()>, OwnedSemaphorePermit),
+) {
+    let mut settled = Some(settled);
+    let ended = poll_fn(|cx| {
+        // An idle connection is closed soon anyway, and some servers take a ping without a stream for an attack.
+        if keep_alive.poll(cx, shared.streams.load(Ordering::Relaxed) > 0).is_ready() {
+            return Poll::Ready(Err(None));
+        }
+        let polled = std::pin::Pin::new(&mut frames).poll(cx);
+        if shared.seen.has_settings()
+            && let Some(settled) = settled.take()
+        {
+            // Whoever opened the connection may have left.
+            let _ = settled.send(());
+        }
+        polled.map_err(Some)
+    })
+    .await;
+    match ended {
+        Ok(()) => {}
+        Err(Some(error)) => tracing::debug!(%error, "upstream connection ended"),
+        Err(None) => tracing::debug!("upstream connection ended: no answer to a ping"),
+    }
+    shared.closed.store(true, Ordering::Relaxed);
+    drop((frames, permit));
+    // One of those who wait may open another.
+    shared.freed.notify_one();
+}

@@ -1,0 +1,232 @@
+//! What a request's head must be before hyper sees it.
+//!
+//! hyper reads a head with both `Content-Length` and `Transfer-Encoding`, or with a repeated `Content-Length`, and drops
+//! one of them in silence. Such framing is how one message is smuggled inside another (RFC 9112 sections 6.3 and 11.2), so
+//! it is refused here, where the bytes are still as the client sent them.
+
+use memchr::{memchr, memchr_iter};
+
+use super::fields;
+
+const CONTENT_LENGTH: &[u8] = b"content-length";
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// More bytes than `limits.header_bytes`.
+    TooLarge,
+    /// More fields than `limits.header_count`.
+    TooMany,
+    /// `Content-Length` beside `Transfer-Encoding`, or more than one of either.
+    AmbiguousFraming,
+    /// A transfer coding other than `chunked`, which a body cannot be passed on in.
+    UnknownCoding,
+    /// A `Content-Length` that is not a plain number, or one that no body has.
+    BadLength,
+    /// A field line that starts with white space (obsolete line folding, RFC 9112 section 5.2).
+    Folded,
+    /// No request line, a field line without a name, or one with white space before its colon.
+    Malformed,
+}
+
+impl Refused {
+    /// The words for the caller.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::TooLarge => "The request's header fields are larger than this proxy accepts.",
+            Self::TooMany => "The request has more header fields than this proxy accepts.",
+            Self::AmbiguousFraming => {
+                "The request's length is ambiguous: send either one Content-Length or one Transfer-Encoding."
+            }
+            Self::UnknownCoding => "The only transfer coding that this proxy understands is chunked.",
+            Self::BadLength => "The request's Content-Length is not a number of bytes that this proxy understands.",
+            Self::Folded => "A header field is folded over several lines; send it on one.",
+            Self::Malformed => "The request line or a header field is malformed.",
+        }
+    }
+
+    /// 431 where size is the reason, 501 for a coding (RFC 9112 section 6.1), else 400.
+    pub const fn status(self) -> http::StatusCode {
+        match self {
+            Self::TooLarge | Self::TooMany => http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnknownCoding => http::StatusCode::NOT_IMPLEMENTED,
+            Self::AmbiguousFraming | Self::BadLength | Self::Folded | Self::Malformed => http::StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// How a request's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// By its length in bytes.
+    Length(u64),
+    /// By chunks.
+    Chunked,
+}
+
+/// The length of the head that `bytes` begin with, its blank line included; `None` while it is incomplete. A lone LF ends a
+/// line too, as parsers read it.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// Checks a whole head, from the request line to the blank line, and says how its body is delimited.
+///
+/// # Errors
+/// Why it is refused. What this lets through still has to pass the parser.
+pub fn check(head: &[u8], max_bytes: usize, max_fields: usize) -> Result<Framing, Refused> {
+    if head.len() > max_bytes {
+        return Err(Refused::TooLarge);
+    }
+    let mut lines = Lines(head);
+    // Blank lines before the request line do not count (RFC 9112 section 2.2); the line itself is the parser's to judge.
+    while lines.next().is_some_and(<[u8]>::is_empty) {}
+    let (mut fields, mut framings, mut framing) = (0, 0, Framing::None);
+    for line in lines {
+        let Some(&first) = line.first() else { break };
+        fields += 1;
+        match first {
+            b' ' | b'\t' => return Err(Refused::Folded),
+            b'c' | b'C' if is_field(line, CONTENT_LENGTH)? => {
+                framings += 1;
+                framing = Framing::Length(
+                    fields::length(line[CONTENT_LENGTH.len() + 1..].trim_ascii()).ok_or(Refused::BadLength)?,
+                );
+            }
+            b't' | b'T' if is_field(line, TRANSFER_ENCODING)? => {
+                framings += 1;
+                framing = Framing::Chunked;
+                if !line[TRANSFER_ENCODING.len() + 1..].trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Err(Refused::UnknownCoding);
+                }
+            }
+            _ => {}
+        }
+    }
+    if fields > max_fields {
+        return Err(Refused::TooMany);
+    }
+    if framings > 1 {
+        return Err(Refused::AmbiguousFraming);
+    }
+    Ok(framing)
+}
+
+/// Whether the line's field name is `name`; a name followed by white space is refused, since peers disagree about it.
+fn is_field(line: &[u8], name: &[u8]) -> Result<bool, Refused> {
+    if line.len() <= name.len() || !line[..name.len()].eq_ignore_ascii_case(name) {
+        return Ok(false);
+    }
+    match line[name.len()] {
+        b':' => Ok(true),
+        b' ' | b'\t' => Err(Refused::Malformed),
+        _ => Ok(false),
+    }
+}
+
+/// Lines without their ends; a lone LF ends a line too, as hyper reads it.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (line, rest) = match memchr(b'\n', self.0) {
+            Some(end) => (&self.0[..end], &self.0[end + 1..]),
+            None => (self.0, &self.0[self.0.len()..]),
+        };
+        self.0 = rest;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_head(fields: &str) -> Result<Framing, Refused> {
+        check(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes(), 1024, 5)
+    }
+
+    #[test]
+    fn an_ordinary_head_passes() {
+        assert_eq!(check_head(""), Ok(Framing::None));
+        assert_eq!(check_head("Content-Length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(check_head("Transfer-Encoding: chunked\r\n"), Ok(Framing::Chunked));
+        assert_eq!(check_head("Content-Length-X: 1\r\nContent-Length: 5\r\n"), Ok(Framing::Length(5)));
+    }
+
+    #[test]
+    fn a_length_is_a_plain_number_that_fits() {
+        assert_eq!(check_head("Content-Length:\t007 \r\n"), Ok(Framing::Length(7)));
+        assert_eq!(check_head("Content-Length: 9223372036854775807\r\n"), Ok(Framing::Length(i64::MAX as u64)));
+        for length in ["", "+4", "-4", "0x4", "4, 4", "4 4", "9223372036854775808", "18446744073709551615", "\u{660}"] {
+            assert_eq!(check_head(&format!("Content-Length: {length}\r\n")), Err(Refused::BadLength), "{length}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused_in_any_order_and_case() {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nX: y\r\nCONTENT-LENGTH: 6\r\n",
+            "Content-Length: 5\nTransfer-Encoding: chunked\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        ] {
+            assert_eq!(check_head(fields), Err(Refused::AmbiguousFraming), "{fields}");
+        }
+    }
+
+    #[test]
+    fn only_the_chunked_coding_is_understood() {
+        for coding in ["identity", "gzip", "chunked, chunked", "chunked, identity", "\"chunked\"", ""] {
+            assert_eq!(
+                check_head(&format!("Transfer-Encoding: {coding}\r\n")),
+                Err(Refused::UnknownCoding),
+                "{coding}"
+            );
+        }
+        assert_eq!(check_head("Transfer-Encoding:\tCHUNKED \r\n"), Ok(Framing::Chunked));
+    }
+
+    #[test]
+    fn folded_lines_and_spaced_framing_names_are_refused() {
+        assert_eq!(check_head("X: a\r\n b\r\n"), Err(Refused::Folded));
+        assert_eq!(check_head("Content-Length : 5\r\n"), Err(Refused::Malformed));
+        assert_eq!(check_head("Transfer-Encoding\t: chunked\r\n"), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn blank_lines_before_a_request_are_no_fields() {
+        let head = "\r\n\nGET / HTTP/1.1\r\nHost: a\r\nB: 2\r\n\r\n";
+        assert_eq!(check(head.as_bytes(), 1024, 2), Ok(Framing::None));
+        assert_eq!(check(head.as_bytes(), 1024, 1), Err(Refused::TooMany));
+    }
+
+    #[test]
+    fn too_many_fields_and_too_many_bytes_are_told_apart() {
+        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n"), Ok(Framing::None));
+        assert_eq!(check_head("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n"), Err(Refused::TooMany));
+        assert_eq!(check_head(&format!("A: {}\r\n", "x".repeat(1024))), Err(Refused::TooLarge));
+    }
+
+    #[test]
+    fn the_head_ends_after_its_blank_line() {
+        assert_eq!(length(b"GET / HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(length(b"GET / HTTP/1.1\r\n\r\nrest"), Some(18));
+        assert_eq!(length(b"GET / HTTP/1.1\nHost: a\n\nrest\r\n\r\n"), Some(24));
+        assert_eq!(length(b"GET / HTTP/1.1\n\r\nrest"), Some(17));
+    }
+}

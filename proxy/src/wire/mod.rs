@@ -1,0 +1,7 @@
+//! HTTP as both sides need it: heads, fields, bodies, and what a proxy changes in them.
+
+pub mod body;
+pub(crate) mod forward;
+pub mod http1;
+pub(crate) mod http2;
+pub mod interim;
