@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{act::Act, operators::Asked};
 use crate::{
     api::{Fault, reply::Reply},
-    runtime::snapshot::NamedBreaker,
+    runtime::named::{NamedBreaker, forced},
 };
 
 /// `GET /breakers`
@@ -79,15 +79,4 @@ fn of_breaker(named: &NamedBreaker<'_>) -> Value {
         "half_opened": seen.transitions.half_opened,
         "closed": seen.transitions.closed,
     })
-}
-
-/// Where an operator holds it, if one does.
-pub(crate) fn forced(breaker: &Breaker) -> Option<&'static str> {
-    use mainstay_policies::circuit_breaker::State;
-    match breaker.snapshot(Instant::now()).state {
-        State::ForcedOpen => Some("open"),
-        State::ForcedClosed => Some("closed"),
-        State::Disabled => Some("disabled"),
-        State::Closed | State::Open | State::HalfOpen => None,
-    }
 }

@@ -31,6 +31,7 @@ mod operations;
 pub(crate) mod operators;
 pub mod probes;
 mod resolve;
+pub(crate) mod routes;
 mod switches;
 #[cfg(test)]
 mod tests;

@@ -3,34 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use mainstay_policies::problem::Problem;
-use percent_encoding::percent_decode_str;
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use http::{Method, request::Parts};
 
 use super::{
-    accept::{Bounds, accept},
-    ask, audit, breakers,
+    accept::Bounds,
     guard::{Guard, TokenFile},
-    operations,
     probes::ProbeState,
-    resolve, switches, views,
 };
-use crate::{
-    api::{Fault, reply::Reply},
-    app::Shared,
-    background::resolver::Resolver,
-    telemetry::logs::Logging,
-};
+use crate::{api::Fault, background::resolver::Resolver, runtime::Shared, telemetry::logs::Logging};
 
 /// Operators and their scripts need a handful of connections.
-const BOUNDS: Bounds = Bounds { name: "admin", connections: 64, lifetime: Duration::from_mins(1) };
+pub(super) const BOUNDS: Bounds = Bounds { name: "admin", connections: 64, lifetime: Duration::from_mins(1) };
 /// Bytes of a body: a reason of a thousand characters and what goes with it.
-const MAX_BODY: usize = 16 * 1024;
+pub(super) const MAX_BODY: usize = 16 * 1024;
 /// For a body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the operators see and move.
 pub(crate) struct Operators {
@@ -38,7 +25,7 @@ pub(crate) struct Operators {
     pub(crate) logging: Arc<Logging>,
     pub(crate) probes: Arc<ProbeState>,
     pub(super) resolver: Resolver,
-    guard: Guard,
+    pub(super) guard: Guard,
 }
 
 impl Operators {
@@ -60,122 +47,12 @@ pub(super) struct Asked<'a> {
     pub(super) body: Bytes,
 }
 
-/// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed.
-pub(crate) async fn serve(listener: TcpListener, state: Arc<Operators>, shutdown: watch::Receiver<bool>) {
-    let answer = |state: Arc<Operators>, request: Request<Incoming>| async move { answer(&state, request).await };
-    accept(listener, BOUNDS, state, answer, shutdown).await;
-}
-
-async fn answer(cx: &Operators, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    let is_head = parts.method == Method::HEAD;
-    let reply = match read(cx, &parts, body).await {
-        Ok(body) => Asked { cx, parts: &parts, body }.dispatch().await,
-        Err(fault) => Err(fault),
-    };
-    let reply = reply.unwrap_or_else(|fault| {
-        let prefix = &cx.shared.snapshot.load().config.control.path;
-        fault.into_reply(prefix, None)
-    });
-    reply.into_response(is_head).map(Full::new)
-}
-
-/// The body of a request that is let in.
-async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<Bytes, Fault> {
-    cx.guard.admit(parts).await?;
-    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Fault::new(Problem::BodyTooLarge, format!("A body here may have at most {MAX_BODY} bytes.")))
-        }
-        Ok(Err(_)) | Err(_) => {
-            let fault = Fault::bad("The request's body broke off or stalled before it was complete.");
-            Err(fault.with(StatusCode::REQUEST_TIMEOUT, "The body did not arrive"))
-        }
-    }
-}
-
 impl Asked<'_> {
-    async fn dispatch(&self) -> Result<Reply, Fault> {
-        let path = self.parts.uri.path();
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        match segments[..] {
-            ["operations"] => {
-                self.reads()?;
-                operations::list(self).await
-            }
-            ["operations", name] => match name.rsplit_once(':') {
-                None => {
-                    self.reads()?;
-                    operations::show(self, name).await
-                }
-                Some((id, "resolve")) => {
-                    self.allow(&[Method::POST])?;
-                    resolve::resolve(self, id).await
-                }
-                Some((id, "query")) => {
-                    self.allow(&[Method::POST])?;
-                    ask::query(self, id).await
-                }
-                Some((id, "redispatch")) => {
-                    self.allow(&[Method::POST])?;
-                    ask::redispatch(self, id).await
-                }
-                Some(_) => Err(nothing_here()),
-            },
-            ["audit"] => {
-                self.reads()?;
-                audit::list(self).await
-            }
-            ["breakers"] => {
-                self.reads()?;
-                Ok(breakers::list(self))
-            }
-            ["breakers", name] => {
-                let name = percent_decode_str(name).decode_utf8().map_err(|_| nothing_here())?;
-                let (name, act) = name.rsplit_once(':').ok_or_else(nothing_here)?;
-                self.allow(&[Method::POST])?;
-                match act {
-                    "force" => breakers::force(self, name).await,
-                    "release" => breakers::release(self, name).await,
-                    _ => Err(nothing_here()),
-                }
-            }
-            ["limits"] => {
-                self.reads()?;
-                Ok(views::limits(self))
-            }
-            ["upstreams"] => {
-                self.reads()?;
-                Ok(views::upstreams(self))
-            }
-            ["config"] => {
-                self.reads()?;
-                Ok(views::config(self))
-            }
-            ["log-level"] => {
-                self.allow(&[Method::PUT])?;
-                switches::log_level(self).await
-            }
-            ["drain"] => {
-                self.allow(&[Method::POST])?;
-                switches::drain(self).await
-            }
-            _ => Err(nothing_here()),
-        }
-    }
-
-    fn reads(&self) -> Result<(), Fault> {
+    pub(crate) fn reads(&self) -> Result<(), Fault> {
         self.allow(&[Method::GET, Method::HEAD])
     }
 
-    fn allow(&self, methods: &[Method]) -> Result<(), Fault> {
+    pub(crate) fn allow(&self, methods: &[Method]) -> Result<(), Fault> {
         if methods.contains(&self.parts.method) { Ok(()) } else { Err(Fault::method(methods)) }
     }
-}
-
-fn nothing_here() -> Fault {
-    Fault::absent(
-        "Nothing is served here: see /operations, /audit, /breakers, /limits, /upstreams, /config, /log-level, /drain.",
-    )
 }

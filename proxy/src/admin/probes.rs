@@ -21,7 +21,7 @@ const BOUNDS: Bounds = Bounds { name: "probes", connections: 128, lifetime: Dura
 /// What the probes show.
 pub struct ProbeState {
     /// Whether traffic should come.
-    pub readiness: Readiness,
+    pub readiness: Arc<Readiness>,
     /// What `/metrics` prints.
     pub metrics: Arc<Metrics>,
 }

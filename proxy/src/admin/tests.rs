@@ -28,7 +28,7 @@ async fn probes() -> Probes {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = Arc::new(Metrics::new(&WallClock::system()));
-    let state = Arc::new(ProbeState { readiness: Readiness::new(), metrics });
+    let state = Arc::new(ProbeState { readiness: Arc::new(Readiness::new()), metrics });
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(serve(listener, Arc::clone(&state), stopped));
     Probes { address, state, stop, task }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::operators::Asked;
-use crate::{api::reply::Reply, config, runtime::snapshot::Route};
+use crate::{api::reply::Reply, config, runtime::route::Route};
 
 /// `GET /limits`
 pub(super) fn limits(asked: &Asked<'_>) -> Reply {

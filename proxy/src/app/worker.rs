@@ -15,11 +15,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::Shared;
+use crate::runtime::Shared;
 use crate::{
     config::model,
     listener::{self, Connections, Patience, SWEEP_EVERY},
-    request::{refused, stack::Session},
+    request::{refused, session::Session},
     telemetry::metrics::ListenerMetrics,
     wire::forward::{Address, Client},
 };

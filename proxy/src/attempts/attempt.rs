@@ -2,58 +2,32 @@
 
 use std::{pin::pin, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, header::CONTENT_TYPE};
+use http::Response;
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
 };
 use tokio::time::Instant;
 
-use super::alarm::{self, TimeIsUp};
+use super::{
+    alarm::{self, TimeIsUp},
+    head::Head,
+};
 use crate::{
-    listener::body::Gate,
-    respond::Failure,
-    runtime::snapshot::Route,
+    respond::failure::Failure,
+    runtime::route::Route,
     telemetry::{
         metrics::AttemptResult,
         trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
     },
-    upstream::{Added, InFlight, Informed, Progress, RequestHead, UpstreamBody},
+    upstream::{Added, InFlight, Informed, Progress, UpstreamBody},
     wire::{
         body::ProxyBody,
-        forward::{self, Hop},
+        forward::{self},
+        gate::Gate,
         interim::Interim,
     },
 };
-
-/// The head of a request as the upstream shall see it, before what each attempt adds.
-#[derive(Clone)]
-pub(crate) struct Head {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    /// The way that the request came; `None` if that is said in its headers.
-    pub(crate) hop: Option<Hop>,
-    /// The protocol that the connection shall change to.
-    pub(crate) upgrade: Option<HeaderValue>,
-}
-
-impl Head {
-    pub(crate) fn as_request<'a>(&'a self, added: &'a Added<'a>) -> RequestHead<'a> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, added: Some(added) }
-    }
-
-    /// Says in the headers how the request came, so that it can be kept.
-    pub(crate) fn complete(&mut self) {
-        if let Some(hop) = self.hop.take() {
-            hop.apply(&mut self.headers);
-        }
-    }
-
-    pub(crate) fn is_grpc(&self) -> bool {
-        self.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-    }
-}
 
 /// What all attempts of one request share.
 #[derive(Clone)]
@@ -114,7 +88,7 @@ impl Outbound {
             match breaker.acquire(now) {
                 Ok(permit) => break Some(permit),
                 Err(_)
-                    if tried < count && matches!(route.breakers, crate::runtime::snapshot::Breakers::Each { .. }) =>
+                    if tried < count && matches!(route.breakers, crate::runtime::breakers::Breakers::Each { .. }) =>
                 {
                     endpoint = (endpoint + 1) % count;
                     tried += 1;

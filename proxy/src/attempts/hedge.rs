@@ -15,10 +15,12 @@ use mainstay_policies::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::{Attempt, Head, Nth, Outbound};
-use crate::{
-    request::unkeyed::note_denied, telemetry::metrics::AttemptResult, upstream::UpstreamBody, wire::body::ProxyBody,
+use super::retry::note_denied;
+use super::{
+    attempt::{Attempt, Nth, Outbound},
+    head::Head,
 };
+use crate::{telemetry::metrics::AttemptResult, upstream::UpstreamBody, wire::body::ProxyBody};
 
 /// Why the rival is sent, for metrics and spans.
 const REASON: &str = "hedge";

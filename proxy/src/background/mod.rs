@@ -1,5 +1,27 @@
 //! What runs with no client about: the resolver, housekeeping, and a look at the CPU; each is started again if it ends.
 
 pub mod cpu;
+pub(crate) mod housekeeping;
 pub(crate) mod resolver;
 pub(crate) mod supervise;
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use self::supervise::Restarts;
+use crate::runtime::{Shared, readiness::Readiness};
+
+/// Starts all of it. Each task runs until its handle aborts it.
+pub(crate) fn start(shared: &Arc<Shared>, readiness: &Arc<Readiness>) -> Vec<JoinHandle<()>> {
+    let restarts = Arc::new(Restarts::default());
+    restarts.register(&shared.parts.metrics);
+    let resolving = shared.clone();
+    let resolver = restarts.clone().keep_running("resolver", move || resolver::run(resolving.clone()));
+    let watching = shared.clone();
+    let cpu = restarts.clone().keep_running("cpu", move || cpu::watch(watching.clone()));
+    let (keeping, readiness) = (shared.clone(), readiness.clone());
+    let housekeeping =
+        restarts.keep_running("housekeeping", move || housekeeping::keep_house(keeping.clone(), readiness.clone()));
+    vec![tokio::spawn(resolver), tokio::spawn(cpu), tokio::spawn(housekeeping)]
+}

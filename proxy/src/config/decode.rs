@@ -202,7 +202,7 @@ pub(crate) fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
 
 /// One of a few words.
 pub(crate) fn words(words: &[&str]) -> Schema {
-    let variable = super::scalars::ENV;
+    let variable = self::ENV;
     schemars::json_schema!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": variable }] })
 }
 
@@ -271,3 +271,6 @@ macro_rules! section {
 }
 
 pub(crate) use section;
+
+/// What the schema lets stand for a value that the environment will give.
+pub(crate) const ENV: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";

@@ -156,5 +156,10 @@ fn format_quantity(amount: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", amount / scale)
 }
 
+/// For texts: `2s`, `600ms`.
+pub(super) fn human(duration: Duration) -> String {
+    self::format_duration(duration)
+}
+
 #[cfg(test)]
 mod tests;

@@ -17,22 +17,18 @@ mod batch;
 mod operations;
 mod pages;
 mod passthrough;
+pub(crate) mod routes;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Method, Response, request::Parts};
+use http::{Method, request::Parts};
 use mainstay_policies::{
     clock::WallClock,
-    idempotency::{Asker, IdMint, QueryGate, principal_hash},
+    idempotency::{Asker, IdMint, QueryGate},
     operation::ledger::Ledger,
-    problem::Problem,
 };
 
-use crate::{
-    api::{Fault, reply::Reply},
-    config::model::Config,
-};
+use crate::{api::Fault, config::model::Config};
 
 /// What the interface reads from. One per configuration snapshot.
 #[derive(Clone)]
@@ -63,56 +59,7 @@ struct Asked<'a> {
     principal_hash: [u8; 32],
 }
 
-/// Answers a request under the control prefix. The rate limit was applied by the caller.
-pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, principal: Option<&[u8]>) -> Response<Bytes> {
-    let asked = Asked { cx, parts, principal, principal_hash: principal_hash(principal) };
-    let reply = match asked.dispatch(&body).await {
-        Ok(reply) => reply,
-        Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),
-    };
-    reply.into_response(parts.method == Method::HEAD)
-}
-
 impl Asked<'_> {
-    async fn dispatch(&self, body: &Bytes) -> Result<Reply, Fault> {
-        let path = self.parts.uri.path();
-        let rest = path.strip_prefix(self.prefix()).unwrap_or(path);
-        let segments: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
-        match segments[..] {
-            ["operations"] => {
-                self.allow(&[Method::GET, Method::HEAD])?;
-                operations::find_or_list(self).await
-            }
-            ["operations", id] => {
-                self.allow(&[Method::GET, Method::HEAD])?;
-                operations::read(self, id).await
-            }
-            ["operations:batchGet"] => {
-                self.allow(&[Method::POST])?;
-                batch::get(self, body).await
-            }
-            ["idempotency"] => {
-                self.allow(&[Method::GET, Method::HEAD])?;
-                Ok(pages::published_policy(&self.cx.config))
-            }
-            ["problems"] => {
-                self.allow(&[Method::GET, Method::HEAD])?;
-                Ok(pages::problems(self))
-            }
-            ["problems", slug] => {
-                self.allow(&[Method::GET, Method::HEAD])?;
-                let problem =
-                    Problem::from_slug(slug).ok_or_else(|| Fault::absent("There is no such problem type."))?;
-                Ok(pages::problem(self, problem))
-            }
-            ["ids"] => {
-                self.allow(&[Method::POST])?;
-                pages::ids(self).await
-            }
-            _ => Err(Fault::absent("Nothing is served here.")),
-        }
-    }
-
     fn prefix(&self) -> &str {
         &self.cx.config.control.path
     }
@@ -128,6 +75,9 @@ impl Asked<'_> {
         self.parts.extensions.get::<TraceId>().map(|id| &*id.0)
     }
 }
+
+/// Also if another principal has one.
+pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key.";
 
 #[cfg(test)]
 mod tests;

@@ -14,16 +14,13 @@ use mainstay_policies::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Asked, passthrough};
+use super::{Asked, NO_OPERATION_WITH_KEY, passthrough};
 use crate::api::{
     Fault, document,
     listing::{self, NO_OPERATION, Page, etag},
     query::{Params, is_none_match},
     reply::Reply,
 };
-
-/// Also if another principal has one.
-pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key.";
 
 /// `GET operations/{id}`
 pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {

@@ -15,7 +15,7 @@ use super::Asked;
 use crate::{
     api::{Fault, query::Params, reply::Reply},
     config::model::{Config, Route},
-    respond::document::explain,
+    respond::explain::explain,
 };
 
 /// Fresh keys in one answer at most.

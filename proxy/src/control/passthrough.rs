@@ -9,7 +9,7 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use super::{Asked, operations::NO_OPERATION_WITH_KEY};
+use super::{Asked, NO_OPERATION_WITH_KEY};
 use crate::{
     api::{Fault, document, reply::Reply},
     config::model::{PathPattern, Route, Segment},

@@ -2,12 +2,13 @@ mod kit;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, header};
-use mainstay_policies::{idempotency::Settlement, operation::Source};
+use mainstay_policies::{idempotency::Settlement, operation::Source, problem::Problem};
 use serde_json::{Value, json};
 
 use self::kit::{Kit, is_problem};
-use super::*;
+use super::{routes::handle, *};
 
 #[tokio::test]
 async fn a_settled_operation_is_shown_whole() {

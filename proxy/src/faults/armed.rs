@@ -17,7 +17,6 @@ use mainstay_policies::{
 };
 
 use super::{Pitfall, Point};
-use crate::upstream::Progress;
 
 const VARIABLE: &str = "MAINSTAY_FAULT";
 /// Names a file: no write counts on its way to a death before that file is there.
@@ -155,9 +154,9 @@ pub(crate) fn stumble(pitfall: Pitfall) {
 }
 
 /// Sends, and dies between the request and its answer if it is time to.
-pub(crate) async fn after_send<F: Future>(progress: &Progress, sending: F) -> F::Output {
+pub(crate) async fn after_send<F: Future>(sent: impl Fn() -> Sent, sending: F) -> F::Output {
     let on_the_wire = async {
-        while progress.sent() == Sent::No {
+        while sent() == Sent::No {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(ON_THE_WIRE).await;

@@ -46,14 +46,15 @@ pub(crate) enum Pitfall {
 /// What runs instead without the feature: nothing.
 #[cfg(not(feature = "faults"))]
 mod unarmed {
+    use mainstay_policies::evidence::Sent;
+
     use super::{Pitfall, Point};
-    use crate::upstream::Progress;
 
     pub(crate) const fn reach(_point: Point) {}
 
     pub(crate) const fn stumble(_pitfall: Pitfall) {}
 
-    pub(crate) fn after_send<F>(_progress: &Progress, sending: F) -> F {
+    pub(crate) fn after_send<F>(_sent: impl Fn() -> Sent, sending: F) -> F {
         sending
     }
 

@@ -1,6 +1,7 @@
 //! Where operations are kept: [`disk`] is one store, [`vault`] and [`record`] are how any store writes and seals.
 
 pub mod disk;
+pub(crate) mod open;
 mod record;
 mod vault;
 

@@ -5,20 +5,19 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::timeout::IdleBody;
 use tokio::time::{Sleep, sleep};
 
 use super::{ClientIncoming, Connection};
-use crate::wire::body::BoxError;
+use crate::wire::{body::BoxError, gate::Gate};
 
 /// How long a body that was announced with `Expect: 100-continue` waits for the upstream's word. Many servers never give
 /// it; RFC 9110 section 10.1.1 says not to wait indefinitely.
@@ -63,34 +62,6 @@ impl Owed {
         if !self.is_broken() {
             self.0.store(owed, Ordering::Relaxed);
         }
-    }
-}
-
-/// Opens when the upstream says `100 Continue`.
-#[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<GateState>);
-
-#[derive(Default)]
-struct GateState {
-    open: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Gate {
-    /// The upstream has said `100 Continue`.
-    pub(crate) fn open(&self) {
-        self.0.open.store(true, Ordering::Release);
-        self.0.waker.wake();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.open.load(Ordering::Acquire)
-    }
-
-    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.waker.register(cx.waker());
-        if self.0.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

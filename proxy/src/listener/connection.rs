@@ -1,29 +1,18 @@
 //! One client connection: which HTTP it speaks, then requests until it ends.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr};
 
 use bytes::BytesMut;
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
     buffers,
-    http1::{Http1, LastWord, request::HeadLimits},
+    http1::{Http1, request::HeadLimits},
     http2,
-    incoming::Serve,
-    phase::Connection,
+    incoming::{Serve, Session},
 };
-use crate::config::model::Limits;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What a connection needs to serve.
-pub(crate) struct Session<S> {
-    pub(crate) service: Arc<S>,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) limits: Limits,
-    pub(crate) last_word: LastWord<S>,
-    pub(crate) draining: watch::Receiver<bool>,
-}
 
 /// Serves one connection to its end. Errors of a client's making are its own business: they end its connection only.
 pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session: Session<S>) {

@@ -10,12 +10,20 @@ use std::{
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
 
-use super::http1::{reader::Http1Body, upgrade::Upgrade};
-use crate::wire::{
-    body::{BoxError, ProxyBody},
-    http2::Http2Body,
-    interim::Interim,
+use super::{
+    http1::{reader::Http1Body, upgrade::Upgrade},
+    phase::Connection,
+};
+use crate::{
+    config::model::Limits,
+    wire::{
+        body::{BoxError, ProxyBody},
+        http1::head::Refused,
+        http2::Http2Body,
+        interim::Interim,
+    },
 };
 
 /// Whoever answers requests.
@@ -79,3 +87,15 @@ impl Body for ClientIncoming {
         }
     }
 }
+
+/// What a connection needs to serve.
+pub(crate) struct Session<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) limits: Limits,
+    pub(crate) last_word: LastWord<S>,
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// Makes the answer to a head that was refused before there was a request.
+pub(crate) type LastWord<S> = fn(&Arc<S>, Refused) -> Response<ProxyBody>;

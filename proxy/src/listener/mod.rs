@@ -11,11 +11,19 @@ pub mod http1;
 mod http2;
 mod incoming;
 mod phase;
+mod places;
 mod socket;
+mod sweep;
+mod ticks;
 mod untaken;
 
 pub(crate) use self::http1::upgrade::Upgrade;
-pub(crate) use connection::{Session, serve};
+pub(crate) use self::{connection::serve, incoming::Session};
+pub(crate) use self::{
+    phase::{Connection, Patience},
+    places::{Place, Places},
+    sweep::Connections,
+    ticks::SWEEP_EVERY,
+};
 pub(crate) use incoming::{Beside, ClientIncoming, ClientRequest, Serve};
-pub(crate) use phase::{Connection, Connections, Patience, Place, Places, SWEEP_EVERY};
 pub(crate) use socket::listen;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use super::phase::{SWEEP_EVERY, Ticks, millis};
+use super::ticks::{SWEEP_EVERY, Ticks, millis};
 use crate::wire::body::{BoxError, Stream};
 
 /// What is handed over at a time: a client that takes a large piece slowly must not look like one that takes nothing.

@@ -13,10 +13,9 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use crate::{
-    app::Shared,
-    runtime::snapshot::Snapshot,
+    runtime::{Shared, snapshot::Snapshot},
     telemetry::trace::AttemptStart,
-    upstream::{Informed, Progress, RequestHead, Upstream},
+    upstream::{Informed, Progress, Upstream, head::RequestHead},
     wire::{
         body::{
             ProxyBody,

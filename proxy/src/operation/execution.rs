@@ -6,57 +6,32 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
     evidence::{AttemptError, Sent},
-    idempotency::{Claim, Protection, Refusal, Settlement},
-    operation::{OperationId, Source, State},
+    idempotency::{Refusal, Settlement},
+    operation::{Source, State},
     problem::Problem,
     retry::{Decision, Repeatable},
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{late, settle};
-use crate::wire::body::collect::{self, Collected};
+use super::{late, settle, write::Execution};
 use crate::{
-    app::Shared,
     attempts::{
-        attempt::{Attempt, Head, Nth, Outbound},
+        attempt::{Attempt, Nth},
         first_frame::{self, First},
+        head::Head,
+        retry::{decide, note_denied},
     },
-    faults::{self, Point},
-    request::unkeyed::{decide, note_denied},
-    respond::Failure,
+    faults::{self},
+    respond::failure::Failure,
     upstream::{Informed, Progress, UpstreamBody},
-    wire::body::ProxyBody,
+    wire::body::{
+        ProxyBody,
+        collect::{self, Collected},
+    },
 };
 
 /// For the rest of an answer that is given up, beyond the wait before the next attempt.
-const BODY_WITHIN: Duration = Duration::from_millis(100);
-
-/// One keyed write on its way.
-pub(crate) struct Execution {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) outbound: Outbound,
-    pub(crate) protection: Arc<Protection>,
-    pub(crate) claim: Claim,
-    pub(crate) head: Head,
-    pub(crate) body: Bytes,
-    /// Ordered by the resolver or a person: nobody waits for the answer.
-    pub(crate) is_redispatch: bool,
-    /// The upstream's own 5xx to an attempt that was given up for another one.
-    pub(crate) given_up: Option<(Parts, Bytes)>,
-    /// Taken by the answer.
-    pub(crate) answer: Option<oneshot::Sender<Executed>>,
-}
-
-/// What the client is told.
-pub(crate) struct Executed {
-    pub(crate) outcome: Result<Response<ProxyBody>, Failure>,
-    pub(crate) attempts: u32,
-    pub(crate) operation: OperationId,
-    pub(crate) state: State,
-}
+pub(crate) const BODY_WITHIN: Duration = Duration::from_millis(100);
 
 /// How the attempts went on after one of them.
 pub(super) enum Next {
@@ -65,7 +40,7 @@ pub(super) enum Next {
 }
 
 /// Whether time ended an attempt that may still be answered.
-fn is_unanswered(result: &Result<Response<UpstreamBody>, AttemptError>) -> bool {
+pub(crate) fn is_unanswered(result: &Result<Response<UpstreamBody>, AttemptError>) -> bool {
     matches!(result, Err(error) if error.cause.is_timeout() && error.sent == Sent::Maybe)
 }
 
@@ -117,7 +92,7 @@ impl Execution {
         let endpoint = attempt.endpoint;
         let progress = Arc::new(std::mem::take(&mut attempt.progress));
         let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
-        let mut result = match timeout_at(until, faults::after_send(&progress, sending.as_mut())).await {
+        let mut result = match timeout_at(until, faults::after_send(|| progress.sent(), sending.as_mut())).await {
             Ok(result) => result,
             Err(_) => Err(AttemptError::new(cause, progress.sent())),
         };
@@ -252,64 +227,5 @@ impl Execution {
             }
         };
         self.tell(Err(outcome), attempts);
-    }
-
-    /// Nobody knows. `upstream_status` is the upstream's, where there was one; `status` is what the caller gets.
-    pub(super) async fn in_doubt(
-        &mut self,
-        reason: &'static str,
-        upstream_status: Option<StatusCode>,
-        status: StatusCode,
-        attempts: u32,
-    ) {
-        // Recorded or not, it is unknown: a restart takes a pending operation for one.
-        self.settle(Settlement::Ambiguous { reason, status: upstream_status, stored: None }, Source::Response).await;
-        let outcome = self.outcome_unknown(status);
-        self.tell(Err(outcome), attempts);
-    }
-
-    /// Records how the execution ended; the state that the operation has then. `None`: the ledger did not take it, the key is
-    /// not freed, and the log says so.
-    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
-        let id = self.claim.id();
-        let source = if self.is_redispatch { Source::Redispatch } else { source };
-        faults::reach(Point::BeforeSettle);
-        let settled = self.claim.settle(what, source).await;
-        // A write that could not be recorded may have happened, too.
-        if !matches!(settled, Ok(operation) if matches!(operation.state, State::Failed | State::NotExecuted)) {
-            self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
-        }
-        match settled {
-            Ok(operation) => {
-                faults::reach(Point::AfterSettle);
-                let source = operation.state.is_terminal().then_some(source);
-                self.outbound.route.metrics.operation_settled(operation.state, source);
-                Some(operation.state)
-            }
-            Err(error) => {
-                tracing::error!(%error, operation = %id, "the outcome of a write could not be recorded");
-                None
-            }
-        }
-    }
-
-    /// No cache may answer with what was before a write at the places that its answer names.
-    pub(super) fn forget_named(&self, answer: &Parts) {
-        if !answer.status.is_client_error() {
-            let (snapshot, path) = (self.shared.snapshot.load(), self.head.uri.path());
-            snapshot.forget_named(&self.outbound.route, &self.head.headers, path, &answer.headers);
-        }
-    }
-
-    pub(super) fn outcome_unknown(&self, status: StatusCode) -> Failure {
-        Failure::OutcomeUnknown { status, operation: self.claim.id() }
-    }
-
-    /// Answers the client, if it is still there.
-    pub(super) fn tell(&mut self, outcome: Result<Response<ProxyBody>, Failure>, attempts: u32) {
-        let (operation, state) = (self.claim.id(), self.claim.operation().state);
-        if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Executed { outcome, attempts, operation, state });
-        }
     }
 }

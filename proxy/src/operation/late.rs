@@ -16,11 +16,10 @@ use mainstay_policies::{
 };
 use tokio::time::timeout;
 
-use super::{execution::Execution, settle};
+use super::{settle, write::Execution};
 use crate::wire::body::collect::{self, Collected};
 use crate::{
-    app::Shared,
-    runtime::snapshot::Route,
+    runtime::{Shared, route::Route},
     upstream::{InFlight, UpstreamBody},
     wire::body::BoxError,
 };

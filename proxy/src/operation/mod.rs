@@ -5,3 +5,4 @@ pub(crate) mod execution;
 mod late;
 pub(crate) mod redispatch;
 mod settle;
+pub(crate) mod write;

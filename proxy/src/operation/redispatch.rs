@@ -13,12 +13,14 @@ use mainstay_policies::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::execution::{Executed, Execution};
+use super::write::{Executed, Execution};
 use crate::{
-    app::Shared,
-    attempts::attempt::{Head, Nth, Outbound},
-    respond::Failure,
-    runtime::snapshot::Route,
+    attempts::{
+        attempt::{Nth, Outbound},
+        head::Head,
+    },
+    respond::failure::Failure,
+    runtime::{Shared, route::Route},
 };
 
 /// Why nothing was sent. Nothing was counted, either.

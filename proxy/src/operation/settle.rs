@@ -17,7 +17,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{execution::Execution, late};
+use super::{late, write::Execution};
 use crate::wire::body::collect;
 use crate::{
     attempts::first_frame::{First, Resumed},

@@ -18,11 +18,11 @@ use mainstay_policies::{
 };
 use tokio::time::Instant;
 
-use super::stack::Session;
+use super::session::Session;
 use crate::{
     listener::Connection,
-    respond::Failure,
-    runtime::snapshot::Route,
+    respond::failure::Failure,
+    runtime::route::Route,
     telemetry::{logs::AccessEntry, trace::RequestTrace},
     upstream::InFlight,
     wire::body::{BoxError, ProxyBody},

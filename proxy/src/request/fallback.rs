@@ -8,15 +8,10 @@ use mainstay_policies::{
 };
 use tokio::time::Instant;
 
-use super::{
-    cached,
-    stack::{self, Routed, Session},
-    unkeyed,
-};
-use crate::{respond::Failure, runtime::snapshot::Route, wire::body::ProxyBody};
+use crate::{respond::failure::Failure, runtime::route::Route, wire::body::ProxyBody};
 
 /// Why a failure may be answered otherwise, and what is known of the request then. `None`: it stands.
-fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
+pub(super) fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
     match failure {
         Failure::CircuitOpen { .. } => Some((Reason::CircuitOpen, Sent::No)),
         Failure::Overloaded(_) => Some((Reason::Overloaded, Sent::No)),
@@ -84,32 +79,4 @@ pub(crate) fn fixed(route: &Route, reason: Reason) -> Option<Response<ProxyBody>
     *response.headers_mut() = headers.clone();
     mark(&mut response, reason);
     Some(response)
-}
-
-/// Answers a request that a limit refused: by the other upstream, where the route has one, or as the failure says.
-pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure: Failure) -> Response<ProxyBody> {
-    let route = routed.outbound.route.clone();
-    // A protected write belongs to its upstream: under another one its key would mean another operation.
-    let movable = route.protection.is_none() || routed.parts.method.is_safe();
-    let reason = of_failure(&route, &routed.parts.method, &failure);
-    // Nothing was sent of this request. Its operation may have an outcome all the same, which nothing else may stand in for.
-    if reason.is_some() && !routed.parts.method.is_safe() && stack::may_be_repeat(&mut routed).await {
-        return stack::refuse(routed.exchange, &routed.snapshot, failure);
-    }
-    if let Some(reason) = reason
-        && let Some(stored) = cached::stale(&routed)
-    {
-        route.metrics.fallback(reason.label());
-        return cached::answer_stale(routed, &stored, reason);
-    }
-    match (reason, &route.fallback) {
-        (Some(reason), Some(other)) if movable && Instant::now() < routed.outbound.deadline => {
-            route.metrics.fallback(reason.label());
-            routed.outbound.route = other.clone();
-            let mut response = unkeyed::serve(session, routed).await;
-            mark(&mut response, reason);
-            response
-        }
-        _ => routed.refuse(failure),
-    }
 }

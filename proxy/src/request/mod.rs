@@ -1,10 +1,16 @@
 //! A request's life, once it is parsed. [`stack`] is the order of its layers.
 
+mod admission;
+mod arrival;
 pub(crate) mod cached;
+mod control;
 mod exchange;
 mod fallback;
+mod heads;
 mod keyed;
 pub(crate) mod refused;
+mod routed;
+pub(crate) mod session;
 pub(crate) mod stack;
 mod unambiguous;
 pub(crate) mod unkeyed;

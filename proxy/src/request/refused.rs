@@ -7,11 +7,16 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::{
+    cached,
     exchange::Exchange,
-    stack::{self, Session},
+    fallback::{mark, of_failure},
+    keyed::recognise,
+    routed::{self, Routed},
+    session::Session,
+    unkeyed,
 };
 use crate::{
-    respond::Failure,
+    respond::failure::Failure,
     wire::{body::ProxyBody, http1::head::Refused},
 };
 
@@ -23,5 +28,33 @@ pub(crate) fn head(session: &Arc<Session>, refused: Refused) -> Response<ProxyBo
     parts.method = Method::from_bytes(b"-").expect("a dash is a token");
     parts.uri = Uri::from_static("-");
     let trace = session.shared.tracing.start(&HeaderMap::new(), now);
-    stack::refuse(Exchange::new(session.clone(), now, &parts, trace), &snapshot, Failure::Head(refused))
+    routed::refuse(Exchange::new(session.clone(), now, &parts, trace), &snapshot, Failure::Head(refused))
+}
+
+/// Answers a request that a limit refused: by the other upstream, where the route has one, or as the failure says.
+pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure: Failure) -> Response<ProxyBody> {
+    let route = routed.outbound.route.clone();
+    // A protected write belongs to its upstream: under another one its key would mean another operation.
+    let movable = route.protection.is_none() || routed.parts.method.is_safe();
+    let reason = of_failure(&route, &routed.parts.method, &failure);
+    // Nothing was sent of this request. Its operation may have an outcome all the same, which nothing else may stand in for.
+    if reason.is_some() && !routed.parts.method.is_safe() && recognise::may_be_repeat(&mut routed).await {
+        return routed::refuse(routed.exchange, &routed.snapshot, failure);
+    }
+    if let Some(reason) = reason
+        && let Some(stored) = cached::hit::stale(&routed)
+    {
+        route.metrics.fallback(reason.label());
+        return cached::hit::answer_stale(routed, &stored, reason);
+    }
+    match (reason, &route.fallback) {
+        (Some(reason), Some(other)) if movable && Instant::now() < routed.outbound.deadline => {
+            route.metrics.fallback(reason.label());
+            routed.outbound.route = other.clone();
+            let mut response = unkeyed::serve(session, routed).await;
+            mark(&mut response, reason);
+            response
+        }
+        _ => routed.refuse(failure),
+    }
 }

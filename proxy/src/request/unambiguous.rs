@@ -13,7 +13,7 @@ use mainstay_policies::problem::Problem;
 
 use crate::{
     config::model::{self, Principal},
-    respond::Failure,
+    respond::failure::Failure,
     wire::http1::head::Refused,
 };
 

@@ -68,105 +68,6 @@ pub const fn effect_label(effect: Effect) -> &'static str {
     }
 }
 
-/// What a problem means, and what its receiver should do.
-pub const fn explain(problem: Problem) -> (&'static str, &'static str) {
-    match problem {
-        Problem::NoRoute => (
-            "Nothing is served under this host, path and method; or the operation or page asked for does not exist, or is \
-             another caller's.",
-            "Check the address. An operation is forgotten some time after it was settled.",
-        ),
-        Problem::Forbidden => (
-            "An access list refuses this caller, method or path. Nothing was sent to the service.",
-            "Ask the operator for access.",
-        ),
-        Problem::KeyMissing => (
-            "Writes on this route need an idempotency key, and the request had none. Nothing was sent to the service.",
-            "Send a fresh UUID as key with each new write, and the same key with each repeat of it.",
-        ),
-        Problem::KeyInvalid => (
-            "The idempotency key cannot be read. Nothing was sent to the service.",
-            "Send one key of 1 to 255 printable ASCII characters in double quotes; the detail says what was wrong.",
-        ),
-        Problem::KeyReused => (
-            "The idempotency key belongs to a request with another method, path or content. This request was not sent to \
-             the service.",
-            "Use a fresh key for a new write. To repeat the first one, send it unchanged.",
-        ),
-        Problem::KeyExpired => (
-            "The write under this key was settled, and its answer is no longer kept. This request was not sent again.",
-            "Read the operation for its outcome. Use a fresh key for a new write.",
-        ),
-        Problem::InProgress => (
-            "The first request with this key is still in flight. This repeat was not sent to the service.",
-            "Repeat with the same key after Retry-After, or send Prefer: wait=N, or read the operation.",
-        ),
-        Problem::OutcomeUnknown => (
-            "The request may have reached the service, and no answer proves what became of it. The write may or may not \
-             have happened.",
-            "Do not repeat it with a new key: that could do it twice. Read the operation until it is settled, or repeat \
-             with the same key, which never does it twice.",
-        ),
-        Problem::PrincipalMissing => (
-            "This route needs to know the caller, and the request does not say. Nothing was sent to the service.",
-            "Send the request through the front that identifies callers.",
-        ),
-        Problem::ResponseNotRetained => (
-            "The write was done and answered, and the answer was streamed or too large to keep. This repeat was not sent \
-             to the service.",
-            "Read the result from the service itself. The first answer's status is in the operation.",
-        ),
-        Problem::KeyAmbiguous => {
-            ("More than one upstream has an operation with this key.", "Name one of them: &upstream=NAME.")
-        }
-        Problem::BodyTooLarge => (
-            "A keyed write is read whole before it is sent, and this one is larger than allowed. Nothing was sent to the \
-             service.",
-            "Send a smaller body, or ask the operator to raise idempotency.max_body.",
-        ),
-        Problem::LedgerUnavailable => (
-            "Keyed writes are recorded before they are sent, and the record cannot be written at the moment. Nothing was \
-             sent to the service.",
-            "Repeat with the same key after Retry-After.",
-        ),
-        Problem::RateLimited => (
-            "Too many requests in too short a time. Nothing was sent to the service.",
-            "Repeat after Retry-After, with the same key if there was one.",
-        ),
-        Problem::Overloaded => (
-            "Too many requests are in flight. Nothing was sent to the service.",
-            "Repeat after Retry-After, with the same key if there was one.",
-        ),
-        Problem::CircuitOpen => (
-            "The service has been failing, and calls to it are paused so that it can recover. Nothing was sent to it.",
-            "Repeat after Retry-After, with the same key if there was one.",
-        ),
-        Problem::Timeout => (
-            "The service did not answer in time. The member effect says whether it may have acted.",
-            "If effect is none, repeat freely. If it is unknown, find out first whether the request was carried out.",
-        ),
-        Problem::UpstreamUnreachable => (
-            "No connection to the service could be made. Nothing was sent to it.",
-            "Repeat after a while, with the same key if there was one.",
-        ),
-        Problem::UpstreamError => (
-            "The connection to the service broke, or the service answered with something that is not HTTP. The member \
-             effect says whether it may have acted.",
-            "If effect is none, repeat freely. If it is unknown, find out first whether the request was carried out.",
-        ),
-        Problem::BadRequest => (
-            "The request is not valid: its framing, its header fields, its method here, or its parameters. Nothing was \
-             sent to the service.",
-            "Correct the request; the detail says what was wrong.",
-        ),
-        Problem::Draining => (
-            "This proxy is shutting down, and the request was still waiting for its turn under a limit when the time for \
-             that was over. Nothing was sent to the service. Requests that are not kept waiting are served to the end.",
-            "Repeat at once: another instance will answer.",
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,14 +93,6 @@ mod tests {
         for problem in Problem::ALL.iter().copied().filter(|problem| *problem != Problem::OutcomeUnknown) {
             let body = document("", problem, problem.status(), "", Effect::None, None, None);
             assert!(!body.windows(7).any(|window| window == b"new_key"), "{problem:?}");
-        }
-    }
-
-    #[test]
-    fn every_problem_says_what_to_do() {
-        for problem in Problem::ALL {
-            let (meaning, cure) = explain(*problem);
-            assert!(meaning.ends_with('.') && cure.ends_with('.'), "{problem:?}");
         }
     }
 }

@@ -3,6 +3,9 @@
 //! RFC 9457 documents, marked with `Mainstay-Error` so that they can never be taken for the upstream's. No upstream
 //! address, body, key or credential appears in one.
 
+pub(crate) mod explain;
+pub(crate) mod failure;
+
 pub mod document;
 
 use std::{borrow::Cow, time::Duration};
@@ -14,13 +17,13 @@ use http::{
 use mainstay_policies::{
     concurrency_limit::{Overloaded, OverloadedBy},
     evidence::{AttemptError, Cause, Sent},
-    idempotency::Refusal,
     operation::OperationId,
     problem::{Effect, Problem},
     rate_limit::{Usage, retry_after_secs},
 };
 
-use crate::wire::{body::ProxyBody, http1::head};
+use self::failure::Failure;
+use crate::wire::body::ProxyBody;
 
 /// The slug of the problem, on every answer that is ours.
 pub(crate) const MAINSTAY_ERROR: HeaderName = HeaderName::from_static("mainstay-error");
@@ -30,44 +33,6 @@ pub(crate) const MAINSTAY_ATTEMPTS: HeaderName = HeaderName::from_static("mainst
 pub(crate) const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-/// Why a request got no answer from the upstream.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The caller asked for something that is not there or not valid.
-    Request(Problem, Cow<'static, str>),
-    /// The request's head is refused before it is read as a request.
-    Head(head::Refused),
-    /// Over the rate limit.
-    RateLimited { retry_after: Duration },
-    /// Over the concurrency limit.
-    Overloaded(Overloaded),
-    /// The breaker is open.
-    CircuitOpen { retry_after: Duration },
-    /// The last attempt failed.
-    Attempt(AttemptError),
-    /// The total time ran out between attempts or in the queue of a limiter.
-    NoTime(Sent),
-    /// The drain's time is over, and the request was still waiting for its turn.
-    Draining,
-    /// The idempotency policy refuses.
-    Refused(Refusal),
-    /// A keyed write whose outcome nobody knows; the status says why: 504 time, 502 transport, 409 a repeat.
-    OutcomeUnknown { status: StatusCode, operation: OperationId },
-    /// The ledger failed before the write was sent.
-    LedgerUnavailable,
-}
-
-impl Failure {
-    /// Why nothing was sent, as an operation's reason.
-    pub(crate) const fn reason(&self) -> &'static str {
-        match self {
-            Self::CircuitOpen { .. } => "circuit_open",
-            Self::NoTime(_) => "deadline_passed",
-            _ => "refused",
-        }
-    }
-}
 
 /// What every document of one exchange shares.
 pub(crate) struct Voice<'a> {

@@ -8,12 +8,8 @@ use std::{
 use mainstay_policies::{circuit_breaker, operation::ledger::Health};
 use tokio::time::Instant;
 
-use super::snapshot::Route;
-use crate::{
-    admin,
-    app::Shared,
-    telemetry::metrics::{Kind, Samples},
-};
+use super::{Shared, named, route::Route};
+use crate::telemetry::metrics::{Kind, Samples};
 
 /// Operation states in the order of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger::counts).
 const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
@@ -32,7 +28,6 @@ pub(crate) fn register(shared: &Arc<Shared>) {
         }
     };
     let metrics = &shared.parts.metrics;
-    shared.parts.resolving.register(metrics);
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
     on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |shared, samples| {
         let is_writable = shared.parts.ledger.health() == Health::Writable;
@@ -83,7 +78,7 @@ fn breakers(shared: &Shared, samples: &mut Samples) {
 
 fn forced(shared: &Shared, samples: &mut Samples) {
     for named in shared.snapshot.load().breakers() {
-        if let Some(state) = admin::breakers::forced(named.breaker) {
+        if let Some(state) = named::forced(named.breaker) {
             samples.push(&[("breaker", &named.name), ("state", state)], 1.0);
         }
     }

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::{
         config::model::Propagation,
-        telemetry::propagation::{Propagator, TraceContext},
+        telemetry::propagation::{Propagator, context::TraceContext},
         wire::forward::{Address, Client},
     };
 

@@ -1,21 +1,16 @@
-//! The body of an upstream's response.
+//! The body of an upstream's response, whichever HTTP it comes by.
 
 use std::{
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use tokio::{net::tcp::OwnedReadHalf, sync::OwnedSemaphorePermit};
 
 use super::{
-    http1::{buffers, incoming::Incoming, outgoing::Outgoing, switched::Switched},
-    http2::Answer,
-    pool::Lease,
-    upload::{OnConnection, Upload},
+    http1::{body::Http1ResponseBody, switched::Switched},
+    http2::body::Http2ResponseBody,
 };
 use crate::wire::body::BoxError;
 
@@ -23,85 +18,15 @@ use crate::wire::body::BoxError;
 pub struct UpstreamBody(Inner);
 
 enum Inner {
-    /// All of it came with the head.
-    Whole(Bytes),
-    Http1(Box<Reading>),
-    Http2(Box<Answer>),
-    /// No body: the connection itself.
-    Switched(Option<Box<Switched>>),
-}
-
-/// A body that still arrives over HTTP/1.1.
-struct Reading {
-    incoming: Incoming,
-    /// What came with the head.
-    first: Option<Result<Frame<Bytes>, BoxError>>,
-    /// `None` once it has ended, or broken.
-    connection: Option<Connection>,
-    /// Whether the connection may carry another request after this.
-    reusable: bool,
-    /// Whether the last read was filled, so that more is likely to wait.
-    bulk: bool,
-    status: StatusCode,
-}
-
-enum Connection {
-    Leased(Lease),
-    /// The request is still on its way out, which goes on beside the reading.
-    Split {
-        reader: OwnedReadHalf,
-        upload: Upload,
-        /// The upload has the other one: the connection is in use until both are through.
-        _permit: Arc<OwnedSemaphorePermit>,
-    },
+    Http1(Http1ResponseBody),
+    Http2(Box<Http2ResponseBody>),
 }
 
 impl UpstreamBody {
-    pub(super) const EMPTY: Self = Self(Inner::Whole(Bytes::new()));
-
-    /// A body that goes on with the connection, or is there already. `upload`: what is not sent of the request.
-    pub(super) fn http1(
-        mut incoming: Incoming,
-        lease: Lease,
-        reusable: bool,
-        upload: Option<Outgoing>,
-        status: StatusCode,
-    ) -> Self {
-        let first = incoming.next().map_err(BoxError::from).transpose();
-        let connection = match upload {
-            None => Connection::Leased(lease),
-            Some(outgoing) => {
-                let (reader, writer, permit) = lease.split();
-                let permit = Arc::new(permit);
-                let rest = OnConnection { outgoing, writer, _permit: permit.clone() };
-                Connection::Split { reader, upload: Upload::start(rest), _permit: permit }
-            }
-        };
-        let mut reading = Reading { incoming, first, connection: Some(connection), reusable, bulk: false, status };
-        if reading.incoming.has_ended() && matches!(&reading.first, None | Some(Ok(_))) {
-            reading.release();
-            match reading.first.take().and_then(Result::ok).map(Frame::into_data) {
-                None => return Self::EMPTY,
-                Some(Ok(data)) => return Self(Inner::Whole(data)),
-                Some(Err(trailers)) => reading.first = Some(Ok(trailers)),
-            }
-        }
-        Self(Inner::Http1(Box::new(reading)))
-    }
-
-    /// A body that still arrives over HTTP/2.
-    pub(super) fn http2(answer: Answer) -> Self {
-        Self(Inner::Http2(Box::new(answer)))
-    }
-
-    pub(super) fn switched(lease: Lease, ahead: Bytes) -> Self {
-        Self(Inner::Switched(Some(Box::new(Switched::new(lease, ahead)))))
-    }
-
     /// The connection itself, where it changes protocol and will carry no further request.
     pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
         match &mut self.0 {
-            Inner::Switched(connection) => connection.take(),
+            Inner::Http1(Http1ResponseBody::Switched(connection)) => connection.take(),
             _ => None,
         }
     }
@@ -109,79 +34,25 @@ impl UpstreamBody {
     /// All of the body, if it is here already.
     pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
         match &mut self.0 {
-            Inner::Whole(bytes) => Some(std::mem::take(bytes)),
+            Inner::Http1(Http1ResponseBody::Whole(bytes)) => Some(std::mem::take(bytes)),
             _ => None,
         }
     }
 }
 
-impl Reading {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(first) = self.first.take() {
-            if first.is_err() {
-                self.connection = None;
-            }
-            return Poll::Ready(Some(first));
-        }
-        let polled = ready!(self.poll_next(cx));
-        if self.incoming.has_ended() {
-            self.release();
-        }
-        if polled.is_err() {
-            // Closed at once: nothing behind this can be told from the body.
-            self.connection = None;
-        }
-        Poll::Ready(polled.transpose())
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
-        loop {
-            match self.incoming.next() {
-                Ok(None) if !self.incoming.has_ended() => {}
-                next => return Poll::Ready(next.map_err(Into::into)),
-            }
-            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
-            let at_most = if self.bulk { Some(self.incoming.worth_reading()) } else { None };
-            let (bytes, filled) = ready!(connection.poll_read(at_most, cx))?;
-            self.bulk = filled;
-            self.incoming.read(bytes)?;
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let first = match &self.first {
-            None => 0,
-            Some(Ok(frame)) if frame.is_data() => frame.data_ref().map_or(0, Bytes::len) as u64,
-            // No bytes, but not nothing: whoever took trailers for an empty body would lose them.
-            Some(_) => return SizeHint::default(),
-        };
-        self.incoming.size_hint().exact().map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
-    }
-
-    /// The body has ended: what becomes of its connection.
-    fn release(&mut self) {
-        match self.connection.take() {
-            Some(Connection::Leased(lease)) if self.reusable && !self.incoming.has_more() => {
-                lease.give_back();
-            }
-            // An upstream that refuses needs no more of the request (RFC 9112 section 9.5); else it gets all of it.
-            Some(Connection::Split { upload, .. })
-                if !self.status.is_client_error() && !self.status.is_server_error() =>
-            {
-                upload.detach();
-            }
-            Some(_) | None => {}
-        }
+impl From<Http1ResponseBody> for UpstreamBody {
+    fn from(body: Http1ResponseBody) -> Self {
+        Self(Inner::Http1(body))
     }
 }
 
-impl Connection {
-    fn poll_read(&mut self, at_most: Option<usize>, cx: &mut Context<'_>) -> Poll<std::io::Result<(Bytes, bool)>> {
-        match (self, at_most) {
-            (Self::Leased(lease), None) => buffers::poll_read(lease.stream(), cx),
-            (Self::Leased(lease), Some(at_most)) => buffers::poll_read_bulk(lease.stream(), at_most, cx),
-            (Self::Split { reader, .. }, _) => buffers::poll_read(reader, cx),
+impl From<Http2ResponseBody> for UpstreamBody {
+    fn from(body: Http2ResponseBody) -> Self {
+        if body.is_end_stream() {
+            body.end();
+            return Self(Inner::Http1(Http1ResponseBody::EMPTY));
         }
+        Self(Inner::Http2(Box::new(body)))
     }
 }
 
@@ -191,29 +62,22 @@ impl Body for UpstreamBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
-            Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Inner::Http1(reading) => reading.poll_frame(cx),
+            Inner::Http1(body) => Pin::new(body).poll_frame(cx),
             Inner::Http2(body) => Pin::new(body).poll_frame(cx),
-            Inner::Switched(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Whole(bytes) => bytes.is_empty(),
-            Inner::Http1(reading) => reading.first.is_none() && reading.incoming.has_ended(),
+            Inner::Http1(body) => body.is_end_stream(),
             Inner::Http2(body) => body.is_end_stream(),
-            Inner::Switched(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Http1(reading) => reading.size_hint(),
+            Inner::Http1(body) => body.size_hint(),
             Inner::Http2(body) => body.size_hint(),
-            Inner::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -2,10 +2,7 @@
 
 use http::{HeaderMap, StatusCode, Version};
 
-use crate::{
-    listener::body::Gate,
-    wire::{forward, interim::Interim},
-};
+use crate::wire::{forward, gate::Gate, interim::Interim};
 
 /// Who hears of interim responses.
 #[derive(Clone, Copy, Default)]
@@ -28,3 +25,6 @@ impl Informed<'_> {
         }
     }
 }
+
+/// Interim responses to one request. A server reports progress this way, but nobody needs more of it.
+pub(super) const MAX_INTERIM: usize = 64;

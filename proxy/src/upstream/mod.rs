@@ -7,6 +7,7 @@
 mod added;
 mod body;
 mod connect;
+pub(crate) mod head;
 mod http1;
 mod http2;
 mod informed;
@@ -22,21 +23,21 @@ use std::{
     },
 };
 
-use http::{HeaderMap, Method, Response, Uri, uri::Authority};
+use http::{Response, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
-pub(crate) use self::http1::switched::Switched;
-pub use added::Added;
-pub use body::UpstreamBody;
-pub use informed::Informed;
-pub use progress::Progress;
-
-use self::{connect::Target, pool::Pool};
+use self::{connect::Target, head::RequestHead, pool::Pool};
 use crate::{
     config::model::{self, Protocol},
     wire::body::ProxyBody,
 };
+
+pub use self::added::Added;
+pub use self::body::UpstreamBody;
+pub(crate) use self::http1::switched::Switched;
+pub use self::informed::Informed;
+pub use self::progress::Progress;
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
 pub struct Upstream {
@@ -50,19 +51,6 @@ struct Endpoint {
     pools: Vec<Arc<Pool>>,
     /// Requests in flight, all workers together.
     outstanding: AtomicUsize,
-}
-
-/// The head of a request, which more than one attempt may send.
-#[derive(Clone, Copy)]
-pub struct RequestHead<'a> {
-    /// Its method.
-    pub method: &'a Method,
-    /// Its target; the path and the query of it are sent.
-    pub uri: &'a Uri,
-    /// Its fields, without those that frame the body: the body decides on them.
-    pub headers: &'a HeaderMap,
-    /// What the attempt adds to them.
-    pub added: Option<&'a Added<'a>>,
 }
 
 /// A request in flight to an endpoint; ends when dropped.
@@ -166,9 +154,13 @@ impl Upstream {
         let pool = &self.endpoints[endpoint].pools[worker];
         if self.speaks_http2() {
             let head = (head, self.authority(endpoint));
-            Box::pin(http2::send(pool, head, body, progress, informed)).await
+            Box::pin(http2::send(pool, head, body, progress, informed))
+                .await
+                .map(|response| response.map(UpstreamBody::from))
         } else {
-            pin!(http1::send(pool, head, body, progress, informed)).await
+            pin!(http1::send(pool, head, body, progress, informed))
+                .await
+                .map(|response| response.map(UpstreamBody::from))
         }
     }
 

@@ -222,3 +222,6 @@ impl Pool {
         !idle.is_empty() && !idle.iter().any(Idle::is_usable)
     }
 }
+
+/// Times that a request which an aged connection did not take is given to another one before a fresh one is opened for it.
+pub(super) const AGED_CONNECTIONS: usize = 3;

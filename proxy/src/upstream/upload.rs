@@ -2,14 +2,12 @@
 
 use std::{
     future::poll_fn,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{net::tcp::OwnedWriteHalf, sync::OwnedSemaphorePermit, task::AbortHandle, time::timeout};
+use tokio::{task::AbortHandle, time::timeout};
 
-use super::http1::outgoing::Outgoing;
 use crate::wire::body::BoxError;
 
 /// How long an upload may stand still once it has been answered: as long as a body may be silent by default.
@@ -25,29 +23,6 @@ pub(super) trait Sending: Send + 'static {
 
     /// All of it has gone out.
     fn finish(self);
-}
-
-/// The rest of a request over HTTP/1.1.
-pub(super) struct OnConnection {
-    pub(super) outgoing: Outgoing,
-    pub(super) writer: OwnedWriteHalf,
-    /// What makes the connection count as one in use.
-    pub(super) _permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl Sending for OnConnection {
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.outgoing.poll_send(&mut self.writer, cx).map_err(Into::into)
-    }
-
-    fn written(&self) -> u64 {
-        self.outgoing.written()
-    }
-
-    /// Dropped, it would end the connection's sending side, which some servers take for a client that has left.
-    fn finish(self) {
-        self.writer.forget();
-    }
 }
 
 /// An upload that goes on in a task of its own, so that neither a slow reader of the answer holds it up, nor it the answer.

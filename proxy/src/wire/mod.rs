@@ -2,6 +2,7 @@
 
 pub mod body;
 pub(crate) mod forward;
+pub(crate) mod gate;
 pub mod http1;
 pub(crate) mod http2;
 pub mod interim;

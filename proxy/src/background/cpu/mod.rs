@@ -6,28 +6,23 @@
 //! a group that holds both, such as the pod's.
 
 mod account;
-mod source;
+pub(crate) mod source;
 
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use mainstay_policies::concurrency_limit::{Adaptive, SmoothedLoad};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::{account::Reading, source::Source};
-use crate::{app::Shared, config::model::Config};
+use self::{
+    account::Reading,
+    source::{NoCpuAccount, Source},
+};
+use crate::{config::model::Config, runtime::Shared};
 
 /// The directory of the control group to watch.
 const ROOT_VARIABLE: &str = "MAINSTAY_CGROUP_ROOT";
 /// As often as the average is made for; the kernel's counters are finer than that.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-
-/// The operator's: nothing says how busy the CPU is.
-#[derive(Debug, thiserror::Error)]
-#[error("`adaptive: bbr` needs to know how busy the CPU is, and {} has no CPU account of a control group", root.display())]
-pub struct NoCpuAccount {
-    /// Where one was looked for.
-    pub root: PathBuf,
-}
 
 /// Looks whether it can be found out how busy the CPU is, if a route asks for that.
 pub(crate) fn ensure_known(config: &Config) -> Result<(), NoCpuAccount> {

@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    NoCpuAccount,
-    account::{Reading, listed, machine, v1_quota, v2_quota, v2_used},
-};
+use super::account::{Reading, listed, machine, v1_quota, v2_quota, v2_used};
 
 /// Where the control group of a container is seen from inside it, and the topmost one outside of any.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -103,4 +100,12 @@ impl fmt::Display for Source {
             Self::Machine => write!(to, "the machine"),
         }
     }
+}
+
+/// The operator's: nothing says how busy the CPU is.
+#[derive(Debug, thiserror::Error)]
+#[error("`adaptive: bbr` needs to know how busy the CPU is, and {} has no CPU account of a control group", root.display())]
+pub struct NoCpuAccount {
+    /// Where one was looked for.
+    pub root: PathBuf,
 }

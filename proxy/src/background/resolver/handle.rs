@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{route_of, work::Work};
 use crate::{
-    app::Shared,
     operation::redispatch::{NotSent, Redispatch},
+    runtime::Shared,
 };
 
 /// Orders to the resolver; cheap to make.

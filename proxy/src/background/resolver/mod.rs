@@ -21,7 +21,7 @@
 //! longest that its policy knows, and `settle_after` may last longer by as much as the clock went back, which is the safe
 //! side. A jump while no process runs cannot be told from time that passed.
 //!
-//! It is started again if it ends by a panic ([`supervise`](crate::supervise)): it keeps nothing that the ledger does not
+//! It is started again if it ends by a panic ([`supervise`](super::supervise)): it keeps nothing that the ledger does not
 //! have, but for what it knows of the clock, which is the gate's.
 
 mod bare;
@@ -38,8 +38,7 @@ use mainstay_policies::{idempotency::Protection, operation::Operation};
 
 pub(crate) use self::handle::{NotDone, Resolver};
 pub(crate) use self::worker::run;
-use crate::runtime::snapshot::{Route, Snapshot};
-pub(crate) use crate::telemetry::metrics::resolver::Stats;
+use crate::runtime::{route::Route, snapshot::Snapshot};
 
 /// The route that an operation belongs to, as configured now; `None` if it, its upstream or its protection has gone.
 fn route_of(snapshot: &Snapshot, operation: &Operation) -> Option<(Arc<Route>, Arc<Protection>)> {

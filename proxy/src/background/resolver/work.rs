@@ -15,14 +15,13 @@ use mainstay_policies::{
 };
 
 use crate::{
-    app::Shared,
     faults::{self, Pitfall},
     operation::{
         asker::DataPlaneAsker,
         redispatch::{NotSent, Redispatch},
     },
-    respond::Failure,
-    runtime::snapshot::{Route, Snapshot},
+    respond::failure::Failure,
+    runtime::{Shared, route::Route, snapshot::Snapshot},
 };
 
 /// How long an operation is left alone whose attempt is still in flight, or which could not be sent.
@@ -79,7 +78,7 @@ impl Work {
             Some(answered) => answered,
             None => (Heard::default(), self.protection.apply(operation, &unheard()).await?),
         };
-        parts.resolving.queried(&upstream, heard.label());
+        parts.metrics.resolver().queried(&upstream, heard.label());
         let now = &applied.operation;
         if now.state != before {
             self.shared.snapshot.load().forget_settled(before, now);
@@ -110,7 +109,7 @@ impl Work {
         let wait = match redispatch.run(None).await {
             Ok(()) => {
                 let state = parts.ledger.read(id).await?.map_or(State::Unknown, |operation| operation.state);
-                parts.resolving.redispatched(&upstream, state.label());
+                parts.metrics.resolver().redispatched(&upstream, state.label());
                 return Ok(());
             }
             Err(NotSent::Ledger(error)) => {
@@ -124,7 +123,7 @@ impl Work {
             Err(NotSent::Refused(Failure::CircuitOpen { retry_after })) => retry_after.max(PAUSE),
             Err(NotSent::InFlight | NotSent::Refused(_)) => PAUSE,
         };
-        parts.resolving.redispatched(&upstream, "not_sent");
+        parts.metrics.resolver().redispatched(&upstream, "not_sent");
         // Where the status endpoint is asked, it has its own due time already.
         if !asks && let Some(operation) = parts.ledger.read(id).await? {
             let until = parts.clock.now().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

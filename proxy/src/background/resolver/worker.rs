@@ -25,9 +25,8 @@ use super::{
     work::{Done, Work, alert},
 };
 use crate::{
-    app::Shared,
     faults::{self, Pitfall},
-    runtime::snapshot::{Parts, Snapshot},
+    runtime::{Shared, resources::Parts, snapshot::Snapshot},
 };
 
 /// Between two looks while something waits for its turn.
@@ -351,14 +350,14 @@ impl Worker {
 
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {
         let parts = &self.shared.parts;
-        parts.resolving.waiting(self.lanes.depths());
+        parts.metrics.resolver().waiting(self.lanes.depths());
         let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
         let oldest = parts.ledger.list(unknown, None, 1).await?;
         let oldest = oldest.first().map_or(0, |oldest| self.now().saturating_sub(oldest.created_at));
-        parts.resolving.unresolved(oldest);
+        parts.metrics.resolver().unresolved(oldest);
         if now >= self.next_census {
             self.next_census = now + CENSUS_EVERY;
-            parts.resolving.flagged(parts.ledger.flagged().await?);
+            parts.metrics.resolver().flagged(parts.ledger.flagged().await?);
         }
         Ok(())
     }

@@ -3,10 +3,9 @@
 mod routes;
 mod warnings;
 
-use std::time::Duration;
+use super::{Warning, model::Config};
 
 pub use self::routes::RouteBounds;
-use super::{Warning, model::Config};
 
 /// What `mainstay check` says about a valid configuration.
 #[derive(Clone, Debug)]
@@ -23,11 +22,6 @@ pub fn check(config: &Config) -> Report {
         routes: config.routes.iter().map(|route| RouteBounds::of(route)).collect(),
         warnings: warnings::find(config),
     }
-}
-
-/// For texts: `2s`, `600ms`.
-fn human(duration: Duration) -> String {
-    super::units::format_duration(duration)
 }
 
 #[cfg(test)]

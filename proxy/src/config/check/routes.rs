@@ -8,8 +8,8 @@ use mainstay_policies::{
     retry::{Backoff, Delays, Jitter, Retry},
 };
 
-use super::human;
 use crate::config::model::Route;
+use crate::config::units::human;
 
 /// The worst case of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]

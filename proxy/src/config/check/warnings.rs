@@ -10,7 +10,8 @@ use mainstay_policies::{
     retry::Condition,
 };
 
-use super::{human, routes::fitting_retries};
+use super::routes::fitting_retries;
+use crate::config::units::human;
 use crate::config::{
     Warning,
     model::{Config, Match, PathPattern, Policy, Principal, Route, Segment},

@@ -164,7 +164,7 @@ impl Setting for OtlpEndpoint {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^http://|{}", crate::config::scalars::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^http://|{}", crate::config::decode::ENV) })
     }
 }
 

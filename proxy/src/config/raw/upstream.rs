@@ -121,6 +121,6 @@ impl Setting for Endpoint {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^http://[^/?#@]+/?$|{}", crate::config::scalars::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^http://[^/?#@]+/?$|{}", crate::config::decode::ENV) })
     }
 }

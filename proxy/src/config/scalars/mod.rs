@@ -11,7 +11,7 @@ use std::{
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
-    decode::{Cx, Setting},
+    decode::{Cx, ENV, Setting},
     node::{At, Kind, Node, Scalar},
     units,
 };
@@ -131,9 +131,6 @@ fn quantity(node: &Node, cx: &mut Cx, scalar: &Scalar, (message, help): units::W
     let origin = scalar.written.as_ref().map(|written| format!(" (from `{written}`)")).unwrap_or_default();
     cx.error::<()>(node.at, format!("{message}{origin}"), help);
 }
-
-/// What the schema lets stand for a value that the environment will give.
-pub(crate) const ENV: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
 
 /// Reads a whole number in a range.
 fn integer(node: &Node, cx: &mut Cx, min: u64, max: u64) -> Option<u64> {

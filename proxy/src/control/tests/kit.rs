@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
     idempotency::{
@@ -25,7 +26,7 @@ use crate::config::model::{
     Control, Drain, Limits, LogFormat, Logs, Match, PathPattern, Policy, Probes, Protocol, Route, Segment, Store,
     Telemetry, Upstream,
 };
-use crate::control::*;
+use crate::control::{routes::handle, *};
 
 pub(super) const NOW: u64 = 1_700_000_000_000;
 

@@ -13,8 +13,8 @@ use mainstay_policies::operation::{KeptRequest, Operation, OperationId, Retained
 use rusqlite::OptionalExtension;
 
 use super::{
-    file::{self, OpenError},
-    keys,
+    error::OpenError,
+    file, keys,
     sql::{self, Db, STATES, SqlError},
     unlock,
 };

@@ -11,8 +11,10 @@
 
 mod change;
 mod command;
+mod error;
 mod file;
 mod held;
+mod inner;
 mod inspect;
 mod keys;
 mod recovery;
@@ -22,7 +24,6 @@ mod unlock;
 mod writer;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -42,12 +43,13 @@ use tokio::sync::{Notify, futures::OwnedNotified, mpsc, oneshot};
 use self::{
     command::Command,
     held::{Records, is_forgotten, visible},
-    keys::KeyIndex,
+    inner::Inner,
     sql::{Db, SqlError},
     writer::Writer,
 };
+
 pub use self::{
-    file::OpenError,
+    error::OpenError,
     inspect::{Checked, Inspection, Stats},
 };
 pub use super::vault::KeyError;
@@ -87,30 +89,6 @@ pub struct DiskLedger {
     /// `None` only while it ends.
     queue: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
-}
-
-/// What the ledger's users and its writer share.
-struct Inner {
-    clock: WallClock,
-    instance: InstanceId,
-    secret: [u8; 32],
-    max_open: usize,
-    max_bytes: u64,
-    settle: Settle,
-    path: PathBuf,
-    records: Mutex<Records>,
-    /// Everything that is committed.
-    keys: Mutex<KeyIndex>,
-    reader: Mutex<Db>,
-    /// Locked as long as the ledger is open.
-    _lock: File,
-}
-
-impl Inner {
-    /// Now, for what is forgotten.
-    fn steady_now(&self) -> UnixMillis {
-        self.clock.steady(self.clock.now())
-    }
 }
 
 /// Held by the writer: if it ends by a panic, nobody takes the ledger for one that still writes.

@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    file::OpenError,
+    error::OpenError,
     sql::{self, SqlError},
 };
 use crate::ledger::{

@@ -22,9 +22,9 @@ use rusqlite::Connection;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Inner,
     command::{Answer, Command, Handed},
     held::Before,
+    inner::Inner,
     keys::{Entry, Filing},
     sql::{self, Db, STATES, SqlError},
 };

@@ -37,24 +37,18 @@ use self::{
     request::{Head, HeadLimits},
     search::HeadSearch,
     upgrade::Handover,
-    writer::Writer,
+    writer::{HALF_CLOSE_PATIENCE, Writer},
 };
 use super::{
-    incoming::{Beside, ClientIncoming, ClientRequest, Serve},
-    phase::{self, Connection, Phase},
+    incoming::{Beside, ClientIncoming, ClientRequest, LastWord, Serve},
+    phase::{Connection, Phase},
+    ticks,
 };
-use crate::wire::http1::head::Refused;
 use crate::wire::{
     body::{ProxyBody, Stream},
-    http1::{chunked, maps},
+    http1::{chunked, head::Refused, maps},
     interim::InterimReceiver,
 };
-
-/// How long a request goes on after its client has closed the sending side. Closing it is how a client leaves, and also how
-/// a half-closing client says that it has no more to ask; only the answer would tell them apart. Most proxies take both for
-/// leaving; a tenth of a second serves those of the latter whose answer is near, and is not long to hold a place in a limit, a
-/// slot or a breaker's probe for nobody.
-pub(super) const HALF_CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a client may go on sending what nobody wants, after the last answer. Closing at once would reset the connection,
 /// and a reset takes with it what the client has not read yet (RFC 9112 section 9.6).
@@ -62,9 +56,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// As many bytes are gathered before they are written, where the body has them at hand.
 const GATHERED_BYTES: usize = 16 * 1024;
-
-/// Makes the answer to a head that was refused before there was a request.
-pub(crate) type LastWord<S> = fn(&Arc<S>, Refused) -> Response<ProxyBody>;
 
 /// The form of that answer, whatever the client speaks.
 const UNASKED: Asked = Asked { http11: true, head: false, keep_alive: false, takes_trailers: false };
@@ -258,7 +249,7 @@ impl Http1 {
         let length = response.body().size_hint().exact();
         let reason = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
         let head = (response.status(), reason, response.headers());
-        let written = reply::write_head(self.writer.buffer(), head, length, asked, &phase::date());
+        let written = reply::write_head(self.writer.buffer(), head, length, asked, &ticks::date());
         let until_close = written.coding == Coding::UntilClose;
         if until_close {
             // From the start: the sweep, a drain or a kill can end it anywhere.

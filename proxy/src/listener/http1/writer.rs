@@ -7,12 +7,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep};
 
 use super::reader::Wire;
-use crate::listener::{buffers, phase::Connection};
-use crate::wire::http1::chunked;
+use crate::{
+    listener::{buffers, phase::Connection},
+    wire::http1::chunked,
+};
 
 /// A larger piece is not copied.
 const COPIED_BYTES: usize = 8 * 1024;
@@ -98,7 +102,7 @@ impl Writer {
             }
             self.connection.write_went_on();
             if let Some(patience) = patience {
-                patience.as_mut().reset(Instant::now() + super::HALF_CLOSE_PATIENCE);
+                patience.as_mut().reset(Instant::now() + self::HALF_CLOSE_PATIENCE);
             }
             self.advance(written);
         }
@@ -125,3 +129,9 @@ impl Writer {
         }
     }
 }
+
+/// How long a request goes on after its client has closed the sending side. Closing it is how a client leaves, and also how
+/// a half-closing client says that it has no more to ask; only the answer would tell them apart. Most proxies take both for
+/// leaving; a tenth of a second serves those of the latter whose answer is near, and is not long to hold a place in a limit, a
+/// slot or a breaker's probe for nobody.
+pub(super) const HALF_CLOSE_PATIENCE: Duration = Duration::from_millis(100);

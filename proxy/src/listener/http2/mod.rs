@@ -30,9 +30,8 @@ use tokio::{net::TcpStream, sync::watch};
 
 use self::io::Http2Stream;
 use super::{
-    connection::Session,
-    incoming::{Beside, ClientIncoming, ClientRequest, Serve},
-    phase,
+    incoming::{Beside, ClientIncoming, ClientRequest, Serve, Session},
+    ticks,
 };
 use crate::{
     config::model::Limits,
@@ -171,7 +170,7 @@ fn answer(respond: &mut SendResponse<Bytes>, response: Response<ProxyBody>, to_h
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
-    let body = dress(&mut head, body, to_head, &phase::date());
+    let body = dress(&mut head, body, to_head, &ticks::date());
     let over = body.is_end_stream();
     let sent = respond.send_response(head, over).and_then(|mut stream| match body {
         _ if over => Ok(None),

@@ -17,14 +17,11 @@ use mainstay_policies::{
 };
 use tokio::time::Instant;
 
-use super::Miss;
+use super::miss::Miss;
 use crate::{
-    request::{
-        fallback,
-        stack::Routed,
-        unkeyed::{self, Answer, Obtained},
-    },
-    runtime::snapshot::Route,
+    attempts::run::Answer,
+    request::{fallback, heads, routed::Routed, unkeyed::obtain::Obtained},
+    runtime::route::Route,
     upstream::{InFlight, UpstreamBody},
     wire::body::{BoxError, ProxyBody},
 };
@@ -84,12 +81,12 @@ pub(super) fn prepare(
         Ok(Answer { response, in_flight, .. }) if keeps => (response, in_flight),
         answered => return Filling::No(Box::new(Obtained { answered, ..obtained })),
     };
-    unkeyed::finish_head(&mut response, 1);
+    heads::finish_head(&mut response, 1);
     let (head, body) = response.into_parts();
     let request = (method, &miss.client);
     let stored = storable(request, (head.status, &head.headers), delay, Instant::now(), wall, miss.asked_at);
     let mut head = Response::from_parts(head, ());
-    unkeyed::name_attempts(head.headers_mut(), attempts);
+    heads::name_attempts(head.headers_mut(), attempts);
     match stored {
         None => {
             let response = head.map(|()| body);

@@ -14,10 +14,11 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use crate::{
-    request::{
-        stack::{Routed, Session},
-        unkeyed::{self, Answer, Sending},
+    attempts::{
+        run::{self, Answer},
+        sending::Sending,
     },
+    request::{heads, routed::Routed, session::Session},
     wire::{
         body::collect::{self, Collected},
         forward,
@@ -61,7 +62,7 @@ pub(super) fn spawn(
     lead: Lead,
 ) {
     let client = routed.parts.headers.clone();
-    let mut head = session.head(routed, None);
+    let mut head = heads::outgoing(session, routed, None);
     // The request itself is still to be answered.
     routed.parts.headers = client.clone();
     head.method = Method::GET;
@@ -79,7 +80,7 @@ pub(super) fn spawn(
     let shared = session.shared.clone();
     let asked_at = store.now();
     tokio::spawn(async move {
-        let answered = unkeyed::until_one_stands(&shared, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
+        let answered = run::until_one_stands(&shared, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
         let Ok(Answer { mut response, first: None, .. }) = answered else { return };
         let (delay, wall) = (began.elapsed(), shared.parts.clock.now());
         if asks && response.status() == StatusCode::NOT_MODIFIED {
@@ -89,7 +90,7 @@ pub(super) fn spawn(
         if response.status().is_server_error() {
             return lead.landed(Flown::Failed);
         }
-        unkeyed::finish_head(&mut response, 1);
+        heads::finish_head(&mut response, 1);
         let (head, body) = response.into_parts();
         let request = (&Method::GET, &client);
         let stored = storable(request, (head.status, &head.headers), delay, Instant::now(), wall, asked_at);

@@ -1,41 +1,36 @@
+mod answer;
+pub(crate) mod recognise;
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{Response, header};
 use mainstay_policies::{
     evidence::Sent,
-    idempotency::{Answer, AnswerKind, Begin, Beside, Incoming, Key, Protection, Refusal, preferred_wait},
-    operation::{OperationId, State, StoredResponse},
+    idempotency::{AnswerKind, Begin, Beside, Incoming, Key, Protection, Refusal, preferred_wait},
+    operation::State,
     problem::Problem,
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::timeout_at};
 
-use super::{
-    stack::{Routed, Session},
-    unkeyed::{self, name_attempts},
-};
+use self::answer::{refuse, respond_executed, respond_repeat};
+use super::{routed::Routed, session::Session, unkeyed};
+use crate::request::heads;
 use crate::{
-    attempts::attempt::Head,
+    attempts::head::Head,
     faults::{self, Point},
     listener::body::ClientBody,
     operation::{
         asker::DataPlaneAsker,
-        execution::{Executed, Execution},
         redispatch,
+        write::{Executed, Execution},
     },
-    respond::{self, Failure},
+    respond::failure::Failure,
     router,
     wire::{
         body::{ProxyBody, collect},
         forward,
     },
 };
-
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A freed key may be taken by another repeat before ours; each round loses to a request that makes progress.
 const MAX_ROUNDS: usize = 8;
@@ -176,7 +171,7 @@ async fn begin(
 
 /// The request's head as the upstream is to see it, whichever attempt sends it.
 fn outgoing(session: &Session, routed: &mut Routed, protection: &Protection, key: &Key, length: usize) -> Head {
-    let mut head = session.head(routed, None);
+    let mut head = heads::outgoing(session, routed, None);
     head.complete();
     forward::drop_expectation(&mut head.headers);
     forward::fix_length(&mut head.headers, length);
@@ -186,100 +181,4 @@ fn outgoing(session: &Session, routed: &mut Routed, protection: &Protection, key
         head.headers.insert(name.clone(), key.header_value());
     }
     head
-}
-
-fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<ProxyBody> {
-    routed.outbound.route.metrics.idempotency_refused(refusal.problem);
-    if refusal.problem == Problem::OutcomeUnknown {
-        routed.exchange.trace().event("outcome_unknown", Instant::now());
-    }
-    routed.refuse(Failure::Refused(refusal))
-}
-
-/// The answer to the first request.
-fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<ProxyBody> {
-    let Executed { outcome, attempts, operation, state } = executed;
-    routed.exchange.attempts = attempts;
-    routed.exchange.operation = Some((operation, state));
-    routed.exchange.teach_limit(outcome.as_ref().map(http::Response::status));
-    let prefix = routed.snapshot.config.control.path.clone();
-    let mut response = match outcome {
-        Ok(response) => {
-            let mut response = response;
-            let (version, status) = (response.version(), response.status());
-            forward::response(response.headers_mut(), version, status);
-            *response.version_mut() = http::Version::HTTP_11;
-            match response.body() {
-                ProxyBody::Stream(_) => routed.exchange.stream(response, None),
-                ProxyBody::Empty | ProxyBody::Full(_) => routed.exchange.answer(response),
-            }
-        }
-        Err(failure) => {
-            let now = Instant::now();
-            match failure {
-                Failure::CircuitOpen { .. } => routed.exchange.trace().event("breaker_open", now),
-                Failure::OutcomeUnknown { .. } => routed.exchange.trace().event("outcome_unknown", now),
-                _ => {}
-            }
-            routed.refuse(failure)
-        }
-    };
-    respond::locate(response.headers_mut(), &prefix, operation);
-    name_attempts(response.headers_mut(), attempts);
-    response
-}
-
-/// The answer to a repeat.
-fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Response<ProxyBody> {
-    let Answer { operation, kind, preference_applied } = answer;
-    routed.exchange.operation = Some((operation.id, operation.state));
-    let prefix = routed.snapshot.config.control.path.clone();
-    let mut response = match kind {
-        AnswerKind::Refused(refusal) => refuse(routed, refusal),
-        AnswerKind::Replay(stored) => replay(routed, &stored),
-        AnswerKind::Resolved(resolved) => {
-            let mut response = Response::new(ProxyBody::from(Bytes::from(resolved.body)));
-            *response.status_mut() = resolved.status;
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            routed.exchange.answer(response)
-        }
-        AnswerKind::SeeOther | AnswerKind::Freed => see_other(routed, &prefix, operation.id),
-    };
-    respond::locate(response.headers_mut(), &prefix, operation.id);
-    if let Some(waited) = preference_applied
-        && let Ok(value) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
-    {
-        response.headers_mut().insert(PREFERENCE_APPLIED, value);
-    }
-    response
-}
-
-fn replay(mut routed: Box<Routed>, stored: &StoredResponse) -> Response<ProxyBody> {
-    routed.outbound.route.metrics.replayed();
-    routed.exchange.trace().event("replayed", Instant::now());
-    routed.exchange.replayed = true;
-    let mut response = Response::new(ProxyBody::from(stored.body.clone()));
-    *response.status_mut() = stored.status;
-    *response.headers_mut() = stored.headers.clone();
-    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    routed.exchange.answer(response)
-}
-
-fn see_other(routed: Box<Routed>, prefix: &str, operation: OperationId) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody::Empty);
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/operations/{operation}")) {
-        headers.insert(header::LOCATION, location);
-    }
-    routed.exchange.answer(response)
-}
-
-impl Executed {
-    /// The task ended without an answer; its claim has put the operation in doubt.
-    fn lost(operation: OperationId) -> Self {
-        let failure = Failure::OutcomeUnknown { status: StatusCode::BAD_GATEWAY, operation };
-        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown }
-    }
 }

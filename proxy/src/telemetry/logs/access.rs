@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::model::{LogFormat, Logs},
-    telemetry::propagation::TraceId,
+    telemetry::propagation::context::TraceId,
 };
 
 /// Bytes of a path that a line keeps.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-use crate::telemetry::propagation::TraceId;
+use crate::telemetry::propagation::context::TraceId;
 
 /// Keeps what is written.
 #[derive(Clone, Default)]

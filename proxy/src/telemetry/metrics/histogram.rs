@@ -9,8 +9,6 @@ use std::{
 
 use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
-use super::nanos;
-
 /// Upper bounds in microseconds: from what the proxy itself adds to the longest usual timeout, about 2.5 times apart.
 const BOUNDS_US: [u64; 15] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
@@ -40,4 +38,9 @@ impl Histogram {
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<NoLabelSet>(self.sum_ns.load(Relaxed) as f64 / 1e9, count, &buckets, None)
     }
+}
+
+/// Nanoseconds, as far as 64 bits go (584 years).
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -17,22 +17,21 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use mainstay_policies::clock::WallClock;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
-use self::{listener::Listeners, process::Process, route::Routes, scrape::OnScrape};
+use self::{listener::Listeners, process::Process, route::expose::Routes, scrape::OnScrape};
+
 pub use self::{
     listener::{ConnectionGuard, ListenerMetrics},
-    route::{AttemptResult, RouteMetrics},
+    resolver::ResolverMetrics,
+    route::{RouteMetrics, counters::AttemptResult},
     scrape::{Kind, Samples},
     spans::SpanCounters,
 };
@@ -45,6 +44,7 @@ pub struct Metrics {
     spans: Arc<SpanCounters>,
     access_log_dropped: Arc<AtomicU64>,
     reloads: Arc<Reloads>,
+    resolver: Arc<ResolverMetrics>,
 }
 
 /// What became of the configuration.
@@ -65,6 +65,7 @@ impl Metrics {
             spans: Arc::default(),
             access_log_dropped: Arc::default(),
             reloads: Arc::default(),
+            resolver: Arc::default(),
         };
         {
             let mut registry = metrics.registry.lock();
@@ -74,6 +75,7 @@ impl Metrics {
             registry.register_collector(Box::new(Process::started(clock)));
         }
         metrics.register_own();
+        metrics.resolver.register(&metrics);
         metrics
     }
 
@@ -85,6 +87,11 @@ impl Metrics {
     /// The counters of a listener.
     pub fn listener(&self, name: &str) -> ListenerMetrics {
         self.listeners.resolve(name)
+    }
+
+    /// What the resolver has done, and has before it.
+    pub fn resolver(&self) -> &ResolverMetrics {
+        &self.resolver
     }
 
     /// Spans exported and dropped; for [`Tracing::new`](super::trace::Tracing::new).
@@ -150,9 +157,4 @@ impl Metrics {
             samples.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         });
     }
-}
-
-/// Nanoseconds, as far as 64 bits go (584 years).
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

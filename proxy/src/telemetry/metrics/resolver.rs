@@ -8,7 +8,7 @@ use super::{Kind, Metrics, Samples};
 
 /// Counters, and what the worker saw last. Labels are names of the configuration and fixed words, so few.
 #[derive(Debug, Default)]
-pub(crate) struct Stats(Mutex<Numbers>);
+pub struct ResolverMetrics(Mutex<Numbers>);
 
 #[derive(Debug, Default)]
 struct Numbers {
@@ -19,34 +19,34 @@ struct Numbers {
     attention: u64,
 }
 
-impl Stats {
+impl ResolverMetrics {
     /// A status query brought this.
-    pub(crate) fn queried(&self, upstream: &Arc<str>, result: &'static str) {
+    pub fn queried(&self, upstream: &Arc<str>, result: &'static str) {
         *self.0.lock().queries.entry((Arc::clone(upstream), result)).or_default() += 1;
     }
 
     /// A write was dispatched again, and then stood so; or was not sent.
-    pub(crate) fn redispatched(&self, upstream: &Arc<str>, result: &'static str) {
+    pub fn redispatched(&self, upstream: &Arc<str>, result: &'static str) {
         *self.0.lock().redispatches.entry((Arc::clone(upstream), result)).or_default() += 1;
     }
 
     /// How many operations wait, by upstream.
-    pub(crate) fn waiting(&self, depths: Vec<(Arc<str>, usize)>) {
+    pub fn waiting(&self, depths: Vec<(Arc<str>, usize)>) {
         self.0.lock().depths = depths;
     }
 
     /// How old the oldest unknown operation is.
-    pub(crate) fn unresolved(&self, oldest_ms: u64) {
+    pub fn unresolved(&self, oldest_ms: u64) {
         self.0.lock().oldest_unresolved_ms = oldest_ms;
     }
 
     /// How many operations wait for a person.
-    pub(crate) fn flagged(&self, attention: u64) {
+    pub fn flagged(&self, attention: u64) {
         self.0.lock().attention = attention;
     }
 
     /// Registers every metric of the resolver.
-    pub(crate) fn register(self: &Arc<Self>, metrics: &Metrics) {
+    pub(super) fn register(self: &Arc<Self>, metrics: &Metrics) {
         let family = |name, help, kind, read: fn(&Numbers, &mut Samples)| {
             let stats = Arc::clone(self);
             metrics.on_scrape(name, help, kind, move |samples| read(&stats.0.lock(), samples));

@@ -1,7 +1,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    context::{Ids, TraceId},
+    *,
+};
 
 const ALL: [Propagation; 4] = [Propagation::W3c, Propagation::B3, Propagation::B3Multi, Propagation::Jaeger];
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;

@@ -7,9 +7,8 @@
 use http::{HeaderMap, HeaderName};
 
 use super::{
-    Ids, Parent, TraceContext,
+    context::{Ids, Parent, TraceContext, single},
     hex::{self, Case, Digits},
-    single,
 };
 use crate::config::model::Propagation;
 

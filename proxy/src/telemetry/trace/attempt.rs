@@ -7,12 +7,11 @@ use mainstay_policies::operation::TraceOrigin;
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
-use super::{
-    random_span_id,
-    request::short_name,
-    span::{Recorder, Recording},
+use super::span::{Recorder, Recording, random_span_id, short_name};
+use crate::telemetry::propagation::{
+    Propagator,
+    context::{TraceContext, TraceId},
 };
-use crate::telemetry::propagation::{Propagator, TraceContext, TraceId};
 
 /// Starts attempts in a request's trace; cheap to clone, and independent of the request's own span.
 #[derive(Clone)]

@@ -27,19 +27,23 @@ use opentelemetry::{
 use opentelemetry_sdk::Resource;
 use tokio::time::Instant;
 
+use self::{
+    export::Exporter,
+    span::{Anchor, Recorder, random_span_id},
+};
+use super::{
+    metrics::SpanCounters,
+    propagation::{
+        Propagator,
+        context::{Parent, TraceContext},
+    },
+};
+use crate::config::model::{Otlp, Telemetry};
+
 pub use self::{
     attempt::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
     request::{RequestInfo, RequestTrace},
 };
-use self::{
-    export::Exporter,
-    span::{Anchor, Recorder},
-};
-use super::{
-    metrics::SpanCounters,
-    propagation::{Parent, Propagator, TraceContext},
-};
-use crate::config::model::{Otlp, Telemetry};
 
 /// How long the spans of a replaced exporter may take to leave.
 const RETIRE_WITHIN: Duration = Duration::from_secs(2);
@@ -191,8 +195,4 @@ impl RatioSampler {
 
 fn random_trace_id() -> u128 {
     fastrand::u128(1..)
-}
-
-fn random_span_id() -> u64 {
-    fastrand::u64(1..)
 }

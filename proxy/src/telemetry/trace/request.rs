@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::{
     attempt::{AttemptSpan, AttemptStart, TraceHandle},
-    span::{OTHER_METHOD, Recording, known_method},
+    span::{Recording, short_name},
 };
-use crate::telemetry::propagation::{Ids, TraceContext, TraceId};
+use crate::telemetry::propagation::context::{Ids, TraceContext, TraceId};
 
 /// The trace of one request. Every setter costs a branch if the span is not recorded.
 ///
@@ -187,12 +187,6 @@ impl Drop for RequestTrace {
             span.end(Instant::now());
         }
     }
-}
-
-/// A span's name begins with the method, or with `HTTP` where the method is not a known one.
-pub(super) fn short_name(method: &Method) -> &'static str {
-    let known = known_method(method);
-    if known == OTHER_METHOD { "HTTP" } else { known }
 }
 
 fn protocol_version(version: Version) -> Option<&'static str> {

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
 use super::export::Exporter;
-use crate::{config::model::Propagation, telemetry::propagation::TraceContext};
+use crate::{config::model::Propagation, telemetry::propagation::context::TraceContext};
 
 /// Attributes and events of one span at most (the SDK's default is 128 of each; ours have about 20).
 const MAX_ATTRIBUTES: usize = 32;
@@ -223,4 +223,14 @@ pub(super) fn known_method(method: &Method) -> &'static str {
 /// The start of the text, at most [`MAX_TEXT`] bytes.
 pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+pub(super) fn random_span_id() -> u64 {
+    fastrand::u64(1..)
+}
+
+/// A span's name begins with the method, or with `HTTP` where the method is not a known one.
+pub(super) fn short_name(method: &Method) -> &'static str {
+    let known = known_method(method);
+    if known == OTHER_METHOD { "HTTP" } else { known }
 }

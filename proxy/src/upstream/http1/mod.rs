@@ -5,10 +5,11 @@
 //! connection; from the first byte on it may have been. Nothing is read before that byte, so that what a server says unasked is
 //! never taken for an answer.
 
+pub(crate) mod body;
 pub(crate) mod buffers;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
-pub(crate) mod switched;
+pub(super) mod switched;
 
 use std::{
     io,
@@ -23,14 +24,15 @@ use hyper::ext::ReasonPhrase;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 
 use self::{
+    body::Http1ResponseBody,
     incoming::Incoming,
     outgoing::{Outgoing, Stuck},
 };
 use super::{
-    Progress, RequestHead,
-    body::UpstreamBody,
-    informed::Informed,
-    pool::{Lease, Pool},
+    Progress,
+    head::RequestHead,
+    informed::{Informed, MAX_INTERIM},
+    pool::{AGED_CONNECTIONS, Lease, Pool},
 };
 use crate::wire::{
     body::ProxyBody,
@@ -40,12 +42,6 @@ use crate::wire::{
     },
 };
 
-/// Times that a request which an aged connection did not take is given to another one before a fresh one is opened for it.
-pub(super) const AGED_CONNECTIONS: usize = 3;
-
-/// Interim responses to one request. A server reports progress this way, but nobody needs more of it.
-pub(super) const MAX_INTERIM: usize = 64;
-
 /// Sends over HTTP/1.1.
 pub(super) async fn send(
     pool: &Arc<Pool>,
@@ -53,7 +49,7 @@ pub(super) async fn send(
     body: ProxyBody,
     progress: &Progress,
     informed: Informed<'_>,
-) -> Result<Response<UpstreamBody>, AttemptError> {
+) -> Result<Response<Http1ResponseBody>, AttemptError> {
     let to_head = head.method == Method::HEAD;
     let mut outgoing = Outgoing::new(head, body, pool.authority());
     let mut aged = 0;
@@ -203,9 +199,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// The response, whose body goes on with the connection.
-    fn answer(self, head: Head, ahead: Bytes) -> Response<UpstreamBody> {
+    fn answer(self, head: Head, ahead: Bytes) -> Response<Http1ResponseBody> {
         let Self { lease, outgoing, write_error, .. } = self;
-        let mut response = Response::new(UpstreamBody::EMPTY);
+        let mut response = Response::new(Http1ResponseBody::EMPTY);
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
         *response.headers_mut() = head.headers;
@@ -216,10 +212,10 @@ impl<'a> Exchange<'a> {
         }
         let upload = (!outgoing.is_out() && write_error.is_none()).then_some(outgoing);
         *response.body_mut() = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            UpstreamBody::switched(lease, ahead)
+            Http1ResponseBody::switched(lease, ahead)
         } else {
             let reusable = head.keep_alive && upload.is_none() && write_error.is_none();
-            UpstreamBody::http1(Incoming::new(head.framing, ahead), lease, reusable, upload, head.status)
+            Http1ResponseBody::new(Incoming::new(head.framing, ahead), lease, reusable, upload, head.status)
         };
         response
     }

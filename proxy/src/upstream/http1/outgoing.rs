@@ -16,7 +16,7 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::buffers;
-use crate::upstream::RequestHead;
+use crate::upstream::head::RequestHead;
 use crate::wire::{
     body::{BoxError, ProxyBody},
     http1::{
@@ -140,7 +140,7 @@ impl Outgoing {
     }
 
     /// Writes what the connection takes and reads the body as it does. Ready when all is out.
-    pub(crate) fn poll_send<W>(&mut self, writer: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Stuck>>
+    pub(in crate::upstream) fn poll_send<W>(&mut self, writer: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Stuck>>
     where
         W: AsyncWrite + Unpin,
     {

@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{listener::body::Gate, upstream::connect::Target, wire::interim::InterimReceiver};
+use crate::{
+    upstream::connect::Target,
+    wire::{gate::Gate, interim::InterimReceiver},
+};
 
 /// A server whose n-th connection does what `on_connection` says, and a pool of connections to it.
 async fn server<F, R>(on_connection: F) -> Arc<Pool>
@@ -57,7 +60,7 @@ async fn send_request(
     request: Request<ProxyBody>,
     progress: &Progress,
     informed: Informed<'_>,
-) -> Result<Response<UpstreamBody>, AttemptError> {
+) -> Result<Response<Http1ResponseBody>, AttemptError> {
     let (head, body) = request.into_parts();
     let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers, added: None };
     send(pool, head, body, progress, informed).await

@@ -8,6 +8,7 @@
 //! | any other end of the stream, or of the connection | maybe sent |
 //! | the head of a final response | response started |
 
+pub(crate) mod body;
 mod frames;
 pub(crate) mod multiplexed;
 
@@ -23,16 +24,15 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, uri::Authority};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 
-use self::multiplexed::Place;
+use self::{body::Http2ResponseBody, multiplexed::Place};
 use super::{
-    Progress, RequestHead,
-    body::UpstreamBody,
-    http1::{AGED_CONNECTIONS, MAX_INTERIM},
-    informed::Informed,
-    pool::Pool,
+    Progress,
+    head::RequestHead,
+    informed::{Informed, MAX_INTERIM},
+    pool::{AGED_CONNECTIONS, Pool},
     upload::{Sending, Upload},
 };
 use crate::wire::{
@@ -48,7 +48,7 @@ pub(super) async fn send(
     body: ProxyBody,
     progress: &Progress,
     informed: Informed<'_>,
-) -> Result<Response<UpstreamBody>, AttemptError> {
+) -> Result<Response<Http2ResponseBody>, AttemptError> {
     let mut aged = 0;
     let (mut exchange, place) = loop {
         let (mut sender, place) = pool.place().await?;
@@ -190,14 +190,12 @@ impl Exchange {
     }
 
     /// The response, whose body goes on with the stream.
-    fn answer(self, response: Response<RecvStream>, place: Place) -> Response<UpstreamBody> {
+    fn answer(self, response: Response<RecvStream>, place: Place) -> Response<Http2ResponseBody> {
         let (parts, stream) = response.into_parts();
         let body = Http2Body::new(stream, &parts.headers);
         let refuses = parts.status.is_client_error() || parts.status.is_server_error();
         let upload = self.upload.map(|outflow| Upload::start(Beside { outflow, _place: place.share() }));
-        let answer = Answer { body, upload, refuses, _place: place };
-        let body = if answer.is_end_stream() { answer.end() } else { UpstreamBody::http2(answer) };
-        Response::from_parts(parts, body)
+        Response::from_parts(parts, Http2ResponseBody::new(body, upload, refuses, place))
     }
 }
 
@@ -217,50 +215,4 @@ impl Sending for Beside {
     }
 
     fn finish(self) {}
-}
-
-/// The body of a response over HTTP/2.
-pub(super) struct Answer {
-    body: Http2Body,
-    upload: Option<Upload>,
-    /// The status says that the request was not carried out: no more of it is needed.
-    refuses: bool,
-    _place: Place,
-}
-
-impl Answer {
-    fn end(mut self) -> UpstreamBody {
-        self.release();
-        UpstreamBody::EMPTY
-    }
-
-    /// The body has ended: what becomes of its request.
-    fn release(&mut self) {
-        if let Some(upload) = self.upload.take()
-            && !self.refuses
-        {
-            upload.detach();
-        }
-    }
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if self.upload.is_some() && !matches!(&polled, Some(Err(_))) && self.body.is_end_stream() {
-            self.release();
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -1,0 +1,40 @@
+//! Why the program does not start, or a configuration is not taken.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::{background::cpu::source::NoCpuAccount, ledger::disk::OpenError};
+
+/// Why the program does not start, or a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operator's: the address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Which listener.
+        what: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The operator's: the token of the operators' listener cannot be used.
+    #[error("`admin.token_file` cannot be used: {}: {source}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The operator's: the ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The operator's: no ledger was opened at start, for no route protected writes then.
+    #[error("writes are protected from now on, and the ledger is opened only at start: restart the proxy")]
+    LedgerNotOpen,
+    /// The operator's: a route sheds by CPU, and nothing says how busy it is.
+    #[error(transparent)]
+    Cpu(#[from] NoCpuAccount),
+    /// The machine's: no thread or no runtime.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[source] io::Error),
+}

@@ -1,0 +1,126 @@
+//! Attempts until one stands, time runs out, or trying again would not be safe.
+
+use std::pin::pin;
+
+use http::Response;
+use mainstay_policies::{
+    evidence::{Cause, Sent},
+    retry::{Decision, Repeatable, Stop, is_idempotent},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    attempt::{Nth, Outbound},
+    first_frame::{self, First},
+    head::Head,
+    hedge::Race,
+    retry::{decide, note_denied, outcome},
+    sending::{Resend, Sending},
+};
+use crate::{
+    respond::failure::Failure,
+    runtime::Shared,
+    upstream::{InFlight, UpstreamBody},
+};
+
+/// A response whose head has come, with the count that it is in flight, and what was read of its body already.
+pub(crate) struct Answer {
+    pub(crate) response: Response<UpstreamBody>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) first: First,
+}
+
+/// Makes attempts until one stands, time runs out, or trying again would not be safe.
+pub(crate) async fn until_one_stands(
+    shared: &Shared,
+    outbound: &Outbound,
+    head: &mut Head,
+    sending: &mut Sending,
+    made: &mut u32,
+) -> Result<Answer, Failure> {
+    let Sending { body, owed, gate } = sending;
+    let route = &outbound.route;
+    let mut now = Instant::now();
+    let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
+    // The service may process each of several attempts, and all need the same body.
+    let hedging = route.retrier.as_ref().filter(|retrier| {
+        retrier.params().hedge.is_some()
+            && head.method.is_safe()
+            && matches!(body, Resend::Empty)
+            && head.upgrade.is_none()
+    });
+    let peeks = route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc()) && head.is_grpc();
+    let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
+    let mut next_body = body.take().expect("every body can be sent once");
+    let mut nth = Nth::FIRST;
+    let mut last: Option<Result<Answer, Failure>> = None;
+    let mut reached = Sent::No;
+    loop {
+        let mut attempt = match outbound.begin(nth, head, now) {
+            Ok(attempt) => attempt,
+            // The breaker opened between attempts: what the last one brought stands.
+            Err(failure) => return last.unwrap_or(Err(failure)),
+        };
+        drop(last.take());
+        *made = nth.number;
+        let mut result;
+        if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
+            let race = Race { outbound, retrier, attempts, head };
+            (attempt, result) = Box::pin(race.run(attempt, now, &mut nth, made)).await;
+        } else {
+            outbound.prepare(head);
+            result = pin!(outbound.send(&attempt, head, next_body, gate.as_ref(), now)).await;
+        }
+        let first = match &mut result {
+            Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,
+            _ => None,
+        };
+        now = Instant::now();
+        if let (Err(error), Some(owed)) = (&mut result, &owed) {
+            if owed.is_broken() && !matches!(error.cause, Cause::Connect | Cause::Tls) {
+                error.cause = Cause::RequestBody;
+            } else if owed.is_waited_for() && error.cause.is_timeout() {
+                attempt.excuse();
+            }
+        }
+        attempt.record(&result, now);
+        let endpoint = attempt.endpoint;
+        let decision = attempts.as_mut().map(|attempts| {
+            let trailers = first_frame::trailers(&first);
+            // Asked first: a retry that cannot be sent must not cost the budget.
+            if !body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
+                return Decision::Stop(Stop::Body);
+            }
+            decide(shared, attempts, &result, trailers, repeatable, outbound, now)
+        });
+        match &mut result {
+            // What the caller is told about the effect speaks for every attempt, not only for the last.
+            Err(error) if reached == Sent::Maybe => error.sent = Sent::Maybe,
+            Err(error) => reached = error.sent,
+            Ok(_) => reached = Sent::Maybe,
+        }
+        let in_flight = attempt.finish(now);
+        let outcome = match result {
+            Ok(response) => Ok(Answer { response, in_flight, first }),
+            Err(error) => Err(Failure::Attempt(error)),
+        };
+        match decision {
+            Some(Decision::Retry { after, reason }) => {
+                // Taken before the wait, so that the stream of the last attempt reads no further.
+                let Some(again) = body.take() else { return outcome };
+                route.metrics.retry(reason);
+                next_body = again;
+                // Kept while waiting, so that it can still be the answer if no further attempt is allowed.
+                last = Some(outcome);
+                sleep(after).await;
+                now = Instant::now();
+                nth = nth.next(endpoint, reason);
+            }
+            Some(Decision::Stop(stop)) => {
+                note_denied(route, stop);
+                return outcome;
+            }
+            None => return outcome,
+        }
+    }
+}

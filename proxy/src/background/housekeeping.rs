@@ -1,0 +1,62 @@
+//! What has expired is forgotten, off the path of requests.
+
+use std::{sync::Arc, time::Duration};
+
+use mainstay_policies::operation::ledger::{Health, LedgerError};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{
+    faults::{self, Pitfall},
+    runtime::{
+        Shared,
+        readiness::{Condition, Readiness},
+        resources::Parts,
+    },
+};
+
+/// How often the ledger forgets what has expired, and limiters what is idle.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+
+/// Records that are removed at once, so that this never holds up a write for long.
+const EXPIRED_AT_ONCE: usize = 256;
+
+/// Keys of one limiter that one round of housekeeping looks at.
+const KEYS_AT_ONCE: usize = 4096;
+
+/// Forgets what has expired, off the path of requests, and looks whether the ledger still takes writes.
+///
+/// A ledger that does not makes the pod unready, unlike a failing upstream or an open breaker: the disk is the pod's own, so
+/// other pods can take the writes that this one would refuse. The pod stays alive, and what has been sent is followed up.
+pub(crate) async fn keep_house(shared: Arc<Shared>, readiness: Arc<Readiness>) {
+    let mut every = interval(HOUSEKEEPING_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = every.tick().await;
+        faults::stumble(Pitfall::House);
+        if let Err(error) = forget_expired(&shared.parts).await {
+            tracing::warn!(%error, "the ledger cannot forget what has expired");
+        }
+        let snapshot = shared.snapshot.load_full();
+        let is_writable = shared.parts.ledger.health() == Health::Writable;
+        readiness.set(Condition::LedgerWritable, is_writable || !snapshot.config.protects_writes());
+        for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
+            limiter.sweep(now, KEYS_AT_ONCE);
+        }
+        for upstream in snapshot.upstreams.values() {
+            upstream.sweep(shared.parts.background(), now);
+        }
+    }
+}
+
+/// Forgets in small pieces, between which writes get their turn, but at most for one round's time.
+async fn forget_expired(parts: &Parts) -> Result<(), LedgerError> {
+    let until = Instant::now() + HOUSEKEEPING_EVERY;
+    while Instant::now() < until {
+        let now = parts.clock.steady(parts.clock.now());
+        if parts.ledger.expire(now, EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}

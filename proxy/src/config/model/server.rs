@@ -1,0 +1,64 @@
+//! Bounds and interfaces of the process.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use mainstay_policies::rate_limit::RateLimit;
+
+/// The read-only listener for probes and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probes {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens. Off loopback only with a token.
+    pub address: SocketAddr,
+    /// The file that holds the bearer token; `None` asks for none.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `/_mainstay` on the data listeners.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// The prefix, without a slash at its end.
+    pub path: Arc<str>,
+    /// Bounds all of it together, per listener, apart from traffic.
+    pub rate_limit: RateLimit,
+}
+
+/// Bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head.
+    pub header_bytes: NonZeroUsize,
+    /// Header fields of a request.
+    pub header_count: NonZeroUsize,
+    /// From a request's first byte to the last of its head; also the time for an HTTP/2 preface.
+    pub header_timeout: Duration,
+    /// An idle client connection is closed after this.
+    pub keep_alive: Duration,
+    /// Client connections, all listeners together.
+    pub connections: NonZeroUsize,
+    /// Concurrent streams of one HTTP/2 client connection.
+    pub streams: NonZeroU32,
+    /// Threads that serve traffic; by default the CPUs that the process may use.
+    pub workers: NonZeroUsize,
+}
+
+/// Shutdown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// From SIGTERM to the end of accepting; readiness fails at once.
+    pub delay: Duration,
+    /// Requests in flight may take this long after accepting ends.
+    pub timeout: Duration,
+}

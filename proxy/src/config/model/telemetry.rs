@@ -1,0 +1,62 @@
+//! What is told of requests, and to whom.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+/// Traces and logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// `service.name`.
+    pub service_name: String,
+    /// Where spans go: the OTLP/HTTP base URL, for example `http://jaeger:4318`.
+    pub otlp: Option<Otlp>,
+    /// Formats of trace context, in order of preference.
+    pub propagation: Vec<Propagation>,
+    /// The share of new traces that are sampled, 0 to 1; a caller's own decision is kept.
+    pub sample_ratio: f64,
+    /// Program log and access log.
+    pub logs: Logs,
+}
+
+/// An OTLP receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otlp {
+    /// Base URL; `/v1/traces` is appended.
+    pub endpoint: http::Uri,
+    /// Bounds one export.
+    pub timeout: Duration,
+    /// Spans waiting at most; more are dropped and counted.
+    pub queue: NonZeroUsize,
+}
+
+/// A format of trace context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// W3C `traceparent`, `tracestate`, `baggage`.
+    W3c,
+    /// B3, one header.
+    B3,
+    /// B3, several headers.
+    B3Multi,
+    /// `uber-trace-id`.
+    Jaeger,
+}
+
+/// Program log and access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logs {
+    /// JSON or text.
+    pub format: LogFormat,
+    /// A `tracing` filter, for example `info` or `mainstay=debug`.
+    pub level: String,
+    /// A line per request.
+    pub access: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}

@@ -1,0 +1,64 @@
+//! Which part of `/_mainstay` answers a request.
+
+use bytes::Bytes;
+use http::{Method, Response, request::Parts};
+use mainstay_policies::{idempotency::principal_hash, problem::Problem};
+
+use super::{Asked, ControlContext, batch, operations, pages};
+use crate::api::{Fault, reply::Reply};
+
+/// Answers a request under the control prefix. The rate limit was applied by the caller.
+pub(crate) async fn handle(
+    cx: &ControlContext,
+    parts: &Parts,
+    body: Bytes,
+    principal: Option<&[u8]>,
+) -> Response<Bytes> {
+    let asked = Asked { cx, parts, principal, principal_hash: principal_hash(principal) };
+    let reply = match asked.dispatch(&body).await {
+        Ok(reply) => reply,
+        Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),
+    };
+    reply.into_response(parts.method == Method::HEAD)
+}
+
+impl Asked<'_> {
+    async fn dispatch(&self, body: &Bytes) -> Result<Reply, Fault> {
+        let path = self.parts.uri.path();
+        let rest = path.strip_prefix(self.prefix()).unwrap_or(path);
+        let segments: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
+        match segments[..] {
+            ["operations"] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                operations::find_or_list(self).await
+            }
+            ["operations", id] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                operations::read(self, id).await
+            }
+            ["operations:batchGet"] => {
+                self.allow(&[Method::POST])?;
+                batch::get(self, body).await
+            }
+            ["idempotency"] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                Ok(pages::published_policy(&self.cx.config))
+            }
+            ["problems"] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                Ok(pages::problems(self))
+            }
+            ["problems", slug] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                let problem =
+                    Problem::from_slug(slug).ok_or_else(|| Fault::absent("There is no such problem type."))?;
+                Ok(pages::problem(self, problem))
+            }
+            ["ids"] => {
+                self.allow(&[Method::POST])?;
+                pages::ids(self).await
+            }
+            _ => Err(Fault::absent("Nothing is served here.")),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A keyed write that is under way, and how its end is recorded and told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, response::Parts};
+use mainstay_policies::{
+    idempotency::{Claim, Protection, Settlement},
+    operation::{OperationId, Source, State},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    attempts::{attempt::Outbound, head::Head},
+    faults::{self, Point},
+    respond::failure::Failure,
+    runtime::Shared,
+    wire::body::ProxyBody,
+};
+
+/// One keyed write on its way.
+pub(crate) struct Execution {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outbound: Outbound,
+    pub(crate) protection: Arc<Protection>,
+    pub(crate) claim: Claim,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    /// Ordered by the resolver or a person: nobody waits for the answer.
+    pub(crate) is_redispatch: bool,
+    /// The upstream's own 5xx to an attempt that was given up for another one.
+    pub(crate) given_up: Option<(Parts, Bytes)>,
+    /// Taken by the answer.
+    pub(crate) answer: Option<oneshot::Sender<Executed>>,
+}
+
+/// What the client is told.
+pub(crate) struct Executed {
+    pub(crate) outcome: Result<Response<ProxyBody>, Failure>,
+    pub(crate) attempts: u32,
+    pub(crate) operation: OperationId,
+    pub(crate) state: State,
+}
+
+impl Executed {
+    /// The task ended without an answer; its claim has put the operation in doubt.
+    pub(crate) fn lost(operation: OperationId) -> Self {
+        let failure = Failure::OutcomeUnknown { status: StatusCode::BAD_GATEWAY, operation };
+        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown }
+    }
+}
+
+impl Execution {
+    /// Nobody knows. `upstream_status` is the upstream's, where there was one; `status` is what the caller gets.
+    pub(super) async fn in_doubt(
+        &mut self,
+        reason: &'static str,
+        upstream_status: Option<StatusCode>,
+        status: StatusCode,
+        attempts: u32,
+    ) {
+        // Recorded or not, it is unknown: a restart takes a pending operation for one.
+        self.settle(Settlement::Ambiguous { reason, status: upstream_status, stored: None }, Source::Response).await;
+        let outcome = self.outcome_unknown(status);
+        self.tell(Err(outcome), attempts);
+    }
+
+    /// Records how the execution ended; the state that the operation has then. `None`: the ledger did not take it, the key is
+    /// not freed, and the log says so.
+    pub(super) async fn settle(&mut self, what: Settlement, source: Source) -> Option<State> {
+        let id = self.claim.id();
+        let source = if self.is_redispatch { Source::Redispatch } else { source };
+        faults::reach(Point::BeforeSettle);
+        let settled = self.claim.settle(what, source).await;
+        // A write that could not be recorded may have happened, too.
+        if !matches!(settled, Ok(operation) if matches!(operation.state, State::Failed | State::NotExecuted)) {
+            self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
+        }
+        match settled {
+            Ok(operation) => {
+                faults::reach(Point::AfterSettle);
+                let source = operation.state.is_terminal().then_some(source);
+                self.outbound.route.metrics.operation_settled(operation.state, source);
+                Some(operation.state)
+            }
+            Err(error) => {
+                tracing::error!(%error, operation = %id, "the outcome of a write could not be recorded");
+                None
+            }
+        }
+    }
+
+    /// No cache may answer with what was before a write at the places that its answer names.
+    pub(super) fn forget_named(&self, answer: &Parts) {
+        if !answer.status.is_client_error() {
+            let (snapshot, path) = (self.shared.snapshot.load(), self.head.uri.path());
+            snapshot.forget_named(&self.outbound.route, &self.head.headers, path, &answer.headers);
+        }
+    }
+
+    pub(super) fn outcome_unknown(&self, status: StatusCode) -> Failure {
+        Failure::OutcomeUnknown { status, operation: self.claim.id() }
+    }
+
+    /// Answers the client, if it is still there.
+    pub(super) fn tell(&mut self, outcome: Result<Response<ProxyBody>, Failure>, attempts: u32) {
+        let (operation, state) = (self.claim.id(), self.claim.operation().state);
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(Executed { outcome, attempts, operation, state });
+        }
+    }
+}

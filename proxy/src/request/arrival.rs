@@ -1,0 +1,162 @@
+//! Who is calling, and where it leads.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Response, Uri, Version,
+    header::{HOST, USER_AGENT},
+    request::Parts,
+};
+use http_body::Body as _;
+use mainstay_policies::{problem::Problem, timeout::deadline_from_headers};
+use tokio::time::Instant;
+
+use super::{
+    admission::FORBIDDEN,
+    control::Asked,
+    exchange::Exchange,
+    routed::{Routed, refuse},
+    session::Session,
+    unambiguous,
+};
+use crate::{
+    attempts::attempt::Outbound,
+    config::model::{self, Principal},
+    listener::{Beside, ClientIncoming, ClientRequest},
+    respond::failure::Failure,
+    router::Target,
+    runtime::{route::Route, snapshot::Snapshot},
+    telemetry::trace::RequestInfo,
+    wire::body::ProxyBody,
+};
+
+/// What a request turned out to be.
+pub(super) enum Found {
+    Route(Box<Routed>),
+    Control(Box<Asked>),
+    Refused(Response<ProxyBody>),
+}
+
+/// Begins the exchange: connection phase, trace, access log.
+fn begin(session: &Arc<Session>, parts: &Parts, body: &ClientIncoming, listener: &model::Listener) -> Exchange {
+    let now = Instant::now();
+    let is_http1 = parts.version != Version::HTTP_2;
+    if is_http1 {
+        session.connection.begin(!body.is_end_stream());
+    } else {
+        session.connection.stream_begun();
+    }
+    let mut trace = session.shared.tracing.start(&parts.headers, now);
+    if trace.is_recorded() {
+        trace.describe(&RequestInfo {
+            method: &parts.method,
+            path: parts.uri.path(),
+            scheme: "http",
+            host: Some(host(&parts.uri, &parts.headers)),
+            port: port(&parts.uri, &parts.headers),
+            client: Some(session.peer),
+            user_agent: parts.headers.get(USER_AGENT).and_then(|name| name.to_str().ok()),
+            version: parts.version,
+            listener: &listener.name,
+        });
+    }
+    let mut exchange = Exchange::new(session.clone(), now, parts, trace);
+    exchange.bytes_in = body.size_hint().exact().unwrap_or_default();
+    exchange
+}
+
+/// The listener's parameters in the configuration that the request keeps; its last ones if it is not in there any more.
+fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
+    let listeners = &snapshot.config.listeners;
+    // No reload has renamed it in most cases.
+    let (name, address) = &session.accepted_by;
+    if let Some(same) = listeners.iter().find(|listener| listener.name == *name && listener.address == *address) {
+        return same.clone();
+    }
+    let last = session.listener.load();
+    listeners.iter().find(|listener| listener.name == last.name).unwrap_or(&last).clone()
+}
+
+/// Who is calling, and where it leads.
+pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut beside: Beside) -> Found {
+    let ClientRequest { parts, body } = request;
+    let snapshot = session.shared.snapshot.load_full();
+    let listener = listener_in(session, &snapshot);
+    let mut exchange = begin(session, &parts, &body, &listener);
+    if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.header_count.get()) {
+        return Found::Refused(refuse(exchange, &snapshot, failure));
+    }
+    if let Some(access) = &listener.access
+        && !session.may_pass(access, &parts)
+    {
+        return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
+    }
+    let principal = principal(&listener, &parts.headers);
+    if is_control(&snapshot, parts.uri.path()) {
+        return Found::Control(Box::new(Asked { exchange, snapshot, listener, parts, body, principal }));
+    }
+    let target = Target {
+        method: &parts.method,
+        host: if snapshot.router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
+        path: parts.uri.path(),
+        headers: &parts.headers,
+    };
+    let Some((route, _)) = snapshot.router.find(target) else {
+        let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
+        return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::NoRoute, detail)));
+    };
+    let route = route.clone();
+    exchange.take_route(route.clone());
+    let outbound = Outbound {
+        deadline: deadline(&exchange, &route, &listener, &parts.headers),
+        trace: exchange.trace().handle().clone(),
+        worker: session.worker,
+        interim: beside.interim.take(),
+        route,
+    };
+    let (body, read) = (Some(body), Bytes::new());
+    Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, beside, principal }))
+}
+
+/// When the total time ends. A deadline that the caller sends counts only where it is trusted, and only if it is smaller.
+fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, headers: &HeaderMap) -> Instant {
+    let total = route.params.policy.timeout.total;
+    let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
+    exchange.started + given.map_or(total, |given| given.min(total))
+}
+
+/// Who is calling; an empty header is no principal.
+pub(super) fn principal(listener: &model::Listener, headers: &HeaderMap) -> Option<Bytes> {
+    match &listener.principal {
+        Principal::Anonymous => None,
+        Principal::Header(name) => {
+            headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
+        }
+    }
+}
+
+/// The host that the request is for, without its port.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    if let Some(host) = uri.host() {
+        return host;
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// The port that the request is for, where it says so.
+fn port(uri: &Uri, headers: &HeaderMap) -> Option<u16> {
+    if uri.authority().is_some() {
+        return uri.port_u16();
+    }
+    headers.get(HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
+}
+
+/// Whether the path is under the control prefix, on a segment's boundary.
+fn is_control(snapshot: &Snapshot, path: &str) -> bool {
+    path.strip_prefix(&*snapshot.config.control.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

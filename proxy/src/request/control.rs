@@ -1,0 +1,72 @@
+//! A request to Mainstay itself: bounded, read, handed to `control`.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use mainstay_policies::{access::ClientAddress, problem::Problem, rate_limit::Admission};
+use tokio::time::timeout;
+
+use super::{exchange::Exchange, routed::refuse, session::Session};
+use crate::{
+    config::model,
+    control::{self, ControlContext},
+    listener::{ClientIncoming, body::ClientBody},
+    operation::asker::DataPlaneAsker,
+    respond::failure::Failure,
+    runtime::snapshot::Snapshot,
+    wire::body::{
+        ProxyBody,
+        collect::{self, Collected},
+    },
+};
+
+/// Bytes of a request to the control path; the largest is a batch of 100 keys of 255 bytes.
+const CONTROL_BODY_BYTES: usize = 64 * 1024;
+/// How long such a request may take to arrive.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request to Mainstay itself.
+pub(super) struct Asked {
+    pub(super) exchange: Exchange,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) listener: Arc<model::Listener>,
+    pub(super) parts: Box<Parts>,
+    pub(super) body: ClientIncoming,
+    pub(super) principal: Option<Bytes>,
+}
+
+/// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
+pub(super) async fn serve(session: &Session, request: Asked) -> Response<ProxyBody> {
+    let Asked { mut exchange, snapshot, listener, mut parts, body, principal } = request;
+    if let Some(limiter) = snapshot.control_limits.get(&listener.name)
+        && let Admission::Rejected { retry_after, .. } = limiter.admit(&[], exchange.started)
+    {
+        return refuse(exchange, &snapshot, Failure::RateLimited { retry_after });
+    }
+    let body = ClientBody::new(body, CONTROL_PATIENCE, session.connection.clone(), None);
+    let body = match timeout(CONTROL_PATIENCE, collect::up_to(body, CONTROL_BODY_BYTES)).await {
+        Ok(Ok(Collected::Whole { body, .. })) => body,
+        Ok(Ok(Collected::TooLarge { .. })) => {
+            let detail = format!("A body here may have at most {CONTROL_BODY_BYTES} bytes.");
+            return refuse(exchange, &snapshot, Failure::Request(Problem::BodyTooLarge, Cow::Owned(detail)));
+        }
+        Ok(Err(_)) | Err(_) => {
+            let detail = Cow::Borrowed("The request's body broke off or stalled before it was complete.");
+            return refuse(exchange, &snapshot, Failure::Request(Problem::BadRequest, detail));
+        }
+    };
+    let asker = DataPlaneAsker::new(session.shared.clone(), snapshot.clone(), session.worker);
+    let context = ControlContext {
+        ledger: session.shared.parts.ledger.clone(),
+        config: snapshot.config.clone(),
+        clock: session.shared.parts.clock.clone(),
+        gate: session.shared.parts.gate.clone(),
+        mint: session.shared.parts.mint.clone(),
+        asker: Some(Arc::new(asker)),
+    };
+    parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
+    parts.extensions.insert(ClientAddress(session.peer.ip()));
+    let response = control::routes::handle(&context, &parts, body, principal.as_deref()).await;
+    exchange.answer(response.map(ProxyBody::from))
+}

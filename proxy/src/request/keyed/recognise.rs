@@ -1,0 +1,45 @@
+//! Whether a request is a keyed write.
+
+use std::sync::Arc;
+
+use mainstay_policies::idempotency::{self, Protection, Recognised};
+
+use crate::{request::routed::Routed, respond::failure::Failure, router};
+
+/// A keyed write.
+pub(in crate::request) struct Keyed {
+    pub(in crate::request) protection: Arc<Protection>,
+    /// `None`: it is made when the body is there.
+    pub(in crate::request) key: Option<idempotency::Key>,
+}
+
+/// Idempotency: whether this is a keyed write, and its key if that is known before its body is read.
+pub(crate) fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
+    let Some(protection) = routed.outbound.route.protection.clone() else { return Ok(None) };
+    let params = if protection.needs_path() {
+        router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
+    } else {
+        Vec::new()
+    };
+    let path_params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let principal = routed.principal.as_deref();
+    match protection.recognise(&idempotency::Incoming { parts: &routed.parts, principal, path_params: &path_params }) {
+        Ok(Recognised::Unprotected) => Ok(None),
+        Ok(Recognised::Keyed(key)) => Ok(Some(Keyed { protection, key: Some(key) })),
+        Ok(Recognised::Unnamed) => Ok(Some(Keyed { protection, key: None })),
+        Err(refusal) => {
+            routed.outbound.route.metrics.idempotency_refused(refusal.problem);
+            Err(Failure::Refused(refusal))
+        }
+    }
+}
+
+/// Whether an operation holds the key of a write that was not let in. Where that cannot be told, it may.
+pub(crate) async fn may_be_repeat(routed: &mut Routed) -> bool {
+    match recognise(routed) {
+        Ok(None) => false,
+        Ok(Some(Keyed { protection, key: Some(key) })) => protection.may_hold(&key, routed.principal.as_deref()).await,
+        // The key would be made of its body, which nobody reads now; or it is refused for its key.
+        Ok(Some(Keyed { key: None, .. })) | Err(_) => true,
+    }
+}

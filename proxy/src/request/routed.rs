@@ -1,0 +1,57 @@
+//! A request with its route, and how it is refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use tokio::time::Instant;
+
+use super::{exchange::Exchange, fallback};
+use crate::{
+    attempts::attempt::Outbound,
+    config::model,
+    listener::{Beside, ClientIncoming},
+    respond::{self, Voice, failure::Failure},
+    runtime::snapshot::Snapshot,
+    wire::body::ProxyBody,
+};
+
+/// A request that has been given a route, on its way through the rest of the stack.
+pub(crate) struct Routed {
+    pub(crate) exchange: Exchange,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) listener: Arc<model::Listener>,
+    pub(crate) outbound: Outbound,
+    pub(crate) parts: Box<Parts>,
+    /// `None` once it has been read.
+    pub(crate) body: Option<ClientIncoming>,
+    /// What was read of it, where it is to be forwarded all the same.
+    pub(crate) read: Bytes,
+    /// What the connection can do besides carrying the answer.
+    pub(crate) beside: Beside,
+    pub(crate) principal: Option<Bytes>,
+}
+
+impl Routed {
+    pub(crate) fn refuse(mut self, failure: Failure) -> Response<ProxyBody> {
+        let route = self.outbound.route.clone();
+        if let Some(reason) = fallback::of_failure(&route, &self.exchange.method, &failure)
+            && let Some(response) = fallback::fixed(&route, reason)
+        {
+            route.metrics.fallback(reason.label());
+            self.exchange.trace().event("fallback", Instant::now());
+            return self.exchange.answer(response);
+        }
+        refuse(self.exchange, &self.snapshot, failure)
+    }
+}
+
+/// Answers with a problem document.
+pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failure) -> Response<ProxyBody> {
+    let trace_id = exchange.trace().trace_id().to_string();
+    let operation = exchange.operation.map(|(id, _)| id);
+    let voice = Voice { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };
+    let (response, problem) = respond::failure(&voice, failure);
+    exchange.problem = Some(problem);
+    exchange.answer(response)
+}

@@ -1,0 +1,148 @@
+//! What is counted of one route.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use http::StatusCode;
+use mainstay_policies::{
+    evidence::Cause,
+    operation::{Source, State},
+    problem::Problem,
+};
+use parking_lot::Mutex;
+
+use crate::telemetry::metrics::histogram::Histogram;
+
+/// Reasons of one family and route at most; what comes after them is `other`.
+const MAX_REASONS: usize = 32;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// With a response head.
+    Response(StatusCode),
+    /// Without.
+    Failed(Cause),
+    /// It was given up because nobody waited for it any more.
+    Cancelled,
+}
+
+pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// In the order of their declaration.
+const CAUSES: [Cause; 8] = [
+    Cause::Connect,
+    Cause::Tls,
+    Cause::Refused,
+    Cause::Reset,
+    Cause::Malformed,
+    Cause::RequestBody,
+    Cause::AttemptTimeout,
+    Cause::TotalTimeout,
+];
+
+pub(super) const STATES: [State; 5] =
+    [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
+
+pub(super) const SOURCES: [Option<Source>; 6] = [
+    None,
+    Some(Source::Response),
+    Some(Source::LateResponse),
+    Some(Source::StatusQuery),
+    Some(Source::Redispatch),
+    Some(Source::Operator),
+];
+
+/// Classes, causes, and `cancelled`.
+pub(super) const RESULTS: usize = CLASSES.len() + CAUSES.len() + 1;
+
+const PROBLEMS: usize = Problem::ALL.len();
+
+/// A status is 100 to 999; what is not a known class is the server's fault.
+pub(super) fn class_index(status: StatusCode) -> usize {
+    (usize::from(status.as_u16()) / 100 - 1).min(CLASSES.len() - 1)
+}
+
+impl AttemptResult {
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Response(status) => class_index(status),
+            Self::Failed(cause) => CLASSES.len() + cause as usize,
+            Self::Cancelled => RESULTS - 1,
+        }
+    }
+
+    pub(crate) fn label(index: usize) -> &'static str {
+        match index.checked_sub(CLASSES.len()) {
+            None => CLASSES[index],
+            Some(cause) => CAUSES.get(cause).map_or("cancelled", |cause| cause.label()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(crate) requests: [AtomicU64; CLASSES.len()],
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) in_flight: AtomicI64,
+    pub(crate) duration: Histogram,
+    pub(crate) attempts: [AtomicU64; RESULTS],
+    pub(crate) attempt_duration: Histogram,
+    pub(crate) retries: Reasons,
+    pub(crate) retries_denied: Reasons,
+    pub(crate) fallbacks: Reasons,
+    pub(crate) cache: Reasons,
+    pub(crate) rate_limited: AtomicU64,
+    pub(crate) overloaded: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    pub(crate) breaker_rejected: AtomicU64,
+    pub(crate) begun: AtomicU64,
+    pub(crate) settled: [[AtomicU64; SOURCES.len()]; STATES.len()],
+    pub(crate) replays: AtomicU64,
+    pub(crate) refused: Reasons,
+    pub(crate) problems: [AtomicU64; PROBLEMS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            requests: Default::default(),
+            cancelled: AtomicU64::default(),
+            in_flight: AtomicI64::default(),
+            duration: Histogram::default(),
+            attempts: Default::default(),
+            attempt_duration: Histogram::default(),
+            retries: Reasons::default(),
+            retries_denied: Reasons::default(),
+            fallbacks: Reasons::default(),
+            cache: Reasons::default(),
+            rate_limited: AtomicU64::default(),
+            overloaded: AtomicU64::default(),
+            shed: AtomicU64::default(),
+            breaker_rejected: AtomicU64::default(),
+            begun: AtomicU64::default(),
+            settled: Default::default(),
+            replays: AtomicU64::default(),
+            refused: Reasons::default(),
+            problems: [const { AtomicU64::new(0) }; PROBLEMS],
+        }
+    }
+}
+
+/// Counts by a reason that is known only at run time; off the usual path, so a lock will do.
+#[derive(Debug, Default)]
+pub(super) struct Reasons(pub(super) Mutex<Vec<(Box<str>, u64)>>);
+
+impl Reasons {
+    pub(crate) fn add(&self, reason: &str) {
+        let mut counts = self.0.lock();
+        let reason = if counts.len() < MAX_REASONS || counts.iter().any(|(known, _)| **known == *reason) {
+            reason
+        } else {
+            "other"
+        };
+        match counts.iter_mut().find(|(known, _)| **known == *reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason.into(), 1)),
+        }
+    }
+}

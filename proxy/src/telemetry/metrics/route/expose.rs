@@ -1,0 +1,199 @@
+//! The counts of all routes, as a page of metrics.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use mainstay_policies::{operation::Source, problem::Problem};
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use super::{
+    Labels, MAX_RETIRED, Route, RouteMetrics,
+    counters::{AttemptResult, CLASSES, Counters, RESULTS, Reasons, SOURCES, STATES},
+};
+use crate::telemetry::metrics::histogram::Histogram;
+
+/// Every route that is configured, and some that were.
+#[derive(Debug, Default)]
+pub(crate) struct Routes(Mutex<BTreeMap<Labels, Arc<Route>>>);
+
+impl Routes {
+    pub(crate) fn resolve(&self, route: &str, upstream: &str, policy: &str) -> RouteMetrics {
+        let labels = Labels { route: route.into(), upstream: upstream.into(), policy: policy.into() };
+        let mut routes = self.0.lock();
+        if let Some(known) = routes.get(&labels) {
+            return RouteMetrics(Arc::clone(known));
+        }
+        let is_retired = |route: &Arc<Route>| Arc::strong_count(route) == 1;
+        // Counting is linear, so it is done once per as many new routes as may be retired.
+        let due = routes.len().is_multiple_of(MAX_RETIRED);
+        if due && routes.values().filter(|route| is_retired(route)).count() >= MAX_RETIRED {
+            routes.retain(|_, route| !is_retired(route));
+        }
+        let route = Arc::new(Route { labels: labels.clone(), counters: OnceLock::new() });
+        routes.insert(labels, Arc::clone(&route));
+        RouteMetrics(route)
+    }
+}
+
+/// One family's samples of one route: extra labels and a value.
+type Emit<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64) -> fmt::Result;
+
+impl Collector for Routes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // The lock is not held while text is written: a reload waits for it.
+        let routes: Vec<_> = self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect();
+        if routes.is_empty() {
+            return Ok(());
+        }
+        let page = Page { routes };
+        page.traffic(&mut encoder)?;
+        page.decisions(&mut encoder)?;
+        page.operations(&mut encoder)
+    }
+}
+
+struct Page {
+    routes: Vec<Arc<Route>>,
+}
+
+impl Page {
+    fn traffic(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.counter(to, "mainstay_requests", "Requests answered, by class of status", |counters, emit| {
+            by_label("status", CLASSES.into_iter().zip(&counters.requests), emit)
+        })?;
+        self.counter(to, "mainstay_requests_cancelled", "Requests whose caller left", |counters, emit| {
+            emit(&[], counters.cancelled.load(Relaxed))
+        })?;
+        let (name, help) = ("mainstay_requests_in_flight", "Requests begun and not ended");
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for route in &self.routes {
+            let value = route.counters().in_flight.load(Relaxed);
+            ConstGauge::new(value).encode(family.encode_family(&route.labels.with(&[]))?)?;
+        }
+        let (name, help) = ("mainstay_request_duration_seconds", "From a request's head to the end of its response");
+        self.histogram(to, name, help, |counters| &counters.duration)?;
+        self.counter(to, "mainstay_attempts", "Attempts ended, by result", |counters, emit| {
+            by_label("result", (0..RESULTS).map(AttemptResult::label).zip(&counters.attempts), emit)
+        })?;
+        let (name, help) =
+            ("mainstay_attempt_duration_seconds", "From an attempt's start to its response head or failure");
+        self.histogram(to, name, help, |counters| &counters.attempt_duration)
+    }
+
+    fn decisions(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.reasons(to, "mainstay_retries", "Retries made", |counters| &counters.retries)?;
+        self.reasons(to, "mainstay_retry_denied", "Retries not made", |counters| &counters.retries_denied)?;
+        let (name, help) = ("mainstay_fallbacks", "Failures answered with a fallback, by reason");
+        self.reasons(to, name, help, |counters| &counters.fallbacks)?;
+        let (name, help) = ("mainstay_cache_requests", "What the cache did for requests");
+        self.reasons(to, name, help, |counters| &counters.cache)?;
+        self.counter(to, "mainstay_rate_limited", "Requests over the rate limit", |counters, emit| {
+            emit(&[], counters.rate_limited.load(Relaxed))
+        })?;
+        self.counter(to, "mainstay_overloaded", "Requests over the concurrency limit", |counters, emit| {
+            emit(&[], counters.overloaded.load(Relaxed))
+        })?;
+        self.counter(
+            to,
+            "mainstay_load_shed",
+            "Those of them that a busy CPU was the reason for",
+            |counters, emit| emit(&[], counters.shed.load(Relaxed)),
+        )?;
+        self.counter(to, "mainstay_breaker_rejected", "Attempts that the breaker refused", |counters, emit| {
+            emit(&[], counters.breaker_rejected.load(Relaxed))
+        })?;
+        self.counter(to, "mainstay_problems", "Answers that Mainstay made itself", |counters, emit| {
+            by_label("problem", Problem::ALL.iter().map(|problem| problem.slug()).zip(&counters.problems), emit)
+        })
+    }
+
+    fn operations(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.counter(to, "mainstay_operations_begun", "Operations begun", |counters, emit| {
+            emit(&[], counters.begun.load(Relaxed))
+        })?;
+        let (name, help) = ("mainstay_operations_settled", "Operations that came to a state, and what told us so");
+        self.counter(to, name, help, |counters, emit| {
+            for (state, by_source) in STATES.iter().zip(&counters.settled) {
+                for (source, count) in SOURCES.iter().zip(by_source) {
+                    let source = source.map_or("none", Source::label);
+                    nonzero(&[("state", state.label()), ("source", source)], count.load(Relaxed), emit)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.counter(to, "mainstay_replays", "Stored answers replayed", |counters, emit| {
+            emit(&[], counters.replays.load(Relaxed))
+        })?;
+        let (name, help) = ("mainstay_idempotency_refused", "Requests that idempotency refused");
+        self.reasons(to, name, help, |counters| &counters.refused)
+    }
+
+    fn counter(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        visit: impl Fn(&Counters, Emit<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for route in &self.routes {
+            visit(route.counters(), &mut |extra, value| {
+                ConstCounter::new(value).encode(family.encode_family(&route.labels.with(extra))?)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reasons(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: fn(&Counters) -> &Reasons,
+    ) -> fmt::Result {
+        self.counter(to, name, help, |counters, emit| {
+            read(counters).0.lock().iter().try_for_each(|(reason, count)| emit(&[("reason", reason)], *count))
+        })
+    }
+
+    fn histogram(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: fn(&Counters) -> &Histogram,
+    ) -> fmt::Result {
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for route in &self.routes {
+            read(route.counters()).encode(&mut family.encode_family(&route.labels.with(&[]))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn by_label<'a>(
+    label: &str,
+    counts: impl Iterator<Item = (&'static str, &'a AtomicU64)>,
+    emit: Emit<'_>,
+) -> fmt::Result {
+    for (value, count) in counts {
+        nonzero(&[(label, value)], count.load(Relaxed), emit)?;
+    }
+    Ok(())
+}
+
+/// A series begins when there is something to count: a route has too many that never will.
+fn nonzero(labels: &[(&str, &str)], count: u64, emit: Emit<'_>) -> fmt::Result {
+    if count > 0 { emit(labels, count) } else { Ok(()) }
+}
