@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, header};
 use mainstay_policies::operation::{Operation, OperationId, audit::AuditEntry};
 use serde_json::{Map, Value};
 
-use super::operators::{Asked, Operators};
+use super::operators::{OperatorRequest, Operators};
 use crate::api::{
     Fault,
     listing::{NO_OPERATION, etag},
@@ -28,7 +28,12 @@ pub(super) struct Act<'a> {
 
 impl<'a> Act<'a> {
     /// Reads an act on `target`: who and why, and the members that it `needs` beside them.
-    pub(super) fn read(asked: &Asked<'a>, action: &'static str, target: &str, needs: &[&str]) -> Result<Self, Fault> {
+    pub(super) fn read(
+        asked: &OperatorRequest<'a>,
+        action: &'static str,
+        target: &str,
+        needs: &[&str],
+    ) -> Result<Self, Fault> {
         let mut more = members(asked)?;
         let missing: Vec<String> = needs
             .iter()
@@ -53,7 +58,7 @@ impl<'a> Act<'a> {
 
     /// An act that needs nobody to answer for it; `Act::read` if somebody does.
     pub(super) fn anonymous(
-        asked: &Asked<'a>,
+        asked: &OperatorRequest<'a>,
         action: &'static str,
         target: &str,
         needs: &[&str],
@@ -63,11 +68,16 @@ impl<'a> Act<'a> {
             body.entry(name).or_insert_with(|| "not given".into());
         }
         let body = Value::Object(body).to_string().into();
-        Self::read(&Asked { cx: asked.cx, parts: asked.parts, body }, action, target, needs)
+        Self::read(&OperatorRequest { cx: asked.cx, parts: asked.parts, body }, action, target, needs)
     }
 
     /// Reads an act on an operation.
-    pub(super) fn on(asked: &Asked<'a>, action: &'static str, id: OperationId, needs: &[&str]) -> Result<Self, Fault> {
+    pub(super) fn on(
+        asked: &OperatorRequest<'a>,
+        action: &'static str,
+        id: OperationId,
+        needs: &[&str],
+    ) -> Result<Self, Fault> {
         Ok(Self { operation: Some(id), ..Self::read(asked, action, &id.to_string(), needs)? })
     }
 
@@ -79,7 +89,7 @@ impl<'a> Act<'a> {
     /// What the audit trail says of it.
     pub(super) fn entry(&self, before: Option<&str>, after: Option<&str>, result: &str) -> AuditEntry {
         AuditEntry {
-            at: self.cx.shared.parts.clock.now(),
+            at: self.cx.runtime.resources.clock.now(),
             actor: self.actor.clone(),
             action: self.action.into(),
             target: self.target.clone(),
@@ -98,7 +108,7 @@ impl<'a> Act<'a> {
     pub(super) async fn begins(&self, before: &str) -> Result<(), Fault> {
         self.log("begun");
         let entry = self.entry(Some(before), Some(before), "begun");
-        self.cx.shared.parts.ledger.append(entry).await.map(drop).map_err(|_| Fault::ledger())
+        self.cx.runtime.resources.ledger.append(entry).await.map(drop).map_err(|_| Fault::ledger())
     }
 
     /// Writes down that it was done. What is only in memory, such as a forced breaker, was done before.
@@ -110,7 +120,7 @@ impl<'a> Act<'a> {
     pub(super) async fn came_to(&self, before: Option<&str>, after: Option<&str>, result: &str) -> Result<(), Fault> {
         self.log(result);
         let entry = self.entry(before, after, result);
-        self.cx.shared.parts.ledger.append(entry).await.map(drop).map_err(|error| {
+        self.cx.runtime.resources.ledger.append(entry).await.map(drop).map_err(|error| {
             tracing::error!(%error, "an act was done and is missing in the audit trail");
             let mut fault = Fault::ledger();
             fault.detail = "It was done, and could not be written to the audit trail.".into();
@@ -122,7 +132,7 @@ impl<'a> Act<'a> {
     pub(super) async fn refused(&self, before: Option<&str>, fault: Fault) -> Fault {
         self.log("refused");
         let entry = self.entry(before, None, &format!("refused: {}", fault.detail));
-        if let Err(error) = self.cx.shared.parts.ledger.append(entry).await {
+        if let Err(error) = self.cx.runtime.resources.ledger.append(entry).await {
             tracing::warn!(%error, "a refused act is missing in the audit trail");
         }
         fault
@@ -142,7 +152,7 @@ impl<'a> Act<'a> {
             let fault = fault.with(StatusCode::PRECONDITION_REQUIRED, "The request must be conditional");
             return Err(self.refused(None, fault).await);
         };
-        let found = self.cx.shared.parts.ledger.read(id).await.map_err(|_| Fault::ledger())?;
+        let found = self.cx.runtime.resources.ledger.read(id).await.map_err(|_| Fault::ledger())?;
         let Some(operation) = found else { return Err(self.refused(None, Fault::absent(NO_OPERATION)).await) };
         if names(if_match.as_bytes(), &etag(&operation)) {
             return Ok(operation);
@@ -169,7 +179,7 @@ fn names(if_match: &[u8], etag: &str) -> bool {
     if_match.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|tag| tag == b"*" || tag == etag.as_bytes())
 }
 
-fn members(asked: &Asked<'_>) -> Result<Map<String, Value>, Fault> {
+fn members(asked: &OperatorRequest<'_>) -> Result<Map<String, Value>, Fault> {
     if asked.body.is_empty() {
         return Ok(Map::new());
     }

@@ -6,7 +6,7 @@ use mainstay_policies::operation::{Operation, State};
 use super::{
     act::{Act, conflict},
     operations,
-    operators::Asked,
+    operators::OperatorRequest,
     resolve::standing,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// `POST /operations/{id}:query`: asks the service's status endpoint, whatever the schedule says.
-pub(super) async fn query(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+pub(super) async fn query(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "query", id, &[])?;
     let before = act.operation(id, &asked.parts.headers).await?;
@@ -33,7 +33,7 @@ pub(super) async fn query(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
 }
 
 /// `POST /operations/{id}:redispatch`: sends the write again, byte for byte, to a service that honours its key.
-pub(super) async fn redispatch(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+pub(super) async fn redispatch(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "redispatch", id, &[])?;
     let before = act.operation(id, &asked.parts.headers).await?;
@@ -45,14 +45,14 @@ pub(super) async fn redispatch(asked: &Asked<'_>, id: &str) -> Result<Reply, Fau
 }
 
 async fn finish(
-    asked: &Asked<'_>,
+    asked: &OperatorRequest<'_>,
     act: &Act<'_>,
     before: &Operation,
     after: &Operation,
     result: &str,
 ) -> Result<Reply, Fault> {
     act.came_to(Some(&standing(before)), Some(&standing(after)), result).await?;
-    let mut document = operations::whole(asked.cx.shared.parts.ledger.as_ref(), after).await?;
+    let mut document = operations::whole(asked.cx.runtime.resources.ledger.as_ref(), after).await?;
     document["result"] = result.into();
     Ok(Reply::json(&document).private().with(http::header::ETAG, etag(after)))
 }

@@ -4,20 +4,20 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mainstay_policies::operation::audit::Audited;
 use serde_json::{Value, json};
 
-use super::operators::Asked;
+use super::operators::OperatorRequest;
 use crate::api::{Fault, document::time, query::Params, reply::Reply};
 
 /// Entries in one page: by default, and at most.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 
-pub(super) async fn list(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn list(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let params = Params::read(asked.parts.uri.query(), &["operation", "limit", "cursor"])?;
     let limit = params.number("limit", PAGE, MAX_PAGE)?;
     let of = params.of("operation").map(|id| id.parse().map_err(|_| Fault::bad("The parameter operation is an id.")));
     let before = params.of("cursor").map(|cursor| read_cursor(cursor).ok_or_else(bad_cursor)).transpose()?;
     // One more than asked for tells whether there is a next page.
-    let found = asked.cx.shared.parts.ledger.audit(of.transpose()?, before, limit + 1).await;
+    let found = asked.cx.runtime.resources.ledger.audit(of.transpose()?, before, limit + 1).await;
     let mut found = found.map_err(|_| Fault::ledger())?;
     let has_more = found.len() > limit;
     found.truncate(limit);

@@ -6,21 +6,21 @@ use mainstay_policies::circuit_breaker::{Breaker, Forced};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{act::Act, operators::Asked};
+use super::{act::Act, operators::OperatorRequest};
 use crate::{
     api::{Fault, reply::Reply},
     runtime::named::{NamedBreaker, forced},
 };
 
 /// `GET /breakers`
-pub(super) fn list(asked: &Asked<'_>) -> Reply {
-    let snapshot = asked.cx.shared.snapshot.load();
+pub(super) fn list(asked: &OperatorRequest<'_>) -> Reply {
+    let snapshot = asked.cx.runtime.snapshot.load();
     let breakers: Vec<Value> = snapshot.breakers().iter().map(of_breaker).collect();
     Reply::json(&json!({ "breakers": breakers })).no_store()
 }
 
 /// `POST /breakers/{name}:force`
-pub(super) async fn force(asked: &Asked<'_>, name: &str) -> Result<Reply, Fault> {
+pub(super) async fn force(asked: &OperatorRequest<'_>, name: &str) -> Result<Reply, Fault> {
     let act = Act::read(asked, "force", name, &["state"])?;
     let forced = match act.member("state") {
         "open" => Forced::Open,
@@ -32,13 +32,18 @@ pub(super) async fn force(asked: &Asked<'_>, name: &str) -> Result<Reply, Fault>
 }
 
 /// `POST /breakers/{name}:release`
-pub(super) async fn release(asked: &Asked<'_>, name: &str) -> Result<Reply, Fault> {
+pub(super) async fn release(asked: &OperatorRequest<'_>, name: &str) -> Result<Reply, Fault> {
     let act = Act::read(asked, "release", name, &[])?;
     move_it(asked, name, &act, Breaker::release).await
 }
 
-async fn move_it(asked: &Asked<'_>, name: &str, act: &Act<'_>, how: impl FnOnce(&Breaker)) -> Result<Reply, Fault> {
-    let snapshot = asked.cx.shared.snapshot.load_full();
+async fn move_it(
+    asked: &OperatorRequest<'_>,
+    name: &str,
+    act: &Act<'_>,
+    how: impl FnOnce(&Breaker),
+) -> Result<Reply, Fault> {
+    let snapshot = asked.cx.runtime.snapshot.load_full();
     let breakers = snapshot.breakers();
     let Some(named) = breakers.iter().find(|named| named.name == name) else {
         let known = breakers.iter().map(|named| named.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -9,7 +9,7 @@ use mainstay_policies::operation::{
 };
 use serde_json::{Value, json};
 
-use super::{audit, operators::Asked};
+use super::{audit, operators::OperatorRequest};
 use crate::{
     api::{
         Fault, document,
@@ -24,20 +24,20 @@ use crate::{
 const TRAIL: usize = 50;
 
 /// `GET /operations`
-pub(super) async fn list(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn list(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let known = ["state", "route", "upstream", "older", "attention", "limit", "cursor"];
     let params = Params::read(asked.parts.uri.query(), &known)?;
-    let page = Page::read(&params, asked.cx.shared.parts.ledger.fingerprint_secret())?;
+    let page = Page::read(&params, asked.cx.runtime.resources.ledger.fingerprint_secret())?;
     let filter = Filter {
         state: listing::state(&params)?,
         route: params.of("route").map(str::to_owned),
         upstream: params.of("upstream").map(str::to_owned),
-        created_before: created_before(&params, asked.cx.shared.parts.clock.now())?,
+        created_before: created_before(&params, asked.cx.runtime.resources.clock.now())?,
         attention: attention(&params)?,
         ..Filter::default()
     };
     // One more than asked for tells whether there is a next page.
-    let found = asked.cx.shared.parts.ledger.list(filter, page.after, page.limit + 1).await;
+    let found = asked.cx.runtime.resources.ledger.list(filter, page.after, page.limit + 1).await;
     let mut found = found.map_err(|_| Fault::ledger())?;
     let next = page.cut(&mut found);
     let operations: Vec<Value> = found.iter().map(of_operation).collect();
@@ -61,10 +61,10 @@ fn attention(params: &Params<'_>) -> Result<Option<bool>, Fault> {
 }
 
 /// `GET /operations/{id}`
-pub(super) async fn show(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+pub(super) async fn show(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply, Fault> {
     Params::read(asked.parts.uri.query(), &[])?;
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
-    let ledger = &asked.cx.shared.parts.ledger;
+    let ledger = &asked.cx.runtime.resources.ledger;
     let operation = ledger.read(id).await.map_err(|_| Fault::ledger())?;
     let operation = operation.ok_or_else(|| Fault::absent(NO_OPERATION))?;
     let tag = etag(&operation);

@@ -10,7 +10,7 @@ use super::{
     guard::{Guard, TokenFile},
     probes::ProbeState,
 };
-use crate::{api::Fault, background::resolver::Resolver, runtime::Shared, telemetry::logs::Logging};
+use crate::{api::Fault, background::resolver::Resolver, runtime::Runtime, telemetry::logs::Logging};
 
 /// Operators and their scripts need a handful of connections.
 pub(super) const BOUNDS: Bounds = Bounds { name: "admin", connections: 64, lifetime: Duration::from_mins(1) };
@@ -21,7 +21,7 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the operators see and move.
 pub(crate) struct Operators {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) logging: Arc<Logging>,
     pub(crate) probes: Arc<ProbeState>,
     pub(super) resolver: Resolver,
@@ -30,24 +30,24 @@ pub(crate) struct Operators {
 
 impl Operators {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        runtime: Arc<Runtime>,
         logging: Arc<Logging>,
         probes: Arc<ProbeState>,
         token: Option<TokenFile>,
     ) -> Self {
-        let resolver = Resolver::new(shared.clone());
-        Self { resolver, shared, logging, probes, guard: Guard { token } }
+        let resolver = Resolver::new(runtime.clone());
+        Self { resolver, runtime, logging, probes, guard: Guard { token } }
     }
 }
 
 /// One request, its body read.
-pub(super) struct Asked<'a> {
+pub(super) struct OperatorRequest<'a> {
     pub(super) cx: &'a Operators,
     pub(super) parts: &'a Parts,
     pub(super) body: Bytes,
 }
 
-impl Asked<'_> {
+impl OperatorRequest<'_> {
     pub(crate) fn reads(&self) -> Result<(), Fault> {
         self.allow(&[Method::GET, Method::HEAD])
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{
     act::{Act, conflict, stale},
     operations,
-    operators::Asked,
+    operators::OperatorRequest,
 };
 use crate::api::{Fault, listing::NO_OPERATION, reply::Reply};
 
@@ -31,7 +31,7 @@ pub(super) const KEY_IS_FREE: &str = "The key is free now: the next repeat of th
     executes. If the first one did happen after all, it happens twice.";
 
 /// `POST /operations/{id}:resolve`
-pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "resolve", id, &["state"])?;
     let Some((state, evidence)) = decided(act.member("state")) else {
@@ -43,8 +43,8 @@ pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault>
         let fault = if operation.state == State::Pending { in_flight(detail) } else { conflict(detail) };
         return Err(act.refused(Some(before), fault).await);
     }
-    let ledger = asked.cx.shared.parts.ledger.as_ref();
-    let now = asked.cx.shared.parts.clock.now();
+    let ledger = asked.cx.runtime.resources.ledger.as_ref();
+    let now = asked.cx.runtime.resources.clock.now();
     let (next, _) = step(&operation, Event::Resolved { evidence, reason: REASON.into() }, &POLICY, now);
     let entry = act.entry(Some(&standing(&operation)), Some(&standing(&next)), "done");
     let settled = match ledger.update_with(next, entry).await {
@@ -54,7 +54,7 @@ pub(super) async fn resolve(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault>
         Err(LedgerError::Unreadable | LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
     };
     act.log("done");
-    asked.cx.shared.snapshot.load().forget_settled(operation.state, &settled);
+    asked.cx.runtime.snapshot.load().forget_settled(operation.state, &settled);
     let mut document = operations::whole(ledger, &settled).await?;
     if settled.frees_key() {
         document["warning"] = KEY_IS_FREE.into();

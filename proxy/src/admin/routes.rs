@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use super::{
     accept::accept,
     ask, audit, breakers, operations,
-    operators::{Asked, BODY_TIMEOUT, BOUNDS, MAX_BODY, Operators},
+    operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, OperatorRequest, Operators},
     resolve, switches, views,
 };
 use crate::api::{Fault, reply::Reply};
@@ -28,11 +28,11 @@ async fn answer(cx: &Operators, request: Request<Incoming>) -> Response<Full<Byt
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let reply = match read(cx, &parts, body).await {
-        Ok(body) => Asked { cx, parts: &parts, body }.dispatch().await,
+        Ok(body) => OperatorRequest { cx, parts: &parts, body }.dispatch().await,
         Err(fault) => Err(fault),
     };
     let reply = reply.unwrap_or_else(|fault| {
-        let prefix = &cx.shared.snapshot.load().config.control.path;
+        let prefix = &cx.runtime.snapshot.load().config.control.path;
         fault.into_reply(prefix, None)
     });
     reply.into_response(is_head).map(Full::new)
@@ -53,7 +53,7 @@ async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<Bytes, Fa
     }
 }
 
-impl Asked<'_> {
+impl OperatorRequest<'_> {
     async fn dispatch(&self) -> Result<Reply, Fault> {
         let path = self.parts.uri.path();
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();

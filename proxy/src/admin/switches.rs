@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{act::Act, operators::Asked};
+use super::{act::Act, operators::OperatorRequest};
 use crate::api::{Fault, reply::Reply};
 
 /// `PUT /log-level`: until the next reload, which goes back to what the configuration says.
-pub(super) async fn log_level(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level"])?;
     let level = act.member("level");
     if let Err(error) = asked.cx.logging.set_level(level) {
@@ -18,9 +18,9 @@ pub(super) async fn log_level(asked: &Asked<'_>) -> Result<Reply, Fault> {
 
 /// `POST /drain`: readiness fails from now on. Nothing is refused or cut off, so what still comes is served; SIGTERM does
 /// the rest, without waiting a second time for those who have turned away meanwhile.
-pub(super) async fn drain(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let act = Act::anonymous(asked, "drain", "readiness", &[])?;
-    let was_draining = asked.cx.shared.begin_drain(&asked.cx.probes.readiness);
+    let was_draining = asked.cx.runtime.begin_drain(&asked.cx.probes.readiness);
     let before = if was_draining { "draining" } else { "ready" };
     act.done(Some(before), Some("draining")).await?;
     Ok(Reply::json(&json!({ "draining": true })).no_store())

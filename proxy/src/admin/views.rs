@@ -4,12 +4,12 @@ use mainstay_policies::rate_limit::{Key, Limiter};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::operators::Asked;
+use super::operators::OperatorRequest;
 use crate::{api::reply::Reply, config, runtime::route::Route};
 
 /// `GET /limits`
-pub(super) fn limits(asked: &Asked<'_>) -> Reply {
-    let snapshot = asked.cx.shared.snapshot.load();
+pub(super) fn limits(asked: &OperatorRequest<'_>) -> Reply {
+    let snapshot = asked.cx.runtime.snapshot.load();
     let limits: Vec<Value> = snapshot.router.iter().filter_map(|route| limits_of(route)).collect();
     let mut control: Vec<(&str, Value)> =
         snapshot.control_limits.iter().map(|(listener, limiter)| (&**listener, rate(limiter))).collect();
@@ -64,8 +64,8 @@ fn rate(limiter: &Limiter) -> Value {
 }
 
 /// `GET /upstreams`
-pub(super) fn upstreams(asked: &Asked<'_>) -> Reply {
-    let snapshot = asked.cx.shared.snapshot.load();
+pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
+    let snapshot = asked.cx.runtime.snapshot.load();
     let breakers = snapshot.breakers();
     let of_upstream = |params: &std::sync::Arc<config::model::Upstream>| {
         let running = &snapshot.upstreams[&params.name];
@@ -94,8 +94,8 @@ pub(super) fn upstreams(asked: &Asked<'_>) -> Reply {
 }
 
 /// `GET /config`: as `mainstay config show`, but for where secrets are.
-pub(super) fn config(asked: &Asked<'_>) -> Reply {
-    let mut document = config::document(&asked.cx.shared.snapshot.load().config);
+pub(super) fn config(asked: &OperatorRequest<'_>) -> Reply {
+    let mut document = config::document(&asked.cx.runtime.snapshot.load().config);
     if let Some(token_file) = document.pointer_mut("/admin/token_file") {
         *token_file = "(set)".into();
     }

@@ -19,27 +19,27 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 impl App {
     /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`.
     pub async fn shutdown(self) {
-        let drain = self.shared.snapshot.load().config.drain.clone();
-        self.shared.begin_drain(&self.probes.readiness);
+        let drain = self.runtime.snapshot.load().config.drain.clone();
+        self.runtime.begin_drain(&self.probes.readiness);
         // An operator may have begun it before, and then balancers have had that time already.
-        let began = self.shared.drain_began.get().copied().unwrap_or_else(Instant::now);
+        let began = self.runtime.drain_began.get().copied().unwrap_or_else(Instant::now);
         let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
         for bound in self.listeners.lock().values() {
             let _ = bound.stop.send(true);
         }
-        self.shared.draining.send_replace(true);
+        self.runtime.draining.send_replace(true);
         let deadline = Instant::now() + drain.timeout;
         while self.is_busy() && Instant::now() < deadline {
             sleep(DRAIN_POLL).await;
         }
         if self.is_busy() {
             tracing::warn!(
-                connections = self.shared.places.open(),
+                connections = self.runtime.places.open(),
                 "the drain's time is over; connections are cut off"
             );
-            self.shared.cutting_off.send_replace(true);
+            self.runtime.cutting_off.send_replace(true);
             sleep(LAST_WORDS).await;
         }
         self.end().await;
@@ -47,12 +47,12 @@ impl App {
 
     /// Connections that are open, or writes that have not been answered. Late answers are not waited for.
     fn is_busy(&self) -> bool {
-        let [pending, ..] = self.shared.parts.ledger.counts();
-        self.shared.places.open() > 0 || pending > 0
+        let [pending, ..] = self.runtime.resources.ledger.counts();
+        self.runtime.places.open() > 0 || pending > 0
     }
 
     async fn end(self) {
-        let Self { shared, workers, logging, tasks, stop_probes, .. } = self;
+        let Self { runtime, workers, logging, tasks, stop_probes, .. } = self;
         let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok())
@@ -60,7 +60,7 @@ impl App {
         if !joined.await.unwrap_or(false) {
             tracing::error!("a worker ended with a panic");
         }
-        shared.tracing.shutdown(FLUSH_WITHIN).await;
+        runtime.tracing.shutdown(FLUSH_WITHIN).await;
         let _ = stop_probes.send(true);
         tasks.iter().for_each(JoinHandle::abort);
         tracing::info!("ended");

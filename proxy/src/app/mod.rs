@@ -31,9 +31,9 @@ use crate::{
     config::model::{Config, Store},
     ledger::open::open_ledger,
     runtime::{
-        Shared, gauges,
+        Runtime, gauges,
         readiness::{Condition, Readiness},
-        resources::Parts,
+        resources::Resources,
         snapshot::Snapshot,
     },
     telemetry::{logs::Logging, metrics::Metrics, trace::Tracing},
@@ -41,7 +41,7 @@ use crate::{
 
 /// A running proxy.
 pub struct App {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     workers: Vec<Worker>,
     listeners: Mutex<HashMap<Arc<str>, Bound>>,
     logging: Arc<Logging>,
@@ -83,11 +83,11 @@ impl App {
             source,
         })?;
         let admin = bind_admin(config.admin.as_ref()).await?;
-        let parts = resources(&config, ledger, clock, metrics);
-        let snapshot = Snapshot::build(config, &parts, None);
-        let shared = Arc::new(Shared::new(snapshot, parts, tracing, logging.access()));
+        let resources = resources(&config, ledger, clock, metrics);
+        let snapshot = Snapshot::build(config, &resources, None);
+        let runtime = Arc::new(Runtime::new(snapshot, resources, tracing, logging.access()));
         let mut app = Self {
-            shared: shared.clone(),
+            runtime: runtime.clone(),
             workers: Vec::new(),
             listeners: Mutex::default(),
             logging: logging.clone(),
@@ -97,22 +97,22 @@ impl App {
             ledger_is_open,
         };
         for number in 0..workers {
-            app.workers.push(worker::start(number, shared.clone()).map_err(StartError::Worker)?);
+            app.workers.push(worker::start(number, runtime.clone()).map_err(StartError::Worker)?);
         }
-        let listeners = shared.snapshot.load().config.listeners.clone();
+        let listeners = runtime.snapshot.load().config.listeners.clone();
         app.listen(&listeners)?;
-        gauges::register(&shared);
-        shared.parts.metrics.config_loaded(true);
+        gauges::register(&runtime);
+        runtime.resources.metrics.config_loaded(true);
         probes.readiness.set(Condition::ConfigValid, true);
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);
         if let Some((socket, token)) = admin {
-            let operators = Operators::new(shared.clone(), logging, probes.clone(), token);
+            let operators = Operators::new(runtime.clone(), logging, probes.clone(), token);
             app.tasks.push(tokio::spawn(routes::serve(socket, Arc::new(operators), app.stop_probes.subscribe())));
         }
         probes.readiness.set(Condition::LedgerWritable, true);
         app.tasks.push(tokio::spawn(probes::serve(probe_socket, probes.clone(), app.stop_probes.subscribe())));
-        app.tasks.extend(background::start(&shared, &probes.readiness));
+        app.tasks.extend(background::start(&runtime, &probes.readiness));
         Ok(app)
     }
 
@@ -121,14 +121,14 @@ impl App {
     /// # Errors
     /// A new address cannot be bound; everything stays as it was.
     pub fn reload(&self, config: &Arc<Config>) -> Result<(), StartError> {
-        let before = self.shared.snapshot.load_full();
+        let before = self.runtime.snapshot.load_full();
         if !self.ledger_is_open && config.protects_writes() {
             return Err(StartError::LedgerNotOpen);
         }
         cpu::ensure_known(config)?;
         self.listen(&config.listeners)?;
-        let snapshot = Snapshot::build(config.clone(), &self.shared.parts, Some(&before));
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let snapshot = Snapshot::build(config.clone(), &self.runtime.resources, Some(&before));
+        self.runtime.snapshot.store(Arc::new(snapshot));
         self.listeners.lock().retain(|name, bound| {
             let kept = config.listeners.iter().any(|listener| listener.name == *name);
             if !kept {
@@ -136,11 +136,11 @@ impl App {
             }
             kept
         });
-        self.shared.tracing.apply(&config.telemetry);
+        self.runtime.tracing.apply(&config.telemetry);
         if let Err(error) = self.logging.apply(&config.telemetry.logs) {
             tracing::warn!(%error, "the log level stays as it was");
         }
-        self.shared.parts.metrics.config_loaded(true);
+        self.runtime.resources.metrics.config_loaded(true);
         for (what, changed) in fixed_at_start(&before.config, config) {
             if changed {
                 tracing::warn!("a change of `{what}` takes effect at the next start");
@@ -151,17 +151,17 @@ impl App {
 
     /// A configuration was refused; the one in force stays.
     pub fn reload_failed(&self) {
-        self.shared.parts.metrics.config_loaded(false);
+        self.runtime.resources.metrics.config_loaded(false);
     }
 }
 
 /// What every configuration is served with from now on.
-fn resources(config: &Config, ledger: Arc<dyn Ledger>, clock: WallClock, metrics: Arc<Metrics>) -> Parts {
+fn resources(config: &Config, ledger: Arc<dyn Ledger>, clock: WallClock, metrics: Arc<Metrics>) -> Resources {
     let mut mint = IdMint::new(ledger.clone(), clock.clone());
     if let Some(node) = config.ledger.node {
         mint = mint.with_node(node);
     }
-    Parts {
+    Resources {
         ledger,
         clock,
         metrics,

@@ -15,7 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::runtime::Shared;
+use crate::runtime::Runtime;
 use crate::{
     config::model,
     listener::{self, Connections, Patience, SWEEP_EVERY},
@@ -49,35 +49,35 @@ pub(crate) struct Worker {
 ///
 /// # Errors
 /// No runtime or no thread.
-pub(crate) fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<Worker> {
+pub(crate) fn start(number: usize, runtime: Arc<Runtime>) -> std::io::Result<Worker> {
     let (sockets, incoming) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = thread::Builder::new().name(format!("mainstay-{number}")).spawn(move || {
-        runtime.block_on(run(number, shared, incoming));
-        runtime.shutdown_timeout(END_WITHIN);
+        executor.block_on(run(number, runtime, incoming));
+        executor.shutdown_timeout(END_WITHIN);
     })?;
     Ok(Worker { sockets, thread })
 }
 
-async fn run(number: usize, shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
-    let connections = Arc::new(Connections::new(shared.parts.clock.now()));
+async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
+    let connections = Arc::new(Connections::new(runtime.resources.clock.now()));
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             listen = incoming.recv() => match listen {
                 // Ends when the listener's `stop` says so.
-                Some(listen) => { tokio::spawn(accept(number, shared.clone(), connections.clone(), listen)); }
+                Some(listen) => { tokio::spawn(accept(number, runtime.clone(), connections.clone(), listen)); }
                 None => return,
             },
             now = sweep.tick() => {
-                let snapshot = shared.snapshot.load();
+                let snapshot = runtime.snapshot.load();
                 let patience = Patience {
                     header_timeout: snapshot.config.limits.header_timeout,
                     keep_alive: snapshot.config.limits.keep_alive,
-                    draining: shared.is_draining(),
+                    draining: runtime.is_draining(),
                 };
-                connections.sweep(&patience, shared.parts.clock.now());
+                connections.sweep(&patience, runtime.resources.clock.now());
                 for upstream in snapshot.upstreams.values() {
                     upstream.sweep(number, now);
                 }
@@ -87,7 +87,7 @@ async fn run(number: usize, shared: Arc<Shared>, mut incoming: mpsc::UnboundedRe
 }
 
 /// Accepts until told to stop, then takes what the kernel had accepted already.
-async fn accept(number: usize, shared: Arc<Shared>, connections: Arc<Connections>, listen: Listen) {
+async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connections>, listen: Listen) {
     let Listen { params, socket, mut stop } = listen;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -96,7 +96,7 @@ async fn accept(number: usize, shared: Arc<Shared>, connections: Arc<Connections
             return;
         }
     };
-    let metrics = shared.parts.metrics.listener(&params.load().name);
+    let metrics = runtime.resources.metrics.listener(&params.load().name);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -104,13 +104,13 @@ async fn accept(number: usize, shared: Arc<Shared>, connections: Arc<Connections
         };
         match accepted {
             Ok((stream, peer)) => {
-                let limit = shared.snapshot.load().config.limits.connections.get();
-                if shared.places.open() >= limit {
+                let limit = runtime.snapshot.load().config.limits.connections.get();
+                if runtime.places.open() >= limit {
                     metrics.connection_limited();
                 }
                 // Nothing more is accepted meanwhile: the kernel's queue fills, and new clients wait there.
-                let place = shared.places.take(limit).await;
-                spawn_connection(number, &shared, &connections, &params, &metrics, (stream, peer, place));
+                let place = runtime.places.take(limit).await;
+                spawn_connection(number, &runtime, &connections, &params, &metrics, (stream, peer, place));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -125,14 +125,14 @@ async fn accept(number: usize, shared: Arc<Shared>, connections: Arc<Connections
     })
     .await
     {
-        let place = shared.places.take(usize::MAX).await;
-        spawn_connection(number, &shared, &connections, &params, &metrics, (stream, peer, place));
+        let place = runtime.places.take(usize::MAX).await;
+        spawn_connection(number, &runtime, &connections, &params, &metrics, (stream, peer, place));
     }
 }
 
 fn spawn_connection(
     number: usize,
-    shared: &Arc<Shared>,
+    runtime: &Arc<Runtime>,
     connections: &Arc<Connections>,
     params: &Arc<ArcSwap<model::Listener>>,
     metrics: &ListenerMetrics,
@@ -145,7 +145,7 @@ fn spawn_connection(
     let connection = connections.open(place);
     let listener = params.load();
     let session = Arc::new(Session {
-        shared: shared.clone(),
+        runtime: runtime.clone(),
         worker: number,
         accepted_by: (listener.name.clone(), listener.address),
         listener: params.clone(),
@@ -153,12 +153,12 @@ fn spawn_connection(
         peer,
         connection: connection.clone(),
     });
-    let session = listener::Session {
+    let session = listener::Serving {
         service: session,
         connection: connection.clone(),
-        limits: shared.snapshot.load().config.limits.clone(),
+        limits: runtime.snapshot.load().config.limits.clone(),
         last_word: refused::head,
-        draining: shared.draining.subscribe(),
+        draining: runtime.draining.subscribe(),
     };
     let open = metrics.connection();
     // Ends with the connection, or when the sweep finds that it takes too long.

@@ -8,11 +8,11 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use super::attempt::Outbound;
-use crate::{runtime::Shared, upstream::UpstreamBody};
+use crate::{runtime::Runtime, upstream::UpstreamBody};
 
 /// Asks the retry policy about an attempt's result.
 pub(crate) fn decide(
-    shared: &Shared,
+    runtime: &Runtime,
     attempts: &mut Attempts<'_>,
     result: &Result<Response<UpstreamBody>, AttemptError>,
     trailers: Option<&HeaderMap>,
@@ -26,7 +26,7 @@ pub(crate) fn decide(
         return Decision::Stop(Stop::NotRetryable);
     }
     let remaining = Some(outbound.deadline.saturating_duration_since(now));
-    attempts.next(&outcome, repeatable, remaining, now, shared.parts.clock.now())
+    attempts.next(&outcome, repeatable, remaining, now, runtime.resources.clock.now())
 }
 
 /// How an attempt ended, as the retry policy sees it; a gRPC answer whose trailers are there already, by them.

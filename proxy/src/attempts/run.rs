@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{
     respond::failure::Failure,
-    runtime::Shared,
+    runtime::Runtime,
     upstream::{InFlight, UpstreamBody},
 };
 
 /// A response whose head has come, with the count that it is in flight, and what was read of its body already.
-pub(crate) struct Answer {
+pub(crate) struct UpstreamResponse {
     pub(crate) response: Response<UpstreamBody>,
     pub(crate) in_flight: InFlight,
     pub(crate) first: First,
@@ -32,12 +32,12 @@ pub(crate) struct Answer {
 
 /// Makes attempts until one stands, time runs out, or trying again would not be safe.
 pub(crate) async fn until_one_stands(
-    shared: &Shared,
+    runtime: &Runtime,
     outbound: &Outbound,
     head: &mut Head,
     sending: &mut Sending,
     made: &mut u32,
-) -> Result<Answer, Failure> {
+) -> Result<UpstreamResponse, Failure> {
     let Sending { body, owed, gate } = sending;
     let route = &outbound.route;
     let mut now = Instant::now();
@@ -53,7 +53,7 @@ pub(crate) async fn until_one_stands(
     let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
     let mut next_body = body.take().expect("every body can be sent once");
     let mut nth = Nth::FIRST;
-    let mut last: Option<Result<Answer, Failure>> = None;
+    let mut last: Option<Result<UpstreamResponse, Failure>> = None;
     let mut reached = Sent::No;
     loop {
         let mut attempt = match outbound.begin(nth, head, now) {
@@ -91,7 +91,7 @@ pub(crate) async fn until_one_stands(
             if !body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
                 return Decision::Stop(Stop::Body);
             }
-            decide(shared, attempts, &result, trailers, repeatable, outbound, now)
+            decide(runtime, attempts, &result, trailers, repeatable, outbound, now)
         });
         match &mut result {
             // What the caller is told about the effect speaks for every attempt, not only for the last.
@@ -101,7 +101,7 @@ pub(crate) async fn until_one_stands(
         }
         let in_flight = attempt.finish(now);
         let outcome = match result {
-            Ok(response) => Ok(Answer { response, in_flight, first }),
+            Ok(response) => Ok(UpstreamResponse { response, in_flight, first }),
             Err(error) => Err(Failure::Attempt(error)),
         };
         match decision {

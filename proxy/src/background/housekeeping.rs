@@ -8,9 +8,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     faults::{self, Pitfall},
     runtime::{
-        Shared,
+        Runtime,
         readiness::{Condition, Readiness},
-        resources::Parts,
+        resources::Resources,
     },
 };
 
@@ -27,33 +27,33 @@ const KEYS_AT_ONCE: usize = 4096;
 ///
 /// A ledger that does not makes the pod unready, unlike a failing upstream or an open breaker: the disk is the pod's own, so
 /// other pods can take the writes that this one would refuse. The pod stays alive, and what has been sent is followed up.
-pub(crate) async fn keep_house(shared: Arc<Shared>, readiness: Arc<Readiness>) {
+pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>) {
     let mut every = interval(HOUSEKEEPING_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = every.tick().await;
         faults::stumble(Pitfall::House);
-        if let Err(error) = forget_expired(&shared.parts).await {
+        if let Err(error) = forget_expired(&runtime.resources).await {
             tracing::warn!(%error, "the ledger cannot forget what has expired");
         }
-        let snapshot = shared.snapshot.load_full();
-        let is_writable = shared.parts.ledger.health() == Health::Writable;
+        let snapshot = runtime.snapshot.load_full();
+        let is_writable = runtime.resources.ledger.health() == Health::Writable;
         readiness.set(Condition::LedgerWritable, is_writable || !snapshot.config.protects_writes());
         for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }
         for upstream in snapshot.upstreams.values() {
-            upstream.sweep(shared.parts.background(), now);
+            upstream.sweep(runtime.resources.background(), now);
         }
     }
 }
 
 /// Forgets in small pieces, between which writes get their turn, but at most for one round's time.
-async fn forget_expired(parts: &Parts) -> Result<(), LedgerError> {
+async fn forget_expired(resources: &Resources) -> Result<(), LedgerError> {
     let until = Instant::now() + HOUSEKEEPING_EVERY;
     while Instant::now() < until {
-        let now = parts.clock.steady(parts.clock.now());
-        if parts.ledger.expire(now, EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
+        let now = resources.clock.steady(resources.clock.now());
+        if resources.ledger.expire(now, EXPIRED_AT_ONCE).await? < EXPIRED_AT_ONCE {
             break;
         }
         tokio::task::yield_now().await;

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use self::supervise::Restarts;
-use crate::runtime::{Shared, readiness::Readiness};
+use crate::runtime::{Runtime, readiness::Readiness};
 
 /// Starts all of it. Each task runs until its handle aborts it.
-pub(crate) fn start(shared: &Arc<Shared>, readiness: &Arc<Readiness>) -> Vec<JoinHandle<()>> {
+pub(crate) fn start(runtime: &Arc<Runtime>, readiness: &Arc<Readiness>) -> Vec<JoinHandle<()>> {
     let restarts = Arc::new(Restarts::default());
-    restarts.register(&shared.parts.metrics);
-    let resolving = shared.clone();
+    restarts.register(&runtime.resources.metrics);
+    let resolving = runtime.clone();
     let resolver = restarts.clone().keep_running("resolver", move || resolver::run(resolving.clone()));
-    let watching = shared.clone();
+    let watching = runtime.clone();
     let cpu = restarts.clone().keep_running("cpu", move || cpu::watch(watching.clone()));
-    let (keeping, readiness) = (shared.clone(), readiness.clone());
+    let (keeping, readiness) = (runtime.clone(), readiness.clone());
     let housekeeping =
         restarts.keep_running("housekeeping", move || housekeeping::keep_house(keeping.clone(), readiness.clone()));
     vec![tokio::spawn(resolver), tokio::spawn(cpu), tokio::spawn(housekeeping)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Asked,
+    CallerRequest,
     operations::{Found, find, key_of},
 };
 use crate::api::{Fault, document, reply::Reply};
@@ -21,7 +21,7 @@ struct Wanted {
 }
 
 /// The operations of several keys, in the order asked for.
-pub(super) async fn get(asked: &Asked<'_>, body: &Bytes) -> Result<Reply, Fault> {
+pub(super) async fn get(asked: &CallerRequest<'_>, body: &Bytes) -> Result<Reply, Fault> {
     let wanted: Wanted = serde_json::from_slice(body)
         .map_err(|_| Fault::bad(r#"The body is JSON of the form {"keys": ["..."], "upstream": "optional name"}."#))?;
     if wanted.keys.len() > MAX_KEYS {
@@ -34,7 +34,7 @@ pub(super) async fn get(asked: &Asked<'_>, body: &Bytes) -> Result<Reply, Fault>
     Ok(Reply::json(&json!({ "operations": items })).private())
 }
 
-async fn item(asked: &Asked<'_>, key: &str, upstream: Option<&str>) -> Result<Value, Fault> {
+async fn item(asked: &CallerRequest<'_>, key: &str, upstream: Option<&str>) -> Result<Value, Fault> {
     // No operation has a key that is none.
     let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true })) };
     Ok(match find(asked, &key, upstream).await? {

@@ -52,14 +52,14 @@ pub struct ControlContext {
 pub struct TraceId(pub Arc<str>);
 
 /// One request as the interface sees it.
-struct Asked<'a> {
+struct CallerRequest<'a> {
     cx: &'a ControlContext,
     parts: &'a Parts,
     principal: Option<&'a [u8]>,
     principal_hash: [u8; 32],
 }
 
-impl Asked<'_> {
+impl CallerRequest<'_> {
     fn prefix(&self) -> &str {
         &self.cx.config.control.path
     }

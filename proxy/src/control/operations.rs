@@ -14,7 +14,7 @@ use mainstay_policies::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Asked, NO_OPERATION_WITH_KEY, passthrough};
+use super::{CallerRequest, NO_OPERATION_WITH_KEY, passthrough};
 use crate::api::{
     Fault, document,
     listing::{self, NO_OPERATION, Page, etag},
@@ -23,7 +23,7 @@ use crate::api::{
 };
 
 /// `GET operations/{id}`
-pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
+pub(super) async fn read(asked: &CallerRequest<'_>, id: &str) -> Result<Reply, Fault> {
     Params::read(asked.parts.uri.query(), &[])?;
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let operation = asked.cx.ledger.read(id).await.map_err(|_| Fault::ledger())?;
@@ -32,7 +32,7 @@ pub(super) async fn read(asked: &Asked<'_>, id: &str) -> Result<Reply, Fault> {
 }
 
 /// `GET operations?key=` and `GET operations?state=`
-pub(super) async fn find_or_list(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn find_or_list(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
     let query = asked.parts.uri.query();
     let is_lookup = query.is_some_and(|query| query.split('&').any(|pair| pair == "key" || pair.starts_with("key=")));
     if !is_lookup {
@@ -63,7 +63,7 @@ pub(super) enum Found {
 
 /// Looks a key up under every upstream, or under the named one. An upstream that was taken out of the configuration is
 /// still found by its name.
-pub(super) async fn find(asked: &Asked<'_>, key: &Key, upstream: Option<&str>) -> Result<Found, Fault> {
+pub(super) async fn find(asked: &CallerRequest<'_>, key: &Key, upstream: Option<&str>) -> Result<Found, Fault> {
     let configured = asked.cx.config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name));
     let upstreams = upstream.map_or_else(|| configured.collect(), |name| vec![Arc::from(name)]);
     let mut found = None;
@@ -93,7 +93,7 @@ pub(super) fn key_of(text: &str) -> Result<Key, mainstay_policies::idempotency::
 }
 
 /// One operation, once the caller's wait is over.
-async fn show(asked: &Asked<'_>, operation: Operation) -> Result<Reply, Fault> {
+async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, Fault> {
     let headers = &asked.parts.headers;
     let wait = preferred_wait(headers).map(|wait| wait.min(MAX_PREFER_WAIT));
     let operation = match wait {
@@ -118,7 +118,11 @@ async fn show(asked: &Asked<'_>, operation: Operation) -> Result<Reply, Fault> {
 }
 
 /// Waits until the operation is settled or, for a caller that has seen a state of it, until it is in another one.
-async fn wait_for_news(asked: &Asked<'_>, mut operation: Operation, wait: Duration) -> Result<Operation, Fault> {
+async fn wait_for_news(
+    asked: &CallerRequest<'_>,
+    mut operation: Operation,
+    wait: Duration,
+) -> Result<Operation, Fault> {
     let deadline = Instant::now() + wait;
     let headers = &asked.parts.headers;
     let has_seen = headers.contains_key(header::IF_NONE_MATCH);
@@ -134,7 +138,7 @@ async fn wait_for_news(asked: &Asked<'_>, mut operation: Operation, wait: Durati
     Ok(operation)
 }
 
-async fn list(asked: &Asked<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
+async fn list(asked: &CallerRequest<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
     let page = Page::read(params, asked.cx.ledger.fingerprint_secret())?;
     let filter = Filter { principal: Some(asked.principal_hash), state: listing::state(params)?, ..Filter::default() };
     // One more than asked for tells whether there is a next page.

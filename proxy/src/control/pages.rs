@@ -11,7 +11,7 @@ use mainstay_policies::{
 };
 use serde_json::{Value, json};
 
-use super::Asked;
+use super::CallerRequest;
 use crate::{
     api::{Fault, query::Params, reply::Reply},
     config::model::{Config, Route},
@@ -84,7 +84,7 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
 }
 
 /// `GET problems`
-pub(super) fn problems(asked: &Asked<'_>) -> Reply {
+pub(super) fn problems(asked: &CallerRequest<'_>) -> Reply {
     if wants_html(asked) {
         let mut page = String::new();
         for problem in Problem::ALL {
@@ -104,7 +104,7 @@ pub(super) fn problems(asked: &Asked<'_>) -> Reply {
 }
 
 /// `GET problems/{slug}`
-pub(super) fn problem(asked: &Asked<'_>, problem: Problem) -> Reply {
+pub(super) fn problem(asked: &CallerRequest<'_>, problem: Problem) -> Reply {
     if !wants_html(asked) {
         return published(Reply::json(&problem_json(asked, problem)));
     }
@@ -118,7 +118,7 @@ pub(super) fn problem(asked: &Asked<'_>, problem: Problem) -> Reply {
 }
 
 /// `POST ids?count=N&kind=KIND`
-pub(super) async fn ids(asked: &Asked<'_>) -> Result<Reply, Fault> {
+pub(super) async fn ids(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
     let params = Params::read(asked.parts.uri.query(), &["count", "kind"])?;
     let count = params.number("count", 1, MAX_IDS)?;
     let kind = match params.of("kind").unwrap_or("uuidv7") {
@@ -139,7 +139,7 @@ pub(super) async fn ids(asked: &Asked<'_>) -> Result<Reply, Fault> {
     Ok(Reply::json(&json!({ "ids": ids })).no_store())
 }
 
-fn problem_json(asked: &Asked<'_>, problem: Problem) -> Value {
+fn problem_json(asked: &CallerRequest<'_>, problem: Problem) -> Value {
     let (meaning, cure) = explain(problem);
     json!({
         "type": format!("{}/problems/{}", asked.prefix(), problem.slug()),
@@ -155,7 +155,7 @@ fn published(reply: Reply) -> Reply {
 }
 
 /// Browsers name HTML first; programs name JSON or anything.
-fn wants_html(asked: &Asked<'_>) -> bool {
+fn wants_html(asked: &CallerRequest<'_>) -> bool {
     let values = asked.parts.headers.get_all(header::ACCEPT).iter();
     let mut types = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let first = types.find_map(|range| {

@@ -9,14 +9,19 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use super::{Asked, NO_OPERATION_WITH_KEY};
+use super::{CallerRequest, NO_OPERATION_WITH_KEY};
 use crate::{
     api::{Fault, document, reply::Reply},
     config::model::{PathPattern, Route, Segment},
 };
 
 /// The verdict of the upstream behind `path` about `key`.
-pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Option<&str>) -> Result<Reply, Fault> {
+pub(super) async fn ask(
+    asked: &CallerRequest<'_>,
+    key: &Key,
+    path: &str,
+    upstream: Option<&str>,
+) -> Result<Reply, Fault> {
     let absent = || Fault::absent("There is no operation with this key, and no service to ask about it.");
     let path = path.split('?').next().unwrap_or_default();
     let (route, captured) = write_route(&asked.cx.config.routes, path).ok_or_else(absent)?;
@@ -58,7 +63,7 @@ pub(super) async fn ask(asked: &Asked<'_>, key: &Key, path: &str, upstream: Opti
 
 /// An answer about a write of another principal is none for this caller: that write is absent, whatever the service has under
 /// the key.
-async fn bar_anothers(asked: &Asked<'_>, question: Question) -> Result<(), Fault> {
+async fn bar_anothers(asked: &CallerRequest<'_>, question: Question) -> Result<(), Fault> {
     let is_anothers = asked.cx.ledger.is_anothers(question, asked.principal_hash).await.map_err(|_| Fault::ledger())?;
     if is_anothers { Err(Fault::absent(NO_OPERATION_WITH_KEY)) } else { Ok(()) }
 }
@@ -97,7 +102,7 @@ fn write_route<'c, 'p>(
 }
 
 /// Whether the access list of the route would let a write of the caller's pass.
-fn may_write(asked: &Asked<'_>, route: &Route, path: &str) -> bool {
+fn may_write(asked: &CallerRequest<'_>, route: &Route, path: &str) -> bool {
     let (Some(access), Some(idempotency)) = (&route.policy.access, &route.policy.idempotency) else { return true };
     let Some(ClientAddress(client)) = asked.parts.extensions.get() else { return false };
     let takes = |method: &&Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use mainstay_policies::{idempotency::principal_hash, problem::Problem};
 
-use super::{Asked, ControlContext, batch, operations, pages};
+use super::{CallerRequest, ControlContext, batch, operations, pages};
 use crate::api::{Fault, reply::Reply};
 
 /// Answers a request under the control prefix. The rate limit was applied by the caller.
@@ -14,7 +14,7 @@ pub(crate) async fn handle(
     body: Bytes,
     principal: Option<&[u8]>,
 ) -> Response<Bytes> {
-    let asked = Asked { cx, parts, principal, principal_hash: principal_hash(principal) };
+    let asked = CallerRequest { cx, parts, principal, principal_hash: principal_hash(principal) };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,
         Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),
@@ -22,7 +22,7 @@ pub(crate) async fn handle(
     reply.into_response(parts.method == Method::HEAD)
 }
 
-impl Asked<'_> {
+impl CallerRequest<'_> {
     async fn dispatch(&self, body: &Bytes) -> Result<Reply, Fault> {
         let path = self.parts.uri.path();
         let rest = path.strip_prefix(self.prefix()).unwrap_or(path);

@@ -9,13 +9,13 @@ use super::{
     buffers,
     http1::{Http1, request::HeadLimits},
     http2,
-    incoming::{Serve, Session},
+    incoming::{Serve, Serving},
 };
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one connection to its end. Errors of a client's making are its own business: they end its connection only.
-pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session: Session<S>) {
+pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session: Serving<S>) {
     let mut stream = stream;
     let preface = read_preface(&mut stream);
     let ahead = match Box::pin(timeout(session.limits.header_timeout, preface)).await {
@@ -31,7 +31,7 @@ pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session
         Box::pin(http2::serve(stream, ahead, session)).await;
         return;
     }
-    let Session { service, connection, limits, last_word, draining } = session;
+    let Serving { service, connection, limits, last_word, draining } = session;
     // Each answer says by itself that the connection drains.
     drop(draining);
     let limits = HeadLimits { bytes: limits.header_bytes.get(), fields: limits.header_count.get() };

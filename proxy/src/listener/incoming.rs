@@ -32,7 +32,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn serve(
         self: &Arc<Self>,
         request: ClientRequest,
-        beside: Beside,
+        extras: ClientExtras,
     ) -> impl Future<Output = Response<ProxyBody>> + Send;
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct ClientRequest {
 
 /// What a connection can do for a request besides carrying its answer.
 #[derive(Default)]
-pub(crate) struct Beside {
+pub(crate) struct ClientExtras {
     /// Takes interim responses; `None` for a client of HTTP/1.0, which knows none.
     pub(crate) interim: Option<Interim>,
     /// The connection itself, once the answer has been `101 Switching Protocols`. There only if the client asked.
@@ -89,7 +89,7 @@ impl Body for ClientIncoming {
 }
 
 /// What a connection needs to serve.
-pub(crate) struct Session<S> {
+pub(crate) struct Serving<S> {
     pub(crate) service: Arc<S>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) limits: Limits,

@@ -18,12 +18,12 @@ mod ticks;
 mod untaken;
 
 pub(crate) use self::http1::upgrade::Upgrade;
-pub(crate) use self::{connection::serve, incoming::Session};
+pub(crate) use self::{connection::serve, incoming::Serving};
 pub(crate) use self::{
     phase::{Connection, Patience},
     places::{Place, Places},
     sweep::Connections,
     ticks::SWEEP_EVERY,
 };
-pub(crate) use incoming::{Beside, ClientIncoming, ClientRequest, Serve};
+pub(crate) use incoming::{ClientExtras, ClientIncoming, ClientRequest, Serve};
 pub(crate) use socket::listen;

@@ -13,7 +13,7 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use crate::{
-    runtime::{Shared, snapshot::Snapshot},
+    runtime::{Runtime, snapshot::Snapshot},
     telemetry::trace::AttemptStart,
     upstream::{Informed, Progress, Upstream, head::RequestHead},
     wire::{
@@ -29,16 +29,16 @@ use crate::{
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// Asks over the connections of one worker.
-pub(crate) struct DataPlaneAsker {
-    shared: Arc<Shared>,
+pub(crate) struct StatusAsker {
+    runtime: Arc<Runtime>,
     snapshot: Arc<Snapshot>,
     worker: usize,
     about: Option<TraceOrigin>,
 }
 
-impl DataPlaneAsker {
-    pub(crate) const fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>, worker: usize) -> Self {
-        Self { shared, snapshot, worker, about: None }
+impl StatusAsker {
+    pub(crate) const fn new(runtime: Arc<Runtime>, snapshot: Arc<Snapshot>, worker: usize) -> Self {
+        Self { runtime, snapshot, worker, about: None }
     }
 
     /// The same, with spans that link to the request which began the operation.
@@ -57,7 +57,7 @@ impl DataPlaneAsker {
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             headers.insert(HOST, host);
         }
-        let mut trace = self.shared.tracing.start_about(self.about, now);
+        let mut trace = self.runtime.tracing.start_about(self.about, now);
         trace.name("status query");
         let mut span = trace.attempt(
             // The path holds the key, so the span does not show it.
@@ -103,7 +103,7 @@ impl DataPlaneAsker {
     }
 }
 
-impl Asker for DataPlaneAsker {
+impl Asker for StatusAsker {
     fn ask(
         &self,
         upstream: &str,

@@ -63,7 +63,7 @@ impl Execution {
             }
             let mut decide = |execution: &Self, result: &Result<_, AttemptError>, trailers: Option<&HeaderMap>, now| {
                 let attempts = attempts.as_mut()?;
-                Some(decide(&execution.shared, attempts, result, trailers, repeatable, &execution.outbound, now))
+                Some(decide(&execution.runtime, attempts, result, trailers, repeatable, &execution.outbound, now))
             };
             match self.attempt(attempt, nth, &mut decide).await {
                 Next::Again(next) => nth = next,

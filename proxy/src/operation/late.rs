@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::{settle, write::Execution};
 use crate::wire::body::collect::{self, Collected};
 use crate::{
-    runtime::{Shared, route::Route},
+    runtime::{Runtime, route::Route},
     upstream::{InFlight, UpstreamBody},
     wire::body::BoxError,
 };
@@ -77,7 +77,7 @@ where
 /// An attempt that timed out and was given up for another one. That it did the write is proof, whenever it says so; anything
 /// else speaks of this attempt alone, and what settles the operation is what the others say.
 pub(super) struct GivenUp {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     route: Arc<Route>,
     protection: Arc<Protection>,
     operation: OperationId,
@@ -88,7 +88,7 @@ pub(super) struct GivenUp {
 impl GivenUp {
     pub(super) fn of(execution: &Execution, in_flight: InFlight) -> Self {
         Self {
-            shared: execution.shared.clone(),
+            runtime: execution.runtime.clone(),
             route: execution.outbound.route.clone(),
             protection: execution.protection.clone(),
             operation: execution.claim.id(),
@@ -115,11 +115,11 @@ impl GivenUp {
     }
 
     async fn record(&self, event: &Event) -> Result<(), LedgerError> {
-        let Some(before) = self.shared.parts.ledger.read(self.operation).await? else { return Ok(()) };
+        let Some(before) = self.runtime.resources.ledger.read(self.operation).await? else { return Ok(()) };
         let was_open = !before.state.is_terminal();
         let applied = self.protection.apply(before, event).await?;
         if was_open {
-            self.shared.snapshot.load().forget(&self.route, &self.path);
+            self.runtime.snapshot.load().forget(&self.route, &self.path);
             self.route.metrics.operation_settled(applied.operation.state, applied.operation.source);
         }
         Ok(())

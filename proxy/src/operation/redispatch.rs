@@ -20,7 +20,7 @@ use crate::{
         head::Head,
     },
     respond::failure::Failure,
-    runtime::{Shared, route::Route},
+    runtime::{Runtime, route::Route},
 };
 
 /// Why nothing was sent. Nothing was counted, either.
@@ -38,7 +38,7 @@ pub(crate) enum NotSent {
 
 /// A dispatch that is ready to go.
 pub(crate) struct Redispatch {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) route: Arc<Route>,
     pub(crate) protection: Arc<Protection>,
     pub(crate) operation: Operation,
@@ -53,10 +53,10 @@ pub(crate) fn stored(head: Head, body: Bytes) -> StoredRequest {
 impl Redispatch {
     /// Sends it, and waits for its end, late answers included. `told` learns of its end before that.
     pub(crate) async fn run(self, told: Option<oneshot::Sender<Executed>>) -> Result<(), NotSent> {
-        let Self { shared, route, protection, operation, request } = self;
+        let Self { runtime, route, protection, operation, request } = self;
         let uri: Uri = request.target.parse().map_err(|_| NotSent::Unreadable)?;
         let now = Instant::now();
-        let mut trace = shared.tracing.start_about(operation.origin, now);
+        let mut trace = runtime.tracing.start_about(operation.origin, now);
         trace.name("redispatch");
         trace.operation(operation.id, operation.state);
         let nth = Nth { number: operation.attempts.saturating_add(1), avoid: None, reason: Some("redispatch") };
@@ -64,7 +64,7 @@ impl Redispatch {
         let outbound = Outbound {
             deadline: now + route.params.policy.timeout.total,
             trace: trace.handle().clone(),
-            worker: shared.parts.background(),
+            worker: runtime.resources.background(),
             interim: None,
             route,
         };
@@ -72,7 +72,7 @@ impl Redispatch {
             Head { method: request.method.clone(), uri, headers: request.headers.clone(), hop: None, upgrade: None };
         let attempt = outbound.begin(nth, &head, now).map_err(NotSent::Refused)?;
         let mut execution = Execution {
-            shared,
+            runtime,
             outbound,
             protection,
             claim,

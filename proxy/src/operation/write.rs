@@ -14,13 +14,13 @@ use crate::{
     attempts::{attempt::Outbound, head::Head},
     faults::{self, Point},
     respond::failure::Failure,
-    runtime::Shared,
+    runtime::Runtime,
     wire::body::ProxyBody,
 };
 
 /// One keyed write on its way.
 pub(crate) struct Execution {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) outbound: Outbound,
     pub(crate) protection: Arc<Protection>,
     pub(crate) claim: Claim,
@@ -74,7 +74,7 @@ impl Execution {
         let settled = self.claim.settle(what, source).await;
         // A write that could not be recorded may have happened, too.
         if !matches!(settled, Ok(operation) if matches!(operation.state, State::Failed | State::NotExecuted)) {
-            self.shared.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
+            self.runtime.snapshot.load().forget(&self.outbound.route, self.head.uri.path());
         }
         match settled {
             Ok(operation) => {
@@ -93,7 +93,7 @@ impl Execution {
     /// No cache may answer with what was before a write at the places that its answer names.
     pub(super) fn forget_named(&self, answer: &Parts) {
         if !answer.status.is_client_error() {
-            let (snapshot, path) = (self.shared.snapshot.load(), self.head.uri.path());
+            let (snapshot, path) = (self.runtime.snapshot.load(), self.head.uri.path());
             snapshot.forget_named(&self.outbound.route, &self.head.headers, path, &answer.headers);
         }
     }

@@ -73,6 +73,6 @@ async fn unless_cut_off<T>(session: &Session, turn: impl Future<Output = T>) -> 
     tokio::select! {
         biased;
         turn = turn => Ok(turn),
-        () = session.shared.cut_off() => Err(Failure::Draining),
+        () = session.runtime.cut_off() => Err(Failure::Draining),
     }
 }

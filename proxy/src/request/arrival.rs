@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     admission::FORBIDDEN,
-    control::Asked,
+    control::ControlRequest,
     exchange::Exchange,
     routed::{Routed, refuse},
     session::Session,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     attempts::attempt::Outbound,
     config::model::{self, Principal},
-    listener::{Beside, ClientIncoming, ClientRequest},
+    listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
     router::Target,
     runtime::{route::Route, snapshot::Snapshot},
@@ -34,7 +34,7 @@ use crate::{
 /// What a request turned out to be.
 pub(super) enum Found {
     Route(Box<Routed>),
-    Control(Box<Asked>),
+    Control(Box<ControlRequest>),
     Refused(Response<ProxyBody>),
 }
 
@@ -47,7 +47,7 @@ fn begin(session: &Arc<Session>, parts: &Parts, body: &ClientIncoming, listener:
     } else {
         session.connection.stream_begun();
     }
-    let mut trace = session.shared.tracing.start(&parts.headers, now);
+    let mut trace = session.runtime.tracing.start(&parts.headers, now);
     if trace.is_recorded() {
         trace.describe(&RequestInfo {
             method: &parts.method,
@@ -79,9 +79,9 @@ fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
 }
 
 /// Who is calling, and where it leads.
-pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut beside: Beside) -> Found {
+pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut extras: ClientExtras) -> Found {
     let ClientRequest { parts, body } = request;
-    let snapshot = session.shared.snapshot.load_full();
+    let snapshot = session.runtime.snapshot.load_full();
     let listener = listener_in(session, &snapshot);
     let mut exchange = begin(session, &parts, &body, &listener);
     if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.header_count.get()) {
@@ -94,7 +94,7 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut bes
     }
     let principal = principal(&listener, &parts.headers);
     if is_control(&snapshot, parts.uri.path()) {
-        return Found::Control(Box::new(Asked { exchange, snapshot, listener, parts, body, principal }));
+        return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
     }
     let target = Target {
         method: &parts.method,
@@ -112,11 +112,11 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut bes
         deadline: deadline(&exchange, &route, &listener, &parts.headers),
         trace: exchange.trace().handle().clone(),
         worker: session.worker,
-        interim: beside.interim.take(),
+        interim: extras.interim.take(),
         route,
     };
     let (body, read) = (Some(body), Bytes::new());
-    Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, beside, principal }))
+    Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, extras, principal }))
 }
 
 /// When the total time ends. A deadline that the caller sends counts only where it is trusted, and only if it is smaller.

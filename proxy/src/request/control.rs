@@ -12,7 +12,7 @@ use crate::{
     config::model,
     control::{self, ControlContext},
     listener::{ClientIncoming, body::ClientBody},
-    operation::asker::DataPlaneAsker,
+    operation::asker::StatusAsker,
     respond::failure::Failure,
     runtime::snapshot::Snapshot,
     wire::body::{
@@ -27,7 +27,7 @@ const CONTROL_BODY_BYTES: usize = 64 * 1024;
 const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request to Mainstay itself.
-pub(super) struct Asked {
+pub(super) struct ControlRequest {
     pub(super) exchange: Exchange,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) listener: Arc<model::Listener>,
@@ -37,8 +37,8 @@ pub(super) struct Asked {
 }
 
 /// What Mainstay itself serves on this listener: operations, problem pages, keys. Bounded apart from traffic.
-pub(super) async fn serve(session: &Session, request: Asked) -> Response<ProxyBody> {
-    let Asked { mut exchange, snapshot, listener, mut parts, body, principal } = request;
+pub(super) async fn serve(session: &Session, request: ControlRequest) -> Response<ProxyBody> {
+    let ControlRequest { mut exchange, snapshot, listener, mut parts, body, principal } = request;
     if let Some(limiter) = snapshot.control_limits.get(&listener.name)
         && let Admission::Rejected { retry_after, .. } = limiter.admit(&[], exchange.started)
     {
@@ -56,13 +56,13 @@ pub(super) async fn serve(session: &Session, request: Asked) -> Response<ProxyBo
             return refuse(exchange, &snapshot, Failure::Request(Problem::BadRequest, detail));
         }
     };
-    let asker = DataPlaneAsker::new(session.shared.clone(), snapshot.clone(), session.worker);
+    let asker = StatusAsker::new(session.runtime.clone(), snapshot.clone(), session.worker);
     let context = ControlContext {
-        ledger: session.shared.parts.ledger.clone(),
+        ledger: session.runtime.resources.ledger.clone(),
         config: snapshot.config.clone(),
-        clock: session.shared.parts.clock.clone(),
-        gate: session.shared.parts.gate.clone(),
-        mint: session.shared.parts.mint.clone(),
+        clock: session.runtime.resources.clock.clone(),
+        gate: session.runtime.resources.gate.clone(),
+        mint: session.runtime.resources.mint.clone(),
         asker: Some(Arc::new(asker)),
     };
     parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));

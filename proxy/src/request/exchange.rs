@@ -67,7 +67,7 @@ enum Ended {
 impl Exchange {
     /// Of a request that arrived at `now`.
     pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
-        let uri = session.shared.access.enabled().then(|| parts.uri.clone());
+        let uri = session.runtime.access.enabled().then(|| parts.uri.clone());
         Self {
             session,
             started: now,
@@ -186,7 +186,9 @@ impl Exchange {
         }
         match (&self.route, self.problem) {
             (Some(route), Some(problem)) => route.metrics.problem(problem),
-            (None, Some(problem)) => session.shared.parts.metrics.listener(&session.accepted_by.0).unrouted(problem),
+            (None, Some(problem)) => {
+                session.runtime.resources.metrics.listener(&session.accepted_by.0).unrouted(problem)
+            }
             (_, None) => {}
         }
         if how == Ended::Truncated {
@@ -194,7 +196,7 @@ impl Exchange {
         } else if let Some(problem) = self.problem {
             trace.error(problem.slug());
         }
-        if let Some(uri) = self.uri.as_ref().filter(|_| session.shared.access.enabled()) {
+        if let Some(uri) = self.uri.as_ref().filter(|_| session.runtime.access.enabled()) {
             let outcome = match (how, self.problem) {
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
@@ -202,7 +204,7 @@ impl Exchange {
                 (Ended::Complete, None) if self.replayed => "replayed",
                 (Ended::Complete, None) => "ok",
             };
-            session.shared.access.record(&AccessEntry {
+            session.runtime.access.record(&AccessEntry {
                 listener: &session.accepted_by.0,
                 client: Some(session.peer),
                 method: &self.method,

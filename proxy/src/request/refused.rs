@@ -22,12 +22,12 @@ use crate::{
 
 /// The answer to such a head.
 pub(crate) fn head(session: &Arc<Session>, refused: Refused) -> Response<ProxyBody> {
-    let snapshot = session.shared.snapshot.load_full();
+    let snapshot = session.runtime.snapshot.load_full();
     let now = Instant::now();
     let mut parts = Request::new(()).into_parts().0;
     parts.method = Method::from_bytes(b"-").expect("a dash is a token");
     parts.uri = Uri::from_static("-");
-    let trace = session.shared.tracing.start(&HeaderMap::new(), now);
+    let trace = session.runtime.tracing.start(&HeaderMap::new(), now);
     routed::refuse(Exchange::new(session.clone(), now, &parts, trace), &snapshot, Failure::Head(refused))
 }
 

@@ -10,8 +10,8 @@ use super::{exchange::Exchange, fallback};
 use crate::{
     attempts::attempt::Outbound,
     config::model,
-    listener::{Beside, ClientIncoming},
-    respond::{self, Voice, failure::Failure},
+    listener::{ClientExtras, ClientIncoming},
+    respond::{self, ProblemContext, failure::Failure},
     runtime::snapshot::Snapshot,
     wire::body::ProxyBody,
 };
@@ -28,7 +28,7 @@ pub(crate) struct Routed {
     /// What was read of it, where it is to be forwarded all the same.
     pub(crate) read: Bytes,
     /// What the connection can do besides carrying the answer.
-    pub(crate) beside: Beside,
+    pub(crate) extras: ClientExtras,
     pub(crate) principal: Option<Bytes>,
 }
 
@@ -50,7 +50,7 @@ impl Routed {
 pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failure) -> Response<ProxyBody> {
     let trace_id = exchange.trace().trace_id().to_string();
     let operation = exchange.operation.map(|(id, _)| id);
-    let voice = Voice { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };
+    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };
     let (response, problem) = respond::failure(&voice, failure);
     exchange.problem = Some(problem);
     exchange.answer(response)

@@ -5,11 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use http::request::Parts;
 use mainstay_policies::access::AccessList;
 
-use crate::{config::model, listener::Connection, runtime::Shared, wire::forward::Client};
+use crate::{config::model, listener::Connection, runtime::Runtime, wire::forward::Client};
 
 /// What all requests of one client connection share.
 pub(crate) struct Session {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) worker: usize,
     pub(crate) listener: Arc<arc_swap::ArcSwap<model::Listener>>,
     /// What it was called when the connection was accepted, and its address.

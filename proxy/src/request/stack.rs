@@ -30,16 +30,16 @@ use super::{
     unkeyed,
 };
 use crate::{
-    listener::{Beside, ClientRequest, Serve},
+    listener::{ClientExtras, ClientRequest, Serve},
     respond,
     wire::body::ProxyBody,
 };
 
 impl Serve for Session {
     /// The whole stack, from the outside in.
-    async fn serve(self: &Arc<Self>, request: ClientRequest, beside: Beside) -> Response<ProxyBody> {
+    async fn serve(self: &Arc<Self>, request: ClientRequest, extras: ClientExtras) -> Response<ProxyBody> {
         let is_http1 = request.parts.version != Version::HTTP_2;
-        let mut response = match arrival::find_route(self, request, beside) {
+        let mut response = match arrival::find_route(self, request, extras) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(control::serve(self, *request)).await,
             Found::Route(mut routed) => {
@@ -71,7 +71,7 @@ impl Serve for Session {
         };
         // A connection that changes protocol says so, and carries no further request anyway.
         let switches = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        if is_http1 && !switches && self.shared.is_draining() {
+        if is_http1 && !switches && self.runtime.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -35,7 +35,7 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What every document of one exchange shares.
-pub(crate) struct Voice<'a> {
+pub(crate) struct ProblemContext<'a> {
     /// The control prefix, for `type`.
     pub(crate) prefix: &'a str,
     pub(crate) trace_id: Option<&'a str>,
@@ -44,7 +44,7 @@ pub(crate) struct Voice<'a> {
 }
 
 /// A failure in the parts of a document.
-struct Said {
+struct ProblemParts {
     problem: Problem,
     status: StatusCode,
     detail: Cow<'static, str>,
@@ -53,7 +53,7 @@ struct Said {
     retry_after: Option<Duration>,
 }
 
-impl Said {
+impl ProblemParts {
     fn new(problem: Problem, detail: impl Into<Cow<'static, str>>, effect: Effect) -> Self {
         let status = problem.status();
         Self { problem, status, detail: detail.into(), effect, operation: None, retry_after: None }
@@ -66,7 +66,7 @@ impl Said {
 }
 
 /// The response to `failure`, and the problem it shows.
-pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBody>, Problem) {
+pub(crate) fn failure(voice: &ProblemContext<'_>, failure: Failure) -> (Response<ProxyBody>, Problem) {
     let said = say(failure);
     let problem = said.problem;
     let operation = said.operation.or(voice.operation);
@@ -92,14 +92,15 @@ pub(crate) fn failure(voice: &Voice<'_>, failure: Failure) -> (Response<ProxyBod
     (response, problem)
 }
 
-fn say(failure: Failure) -> Said {
+fn say(failure: Failure) -> ProblemParts {
     match failure {
-        Failure::Request(problem, detail) => Said::new(problem, detail, Effect::None),
-        Failure::Head(refused) => {
-            Said { status: refused.status(), ..Said::new(Problem::BadRequest, refused.detail(), Effect::None) }
-        }
+        Failure::Request(problem, detail) => ProblemParts::new(problem, detail, Effect::None),
+        Failure::Head(refused) => ProblemParts {
+            status: refused.status(),
+            ..ProblemParts::new(Problem::BadRequest, refused.detail(), Effect::None)
+        },
         Failure::RateLimited { retry_after } => {
-            Said::new(Problem::RateLimited, "This route's rate limit is used up.", Effect::None)
+            ProblemParts::new(Problem::RateLimited, "This route's rate limit is used up.", Effect::None)
                 .retry_after(retry_after)
         }
         Failure::Overloaded(Overloaded { by, retry_after }) => {
@@ -109,17 +110,17 @@ fn say(failure: Failure) -> Said {
                     "The CPU is busy, and this route has as many requests in flight as it was seen to manage."
                 }
             };
-            Said::new(Problem::Overloaded, detail, Effect::None).retry_after(retry_after)
+            ProblemParts::new(Problem::Overloaded, detail, Effect::None).retry_after(retry_after)
         }
         Failure::CircuitOpen { retry_after } => {
-            Said::new(Problem::CircuitOpen, "Recent calls failed, so this one was not made.", Effect::None)
+            ProblemParts::new(Problem::CircuitOpen, "Recent calls failed, so this one was not made.", Effect::None)
                 .retry_after(retry_after)
         }
         Failure::Attempt(error) => attempt(&error),
         Failure::NoTime(sent) => {
-            Said::new(Problem::Timeout, "The total time ran out before an answer came.", effect(sent))
+            ProblemParts::new(Problem::Timeout, "The total time ran out before an answer came.", effect(sent))
         }
-        Failure::Draining => Said::new(
+        Failure::Draining => ProblemParts::new(
             Problem::Draining,
             "This proxy ends, and the request was still waiting for its turn. Nothing was sent; repeat it at once.",
             Effect::None,
@@ -127,24 +128,24 @@ fn say(failure: Failure) -> Said {
         .retry_after(Duration::from_secs(1)),
         Failure::Refused(refusal) => {
             let effect = refusal.effect();
-            Said {
+            ProblemParts {
                 status: refusal.status,
                 operation: refusal.operation,
                 retry_after: refusal.retry_after,
-                ..Said::new(refusal.problem, refusal.detail, effect)
+                ..ProblemParts::new(refusal.problem, refusal.detail, effect)
             }
         }
-        Failure::OutcomeUnknown { status, operation } => Said {
+        Failure::OutcomeUnknown { status, operation } => ProblemParts {
             status,
             operation: Some(operation),
-            ..Said::new(
+            ..ProblemParts::new(
                 Problem::OutcomeUnknown,
                 "The write was sent and its answer was lost. Read the operation to learn what became of it; \
                  repeating the request with the same key is safe, a new key is not.",
                 Effect::Unknown,
             )
         },
-        Failure::LedgerUnavailable => Said::new(
+        Failure::LedgerUnavailable => ProblemParts::new(
             Problem::LedgerUnavailable,
             "The ledger cannot take writes. Nothing was sent; repeat with the same key.",
             Effect::None,
@@ -160,7 +161,7 @@ const fn effect(sent: Sent) -> Effect {
     }
 }
 
-fn attempt(error: &AttemptError) -> Said {
+fn attempt(error: &AttemptError) -> ProblemParts {
     let effect = effect(error.sent);
     match error.cause {
         Cause::Connect | Cause::Tls | Cause::Refused => {
@@ -168,17 +169,25 @@ fn attempt(error: &AttemptError) -> Said {
                 Sent::No => "The request was not taken by the service.",
                 Sent::Maybe => "The last attempt was not taken by the service; an earlier one may have been.",
             };
-            Said::new(Problem::UpstreamUnreachable, detail, effect)
+            ProblemParts::new(Problem::UpstreamUnreachable, detail, effect)
         }
-        Cause::Reset => Said::new(Problem::UpstreamError, "The connection ended before a complete answer.", effect),
-        Cause::Malformed => Said::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect),
-        Cause::RequestBody => {
-            Said::new(Problem::BadRequest, "The request's body broke off or stalled before it was complete.", effect)
+        Cause::Reset => {
+            ProblemParts::new(Problem::UpstreamError, "The connection ended before a complete answer.", effect)
         }
+        Cause::Malformed => {
+            ProblemParts::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect)
+        }
+        Cause::RequestBody => ProblemParts::new(
+            Problem::BadRequest,
+            "The request's body broke off or stalled before it was complete.",
+            effect,
+        ),
         Cause::AttemptTimeout => {
-            Said::new(Problem::Timeout, "The service did not answer within the time for one attempt.", effect)
+            ProblemParts::new(Problem::Timeout, "The service did not answer within the time for one attempt.", effect)
         }
-        Cause::TotalTimeout => Said::new(Problem::Timeout, "The service did not answer within the total time.", effect),
+        Cause::TotalTimeout => {
+            ProblemParts::new(Problem::Timeout, "The service did not answer within the total time.", effect)
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn breakers(
     upstream: &Arc<Upstream>,
     before_route: Option<&Arc<Route>>,
     before: Option<&Snapshot>,
-    shared: &mut HashMap<(Arc<str>, Arc<str>), Breakers>,
+    runtime: &mut HashMap<(Arc<str>, Arc<str>), Breakers>,
 ) -> Breakers {
     let Some(breaker) = &params.policy.circuit_breaker else { return Breakers::None };
     let make = |kept: Option<&Arc<Breaker>>| match kept {
@@ -65,7 +65,7 @@ pub(super) fn breakers(
         return Breakers::One(make(before_route.and_then(|route| route.breakers.of(0))));
     }
     let key = (params.policy.name.clone(), upstream.params().name.clone());
-    shared
+    runtime
         .entry(key.clone())
         .or_insert_with(|| {
             let kept = before.and_then(|before| before.shared_breakers.get(&key));

@@ -8,29 +8,29 @@ use std::{
 use mainstay_policies::{circuit_breaker, operation::ledger::Health};
 use tokio::time::Instant;
 
-use super::{Shared, named, route::Route};
+use super::{Runtime, named, route::Route};
 use crate::telemetry::metrics::{Kind, Samples};
 
 /// Operation states in the order of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger::counts).
 const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
 
 /// Registers every gauge of the running proxy.
-pub(crate) fn register(shared: &Arc<Shared>) {
-    let on_scrape = |name, help, read: fn(&Shared, &mut Samples)| {
+pub(crate) fn register(runtime: &Arc<Runtime>) {
+    let on_scrape = |name, help, read: fn(&Runtime, &mut Samples)| {
         // The registry is part of what it reads, so it holds no strong reference.
-        let shared: Weak<Shared> = Arc::downgrade(shared);
+        let runtime: Weak<Runtime> = Arc::downgrade(runtime);
         move |metrics: &crate::telemetry::metrics::Metrics| {
             metrics.on_scrape(name, help, Kind::Gauge, move |samples| {
-                if let Some(shared) = shared.upgrade() {
-                    read(&shared, samples);
+                if let Some(runtime) = runtime.upgrade() {
+                    read(&runtime, samples);
                 }
             });
         }
     };
-    let metrics = &shared.parts.metrics;
+    let metrics = &runtime.resources.metrics;
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
-    on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |shared, samples| {
-        let is_writable = shared.parts.ledger.health() == Health::Writable;
+    on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |runtime, samples| {
+        let is_writable = runtime.resources.ledger.health() == Health::Writable;
         samples.push(&[], f64::from(u8::from(is_writable)));
     })(metrics);
     on_scrape("mainstay_breaker_state", "Circuit breakers: closed 0, half-open 1, open 2", breakers)(metrics);
@@ -42,8 +42,8 @@ pub(crate) fn register(shared: &Arc<Shared>) {
     on_scrape(
         "mainstay_cpu_load_ratio",
         "CPU in use, smoothed, as limits with adaptive: bbr see it",
-        |shared, samples| {
-            if let Some(share) = shared.parts.cpu.share() {
+        |runtime, samples| {
+            if let Some(share) = runtime.resources.cpu.share() {
                 samples.push(&[], share);
             }
         },
@@ -52,21 +52,21 @@ pub(crate) fn register(shared: &Arc<Shared>) {
         metrics,
     );
     on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
-    on_scrape("mainstay_connections_open", "Client connections, all listeners together", |shared, samples| {
-        samples.push(&[], shared.places.open() as f64);
+    on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
+        samples.push(&[], runtime.places.open() as f64);
     })(metrics);
 }
 
-fn operations(shared: &Shared, samples: &mut Samples) {
-    for (state, count) in STATES.iter().zip(shared.parts.ledger.counts()) {
+fn operations(runtime: &Runtime, samples: &mut Samples) {
+    for (state, count) in STATES.iter().zip(runtime.resources.ledger.counts()) {
         samples.push(&[("state", state)], count as f64);
     }
 }
 
-fn breakers(shared: &Shared, samples: &mut Samples) {
+fn breakers(runtime: &Runtime, samples: &mut Samples) {
     use circuit_breaker::State;
     let now = Instant::now();
-    for named in shared.snapshot.load().breakers() {
+    for named in runtime.snapshot.load().breakers() {
         let value = match named.breaker.snapshot(now).state {
             State::Closed | State::ForcedClosed | State::Disabled => 0.0,
             State::HalfOpen => 1.0,
@@ -76,42 +76,42 @@ fn breakers(shared: &Shared, samples: &mut Samples) {
     }
 }
 
-fn forced(shared: &Shared, samples: &mut Samples) {
-    for named in shared.snapshot.load().breakers() {
+fn forced(runtime: &Runtime, samples: &mut Samples) {
+    for named in runtime.snapshot.load().breakers() {
         if let Some(state) = named::forced(named.breaker) {
             samples.push(&[("breaker", &named.name), ("state", state)], 1.0);
         }
     }
 }
 
-fn budgets(shared: &Shared, samples: &mut Samples) {
+fn budgets(runtime: &Runtime, samples: &mut Samples) {
     let now = Instant::now();
-    by_route(shared, samples, |route| {
+    by_route(runtime, samples, |route| {
         let retrier = route.retrier.as_ref().filter(|retrier| retrier.params().budget.is_some())?;
         Some(retrier.balance(now))
     });
 }
 
-fn concurrency(shared: &Shared, samples: &mut Samples) {
-    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.in_flight())));
+fn concurrency(runtime: &Runtime, samples: &mut Samples) {
+    by_route(runtime, samples, |route| Some(f64::from(route.concurrency.as_ref()?.in_flight())));
 }
 
-fn capacity(shared: &Shared, samples: &mut Samples) {
+fn capacity(runtime: &Runtime, samples: &mut Samples) {
     let now = Instant::now();
-    by_route(shared, samples, |route| Some(f64::from(route.concurrency.as_ref()?.shedding(now)?.capacity?)));
+    by_route(runtime, samples, |route| Some(f64::from(route.concurrency.as_ref()?.shedding(now)?.capacity?)));
 }
 
-fn shedding(shared: &Shared, samples: &mut Samples) {
+fn shedding(runtime: &Runtime, samples: &mut Samples) {
     let now = Instant::now();
-    by_route(shared, samples, |route| {
+    by_route(runtime, samples, |route| {
         let shedding = route.concurrency.as_ref()?.shedding(now)?;
         Some(f64::from(u8::from(shedding.is_armed)))
     });
 }
 
 /// A sample per name and policy: routes that share both, as those of one path for several methods may, are added up.
-fn by_route(shared: &Shared, samples: &mut Samples, read: impl Fn(&Route) -> Option<f64>) {
-    let snapshot = shared.snapshot.load();
+fn by_route(runtime: &Runtime, samples: &mut Samples, read: impl Fn(&Route) -> Option<f64>) {
+    let snapshot = runtime.snapshot.load();
     let mut sums = BTreeMap::new();
     for route in snapshot.router.iter() {
         if let Some(value) = read(route) {

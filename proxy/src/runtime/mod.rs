@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 
 use self::{
     readiness::{Condition, Readiness},
-    resources::Parts,
+    resources::Resources,
     snapshot::Snapshot,
 };
 use crate::{
@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// What every worker and every request shares.
-pub(crate) struct Shared {
+pub(crate) struct Runtime {
     pub(crate) snapshot: ArcSwap<Snapshot>,
-    pub(crate) parts: Parts,
+    pub(crate) resources: Resources,
     pub(crate) tracing: Tracing,
     pub(crate) access: Arc<AccessLog>,
     pub(crate) draining: watch::Sender<bool>,
@@ -38,12 +38,12 @@ pub(crate) struct Shared {
     pub(crate) drain_began: OnceLock<Instant>,
 }
 
-impl Shared {
+impl Runtime {
     /// Serving `snapshot` from now on.
-    pub(crate) fn new(snapshot: Snapshot, parts: Parts, tracing: Tracing, access: Arc<AccessLog>) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, resources: Resources, tracing: Tracing, access: Arc<AccessLog>) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
-            parts,
+            resources,
             tracing,
             access,
             draining: watch::Sender::new(false),

@@ -12,7 +12,7 @@ use mainstay_policies::{
 use crate::telemetry::metrics::Metrics;
 
 /// What snapshots are built with.
-pub(crate) struct Parts {
+pub(crate) struct Resources {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) clock: WallClock,
     pub(crate) metrics: Arc<Metrics>,
@@ -26,7 +26,7 @@ pub(crate) struct Parts {
     pub(crate) cpu: CpuLoad,
 }
 
-impl Parts {
+impl Resources {
     /// The number by which the resolver, a thread more, is known to upstreams.
     pub(crate) const fn background(&self) -> usize {
         self.workers

@@ -6,7 +6,7 @@ use mainstay_policies::{
     cache::Store, concurrency_limit::Limit, fallback::To, idempotency::Protection, rate_limit::Limiter, retry::Retrier,
 };
 
-use super::{breakers::Breakers, resources::Parts};
+use super::{breakers::Breakers, resources::Resources};
 use crate::{config::model, telemetry::metrics::RouteMetrics, upstream::Upstream};
 
 /// A route, ready to serve.
@@ -28,7 +28,7 @@ pub(crate) struct Route {
 pub(super) fn fallback(
     params: &model::Route,
     upstreams: &HashMap<Arc<str>, Arc<Upstream>>,
-    parts: &Parts,
+    resources: &Resources,
 ) -> Option<Arc<Route>> {
     let To::Upstream(name) = &params.policy.fallback.as_ref()?.to else { return None };
     let upstream = upstreams.get(name)?.clone();
@@ -45,7 +45,7 @@ pub(super) fn fallback(
         cache: None,
     };
     let params = model::Route { upstream: upstream.params().clone(), policy: Arc::new(policy), ..params.clone() };
-    Some(Arc::new(Route::build(Arc::new(params), upstream, Breakers::None, parts, None)))
+    Some(Arc::new(Route::build(Arc::new(params), upstream, Breakers::None, resources, None)))
 }
 
 pub(super) fn limiter(params: &mainstay_policies::rate_limit::RateLimit, kept: Option<&Arc<Limiter>>) -> Arc<Limiter> {
@@ -61,7 +61,7 @@ impl Route {
         params: Arc<model::Route>,
         upstream: Arc<Upstream>,
         breakers: Breakers,
-        parts: &Parts,
+        resources: &Resources,
         before: Option<&Arc<Self>>,
     ) -> Self {
         let policy = &params.policy;
@@ -71,7 +71,7 @@ impl Route {
             match before.and_then(|before| before.concurrency.as_ref()) {
                 Some(kept) if kept.params() == params => kept.clone(),
                 Some(kept) => Arc::new(kept.reconfigured(params.clone())),
-                None => Arc::new(Limit::watching(params.clone(), parts.cpu.clone())),
+                None => Arc::new(Limit::watching(params.clone(), resources.cpu.clone())),
             }
         });
         let retrier = policy.retry.as_ref().map(|params| match before.and_then(|before| before.retrier.as_ref()) {
@@ -84,18 +84,18 @@ impl Route {
                 idempotency.clone(),
                 params.name.clone(),
                 params.upstream.name.clone(),
-                parts.ledger.clone(),
-                parts.clock.clone(),
+                resources.ledger.clone(),
+                resources.clock.clone(),
                 params.upstream.honours_key,
             );
             Arc::new(
                 protection
                     .with_total_timeout(policy.timeout.total)
-                    .with_gate(parts.gate.clone())
-                    .with_mint(parts.mint.clone()),
+                    .with_gate(resources.gate.clone())
+                    .with_mint(resources.mint.clone()),
             )
         });
-        let metrics = parts.metrics.route(&params.name, &params.upstream.name, &policy.name);
+        let metrics = resources.metrics.route(&params.name, &params.upstream.name, &policy.name);
         Self {
             params,
             upstream,

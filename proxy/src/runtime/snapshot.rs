@@ -9,7 +9,7 @@ use mainstay_policies::{cache::Store, rate_limit::Limiter};
 
 use super::{
     breakers::{Breakers, breakers},
-    resources::Parts,
+    resources::Resources,
     route::{Route, fallback, limiter},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// Makes `config` ready, with the state of what `before` has in common with it.
-    pub(crate) fn build(config: Arc<Config>, parts: &Parts, before: Option<&Self>) -> Self {
+    pub(crate) fn build(config: Arc<Config>, resources: &Resources, before: Option<&Self>) -> Self {
         let upstreams: HashMap<_, _> = config
             .upstreams
             .iter()
@@ -41,7 +41,7 @@ impl Snapshot {
                     .and_then(|before| before.upstreams.get(&params.name))
                     .filter(|upstream| upstream.params() == params);
                 let upstream =
-                    kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), parts.workers + 1)));
+                    kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), resources.workers + 1)));
                 (params.name.clone(), upstream)
             })
             .collect();
@@ -59,8 +59,8 @@ impl Snapshot {
                 let before_route = known.get(&identity(params)).copied();
                 let upstream = upstreams[&params.upstream.name].clone();
                 let breakers = breakers(params, &upstream, before_route, before, &mut shared_breakers);
-                let mut route = Route::build(params.clone(), upstream, breakers, parts, before_route);
-                route.fallback = fallback(params, &upstreams, parts);
+                let mut route = Route::build(params.clone(), upstream, breakers, resources, before_route);
+                route.fallback = fallback(params, &upstreams, resources);
                 route.cache = caches.get(&params.policy.name).cloned();
                 (params.matches.clone(), Arc::new(route))
             })

@@ -17,7 +17,7 @@ use self::{
     account::Reading,
     source::{NoCpuAccount, Source},
 };
-use crate::{config::model::Config, runtime::Shared};
+use crate::{config::model::Config, runtime::Runtime};
 
 /// The directory of the control group to watch.
 const ROOT_VARIABLE: &str = "MAINSTAY_CGROUP_ROOT";
@@ -43,21 +43,21 @@ fn is_asked_for(config: &Config) -> bool {
 }
 
 /// Keeps the load up to date as long as a route asks for it; else, and while it cannot be read, it is unknown.
-pub(crate) async fn watch(shared: Arc<Shared>) {
+pub(crate) async fn watch(runtime: Arc<Runtime>) {
     let mut every = interval(SAMPLE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watched = None;
     let mut is_readable = true;
     loop {
         every.tick().await;
-        if !is_asked_for(&shared.snapshot.load().config) {
+        if !is_asked_for(&runtime.snapshot.load().config) {
             watched = None;
-            shared.parts.cpu.set(None);
+            runtime.resources.cpu.set(None);
             continue;
         }
         match sample(&mut watched, Instant::now()) {
             Ok(share) => {
-                shared.parts.cpu.set(share);
+                runtime.resources.cpu.set(share);
                 is_readable = true;
             }
             Err(error) => {
@@ -66,7 +66,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
                     tracing::warn!(%error, "how busy the CPU is cannot be read; nothing is shed by it");
                 }
                 watched = None;
-                shared.parts.cpu.set(None);
+                runtime.resources.cpu.set(None);
             }
         }
     }

@@ -14,18 +14,18 @@ use tokio::sync::oneshot;
 use super::{route_of, work::Work};
 use crate::{
     operation::redispatch::{NotSent, Redispatch},
-    runtime::Shared,
+    runtime::Runtime,
 };
 
 /// Orders to the resolver; cheap to make.
 #[derive(Clone)]
 pub(crate) struct Resolver {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
 }
 
 /// What a status query brought.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct QueryReport {
     /// The operation as it stands since.
     pub(crate) operation: Operation,
     /// `succeeded`, `failed`, `not_executed`, `ongoing`, `ambiguous`, `not_found` or `no_evidence`.
@@ -54,26 +54,26 @@ impl From<LedgerError> for NotDone {
 }
 
 impl Resolver {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) const fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime }
     }
 
     /// Asks the status endpoint about an unknown operation, flagged or not, within the upstream's rate.
     ///
     /// # Errors
     /// Why it was not asked.
-    pub(crate) async fn query_now(&self, id: OperationId) -> Result<Asked, NotDone> {
+    pub(crate) async fn query_now(&self, id: OperationId) -> Result<QueryReport, NotDone> {
         let (work, operation) = self.work(id).await?;
         let rate = work.protection.query_rate().filter(|_| operation.status_target.is_some());
         let rate = rate.ok_or(NotDone::Impossible("Its route has no status endpoint, or had none when it began."))?;
-        let permit = match self.shared.parts.gate.enter(id, &operation.upstream, rate, TURN_WITHIN) {
+        let permit = match self.runtime.resources.gate.enter(id, &operation.upstream, rate, TURN_WITHIN) {
             Ok(permit) => permit,
             Err(Held::InFlight) => return Err(NotDone::Busy("It is being asked about at this moment.")),
             Err(Held::Rate) => return Err(NotDone::Busy("The service is asked as often as `status.rate` allows.")),
         };
         permit.turn().await;
         let (heard, applied) = work.ask(operation).await?;
-        Ok(Asked { operation: applied.operation, heard: heard.label() })
+        Ok(QueryReport { operation: applied.operation, heard: heard.label() })
     }
 
     /// Dispatches an unknown operation again, beyond `redispatch.attempts` if need be; returns it as it stands when the
@@ -89,7 +89,7 @@ impl Resolver {
             ));
         }
         let request = match operation.request {
-            KeptRequest::Kept => match self.shared.parts.ledger.request(id).await {
+            KeptRequest::Kept => match self.runtime.resources.ledger.request(id).await {
                 Err(LedgerError::Unreadable) => {
                     return Err(NotDone::Impossible("What is kept of its request is damaged."));
                 }
@@ -98,9 +98,9 @@ impl Resolver {
             KeptRequest::None | KeptRequest::Given(_) => None,
         };
         let request = request.ok_or(NotDone::Impossible("Its request is not kept: its policy had no `redispatch`."))?;
-        let Work { shared, route, protection, .. } = work;
+        let Work { runtime, route, protection, .. } = work;
         let (told, outcome) = oneshot::channel();
-        let redispatch = Redispatch { shared, route, protection, operation, request };
+        let redispatch = Redispatch { runtime, route, protection, operation, request };
         // Ends by its timeouts: whoever ordered it may leave.
         let running = tokio::spawn(redispatch.run(Some(told)));
         if outcome.await.is_err() {
@@ -117,19 +117,19 @@ impl Resolver {
                 Ok(Ok(())) | Err(_) => {}
             }
         }
-        self.shared.parts.ledger.read(id).await?.ok_or(NotDone::Absent)
+        self.runtime.resources.ledger.read(id).await?.ok_or(NotDone::Absent)
     }
 
     async fn work(&self, id: OperationId) -> Result<(Work, Operation), NotDone> {
-        let operation = self.shared.parts.ledger.read(id).await?.ok_or(NotDone::Absent)?;
+        let operation = self.runtime.resources.ledger.read(id).await?.ok_or(NotDone::Absent)?;
         match operation.state {
             State::Pending => return Err(NotDone::Busy("Its attempt is in flight.")),
             State::Unknown => {}
             State::Succeeded | State::Failed | State::NotExecuted => return Err(NotDone::Settled(Box::new(operation))),
         }
-        let snapshot = self.shared.snapshot.load_full();
+        let snapshot = self.runtime.snapshot.load_full();
         let found: Option<(_, Arc<Protection>)> = route_of(&snapshot, &operation);
         let (route, protection) = found.ok_or(NotDone::Impossible("Its route is configured no more."))?;
-        Ok((Work { shared: self.shared.clone(), snapshot, route, protection }, operation))
+        Ok((Work { runtime: self.runtime.clone(), snapshot, route, protection }, operation))
     }
 }

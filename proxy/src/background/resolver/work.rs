@@ -17,11 +17,11 @@ use mainstay_policies::{
 use crate::{
     faults::{self, Pitfall},
     operation::{
-        asker::DataPlaneAsker,
+        asker::StatusAsker,
         redispatch::{NotSent, Redispatch},
     },
     respond::failure::Failure,
-    runtime::{Shared, route::Route, snapshot::Snapshot},
+    runtime::{Runtime, route::Route, snapshot::Snapshot},
 };
 
 /// How long an operation is left alone whose attempt is still in flight, or which could not be sent.
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// One operation and what is needed to work on it.
 pub(super) struct Work {
-    pub(super) shared: Arc<Shared>,
+    pub(super) runtime: Arc<Runtime>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) route: Arc<Route>,
     pub(super) protection: Arc<Protection>,
@@ -49,7 +49,7 @@ impl Work {
     /// The ledger did not take it.
     pub(super) async fn run(&self, id: OperationId, permit: QueryPermit) -> Result<Done, LedgerError> {
         faults::stumble(Pitfall::Work);
-        let Some(operation) = self.shared.parts.ledger.read(id).await? else { return Ok(Done::default()) };
+        let Some(operation) = self.runtime.resources.ledger.read(id).await? else { return Ok(Done::default()) };
         let due = self.protection.apply(operation, &Event::Due).await?;
         if due.asks_for(Action::Dispatch) {
             drop(permit);
@@ -69,8 +69,8 @@ impl Work {
 
     /// Asks the status endpoint.
     pub(super) async fn ask(&self, operation: Operation) -> Result<(Heard, Applied), LedgerError> {
-        let parts = &self.shared.parts;
-        let asker = DataPlaneAsker::new(self.shared.clone(), self.snapshot.clone(), parts.background());
+        let resources = &self.runtime.resources;
+        let asker = StatusAsker::new(self.runtime.clone(), self.snapshot.clone(), resources.background());
         let asker = asker.about(operation.origin);
         let before = operation.state;
         let upstream = operation.upstream.clone();
@@ -78,10 +78,10 @@ impl Work {
             Some(answered) => answered,
             None => (Heard::default(), self.protection.apply(operation, &unheard()).await?),
         };
-        parts.metrics.resolver().queried(&upstream, heard.label());
+        resources.metrics.resolver().queried(&upstream, heard.label());
         let now = &applied.operation;
         if now.state != before {
-            self.shared.snapshot.load().forget_settled(before, now);
+            self.runtime.snapshot.load().forget_settled(before, now);
             self.route.metrics.operation_settled(now.state, now.source);
             tracing::debug!(operation = %now.id, state = now.state.label(), "settled by a status query");
         }
@@ -92,15 +92,15 @@ impl Work {
     /// Dispatches the request again, if nothing of the operation is in flight.
     async fn dispatch(&self, operation: Operation) -> Result<(), LedgerError> {
         let (id, upstream) = (operation.id, operation.upstream.clone());
-        let parts = &self.shared.parts;
+        let resources = &self.runtime.resources;
         let asks = self.protection.query_rate().is_some() && operation.status_target.is_some();
-        let request = match parts.ledger.request(id).await {
+        let request = match resources.ledger.request(id).await {
             Ok(Some(request)) => request,
             Ok(None) | Err(LedgerError::Unreadable) => return self.miss_request(operation).await,
             Err(error) => return Err(error),
         };
         let redispatch = Redispatch {
-            shared: self.shared.clone(),
+            runtime: self.runtime.clone(),
             route: self.route.clone(),
             protection: self.protection.clone(),
             operation,
@@ -108,8 +108,8 @@ impl Work {
         };
         let wait = match redispatch.run(None).await {
             Ok(()) => {
-                let state = parts.ledger.read(id).await?.map_or(State::Unknown, |operation| operation.state);
-                parts.metrics.resolver().redispatched(&upstream, state.label());
+                let state = resources.ledger.read(id).await?.map_or(State::Unknown, |operation| operation.state);
+                resources.metrics.resolver().redispatched(&upstream, state.label());
                 return Ok(());
             }
             Err(NotSent::Ledger(error)) => {
@@ -117,16 +117,16 @@ impl Work {
                 return Ok(());
             }
             Err(NotSent::Unreadable) => {
-                let Some(operation) = parts.ledger.read(id).await? else { return Ok(()) };
+                let Some(operation) = resources.ledger.read(id).await? else { return Ok(()) };
                 return self.miss_request(operation).await;
             }
             Err(NotSent::Refused(Failure::CircuitOpen { retry_after })) => retry_after.max(PAUSE),
             Err(NotSent::InFlight | NotSent::Refused(_)) => PAUSE,
         };
-        parts.metrics.resolver().redispatched(&upstream, "not_sent");
+        resources.metrics.resolver().redispatched(&upstream, "not_sent");
         // Where the status endpoint is asked, it has its own due time already.
-        if !asks && let Some(operation) = parts.ledger.read(id).await? {
-            let until = parts.clock.now().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        if !asks && let Some(operation) = resources.ledger.read(id).await? {
+            let until = resources.clock.now().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             self.protection.apply(operation, &Event::PutOff { until }).await?;
         }
         Ok(())

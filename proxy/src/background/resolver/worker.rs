@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     faults::{self, Pitfall},
-    runtime::{Shared, resources::Parts, snapshot::Snapshot},
+    runtime::{Runtime, resources::Resources, snapshot::Snapshot},
 };
 
 /// Between two looks while something waits for its turn.
@@ -54,9 +54,9 @@ const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
 /// Routes that have gone are named in the log once, and as many at most.
 const ORPHANS_NAMED: usize = 1024;
 /// Resolves until it is aborted.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(runtime: Arc<Runtime>) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
-    let mut worker = Worker::new(shared, reports);
+    let mut worker = Worker::new(runtime, reports);
     let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
@@ -122,7 +122,7 @@ impl Drop for Running {
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     reports: mpsc::UnboundedSender<Report>,
     lanes: Lanes,
     health: Health,
@@ -136,12 +136,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, reports: mpsc::UnboundedSender<Report>) -> Self {
+    fn new(runtime: Arc<Runtime>, reports: mpsc::UnboundedSender<Report>) -> Self {
         let now = Instant::now();
         // A worker that follows one which ended by a fault follows the clock from where that one left it.
-        shared.parts.gate.clock_starts(shared.parts.clock.now());
+        runtime.resources.gate.clock_starts(runtime.resources.clock.now());
         Self {
-            shared,
+            runtime,
             reports,
             lanes: Lanes::default(),
             health: Health::default(),
@@ -154,14 +154,14 @@ impl Worker {
     }
 
     fn now(&self) -> UnixMillis {
-        self.shared.parts.clock.now()
+        self.runtime.resources.clock.now()
     }
 
     fn pause(&self) -> Duration {
         if self.lanes.len() > 0 {
             return TICK;
         }
-        let due = self.shared.parts.ledger.next_due();
+        let due = self.runtime.resources.ledger.next_due();
         let until = due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.now())));
         until.clamp(Duration::from_millis(1), IDLE)
     }
@@ -197,7 +197,7 @@ impl Worker {
             self.look_at_breakers(now).await;
         }
         self.feed(is_whole).await?;
-        let snapshot = self.shared.snapshot.load_full();
+        let snapshot = self.runtime.snapshot.load_full();
         for upstream in self.lanes.upstreams() {
             self.start(&snapshot, &upstream).await?;
         }
@@ -213,7 +213,7 @@ impl Worker {
         let now = self.now();
         let mut from = if is_whole || self.lanes.len() < PAGE { None } else { self.read_to };
         loop {
-            let due = self.shared.parts.ledger.due(now, from, PAGE).await?;
+            let due = self.runtime.resources.ledger.due(now, from, PAGE).await?;
             let is_last = due.len() < PAGE;
             from = due.last().map(Due::place).or(from);
             for due in due {
@@ -231,7 +231,7 @@ impl Worker {
         while let Some(id) = self.lanes.first(upstream) {
             let Some(lane) = self.lanes.lane(upstream).filter(|lane| lane.running < RUNNING) else { break };
             let patience = if lane.booked < BOOKED { BOOKED_AHEAD } else { LOOK_AHEAD };
-            let found = self.shared.parts.ledger.read(id).await?;
+            let found = self.runtime.resources.ledger.read(id).await?;
             let now = self.now();
             let due = found.filter(|operation| operation.due_at().is_some_and(|at| at <= now));
             let Some(operation) = due else {
@@ -251,7 +251,7 @@ impl Worker {
                 alert(&protection.apply(operation, &Event::Due).await?.actions, id);
                 continue;
             }
-            let gate = &self.shared.parts.gate;
+            let gate = &self.runtime.resources.gate;
             if asks.is_none() && gate.is_attempted(id) {
                 self.lanes.skip(upstream);
                 protection.apply(operation, &Event::PutOff { until: after(now, SECOND) }).await?;
@@ -260,7 +260,7 @@ impl Worker {
             match gate.enter(id, upstream, asks.unwrap_or(DISPATCHES_PER_SEC), patience) {
                 Ok(permit) => {
                     self.lanes.start(upstream);
-                    let work = Work { shared: self.shared.clone(), snapshot: snapshot.clone(), route, protection };
+                    let work = Work { runtime: self.runtime.clone(), snapshot: snapshot.clone(), route, protection };
                     let mut running = Running::new(self.reports.clone(), Arc::clone(upstream), id);
                     // Ends by its timeouts; what dies with the process is due again.
                     tokio::spawn(async move {
@@ -295,7 +295,7 @@ impl Worker {
         let is_hopeless = operation.state == State::Pending || now >= after(since, ORPHAN_PATIENCE);
         let event = if is_hopeless { Event::Due } else { Event::PutOff { until: after(now, ORPHAN_PAUSE) } };
         let id = operation.id;
-        alert(&bare::apply(self.shared.parts.ledger.as_ref(), operation, &event, now).await?, id);
+        alert(&bare::apply(self.runtime.resources.ledger.as_ref(), operation, &event, now).await?, id);
         Ok(())
     }
 
@@ -307,13 +307,14 @@ impl Worker {
         let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
         let pulled = async {
             let mut pulled = 0;
-            for due in bare::open(self.shared.parts.ledger.as_ref()).await? {
+            for due in bare::open(self.runtime.resources.ledger.as_ref()).await? {
                 if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
                     continue;
                 }
-                let found = self.shared.parts.ledger.read(due.id).await?;
+                let found = self.runtime.resources.ledger.read(due.id).await?;
                 if let Some(operation) = found.filter(|operation| operation.state == State::Unknown) {
-                    bare::apply(self.shared.parts.ledger.as_ref(), operation, &Event::DueBy { at: now }, now).await?;
+                    bare::apply(self.runtime.resources.ledger.as_ref(), operation, &Event::DueBy { at: now }, now)
+                        .await?;
                     pulled += 1;
                 }
             }
@@ -327,7 +328,7 @@ impl Worker {
     }
 
     async fn look_at_breakers(&mut self, now: Instant) {
-        let snapshot = self.shared.snapshot.load_full();
+        let snapshot = self.runtime.snapshot.load_full();
         for upstream in snapshot.upstreams.keys() {
             let routes = snapshot.router.iter().filter(|route| route.upstream.params().name == *upstream);
             let are_closed = routes
@@ -342,22 +343,22 @@ impl Worker {
 
     /// See the module's documentation: times on record follow a wall clock that jumps.
     async fn follow_clock(&self) -> Result<(), LedgerError> {
-        let Parts { ledger, gate, clock, .. } = &self.shared.parts;
-        let snapshot = self.shared.snapshot.load_full();
+        let Resources { ledger, gate, clock, .. } = &self.runtime.resources;
+        let snapshot = self.runtime.snapshot.load_full();
         let longest = |of: &Operation| route_of(&snapshot, of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
         clock::follow(ledger.as_ref(), gate, clock.now(), longest).await
     }
 
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {
-        let parts = &self.shared.parts;
-        parts.metrics.resolver().waiting(self.lanes.depths());
+        let resources = &self.runtime.resources;
+        resources.metrics.resolver().waiting(self.lanes.depths());
         let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
-        let oldest = parts.ledger.list(unknown, None, 1).await?;
+        let oldest = resources.ledger.list(unknown, None, 1).await?;
         let oldest = oldest.first().map_or(0, |oldest| self.now().saturating_sub(oldest.created_at));
-        parts.metrics.resolver().unresolved(oldest);
+        resources.metrics.resolver().unresolved(oldest);
         if now >= self.next_census {
             self.next_census = now + CENSUS_EVERY;
-            parts.metrics.resolver().flagged(parts.ledger.flagged().await?);
+            resources.metrics.resolver().flagged(resources.ledger.flagged().await?);
         }
         Ok(())
     }

@@ -33,14 +33,14 @@ use tokio::{
 
 use self::{
     reader::Wire,
-    reply::{Asked, Coding},
+    reply::{Coding, ReplyContext},
     request::{Head, HeadLimits},
     search::HeadSearch,
     upgrade::Handover,
     writer::{HALF_CLOSE_PATIENCE, Writer},
 };
 use super::{
-    incoming::{Beside, ClientIncoming, ClientRequest, LastWord, Serve},
+    incoming::{ClientExtras, ClientIncoming, ClientRequest, LastWord, Serve},
     phase::{Connection, Phase},
     ticks,
 };
@@ -58,7 +58,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const GATHERED_BYTES: usize = 16 * 1024;
 
 /// The form of that answer, whatever the client speaks.
-const UNASKED: Asked = Asked { http11: true, head: false, keep_alive: false, takes_trailers: false };
+const UNASKED: ReplyContext = ReplyContext { http11: true, head: false, keep_alive: false, takes_trailers: false };
 
 pub(super) struct Http1 {
     wire: Wire,
@@ -147,7 +147,7 @@ impl Http1 {
     }
 
     async fn exchange<S: Serve>(&mut self, head: Head, service: &Arc<S>) -> GoesOn {
-        let asked = Asked::new(&head);
+        let asked = ReplyContext::new(&head);
         let (request, beside, handover) = self.admit(head);
         let response = {
             let mut serving = pin!(service.serve(request, beside));
@@ -180,7 +180,7 @@ impl Http1 {
         false
     }
 
-    fn admit(&mut self, head: Head) -> (ClientRequest, Beside, Option<Handover>) {
+    fn admit(&mut self, head: Head) -> (ClientRequest, ClientExtras, Option<Handover>) {
         self.patience = None;
         let body = self.wire.begin_body(head.framing, head.expects_continue);
         let body = body.map_or(ClientIncoming::Empty, ClientIncoming::Http1);
@@ -188,7 +188,7 @@ impl Http1 {
         let interim = self.interim.next_request();
         let interim = (head.parts.version == http::Version::HTTP_11).then_some(interim);
         let (handover, upgrade) = if head.upgrades { Some(upgrade::pair()) } else { None }.unzip();
-        (ClientRequest { parts: head.parts, body }, Beside { interim, upgrade }, handover)
+        (ClientRequest { parts: head.parts, body }, ClientExtras { interim, upgrade }, handover)
     }
 
     /// What the connection does while the request is being served; ready when the client has left.
@@ -237,7 +237,7 @@ impl Http1 {
     }
 
     /// Writes the answer. Whether the connection may be used again; `None` if it cannot go on.
-    async fn answer(&mut self, response: Response<ProxyBody>, mut asked: Asked) -> Option<bool> {
+    async fn answer(&mut self, response: Response<ProxyBody>, mut asked: ReplyContext) -> Option<bool> {
         while let Some((status, headers)) = self.interim.try_next() {
             reply::write_interim(self.writer.buffer(), status, &headers);
         }

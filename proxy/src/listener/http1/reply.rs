@@ -11,7 +11,7 @@ use crate::wire::http1::fields;
 /// What the request says about the form of its answer.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four things that a head says, none of which excludes another")]
-pub(super) struct Asked {
+pub(super) struct ReplyContext {
     pub(super) http11: bool,
     pub(super) head: bool,
     pub(super) keep_alive: bool,
@@ -45,7 +45,7 @@ pub(super) fn write_head(
     out: &mut Vec<u8>,
     (status, reason, headers): (StatusCode, Option<&[u8]>, &HeaderMap),
     length: Option<u64>,
-    asked: Asked,
+    asked: ReplyContext,
     date: &[u8],
 ) -> Written {
     write_status(out, status, reason, asked.http11);
@@ -134,7 +134,7 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode, reason: Option<&[u8]>, ht
     out.extend_from_slice(b"\r\n");
 }
 
-impl Asked {
+impl ReplyContext {
     pub(super) fn new(head: &super::request::Head) -> Self {
         Self {
             http11: head.parts.version == http::Version::HTTP_11,
@@ -149,13 +149,13 @@ impl Asked {
 mod tests {
     use super::*;
 
-    const ASKED: Asked = Asked { http11: true, head: false, keep_alive: true, takes_trailers: false };
+    const ASKED: ReplyContext = ReplyContext { http11: true, head: false, keep_alive: true, takes_trailers: false };
 
     fn written(
         status: u16,
         fields: &[(&'static str, &'static str)],
         length: Option<u64>,
-        asked: Asked,
+        asked: ReplyContext,
     ) -> (String, Written) {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -169,7 +169,7 @@ mod tests {
 
     #[track_caller]
     fn check(
-        asked: Asked,
+        asked: ReplyContext,
         given: (u16, &[(&'static str, &'static str)], Option<u64>),
         head: &str,
         coding: Coding,
@@ -223,13 +223,13 @@ mod tests {
             Coding::Chunked { trailers: false },
             true,
         );
-        let old = Asked { http11: false, ..ASKED };
+        let old = ReplyContext { http11: false, ..ASKED };
         check(old, (200, &[("trailer", "x")], None), "HTTP/1.0 200 OK\ndate: now\n\n", Coding::UntilClose, false);
     }
 
     #[test]
     fn some_answers_have_no_body() {
-        let head = Asked { head: true, ..ASKED };
+        let head = ReplyContext { head: true, ..ASKED };
         check(
             head,
             (200, &[("content-length", "9")], Some(0)),
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_connection_is_announced() {
-        let last = Asked { keep_alive: false, ..ASKED };
+        let last = ReplyContext { keep_alive: false, ..ASKED };
         check(
             last,
             (200, &[], Some(0)),
@@ -265,7 +265,7 @@ mod tests {
             Coding::Nothing,
             false,
         );
-        let old = Asked { http11: false, ..ASKED };
+        let old = ReplyContext { http11: false, ..ASKED };
         check(
             old,
             (200, &[], Some(0)),

@@ -30,7 +30,7 @@ use tokio::{net::TcpStream, sync::watch};
 
 use self::io::Http2Stream;
 use super::{
-    incoming::{Beside, ClientIncoming, ClientRequest, Serve, Session},
+    incoming::{ClientExtras, ClientIncoming, ClientRequest, Serve, Serving},
     ticks,
 };
 use crate::{
@@ -46,8 +46,8 @@ use crate::{
 const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
 
 /// Serves the streams of one connection to its end.
-pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Session<S>) {
-    let Session { service, connection, limits, draining, .. } = session;
+pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Serving<S>) {
+    let Serving { service, connection, limits, draining, .. } = session;
     connection.speaks_http2();
     let heard = Heard::default();
     let io = Http2Stream::new(stream, ahead, connection.clone(), heard.clone());
@@ -130,7 +130,7 @@ async fn exchange<S: Serve>(request: Request<RecvStream>, mut respond: SendRespo
     }
 }
 
-fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (ClientRequest, Beside) {
+fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (ClientRequest, ClientExtras) {
     let (parts, stream) = request.into_parts();
     let sink = interim.next_request();
     let body = if stream.is_end_stream() {
@@ -141,7 +141,7 @@ fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (Client
         let body = Http2Body::new(stream, &parts.headers);
         ClientIncoming::Http2(Box::new(if expects { body.inviting(sink.clone()) } else { body }))
     };
-    (ClientRequest { parts: Box::new(parts), body }, Beside { interim: Some(sink), upgrade: None })
+    (ClientRequest { parts: Box::new(parts), body }, ClientExtras { interim: Some(sink), upgrade: None })
 }
 
 /// What a stream does while its request is being served; ready when the client has reset it.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::request::heads;
 use crate::{
-    attempts::{run::Answer, sending::Sending},
+    attempts::{run::UpstreamResponse, sending::Sending},
     request::{
         fallback,
         routed::Routed,
@@ -43,7 +43,7 @@ pub(super) async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Mi
         Ok(answer) if asks && obtained.instead.is_none() && answer.response.status() == StatusCode::NOT_MODIFIED => {
             let found = miss.found.take().expect("what is validated was found");
             let update = answer.response.into_parts().0.headers;
-            let now = session.shared.parts.clock.now();
+            let now = session.runtime.resources.clock.now();
             let fresh =
                 refresh::updated(&miss.store, &miss.key, &miss.client, &found, &update, delay, now, miss.asked_at);
             if let Some(lead) = miss.lead.take() {
@@ -74,7 +74,11 @@ pub(super) async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Mi
 }
 
 /// The stale answer that may stand in for a failure, and whether as a fallback of the policy.
-fn instead(routed: &Routed, miss: &Miss, answered: &Result<Answer, Failure>) -> Option<(Arc<Stored>, Option<Reason>)> {
+fn instead(
+    routed: &Routed,
+    miss: &Miss,
+    answered: &Result<UpstreamResponse, Failure>,
+) -> Option<(Arc<Stored>, Option<Reason>)> {
     let found = miss.found.clone()?;
     let failed = match answered {
         Ok(answer) => answer.response.status().is_server_error(),
@@ -105,7 +109,7 @@ fn pass(
         Some(_) => "stale",
     };
     routed.outbound.route.metrics.cache("miss");
-    let wall = session.shared.parts.clock.now();
+    let wall = session.runtime.resources.clock.now();
     if miss.found.is_some() {
         forget_superseded(&miss, &obtained);
     }
@@ -131,7 +135,7 @@ fn pass(
 /// The service has answered anew and says that nobody may store it: what is stored is not its word any more.
 fn forget_superseded(miss: &Miss, obtained: &Obtained) {
     if obtained.instead.is_none()
-        && let Ok(Answer { response, .. }) = &obtained.answered
+        && let Ok(UpstreamResponse { response, .. }) = &obtained.answered
         && (response.status().is_success() || response.status().is_redirection() || response.status().is_client_error())
         && forbids_storing(response.status(), response.headers())
     {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::miss::Miss;
 use crate::{
-    attempts::run::Answer,
+    attempts::run::UpstreamResponse,
     request::{fallback, heads, routed::Routed, unkeyed::obtain::Obtained},
     runtime::route::Route,
     upstream::{InFlight, UpstreamBody},
@@ -78,7 +78,7 @@ pub(super) fn prepare(
         });
     let (attempts, answered) = (obtained.attempts, obtained.answered);
     let (mut response, in_flight) = match answered {
-        Ok(Answer { response, in_flight, .. }) if keeps => (response, in_flight),
+        Ok(UpstreamResponse { response, in_flight, .. }) if keeps => (response, in_flight),
         answered => return Filling::No(Box::new(Obtained { answered, ..obtained })),
     };
     heads::finish_head(&mut response, 1);
@@ -90,7 +90,7 @@ pub(super) fn prepare(
     match stored {
         None => {
             let response = head.map(|()| body);
-            let answer = Answer { response, in_flight, first: None };
+            let answer = UpstreamResponse { response, in_flight, first: None };
             Filling::No(Box::new(Obtained { answered: Ok(answer), attempts, instead: None, finished: true }))
         }
         Some(stored) => {

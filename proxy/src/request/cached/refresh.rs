@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempts::{
-        run::{self, Answer},
+        run::{self, UpstreamResponse},
         sending::Sending,
     },
     request::{heads, routed::Routed, session::Session},
@@ -77,12 +77,12 @@ pub(super) fn spawn(
     let timeout = &outbound.route.params.policy.timeout;
     let (idle, began) = (timeout.idle, Instant::now());
     outbound.deadline = began + timeout.total;
-    let shared = session.shared.clone();
+    let runtime = session.runtime.clone();
     let asked_at = store.now();
     tokio::spawn(async move {
-        let answered = run::until_one_stands(&shared, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
-        let Ok(Answer { mut response, first: None, .. }) = answered else { return };
-        let (delay, wall) = (began.elapsed(), shared.parts.clock.now());
+        let answered = run::until_one_stands(&runtime, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
+        let Ok(UpstreamResponse { mut response, first: None, .. }) = answered else { return };
+        let (delay, wall) = (began.elapsed(), runtime.resources.clock.now());
         if asks && response.status() == StatusCode::NOT_MODIFIED {
             updated(&store, &key, &client, &found, response.headers(), delay, wall, asked_at);
             return lead.landed(Flown::Stored);

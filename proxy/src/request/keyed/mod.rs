@@ -20,7 +20,7 @@ use crate::{
     faults::{self, Point},
     listener::body::ClientBody,
     operation::{
-        asker::DataPlaneAsker,
+        asker::StatusAsker,
         redispatch,
         write::{Executed, Execution},
     },
@@ -134,7 +134,7 @@ async fn begin(
                 let head = outgoing(session, &mut routed, &protection, key, body.len());
                 let (answer, answered) = oneshot::channel();
                 let execution = Execution {
-                    shared: session.shared.clone(),
+                    runtime: session.runtime.clone(),
                     outbound: routed.outbound.clone(),
                     protection,
                     claim,
@@ -152,12 +152,12 @@ async fn begin(
             }
             Begin::Refused(refusal) => return refuse(routed, refusal),
             Begin::Known(repeat) => {
-                let asker = DataPlaneAsker::new(session.shared.clone(), routed.snapshot.clone(), session.worker);
+                let asker = StatusAsker::new(session.runtime.clone(), routed.snapshot.clone(), session.worker);
                 let wait = preferred_wait(&routed.parts.headers);
                 let before = repeat.operation.state;
                 let answer = protection.resolve_repeat(repeat, wait, Some(&asker)).await;
                 if before == State::Unknown && answer.operation.state == State::Succeeded {
-                    session.shared.snapshot.load().forget(&route, routed.parts.uri.path());
+                    session.runtime.snapshot.load().forget(&route, routed.parts.uri.path());
                 }
                 if answer.kind != AnswerKind::Freed {
                     return respond_repeat(routed, answer);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::obtain::Obtained;
 use crate::{
-    attempts::{first_frame::Resumed, run::Answer},
+    attempts::{first_frame::Resumed, run::UpstreamResponse},
     request::{
         fallback,
         heads::{finish_head, name_attempts},
@@ -21,7 +21,7 @@ pub(crate) fn deliver(mut routed: Box<Routed>, obtained: Obtained) -> Response<P
     let Obtained { answered, attempts, instead, finished } = obtained;
     let idle = routed.outbound.route.params.policy.timeout.idle;
     match answered {
-        Ok(Answer { mut response, in_flight, first }) => {
+        Ok(UpstreamResponse { mut response, in_flight, first }) => {
             if let Some(reason) = fallback::of_response(&routed.outbound.route, &routed.exchange.method, &response)
                 .filter(|_| instead.is_none())
                 && let Some(mut fixed) = fallback::fixed(&routed.outbound.route, reason)

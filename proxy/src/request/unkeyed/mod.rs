@@ -35,10 +35,10 @@ use crate::{
 pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Response<ProxyBody> {
     let idle = routed.outbound.route.params.policy.timeout.idle;
     // The connection offers itself only to a request that asks for it.
-    let may_upgrade = routed.beside.upgrade.is_some();
+    let may_upgrade = routed.extras.upgrade.is_some();
     let upgrade = may_upgrade.then(|| forward::upgrade(&routed.parts.headers, routed.parts.version)).flatten();
     // Where an upgrade would take over the client's connection.
-    let client_side = if upgrade.is_some() { routed.beside.upgrade.take() } else { None };
+    let client_side = if upgrade.is_some() { routed.extras.upgrade.take() } else { None };
     let mut head = heads::outgoing(session, &mut routed, upgrade);
     if !routed.read.is_empty() {
         forward::fix_length(&mut head.headers, routed.read.len());

@@ -10,7 +10,7 @@ use crate::{
     attempts::{
         attempt::Outbound,
         head::Head,
-        run::{Answer, until_one_stands},
+        run::{UpstreamResponse, until_one_stands},
         sending::Sending,
     },
     request::{fallback, routed::Routed, session::Session},
@@ -19,7 +19,7 @@ use crate::{
 
 /// What was obtained for a request, to be delivered.
 pub(crate) struct Obtained {
-    pub(crate) answered: Result<Answer, Failure>,
+    pub(crate) answered: Result<UpstreamResponse, Failure>,
     pub(crate) attempts: u32,
     /// Why it is the answer of the fallback's upstream.
     pub(crate) instead: Option<Reason>,
@@ -43,7 +43,7 @@ pub(crate) async fn obtain(
     }
     let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, head));
     let mut answered =
-        { pin!(until_one_stands(&session.shared, &routed.outbound, head, sending, &mut attempts)).await };
+        { pin!(until_one_stands(&session.runtime, &routed.outbound, head, sending, &mut attempts)).await };
     routed.exchange.attempts = attempts;
     if answered.is_ok() || !sending.is_owed() {
         routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
@@ -67,7 +67,7 @@ async fn try_other(
     other: Outbound,
     mut head: Head,
     sending: &mut Sending,
-    answered: &mut Result<Answer, Failure>,
+    answered: &mut Result<UpstreamResponse, Failure>,
 ) -> Option<Reason> {
     let (route, method) = (&routed.outbound.route, &routed.exchange.method);
     let reason = match &*answered {
@@ -79,7 +79,7 @@ async fn try_other(
     }
     let mut writing = (!method.is_safe()).then(|| Writing::begin(session, &other, &head));
     let mut attempts = 0;
-    let other_answered = until_one_stands(&session.shared, &other, &mut head, sending, &mut attempts).await;
+    let other_answered = until_one_stands(&session.runtime, &other, &mut head, sending, &mut attempts).await;
     if let Some(writing) = &mut writing {
         writing.ended(&other_answered, attempts);
     }

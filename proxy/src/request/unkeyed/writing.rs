@@ -6,16 +6,16 @@ use http::header::{HOST, HeaderMap};
 use mainstay_policies::evidence::Sent;
 
 use crate::{
-    attempts::{attempt::Outbound, head::Head, run::Answer},
+    attempts::{attempt::Outbound, head::Head, run::UpstreamResponse},
     request::session::Session,
     respond::failure::Failure,
-    runtime::{Shared, route::Route},
+    runtime::{Runtime, route::Route},
 };
 
 /// A write on its way: after one that happened, or may have, no cache may answer with what was before (RFC 9111 section 4.4).
 /// Dropped before its [end](Self::ended) is known it is one whose client has left: it may have happened.
 pub(super) struct Writing {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     route: Arc<Route>,
     path: Box<str>,
     host: HeaderMap,
@@ -25,7 +25,7 @@ pub(super) struct Writing {
 impl Writing {
     pub(crate) fn begin(session: &Session, outbound: &Outbound, head: &Head) -> Self {
         Self {
-            shared: session.shared.clone(),
+            runtime: session.runtime.clone(),
             route: outbound.route.clone(),
             path: head.uri.path().into(),
             host: head.headers.get(HOST).map(|host| (HOST, host.clone())).into_iter().collect(),
@@ -33,7 +33,7 @@ impl Writing {
         }
     }
 
-    pub(crate) fn ended(&mut self, answered: &Result<Answer, Failure>, attempts: u32) {
+    pub(crate) fn ended(&mut self, answered: &Result<UpstreamResponse, Failure>, attempts: u32) {
         self.is_open = false;
         let changed = match answered {
             // A 4xx speaks for its own attempt only, and any other answer may come from one that acted.
@@ -45,7 +45,7 @@ impl Writing {
         if changed {
             self.forget();
             if let Ok(answer) = answered {
-                let snapshot = self.shared.snapshot.load();
+                let snapshot = self.runtime.snapshot.load();
                 snapshot.forget_named(&self.route, &self.host, &self.path, answer.response.headers());
             }
         }
@@ -53,7 +53,7 @@ impl Writing {
 
     fn forget(&self) {
         // Those in force now: a reload may have come between.
-        self.shared.snapshot.load().forget(&self.route, &self.path);
+        self.runtime.snapshot.load().forget(&self.route, &self.path);
     }
 }
 
