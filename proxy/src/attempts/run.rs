@@ -4,13 +4,13 @@ use std::pin::pin;
 
 use http::Response;
 use mainstay_policies::{
-    evidence::{Cause, Sent},
-    retry::{Decision, Repeatable, Stop, is_idempotent},
+    evidence::{AttemptError, Cause, Sent},
+    retry::{Attempts, Decision, Repeatable, Stop, is_idempotent},
 };
 use tokio::time::{Instant, sleep};
 
 use super::{
-    attempt::{Nth, Outbound},
+    attempt::{Attempt, Nth, Outbound},
     first_frame::{self, First},
     head::Head,
     hedge::Race,
@@ -38,7 +38,6 @@ pub(crate) async fn until_one_stands(
     sending: &mut Sending,
     made: &mut u32,
 ) -> Result<UpstreamResponse, Failure> {
-    let Sending { body, owed, gate } = sending;
     let route = &outbound.route;
     let mut now = Instant::now();
     let mut attempts = route.retrier.as_ref().map(|retrier| retrier.start(now));
@@ -46,15 +45,15 @@ pub(crate) async fn until_one_stands(
     let hedging = route.retrier.as_ref().filter(|retrier| {
         retrier.params().hedge.is_some()
             && head.method.is_safe()
-            && matches!(body, Resend::Empty)
+            && matches!(sending.body, Resend::Empty)
             && head.upgrade.is_none()
     });
     let peeks = route.retrier.as_ref().is_some_and(|retrier| retrier.params().knows_grpc()) && head.is_grpc();
     let repeatable = if is_idempotent(&head.method) { Repeatable::Always } else { Repeatable::OnlyIfUnsent };
-    let mut next_body = body.take().expect("every body can be sent once");
+    let mut judge = Judge { runtime, outbound, repeatable, reached: Sent::No };
+    let mut next_body = sending.body.take().expect("every body can be sent once");
     let mut nth = Nth::FIRST;
     let mut last: Option<Result<UpstreamResponse, Failure>> = None;
-    let mut reached = Sent::No;
     loop {
         let mut attempt = match outbound.begin(nth, head, now) {
             Ok(attempt) => attempt,
@@ -69,45 +68,19 @@ pub(crate) async fn until_one_stands(
             (attempt, result) = Box::pin(race.run(attempt, now, &mut nth, made)).await;
         } else {
             outbound.prepare(head);
-            result = pin!(outbound.send(&attempt, head, next_body, gate.as_ref(), now)).await;
+            result = pin!(outbound.send(&attempt, head, next_body, sending.gate.as_ref(), now)).await;
         }
         let first = match &mut result {
             Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,
             _ => None,
         };
         now = Instant::now();
-        if let (Err(error), Some(owed)) = (&mut result, &owed) {
-            if owed.is_broken() && !matches!(error.cause, Cause::Connect | Cause::Tls) {
-                error.cause = Cause::RequestBody;
-            } else if owed.is_waited_for() && error.cause.is_timeout() {
-                attempt.excuse();
-            }
-        }
-        attempt.record(&result, now);
         let endpoint = attempt.endpoint;
-        let decision = attempts.as_mut().map(|attempts| {
-            let trailers = first_frame::trailers(&first);
-            // Asked first: a retry that cannot be sent must not cost the budget.
-            if !body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
-                return Decision::Stop(Stop::Body);
-            }
-            decide(runtime, attempts, &result, trailers, repeatable, outbound, now)
-        });
-        match &mut result {
-            // What the caller is told about the effect speaks for every attempt, not only for the last.
-            Err(error) if reached == Sent::Maybe => error.sent = Sent::Maybe,
-            Err(error) => reached = error.sent,
-            Ok(_) => reached = Sent::Maybe,
-        }
-        let in_flight = attempt.finish(now);
-        let outcome = match result {
-            Ok(response) => Ok(UpstreamResponse { response, in_flight, first }),
-            Err(error) => Err(Failure::Attempt(error)),
-        };
+        let (outcome, decision) = judge.judge(attempt, result, first, attempts.as_mut(), sending, now);
         match decision {
             Some(Decision::Retry { after, reason }) => {
                 // Taken before the wait, so that the stream of the last attempt reads no further.
-                let Some(again) = body.take() else { return outcome };
+                let Some(again) = sending.body.take() else { return outcome };
                 route.metrics.retry(reason);
                 next_body = again;
                 // Kept while waiting, so that it can still be the answer if no further attempt is allowed.
@@ -122,5 +95,56 @@ pub(crate) async fn until_one_stands(
             }
             None => return outcome,
         }
+    }
+}
+
+/// What follows an attempt. Synchronous, so that no request's future holds its room while it waits.
+struct Judge<'a> {
+    runtime: &'a Runtime,
+    outbound: &'a Outbound,
+    repeatable: Repeatable,
+    /// Whether any attempt may have reached the application.
+    reached: Sent,
+}
+
+impl Judge<'_> {
+    /// Whose fault it was, what is counted, and whether another attempt is made.
+    fn judge(
+        &mut self,
+        mut attempt: Attempt,
+        mut result: Result<Response<UpstreamBody>, AttemptError>,
+        first: First,
+        attempts: Option<&mut Attempts<'_>>,
+        sending: &Sending,
+        now: Instant,
+    ) -> (Result<UpstreamResponse, Failure>, Option<Decision>) {
+        if let (Err(error), Some(owed)) = (&mut result, &sending.owed) {
+            if owed.is_broken() && !matches!(error.cause, Cause::Connect | Cause::Tls) {
+                error.cause = Cause::RequestBody;
+            } else if owed.is_waited_for() && error.cause.is_timeout() {
+                attempt.excuse();
+            }
+        }
+        attempt.record(&result, now);
+        let decision = attempts.map(|attempts| {
+            let trailers = first_frame::trailers(&first);
+            // Asked first: a retry that cannot be sent must not cost the budget.
+            if !sending.body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
+                return Decision::Stop(Stop::Body);
+            }
+            decide(self.runtime, attempts, &result, trailers, self.repeatable, self.outbound, now)
+        });
+        match &mut result {
+            // What the caller is told about the effect speaks for every attempt, not only for the last.
+            Err(error) if self.reached == Sent::Maybe => error.sent = Sent::Maybe,
+            Err(error) => self.reached = error.sent,
+            Ok(_) => self.reached = Sent::Maybe,
+        }
+        let in_flight = attempt.finish(now);
+        let outcome = match result {
+            Ok(response) => Ok(UpstreamResponse { response, in_flight, first }),
+            Err(error) => Err(Failure::Attempt(error)),
+        };
+        (outcome, decision)
     }
 }

@@ -4,6 +4,11 @@ use mainstay_policies::problem::Problem;
 
 /// What a problem means, and what its receiver should do.
 pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
+    of_the_request(problem)
+}
+
+/// What is wrong with the request, or with who sends it.
+const fn of_the_request(problem: Problem) -> (&'static str, &'static str) {
     match problem {
         Problem::NoRoute => (
             "Nothing is served under this host, path and method; or the operation or page asked for does not exist, or is \
@@ -14,6 +19,20 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
             "An access list refuses this caller, method or path. Nothing was sent to the service.",
             "Ask the operator for access.",
         ),
+        Problem::PrincipalMissing => (
+            "This route needs to know the caller, and the request does not say. Nothing was sent to the service.",
+            "Send the request through the front that identifies callers.",
+        ),
+        Problem::BadRequest => (
+            "The request is not valid: its framing, its header fields, its method here, or its parameters. Nothing was \
+             sent to the service.",
+            "Correct the request; the detail says what was wrong.",
+        ),
+        Problem::BodyTooLarge => (
+            "A keyed write is read whole before it is sent, and this one is larger than allowed. Nothing was sent to the \
+             service.",
+            "Send a smaller body, or ask the operator to raise idempotency.max_body.",
+        ),
         Problem::KeyMissing => (
             "Writes on this route need an idempotency key, and the request had none. Nothing was sent to the service.",
             "Send a fresh UUID as key with each new write, and the same key with each repeat of it.",
@@ -22,6 +41,16 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
             "The idempotency key cannot be read. Nothing was sent to the service.",
             "Send one key of 1 to 255 printable ASCII characters in double quotes; the detail says what was wrong.",
         ),
+        Problem::KeyAmbiguous => {
+            ("More than one upstream has an operation with this key.", "Name one of them: &upstream=NAME.")
+        }
+        _ => of_the_write(problem),
+    }
+}
+
+/// What stands against this key.
+const fn of_the_write(problem: Problem) -> (&'static str, &'static str) {
+    match problem {
         Problem::KeyReused => (
             "The idempotency key belongs to a request with another method, path or content. This request was not sent to \
              the service.",
@@ -41,23 +70,18 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
             "Do not repeat it with a new key: that could do it twice. Read the operation until it is settled, or repeat \
              with the same key, which never does it twice.",
         ),
-        Problem::PrincipalMissing => (
-            "This route needs to know the caller, and the request does not say. Nothing was sent to the service.",
-            "Send the request through the front that identifies callers.",
-        ),
         Problem::ResponseNotRetained => (
             "The write was done and answered, and the answer was streamed or too large to keep. This repeat was not sent \
              to the service.",
             "Read the result from the service itself. The first answer's status is in the operation.",
         ),
-        Problem::KeyAmbiguous => {
-            ("More than one upstream has an operation with this key.", "Name one of them: &upstream=NAME.")
-        }
-        Problem::BodyTooLarge => (
-            "A keyed write is read whole before it is sent, and this one is larger than allowed. Nothing was sent to the \
-             service.",
-            "Send a smaller body, or ask the operator to raise idempotency.max_body.",
-        ),
+        _ => of_the_service(problem),
+    }
+}
+
+/// What keeps the service, or this proxy, from answering.
+const fn of_the_service(problem: Problem) -> (&'static str, &'static str) {
+    match problem {
         Problem::LedgerUnavailable => (
             "Keyed writes are recorded before they are sent, and the record cannot be written at the moment. Nothing was \
              sent to the service.",
@@ -88,16 +112,13 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
              effect says whether it may have acted.",
             "If effect is none, repeat freely. If it is unknown, find out first whether the request was carried out.",
         ),
-        Problem::BadRequest => (
-            "The request is not valid: its framing, its header fields, its method here, or its parameters. Nothing was \
-             sent to the service.",
-            "Correct the request; the detail says what was wrong.",
-        ),
         Problem::Draining => (
             "This proxy is shutting down, and the request was still waiting for its turn under a limit when the time for \
              that was over. Nothing was sent to the service. Requests that are not kept waiting are served to the end.",
             "Repeat at once: another instance will answer.",
         ),
+        // Every problem is in one of the three; the test below looks.
+        _ => ("", ""),
     }
 }
 
