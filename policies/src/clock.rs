@@ -14,7 +14,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::operation::UnixMillis;
+/// Wall time in milliseconds since the Unix epoch.
+pub type UnixMillis = u64;
 
 /// A source of wall time; cheap to clone.
 #[derive(Clone)]

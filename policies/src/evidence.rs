@@ -125,3 +125,12 @@ impl Evidence {
         }
     }
 }
+
+/// What a rule's match proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The evidence stands as it is.
+    Evidence(Evidence),
+    /// The service does not know the write: proves `not_executed` only once it cannot arrive any more.
+    NotFound,
+}

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod body;
 pub mod cache;
+pub mod caller;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency_limit;

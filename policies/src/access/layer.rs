@@ -1,7 +1,6 @@
 //! Access lists for any tower service.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,11 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::AccessList;
-use crate::body::BoxError;
-
-/// The client's address: a request extension, set by whoever accepted the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress(pub IpAddr);
+use crate::{body::BoxError, caller::ClientAddress};
 
 /// The list refuses the request, or nobody said who sends it. Nothing reached the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,6 +31,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
+pub use crate::caller::ClientAddress;
 pub use cidr::*;
 pub use layer::*;
 pub use list::*;

@@ -10,7 +10,7 @@ use http::{
 use tokio::time::Instant;
 
 use super::{Cache, date::date_of, directives::Directives, vary};
-use crate::operation::UnixMillis;
+use crate::clock::UnixMillis;
 
 /// Statuses whose answers may be kept although they say nothing of it (RFC 9110 section 15.1). 206 is none: parts are not kept.
 const HEURISTIC: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];

@@ -24,7 +24,7 @@ use super::{
     Cache, CacheBody, Flight, Flown, Key, Lead, Store, Stored, Verdict, is_not_modified, not_modified_headers,
     refreshed, storable, validators,
 };
-use crate::{body::BoxError, clock::WallClock, rate_limit::Caller};
+use crate::{body::BoxError, caller::Caller, clock::WallClock};
 
 /// Fills that one request waits for; then it asks for itself.
 const MAX_ROUNDS: usize = 3;

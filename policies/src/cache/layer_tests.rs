@@ -17,7 +17,7 @@ use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::{body::BoxError, clock::WallClock, rate_limit::Caller};
+use crate::{body::BoxError, caller::Caller, clock::WallClock};
 
 type Answer = Result<(u16, &'static str, Vec<(&'static str, &'static str)>), ()>;
 

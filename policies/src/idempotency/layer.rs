@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tower_layer::Layer;
 
 use super::{Protection, service::IdempotencyService};
-
-/// Who is calling, as the program has established it: put into the request's extensions before this layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal(pub Bytes);
 
 /// Makes keyed writes to the inner service safe to repeat.
 ///

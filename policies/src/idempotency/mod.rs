@@ -35,12 +35,13 @@ pub mod replay;
 pub mod rules;
 pub mod template;
 
+pub use crate::{caller::Principal, evidence::Verdict};
 pub use answer::{Answer, AnswerKind, answer};
 pub use claim::{Claim, Settlement};
 pub use fingerprint::Fingerprinter;
 pub use key::{Key, KeyError, KeyRead, MAX_KEY_OCTETS};
 pub use key_template::{Incoming, KeyPart, KeyTemplate, TemplateError, Underivable};
-pub use layer::{IdempotencyLayer, Principal};
+pub use layer::IdempotencyLayer;
 pub use mint::{IdKind, IdMint, NODES};
 pub use normal_path::normalise as normalise_path;
 pub(crate) use normal_path::recode as recode_path;

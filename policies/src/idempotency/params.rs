@@ -6,7 +6,7 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::{IdKind, KeyTemplate};
 use crate::{
-    evidence::Evidence,
+    evidence::Verdict,
     retry::{Backoff, Jitter},
 };
 
@@ -214,15 +214,6 @@ pub enum JsonExpect {
     OneOf(Vec<serde_json::Value>),
     /// Anything (`exists: true`) or nothing (`exists: false`).
     Exists(bool),
-}
-
-/// What a rule's match proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The evidence stands as it is.
-    Evidence(Evidence),
-    /// The service does not know the write: proves `not_executed` only once it cannot arrive any more.
-    NotFound,
 }
 
 /// What repeats get when a status query settled the operation and no response was stored.

@@ -14,8 +14,9 @@ pub mod memory;
 pub mod share;
 pub mod step;
 
+pub use crate::clock::UnixMillis;
 pub use question::{QUESTION_LOOKS, Question};
 pub use record::{
     Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
-    StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
+    StoredRequest, StoredResponse, TraceOrigin,
 };

@@ -5,10 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::evidence::Evidence;
-
-/// Wall time in milliseconds since the Unix epoch.
-pub type UnixMillis = u64;
+use crate::{clock::UnixMillis, evidence::Evidence};
 
 /// The public name of an operation: an integer in arrival order, which is the ledger's key, and a random tag, which keeps
 /// the name from being guessed. Shown as 32 hex digits.

@@ -2,7 +2,6 @@
 
 use std::{
     mem,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,11 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Admission, Key, Limiter, RateLimit, RateLimited};
-use crate::body::BoxError;
-
-/// Who is calling: a request extension, for a limit by principal or client address, set by whoever knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(pub Arc<[u8]>);
+use crate::{body::BoxError, caller::Caller};
 
 /// Calls a service under a [`Limiter`]; every service it makes shares it.
 #[derive(Clone, Debug)]

@@ -40,6 +40,7 @@ mod warm_up;
 #[cfg(test)]
 mod warm_up_tests;
 
+pub use crate::caller::Caller;
 pub use error::*;
 pub use layer::*;
 pub use limiter::*;

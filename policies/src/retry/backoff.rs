@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, StatusCode, header::RETRY_AFTER};
 
 use super::{Backoff, Delays, Jitter};
-use crate::operation::UnixMillis;
+use crate::clock::UnixMillis;
 
 impl Delays {
     /// The wait before retry `retry` (1 is the first).
