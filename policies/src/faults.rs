@@ -1,6 +1,6 @@
-//! Protections that a test can switch off, to see that its checker misses them.
+//! Safeguards that a test can switch off, to see that its checker misses them.
 //!
-//! A checker that never goes red proves nothing. With the feature `faults`, which no release has, each protection below can
+//! A checker that never goes red proves nothing. With the feature `faults`, which no release has, each safeguard below can
 //! be taken away from a running process; without it [`is_off`] is `false` at compile time and nothing of this is left.
 
 #[cfg(feature = "faults")]
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// What can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Protection {
+pub enum Safeguard {
     /// Begin is durable before the first upstream byte.
     DurableBegin = 1,
     /// Settle is durable before the last byte of the answer.
@@ -20,23 +20,26 @@ pub enum Protection {
     StickyStates = 8,
 }
 
+/// Its name until all who use it say the new one.
+pub use Safeguard as Protection;
+
 #[cfg(feature = "faults")]
 static OFF: AtomicU8 = AtomicU8::new(0);
 
-/// Takes `protection` away from this process, for good.
+/// Takes `safeguard` away from this process, for good.
 #[cfg(feature = "faults")]
-pub fn switch_off(protection: Protection) {
-    OFF.fetch_or(protection as u8, Ordering::Relaxed);
+pub fn switch_off(safeguard: Safeguard) {
+    OFF.fetch_or(safeguard as u8, Ordering::Relaxed);
 }
 
-/// Whether `protection` was taken away.
+/// Whether `safeguard` was taken away.
 #[cfg(feature = "faults")]
-pub fn is_off(protection: Protection) -> bool {
-    OFF.load(Ordering::Relaxed) & protection as u8 != 0
+pub fn is_off(safeguard: Safeguard) -> bool {
+    OFF.load(Ordering::Relaxed) & safeguard as u8 != 0
 }
 
-/// Whether `protection` was taken away: never, in this build.
+/// Whether `safeguard` was taken away: never, in this build.
 #[cfg(not(feature = "faults"))]
-pub const fn is_off(_protection: Protection) -> bool {
+pub const fn is_off(_safeguard: Safeguard) -> bool {
     false
 }

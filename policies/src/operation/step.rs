@@ -20,7 +20,7 @@ use http::StatusCode;
 use super::{Attention, AttentionReason, KeptRequest, Operation, Retained, Source, State, UnixMillis};
 use crate::{
     evidence::Evidence,
-    faults::{Protection, is_off},
+    faults::{Safeguard, is_off},
     idempotency::{QuerySchedule, Redispatch, Verdict},
 };
 
@@ -213,7 +213,7 @@ fn translate(operation: &mut Operation, by: Duration) {
 }
 
 fn observe(operation: &mut Operation, seen: Observation, policy: &StepPolicy, now: UnixMillis) {
-    if operation.state.is_terminal() && !is_off(Protection::StickyStates) {
+    if operation.state.is_terminal() && !is_off(Safeguard::StickyStates) {
         if proven_state(seen.evidence) == Some(operation.state) && operation.retained == Retained::None {
             // A status query was quicker than the answer itself; the answer is still worth replaying.
             operation.retained = seen.retained;

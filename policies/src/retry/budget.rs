@@ -21,7 +21,7 @@ const ROUNDING: f64 = 1e-9;
 
 /// What was spent and earned lately; shared by every request of a route policy.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Balance {
     epoch: Instant,
     slice_nanos: u64,
     window: Mutex<Window>,
@@ -41,7 +41,7 @@ struct Window {
     total: Counts,
 }
 
-impl Ledger {
+impl Balance {
     pub(super) fn new(ttl: Duration) -> Self {
         Self::with_epoch(ttl, Instant::now())
     }

@@ -6,17 +6,17 @@ use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Condition, HedgeAfter, Retry, backoff::retry_after, budget::Ledger, latency::Latencies};
+use super::{Condition, HedgeAfter, Retry, backoff::retry_after, budget::Balance, latency::Latencies};
 use crate::{
+    clock::UnixMillis,
     evidence::{AttemptError, Cause, Sent},
-    operation::UnixMillis,
 };
 
 /// A retry policy and the budget that its requests share; one per route policy.
 #[derive(Debug)]
 pub struct Retrier {
     params: Retry,
-    budget: Option<Arc<Ledger>>,
+    budget: Option<Arc<Balance>>,
     /// Kept where a percentile decides when to hedge.
     latencies: Option<Arc<Mutex<Latencies>>>,
 }
@@ -97,7 +97,7 @@ pub fn is_idempotent(method: &Method) -> bool {
 impl Retrier {
     /// A policy with a fresh budget.
     pub fn new(params: Retry) -> Self {
-        let budget = params.budget.as_ref().map(|budget| Arc::new(Ledger::new(budget.ttl)));
+        let budget = params.budget.as_ref().map(|budget| Arc::new(Balance::new(budget.ttl)));
         let latencies = params.needs_latencies().then(|| Arc::new(Mutex::new(Latencies::new(Instant::now()))));
         Self { params, budget, latencies }
     }
@@ -114,7 +114,7 @@ impl Retrier {
         let budget = match (&params.budget, &self.params.budget, &self.budget) {
             (Some(new), Some(old), Some(ledger)) if new.ttl == old.ttl => Some(Arc::clone(ledger)),
             (Some(new), _, Some(ledger)) => Some(Arc::new(ledger.resized(new.ttl))),
-            (Some(new), _, None) => Some(Arc::new(Ledger::new(new.ttl))),
+            (Some(new), _, None) => Some(Arc::new(Balance::new(new.ttl))),
             (None, ..) => None,
         };
         let known = self.latencies.clone();
