@@ -14,6 +14,7 @@ pub mod fallback;
 pub mod faults;
 pub mod idempotency;
 pub mod operation;
+pub mod path;
 pub mod problem;
 pub mod rate_limit;
 pub mod retry;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::Method;
 
 use super::{Cidr, reading::readings};
+use crate::path::PathRule;
 
 /// Who may send what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,15 +25,6 @@ pub struct Rule {
     pub methods: Vec<Method>,
     /// The path; `None` means any.
     pub path: Option<PathRule>,
-}
-
-/// A path: its segments, and whether anything may follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathRule {
-    /// Each a text, or `None` for any one segment that is not empty.
-    pub segments: Vec<Option<String>>,
-    /// Whether any rest may follow, or nothing.
-    pub rest: bool,
 }
 
 impl AccessList {
@@ -57,25 +49,5 @@ impl Rule {
         (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(client)))
             && (self.methods.is_empty() || self.methods.contains(method))
             && self.path.as_ref().is_none_or(|rule| rule.matches(path))
-    }
-}
-
-impl PathRule {
-    /// Whether the path has these segments.
-    pub fn matches(&self, path: &str) -> bool {
-        let mut left = path.strip_prefix('/').or(Some(path));
-        for expected in &self.segments {
-            let Some(rest) = left else { return false };
-            let (segment, after) = rest.split_once('/').map_or((rest, None), |(segment, after)| (segment, Some(after)));
-            let fits = match expected {
-                Some(text) => text == segment,
-                None => !segment.is_empty(),
-            };
-            if !fits {
-                return false;
-            }
-            left = after;
-        }
-        self.rest || left.is_none()
     }
 }

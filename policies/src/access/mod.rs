@@ -31,7 +31,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use crate::caller::ClientAddress;
+pub use crate::{caller::ClientAddress, path::PathRule};
 pub use cidr::*;
 pub use layer::*;
 pub use list::*;

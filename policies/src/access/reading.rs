@@ -95,7 +95,7 @@ fn without_parameters(segment: &str) -> &str {
 
 /// Decodes what needs no encoding, and writes the other encodings in upper case. A `%` that begins no encoding stays.
 fn decoded(path: &str) -> Cow<'_, str> {
-    if path.contains('%') { Cow::Owned(crate::idempotency::recode_path(path)) } else { Cow::Borrowed(path) }
+    if path.contains('%') { Cow::Owned(crate::path::recode(path)) } else { Cow::Borrowed(path) }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use moka::sync::Cache as Map;
 use parking_lot::RwLock;
 
 use super::{Cache, Flight, Stored, flights::Flights, vary};
-use crate::access::PathRule;
+use crate::path::PathRule;
 
 /// Marks by hash of path, 256 KiB of them. Two paths that share one are forgotten together: needless now and then, never wrong.
 /// So many that a hundred writes between two reads of an answer cost it one time in three hundred.

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::*;
-use crate::access::PathRule;
+use crate::path::PathRule;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT
 const WALL: u64 = 784_111_777_000;

@@ -12,7 +12,8 @@ use http::{
 };
 use sha2::Sha256;
 
-use super::{Fingerprint, FingerprintBody, canonical_json, normal_path::normalise};
+use super::{Fingerprint, FingerprintBody, canonical_json};
+use crate::path::normalise;
 
 /// Makes fingerprints under one secret.
 #[derive(Clone)]
