@@ -141,6 +141,17 @@ pub enum Health {
     Failed,
 }
 
+/// When the end of a write counts as recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Settle {
+    /// When it is on the disk: a client that saw an answer finds it replayed, whatever happens in between.
+    #[default]
+    Durable,
+    /// When the writer has been asked to write it: the process may die first, and then nobody knows what became of the
+    /// operation. A repeat is told so; it is not executed again.
+    Eventual,
+}
+
 /// Which operations a listing shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
