@@ -34,7 +34,12 @@ pub mod replay;
 pub mod rules;
 pub mod template;
 
-pub use crate::{caller::Principal, evidence::Verdict, path::normalise as normalise_path};
+pub use crate::{
+    caller::Principal,
+    evidence::Verdict,
+    operation::{QuerySchedule, Redispatch},
+    path::normalise as normalise_path,
+};
 pub use answer::{Answer, AnswerKind, answer};
 pub use claim::{Claim, Settlement};
 pub use fingerprint::Fingerprinter;

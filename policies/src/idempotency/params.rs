@@ -7,7 +7,7 @@ use http::{HeaderName, Method, StatusCode};
 use super::{IdKind, KeyTemplate};
 use crate::{
     evidence::Verdict,
-    retry::{Backoff, Jitter},
+    operation::{QuerySchedule, Redispatch},
 };
 
 /// How keyed writes are recognised, recorded and answered.
@@ -165,28 +165,6 @@ pub struct StatusQuery {
     pub rate_per_sec: f64,
 }
 
-/// When the next status query is made.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QuerySchedule {
-    /// The first wait.
-    pub first: Duration,
-    /// The growth of the wait.
-    pub factor: f64,
-    /// The longest wait.
-    pub max: Duration,
-    /// When a person is called.
-    pub give_up: Duration,
-}
-
-/// How often a write in doubt is dispatched again: the same bytes, under the same key.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Redispatch {
-    /// How often at most; 0 is never, and then requests are not kept.
-    pub attempts: u32,
-    /// The waits before each.
-    pub backoff: Backoff,
-}
-
 /// One rule over a response: every part that is given must match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -250,14 +228,6 @@ impl Default for Idempotency {
     }
 }
 
-impl Default for Redispatch {
-    /// Never. A service that lost an answer is in trouble, so the waits begin longer than a retry's, and go on for longer.
-    fn default() -> Self {
-        let (base, max) = (Duration::from_millis(500), Duration::from_mins(1));
-        Self { attempts: 0, backoff: Backoff { base, max, multiplier: 2.0, jitter: Jitter::Full } }
-    }
-}
-
 impl Default for KeySource {
     fn default() -> Self {
         Self {
@@ -284,17 +254,6 @@ impl Default for Outcomes {
             failed: Vec::new(),
             ongoing: Vec::new(),
             rules: Vec::new(),
-        }
-    }
-}
-
-impl Default for QuerySchedule {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_millis(200),
-            factor: 2.0,
-            max: Duration::from_mins(1),
-            give_up: Duration::from_hours(24),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! where operations are kept, [`MemoryLedger`](memory::MemoryLedger) its simplest form, and [`conformance`] what every
 //! ledger must pass.
 
+mod event;
+mod policy;
 mod question;
 mod record;
 
@@ -15,6 +17,8 @@ pub mod share;
 pub mod step;
 
 pub use crate::clock::UnixMillis;
+pub use event::{Action, Event, Observation};
+pub use policy::{Asking, QuerySchedule, Redispatch, StepPolicy};
 pub use question::{QUESTION_LOOKS, Question};
 pub use record::{
     Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,

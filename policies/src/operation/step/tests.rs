@@ -1,8 +1,16 @@
 use proptest::prelude::*;
 
-use super::*;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{settle::proven_state, *};
 use crate::{
-    operation::{InstanceId, KeptRequest, KeyHash, OperationId},
+    evidence::{Evidence, Verdict},
+    operation::{
+        Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, OperationId, QuerySchedule, Redispatch, Retained,
+        Source,
+    },
     retry::{Backoff, Jitter},
 };
 
@@ -243,6 +251,24 @@ fn a_person_settles_what_is_unknown_and_never_what_is_in_flight_or_settled() {
     let flagged = step(&settled, resolved(Evidence::Succeeded), &policy, NOW).0;
     assert_eq!((flagged.state, flagged.attention.is_some()), (State::Failed, true));
     assert_eq!(step(&flagged, resolved(Evidence::Failed), &policy, NOW).0.attention, None, "agreeing acknowledges");
+}
+
+#[test]
+fn a_persons_word_counts_for_what_is_unknown_or_flagged_and_agrees_with_what_is_settled() {
+    let attention = Some(Attention { since: NOW, reason: AttentionReason::Conflict });
+    for (state, attention, may, agrees_with_failed) in [
+        (State::Pending, None, false, true),
+        (State::Unknown, None, true, true),
+        (State::Unknown, attention, true, true),
+        (State::Failed, None, false, true),
+        (State::Failed, attention, true, true),
+        (State::Succeeded, attention, true, false),
+        (State::NotExecuted, None, false, false),
+    ] {
+        let operation = Operation { state, attention, ..pending() };
+        assert_eq!(may_be_resolved(&operation).is_ok(), may, "{state:?} {attention:?}");
+        assert_eq!(agrees(&operation, State::Failed).is_ok(), agrees_with_failed, "{state:?}");
+    }
 }
 
 #[test]
