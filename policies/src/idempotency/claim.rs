@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::query::AttemptGuard;
+use super::status::AttemptGuard;
 use crate::{
     clock::WallClock,
     evidence::Evidence,

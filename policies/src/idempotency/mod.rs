@@ -13,45 +13,38 @@ mod canonical_json;
 mod claim;
 mod fingerprint;
 mod key;
-mod key_template;
 mod layer;
-mod mint;
 mod params;
 mod prefer;
 mod protection;
 mod refusal;
-mod replies;
-mod reply_body;
-mod resolving;
-mod service;
 
 #[cfg(test)]
 mod test_kit;
 
 pub mod outcome;
-pub mod query;
 pub mod replay;
 pub mod rules;
-pub mod template;
+pub mod status;
 
+pub use self::{
+    answer::{Answer, AnswerKind, answer},
+    claim::{Claim, Settlement},
+    fingerprint::Fingerprinter,
+    key::{
+        IdKind, IdMint, Incoming, Key, KeyError, KeyPart, KeyRead, KeyTemplate, MAX_KEY_OCTETS, NODES, TemplateError,
+        Underivable,
+    },
+    layer::{IdempotencyLayer, IdempotencyService, ReplyBody},
+    params::*,
+    prefer::preferred_wait,
+    protection::{Begin, Beside, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash},
+    refusal::{Refusal, until_due},
+    status::{self as query, Asker, QueryGate, resolving::Applied, target as template},
+};
 pub use crate::{
     caller::Principal,
     evidence::Verdict,
     operation::{QuerySchedule, Redispatch},
     path::normalise as normalise_path,
 };
-pub use answer::{Answer, AnswerKind, answer};
-pub use claim::{Claim, Settlement};
-pub use fingerprint::Fingerprinter;
-pub use key::{Key, KeyError, KeyRead, MAX_KEY_OCTETS};
-pub use key_template::{Incoming, KeyPart, KeyTemplate, TemplateError, Underivable};
-pub use layer::IdempotencyLayer;
-pub use mint::{IdKind, IdMint, NODES};
-pub use params::*;
-pub use prefer::preferred_wait;
-pub use protection::{Begin, Beside, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash};
-pub use query::{Asker, QueryGate};
-pub use refusal::{Refusal, until_due};
-pub use reply_body::ReplyBody;
-pub use resolving::Applied;
-pub use service::IdempotencyService;

@@ -10,9 +10,8 @@ use super::{
     Answer, Asker, Claim, Fingerprinter, IdKind, IdMint, Idempotency, Incoming, Key, KeyFrom, KeyRead, OnConcurrent,
     Refusal, Settlement, StatusQuery, Underivable,
     answer::answer,
-    outcome,
-    query::{Held, QUERY_TIMEOUT, QueryGate, TURN_WITHIN},
-    replay, template,
+    outcome, replay,
+    status::{Held, QUERY_TIMEOUT, QueryGate, TURN_WITHIN, target},
 };
 use crate::{
     clock::WallClock,
@@ -403,7 +402,7 @@ impl Protection {
         path_params: &[(&str, &str)],
         now: UnixMillis,
     ) -> Operation {
-        let render = |status: &StatusQuery| template::target(&status.path, key.as_str(), path_params);
+        let render = |status: &StatusQuery| target::target(&status.path, key.as_str(), path_params);
         Operation {
             id: OperationId { seq: 0, tag: random_tag() },
             key_hash: key.hash(principal, &self.upstream),

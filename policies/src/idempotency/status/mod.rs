@@ -1,6 +1,13 @@
 //! Asking the upstream what became of a write.
 
-use std::{collections::HashMap, collections::HashSet, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::{Display, Write},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -8,11 +15,14 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use super::{StatusQuery, Verdict, rules, template};
+use super::{StatusQuery, rules};
 use crate::{
-    evidence::AttemptError,
+    evidence::{AttemptError, Verdict},
     operation::{OperationId, UnixMillis},
 };
+
+pub(super) mod resolving;
+pub mod target;
 
 /// Bounds one query: a caller waits for it.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +59,9 @@ impl Heard {
     }
 }
 
+/// The operation's name is known only once it is recorded; it is put in when the query is made.
+const OPERATION: &str = "{operation}";
+
 /// Asks once. Whatever goes wrong is no evidence.
 pub async fn ask(
     asker: &dyn Asker,
@@ -58,7 +71,7 @@ pub async fn ask(
     operation: Option<OperationId>,
     now: UnixMillis,
 ) -> Heard {
-    let target = operation.map_or_else(|| target.to_owned(), |id| template::with_operation(target, id));
+    let target = operation.map_or_else(|| target.to_owned(), |id| with_operation(target, id));
     let request = Request::builder()
         .method(query.method.clone())
         .uri(target)
@@ -69,6 +82,14 @@ pub async fn ask(
         Ok(Ok(response)) => judge(query, &response, now),
         Ok(Err(_)) | Err(_) => Heard::default(),
     }
+}
+
+/// The target with the operation's name in its place.
+fn with_operation(target: &str, operation: impl Display) -> String {
+    let mut name = String::with_capacity(32);
+    // Writing to a String does not fail.
+    let _ = write!(name, "{operation}");
+    target.replace(OPERATION, &name)
 }
 
 /// What an answer of the status endpoint says.

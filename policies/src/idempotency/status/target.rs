@@ -1,14 +1,11 @@
 //! The target of a status query, from its template.
 
-use std::fmt::Write;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::OPERATION;
 
 /// Everything but the unreserved characters (RFC 3986 section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The operation's name is known only once it is recorded; it is put in when the query is made.
-const OPERATION: &str = "{operation}";
 
 /// The target of a status query for this key and these path parameters, each as it stands in the path (percent-encoded as
 /// it came). `{operation}` stays in its place until the query is made.
@@ -37,14 +34,6 @@ pub fn placeholders(template: &str) -> impl Iterator<Item = &str> {
         Piece::Value(name) => Some(name),
         Piece::Text(_) => None,
     })
-}
-
-/// The target with the operation's name in its place.
-pub(super) fn with_operation(target: &str, operation: impl std::fmt::Display) -> String {
-    let mut name = String::with_capacity(32);
-    // Writing to a String does not fail.
-    let _ = write!(name, "{operation}");
-    target.replace(OPERATION, &name)
 }
 
 enum Piece<'a> {
@@ -82,7 +71,7 @@ fn push_segment(out: &mut String, value: &str) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::with_operation, *};
 
     #[test]
     fn each_value_becomes_one_segment() {

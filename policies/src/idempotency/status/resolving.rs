@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{
-    Asker, Claim, Protection, StatusQuery, Verdict, outcome,
-    query::{self, Heard, QUERY_TIMEOUT},
-    template,
-};
+use super::{Asker, Heard, QUERY_TIMEOUT, ask, target};
 use crate::{
-    evidence::Evidence,
+    evidence::{Evidence, Verdict},
+    idempotency::{Claim, Protection, StatusQuery, outcome},
     operation::{
         Operation,
         ledger::LedgerError,
@@ -67,7 +64,7 @@ impl Protection {
     }
 
     /// Asks the upstream what became of an operation, and records what it says. The caller holds the
-    /// [permit](query::QueryPermit). `None` if it cannot be asked.
+    /// [permit](super::QueryPermit). `None` if it cannot be asked.
     ///
     /// # Errors
     /// The ledger did not take it.
@@ -76,7 +73,7 @@ impl Protection {
             return Ok(None);
         };
         let now = self.clock.now();
-        let mut heard = query::ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
+        let mut heard = ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
         // That it is not there proves something only by the time that has passed, and nobody knows how much that is.
         if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.clock.now()).is_some() {
             heard.verdict = None;
@@ -94,7 +91,7 @@ impl Protection {
     /// neither write is there would hold for both. A question that does not name the key is about no write in particular, and
     /// the policy takes the answer all the same.
     async fn is_anothers(&self, operation: &Operation, status: &StatusQuery) -> Result<bool, LedgerError> {
-        let names_key = template::placeholders(&status.path).any(|name| name == "key");
+        let names_key = target::placeholders(&status.path).any(|name| name == "key");
         match operation.question().filter(|_| names_key) {
             // Asked after the answer: whatever that was about had been recorded before it was sent.
             Some(question) => self.ledger.is_anothers(question, operation.principal).await,
@@ -128,7 +125,7 @@ impl Protection {
         asking.into_iter().chain(redispatch).fold(self.policy.patience.max(QUERY_TIMEOUT), std::cmp::max)
     }
 
-    pub(super) fn claim(&self, operation: Operation) -> Option<Claim> {
+    pub(in crate::idempotency) fn claim(&self, operation: Operation) -> Option<Claim> {
         let in_flight = self.gate.attempt(operation.id)?;
         Some(Claim::new(operation, Arc::clone(&self.ledger), self.clock.clone(), self.policy, in_flight))
     }

@@ -6,8 +6,13 @@ use sha2::{Digest, Sha256};
 use super::{KeySource, KeySyntax};
 use crate::operation::KeyHash;
 
-/// Octets of a key after unquoting, at most. Longer ones are payloads, not names; Stripe takes 255 as well.
-pub const MAX_KEY_OCTETS: usize = 255;
+mod mint;
+mod template;
+
+pub use self::{
+    mint::{IdKind, IdMint, NODES},
+    template::{Incoming, KeyPart, KeyTemplate, MAX_KEY_OCTETS, TemplateError, Underivable},
+};
 
 /// An idempotency key, unquoted: 1 to [`MAX_KEY_OCTETS`] printable ASCII characters.
 #[derive(Clone, PartialEq, Eq, Hash)]

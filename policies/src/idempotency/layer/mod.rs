@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{Protection, service::IdempotencyService};
+use super::Protection;
+
+mod replies;
+mod reply_body;
+mod service;
+
+pub use self::{reply_body::ReplyBody, service::IdempotencyService};
 
 /// Makes keyed writes to the inner service safe to repeat.
 ///

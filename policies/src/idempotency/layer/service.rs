@@ -15,13 +15,15 @@ use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use tower_service::Service;
 
 use super::{
-    AnswerKind, Begin, Claim, Incoming, Key, Principal, Protection, Recognised, Refusal, Settlement, outcome,
-    preferred_wait,
     replies::{PREFERENCE_APPLIED, Replies, json_response, replay},
     reply_body::{Collected, ReplyBody, collect},
 };
 use crate::{
+    caller::Principal,
     evidence::{AttemptError, Sent},
+    idempotency::{
+        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, Refusal, Settlement, outcome, preferred_wait,
+    },
     operation::{Source, State},
     problem::Problem,
 };

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{Refusal, ReplyBody};
+use super::reply_body::ReplyBody;
 use crate::{
+    idempotency::Refusal,
     operation::{OperationId, StoredResponse},
     problem::{Effect, Problem},
 };

@@ -17,7 +17,10 @@ use percent_encoding::{percent_decode, percent_decode_str};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{MAX_KEY_OCTETS, canonical_json::number_text, rules::read_json};
+use crate::idempotency::{canonical_json::number_text, rules};
+
+/// Octets of a key after unquoting, at most. Longer ones are payloads, not names; Stripe takes 255 as well.
+pub const MAX_KEY_OCTETS: usize = 255;
 
 /// Before the hash of a text that is too long to be a key.
 const HASHED: &str = "sha256:";
@@ -216,7 +219,7 @@ impl KeyPart {
             return Ok(Self::Principal);
         }
         if let Some(pointer) = name.strip_prefix("json:") {
-            let is_pointer = pointer.starts_with('/') && super::rules::is_pointer(pointer);
+            let is_pointer = pointer.starts_with('/') && rules::is_pointer(pointer);
             return if is_pointer {
                 Ok(Self::Json(pointer.to_owned()))
             } else {
@@ -306,7 +309,7 @@ const fn separates(byte: u8) -> bool {
 
 fn json_of(parts: &Parts, body: &Bytes) -> Option<Value> {
     let is_plain = parts.headers.get_all(CONTENT_ENCODING).iter().all(|it| it.as_bytes() == b"identity");
-    if is_plain { read_json(body) } else { None }
+    if is_plain { rules::read_json(body) } else { None }
 }
 
 /// One text per number, however it is written; `None` where two numbers share one double.
