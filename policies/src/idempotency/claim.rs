@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
-use super::status::AttemptGuard;
+use super::{Settlement, status::AttemptGuard};
 use crate::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        Operation, OperationId, Retained, Source, State, StoredResponse,
+        Operation, OperationId, Retained, Source, State,
         ledger::{Ledger, LedgerError},
         step::{Action, Event, Observation, StepPolicy, step},
     },
@@ -18,48 +16,6 @@ use crate::{
 /// Tries to write a transition over a record that others change at the same time. Each loss means that somebody else's
 /// change was written, and an operation has few changes in it.
 const MAX_TRIES: usize = 16;
-
-/// How an execution ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Settlement {
-    /// Proven: the last attempt did nothing.
-    NotExecuted {
-        /// A short fixed phrase: `connect_error`, `circuit-open`.
-        reason: &'static str,
-    },
-    /// Nothing is proven.
-    Ambiguous {
-        /// A short fixed phrase: `attempt_timeout`, `reset`.
-        reason: &'static str,
-        /// The upstream's status, if there was one.
-        status: Option<StatusCode>,
-        /// The upstream's own answer, a 5xx for example: repeats get it too.
-        stored: Option<Arc<StoredResponse>>,
-    },
-    /// A complete response.
-    Response {
-        /// What it proves.
-        evidence: Evidence,
-        /// Its status.
-        status: StatusCode,
-        /// What is kept of it.
-        retained: Retained,
-        /// It may only say how another attempt of the same write has left things ("exists already"), and the policy does not
-        /// say that it means more.
-        of_state: bool,
-    },
-}
-
-impl Settlement {
-    /// What it proves by itself, whatever else is known of the operation.
-    pub const fn evidence(&self) -> Evidence {
-        match self {
-            Self::NotExecuted { .. } => Evidence::NotExecuted,
-            Self::Ambiguous { .. } => Evidence::Ambiguous,
-            Self::Response { evidence, .. } => *evidence,
-        }
-    }
-}
 
 /// The exclusive right to execute one pending operation.
 ///

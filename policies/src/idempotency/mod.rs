@@ -17,29 +17,37 @@ mod layer;
 mod params;
 mod prefer;
 mod protection;
+mod recognise;
 mod refusal;
+mod repeat;
+mod settlement;
 
 #[cfg(test)]
 mod test_kit;
 
 pub mod outcome;
+pub mod proof;
 pub mod replay;
 pub mod rules;
 pub mod status;
 
 pub use self::{
     answer::{Answer, AnswerKind, answer},
-    claim::{Claim, Settlement},
+    claim::Claim,
     fingerprint::Fingerprinter,
     key::{
-        IdKind, IdMint, Incoming, Key, KeyError, KeyPart, KeyRead, KeyTemplate, MAX_KEY_OCTETS, NODES, TemplateError,
-        Underivable,
+        IdKind, IdMint, Incoming, Key, KeyError, KeyFrom, KeyPart, KeyRead, KeySource, KeySyntax, KeyTemplate,
+        MAX_KEY_OCTETS, Mint, NODES, TemplateError, Underivable,
     },
     layer::{IdempotencyLayer, IdempotencyService, ReplyBody},
     params::*,
     prefer::preferred_wait,
-    protection::{Begin, Beside, MAX_PREFER_WAIT, Protection, Recognised, Repeat, principal_hash},
+    protection::{Begin, Beside, Protection, Repeat, principal_hash},
+    recognise::Recognised,
     refusal::{Refusal, until_due},
+    repeat::MAX_PREFER_WAIT,
+    rules::{JsonCondition, JsonExpect, Rule},
+    settlement::Settlement,
     status::{self as query, Asker, QueryGate, resolving::Applied, target as template},
 };
 pub use crate::{

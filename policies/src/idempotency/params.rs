@@ -4,11 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 
-use super::{IdKind, KeyTemplate};
-use crate::{
-    evidence::Verdict,
-    operation::{QuerySchedule, Redispatch},
-};
+use super::{KeySource, Rule};
+use crate::operation::{QuerySchedule, Redispatch};
 
 /// How keyed writes are recognised, recorded and answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,63 +42,6 @@ pub struct Idempotency {
     pub redispatch: Redispatch,
     /// What repeats get when a status query settled the operation and no response was stored.
     pub resolved_response: Option<ResolvedResponse>,
-}
-
-/// Where the key comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeySource {
-    /// The header that carries it.
-    pub header: HeaderName,
-    /// Whether a bare value is accepted beside a structured-field String (RFC 9651).
-    pub syntax: KeySyntax,
-    /// How a key is made of the request where the client sends none.
-    pub from: Option<KeyFrom>,
-    /// Whether a request without a key is given one.
-    pub mint: Mint,
-}
-
-/// How a key is made of the request where the client sends none. A key that the client sends always counts: it is how a
-/// client says that what looks like a repeat is a write of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyFrom {
-    /// Of parts of the request.
-    Template(KeyTemplate),
-    /// Of the whole content: the same content from the same principal is a repeat.
-    Content {
-        /// How long after the first one was settled; until then it always is. A repeat does not prolong it.
-        window: Duration,
-    },
-}
-
-/// How strictly a key is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySyntax {
-    /// `abc` and `"abc"` are one key.
-    Lenient,
-    /// Only `"abc"` is a key.
-    Strict,
-}
-
-/// Keys made by the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mint {
-    /// None: a request without a key passes unprotected.
-    None,
-    /// RFC 9562 version 7.
-    UuidV7,
-    /// 63 bits in decimal, in the order of time.
-    Snowflake,
-}
-
-impl Mint {
-    /// Which keys are made, if any.
-    pub const fn kind(self) -> Option<IdKind> {
-        match self {
-            Self::None => None,
-            Self::UuidV7 => Some(IdKind::UuidV7),
-            Self::Snowflake => Some(IdKind::Snowflake),
-        }
-    }
 }
 
 /// What makes two requests the same.
@@ -165,35 +105,6 @@ pub struct StatusQuery {
     pub rate_per_sec: f64,
 }
 
-/// One rule over a response: every part that is given must match.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// The status, or `None` for any.
-    pub status: Option<StatusCode>,
-    /// Conditions on the JSON body; all must hold.
-    pub json: Vec<JsonCondition>,
-    /// What a match proves.
-    pub then: Verdict,
-}
-
-/// One condition on a JSON body.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JsonCondition {
-    /// JSON Pointer (RFC 6901).
-    pub pointer: String,
-    /// What must stand there.
-    pub expect: JsonExpect,
-}
-
-/// What must stand at a JSON Pointer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum JsonExpect {
-    /// One of these values (one value: equality).
-    OneOf(Vec<serde_json::Value>),
-    /// Anything (`exists: true`) or nothing (`exists: false`).
-    Exists(bool),
-}
-
 /// What repeats get when a status query settled the operation and no response was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedResponse {
@@ -224,17 +135,6 @@ impl Default for Idempotency {
             status: None,
             redispatch: Redispatch::default(),
             resolved_response: None,
-        }
-    }
-}
-
-impl Default for KeySource {
-    fn default() -> Self {
-        Self {
-            header: HeaderName::from_static("idempotency-key"),
-            syntax: KeySyntax::Lenient,
-            from: None,
-            mint: Mint::None,
         }
     }
 }

@@ -3,29 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, request::Parts};
+use http::request::Parts;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Answer, Asker, Claim, Fingerprinter, IdKind, IdMint, Idempotency, Incoming, Key, KeyFrom, KeyRead, OnConcurrent,
-    Refusal, Settlement, StatusQuery, Underivable,
-    answer::answer,
-    outcome, replay,
-    status::{Held, QUERY_TIMEOUT, QueryGate, TURN_WITHIN, target},
+    Claim, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, Refusal, StatusQuery,
+    status::{QueryGate, target},
 };
 use crate::{
     clock::WallClock,
-    evidence::Evidence,
     operation::{
-        KeptRequest, Operation, OperationId, Retained, State, StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
+        KeptRequest, Operation, OperationId, Retained, State, StoredRequest, TraceOrigin, UnixMillis,
         ledger::{Begun, Ledger},
-        step::{Asking, Event, StepPolicy, after},
+        step::{Asking, StepPolicy, after},
     },
-    problem::Problem,
 };
-
-/// The longest `Prefer: wait` that is honoured: a waiting request holds a connection.
-pub const MAX_PREFER_WAIT: Duration = Duration::from_secs(30);
 
 /// The total timeout that is assumed until [`Protection::with_total_timeout`] says another: the policy's default.
 const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,21 +34,10 @@ pub struct Protection {
     pub(super) clock: WallClock,
     honours_key: bool,
     pub(super) policy: StepPolicy,
-    fingerprinter: Fingerprinter,
+    pub(super) fingerprinter: Fingerprinter,
     pub(super) gate: QueryGate,
-    mint: Arc<IdMint>,
+    pub(super) mint: Arc<IdMint>,
     in_flight: Arc<str>,
-}
-
-/// What a request is to the policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recognised {
-    /// It passes: its method is not protected, or it has no key and needs none.
-    Unprotected,
-    /// A keyed write.
-    Keyed(Key),
-    /// A write whose key is [made](Protection::key) once its body is there; by a template, it may turn out to have none.
-    Unnamed,
 }
 
 /// What becomes of a keyed request.
@@ -147,90 +128,6 @@ impl Protection {
         &self.policy
     }
 
-    /// Whether a request is a keyed write. To be asked before its body is read.
-    ///
-    /// # Errors
-    /// It must not pass: its key is malformed, or it lacks one, or its principal, that the policy wants.
-    pub fn recognise(&self, incoming: &Incoming<'_>) -> Result<Recognised, Refusal> {
-        if !self.params.methods.contains(&incoming.parts.method) {
-            return Ok(Recognised::Unprotected);
-        }
-        let source = &self.params.key;
-        if let KeyRead::Key(key) = source.read(&incoming.parts.headers)? {
-            return self.identified(incoming, Recognised::Keyed(key));
-        }
-        match &source.from {
-            Some(KeyFrom::Template(template)) if template.needs_body() => Ok(Recognised::Unnamed),
-            Some(KeyFrom::Template(template)) => match template.render(incoming, &Bytes::new()) {
-                Ok(text) => self.identified(incoming, Recognised::Keyed(Key::derived(text)?)),
-                Err(underivable) => self.without_key(incoming, Some(underivable)),
-            },
-            Some(KeyFrom::Content { .. }) => self.identified(incoming, Recognised::Unnamed),
-            None => self.without_key(incoming, None),
-        }
-    }
-
-    /// The key of a request that was recognised without one, now that its body is there. `None`: it has none, and passes
-    /// unprotected.
-    ///
-    /// # Errors
-    /// As of [`recognise`](Self::recognise); or the ledger takes no writes, so that no key can be minted.
-    pub async fn key(&self, incoming: &Incoming<'_>, body: &Bytes) -> Result<Option<Key>, Refusal> {
-        let key = match &self.params.key.from {
-            Some(KeyFrom::Template(template)) if template.needs_body() => match template.render(incoming, body) {
-                Ok(text) => Key::derived(text)?,
-                Err(underivable) => {
-                    if self.without_key(incoming, Some(underivable))? == Recognised::Unprotected {
-                        return Ok(None);
-                    }
-                    self.minted().await?
-                }
-            },
-            Some(KeyFrom::Content { .. }) => {
-                let text = self.mint.mint(IdKind::UuidV7).await.map_err(|error| Refusal::ledger_unavailable(&error))?;
-                Key::of_content(self.fingerprinter.of(incoming.parts, body), text)
-            }
-            Some(KeyFrom::Template(_)) | None => self.minted().await?,
-        };
-        self.identified(incoming, Some(key))
-    }
-
-    /// What becomes of a write that has no key of its own.
-    fn without_key(&self, incoming: &Incoming<'_>, why: Option<Underivable>) -> Result<Recognised, Refusal> {
-        match why {
-            Some(Underivable::Missing(part)) if part == "principal" && self.params.principal_required => {
-                self.identified(incoming, Recognised::Unnamed)
-            }
-            Some(Underivable::Unusable(part, why)) => {
-                let detail = format!("The key is made of `{part}`, and in this request that {why}. Nothing was sent.");
-                Err(Refusal::new(Problem::KeyInvalid, detail))
-            }
-            _ if self.params.key.mint.kind().is_some() => self.identified(incoming, Recognised::Unnamed),
-            why if self.params.required => Err(key_missing(&self.params, why)),
-            _ => Ok(Recognised::Unprotected),
-        }
-    }
-
-    async fn minted(&self) -> Result<Key, Refusal> {
-        let kind = self.params.key.mint.kind().unwrap_or(IdKind::UuidV7);
-        let text = self.mint.mint(kind).await.map_err(|error| Refusal::ledger_unavailable(&error))?;
-        Ok(Key::minted(text))
-    }
-
-    /// What was found, if the caller of a keyed write is known where it must be.
-    fn identified<T>(&self, incoming: &Incoming<'_>, found: T) -> Result<T, Refusal> {
-        if self.params.principal_required && incoming.principal.is_none_or(<[u8]>::is_empty) {
-            let detail = "Keyed writes need an identified caller here. Nothing was sent.";
-            return Err(Refusal::new(Problem::PrincipalMissing, detail));
-        }
-        Ok(found)
-    }
-
-    /// Whether keys are made of the route's path parameters, which must be given then.
-    pub fn needs_path(&self) -> bool {
-        matches!(&self.params.key.from, Some(KeyFrom::Template(template)) if template.needs_path())
-    }
-
     /// Records a keyed request before it is sent, or finds what is known of it. `path_params` are the route's, as they
     /// stand in the path (percent-encoded).
     pub async fn begin(
@@ -281,117 +178,6 @@ impl Protection {
         let now = self.clock.now();
         let steady = self.clock.steady(now);
         known.map_or(true, |known| known.is_some_and(|operation| operation.holds_key(now, steady)))
-    }
-
-    /// How a complete response settles its operation. `body` is `None` where it was not kept whole: streamed, or over
-    /// `max_response`.
-    pub fn settlement(&self, status: StatusCode, headers: &HeaderMap, body: Option<Bytes>) -> Settlement {
-        let evidence = outcome::classify(&self.params.outcome, status, headers, body.as_deref());
-        let of_state = outcome::speaks_of_state(&self.params.outcome, status, headers, body.as_deref());
-        let stored = body.filter(|body| body.len() <= self.params.max_response).map(|body| {
-            let headers = replay::kept_headers(headers, &self.params.replay_headers);
-            Arc::new(StoredResponse { status, headers, body })
-        });
-        match evidence {
-            Evidence::Ambiguous => {
-                // Any other status would, replayed, claim an outcome that nobody knows.
-                let stored = stored.filter(|_| status.is_server_error());
-                let reason = if status.is_server_error() { "http_5xx" } else { "http_no_proof" };
-                Settlement::Ambiguous { reason, status: Some(status), stored }
-            }
-            Evidence::NotExecuted => {
-                Settlement::Response { evidence, status, retained: Retained::None, of_state: false }
-            }
-            Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => {
-                let retained = stored.map_or(Retained::StatusOnly, Retained::Stored);
-                Settlement::Response { evidence, status, retained, of_state }
-            }
-        }
-    }
-
-    /// The answer to a repeat: waits for the first request if the policy or the caller says so, then asks the upstream
-    /// once if the outcome is unknown and it can be asked.
-    pub async fn resolve_repeat(
-        &self,
-        repeat: Repeat,
-        prefer_wait: Option<Duration>,
-        asker: Option<&dyn Asker>,
-    ) -> Answer {
-        let mut operation = self.catch_up(repeat.operation).await;
-        let mut preference_applied = None;
-        if operation.state == State::Pending {
-            let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
-            let wait = preferred.unwrap_or(match self.params.on_concurrent {
-                OnConcurrent::Reject => Duration::ZERO,
-                OnConcurrent::Wait(wait) => wait,
-            });
-            preference_applied = preferred;
-            operation = self.wait_while_pending(operation, wait).await;
-        }
-        if operation.state == State::Unknown
-            && let Some(asker) = asker
-        {
-            operation = self.query(operation, asker).await;
-        }
-        let kind = answer(&operation, self.clock.now(), &self.params);
-        Answer { operation, kind, preference_applied }
-    }
-
-    /// Asks the upstream about an unknown operation, unless it cannot be asked or was asked often enough; returns the
-    /// operation as it stands then.
-    pub async fn query(&self, operation: Operation, asker: &dyn Asker) -> Operation {
-        let Some(status) = self.params.status.as_ref().filter(|_| operation.status_target.is_some()) else {
-            return operation;
-        };
-        let permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec, TURN_WITHIN) {
-            Ok(permit) => permit,
-            // The other one's result is as good.
-            Err(Held::InFlight) => return self.wait_for_query(operation).await,
-            Err(Held::Rate) => return operation,
-        };
-        permit.turn().await;
-        match self.ask(operation.clone(), asker).await {
-            Ok(Some((_, applied))) => applied.operation,
-            // What the ledger does not take is lost: the operation stays as open as it was.
-            Ok(None) | Err(_) => operation,
-        }
-    }
-
-    /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
-    async fn catch_up(&self, operation: Operation) -> Operation {
-        let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
-        let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
-        if is_due && (operation.state == State::Pending || !can_be_asked) {
-            let applied = self.apply(operation.clone(), &Event::Due).await;
-            return applied.map_or(operation, |applied| applied.operation);
-        }
-        operation
-    }
-
-    async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
-        let deadline = tokio::time::Instant::now() + wait;
-        while operation.state == State::Pending {
-            let changed = self.ledger.changed(operation.id, operation.revision);
-            match tokio::time::timeout_at(deadline, changed).await {
-                Ok(Ok(current)) => operation = current,
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
-        operation
-    }
-
-    /// Waits until a query that another one makes has been heard, or its time is over.
-    async fn wait_for_query(&self, mut operation: Operation) -> Operation {
-        let deadline = tokio::time::Instant::now() + QUERY_TIMEOUT;
-        let checks = operation.checks;
-        while operation.state == State::Unknown && operation.checks == checks {
-            let changed = self.ledger.changed(operation.id, operation.revision);
-            match tokio::time::timeout_at(deadline, changed).await {
-                Ok(Ok(current)) => operation = current,
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
-        operation
     }
 
     fn draft(
@@ -471,20 +257,6 @@ fn random_tag() -> u64 {
     // Each half has bits that are fixed; no bit is fixed in both.
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     high ^ low
-}
-
-fn key_missing(params: &Idempotency, why: Option<Underivable>) -> Refusal {
-    let header = &params.key.header;
-    let detail = match why {
-        Some(Underivable::Missing(part) | Underivable::Unusable(part, _)) => format!(
-            "The key of writes here is made of `{part}`, which this request does not have: send it, or a key of its own in \
-             the header {header}."
-        ),
-        None => format!(
-            "Writes here need the header {header}: send a fresh UUID with each new write, and the same one with its repeats."
-        ),
-    };
-    Refusal::new(Problem::KeyMissing, detail)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -6,7 +6,36 @@ use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{JsonCondition, JsonExpect, Rule, Verdict};
+use crate::evidence::Verdict;
+
+/// One rule over a response: every part that is given must match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The status, or `None` for any.
+    pub status: Option<StatusCode>,
+    /// Conditions on the JSON body; all must hold.
+    pub json: Vec<JsonCondition>,
+    /// What a match proves.
+    pub then: Verdict,
+}
+
+/// One condition on a JSON body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonCondition {
+    /// JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// What must stand there.
+    pub expect: JsonExpect,
+}
+
+/// What must stand at a JSON Pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JsonExpect {
+    /// One of these values (one value: equality).
+    OneOf(Vec<serde_json::Value>),
+    /// Anything (`exists: true`) or nothing (`exists: false`).
+    Exists(bool),
+}
 
 /// The value of a JSON text that can be read in one way only: with a name that stands twice in one object, one reader takes
 /// the first and another the last, so nothing can be concluded from either.

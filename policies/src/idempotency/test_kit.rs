@@ -130,6 +130,11 @@ pub(super) fn asking(fenced: bool) -> Idempotency {
     Idempotency { status: Some(status), ..Idempotency::default() }
 }
 
+pub(super) fn from_content(window: Duration) -> Idempotency {
+    let key = KeySource { from: Some(KeyFrom::Content { window }), ..KeySource::default() };
+    Idempotency { key, retention: Duration::from_mins(1), ..Idempotency::default() }
+}
+
 /// A status endpoint that gives the same answer each time, after a while, and counts the questions.
 pub(super) struct Endpoint {
     pub(super) answer: Option<(u16, &'static str, &'static str)>,

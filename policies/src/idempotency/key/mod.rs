@@ -3,14 +3,15 @@
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::{KeySource, KeySyntax};
 use crate::operation::KeyHash;
 
 mod mint;
+mod source;
 mod template;
 
 pub use self::{
     mint::{IdKind, IdMint, NODES},
+    source::{KeyFrom, KeySource, KeySyntax, Mint},
     template::{Incoming, KeyPart, KeyTemplate, MAX_KEY_OCTETS, TemplateError, Underivable},
 };
 

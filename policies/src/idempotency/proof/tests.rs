@@ -1,0 +1,58 @@
+use http::header::HeaderName;
+
+use super::*;
+use crate::idempotency::{Idempotency, test_kit::Kit};
+
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+}
+
+#[test]
+fn grpc_proves_by_its_own_status_wherever_it_stands() {
+    let kit = Kit::new(Idempotency::default());
+    let grpc = [("content-type", "application/grpc+proto")];
+    for (code, evidence, of_state) in [
+        (Some("0"), Evidence::Succeeded, false),
+        (Some("3"), Evidence::Failed, false),
+        (Some("6"), Evidence::Failed, true),
+        (Some("16"), Evidence::Failed, false),
+        (Some("4"), Evidence::Ambiguous, false),
+        (Some("14"), Evidence::Ambiguous, false),
+        (Some("nonsense"), Evidence::Ambiguous, false),
+        (None, Evidence::Ambiguous, false),
+    ] {
+        let status: Vec<_> = code.map(|code| ("grpc-status", code)).into_iter().collect();
+        let (head, trailers) = (headers(&grpc), headers(&status));
+        let by_trailers = settlement(&kit.protection, StatusCode::OK, &head, None, Some(&trailers));
+        let only_head = headers(&[&grpc[..], &status].concat());
+        assert_eq!(by_trailers, settlement(&kit.protection, StatusCode::OK, &only_head, None, None), "{code:?}");
+        assert_eq!(by_trailers.evidence(), evidence, "{code:?}");
+        assert!(!matches!(by_trailers, Settlement::Response { of_state: said, .. } if said != of_state), "{code:?}");
+    }
+}
+
+#[test]
+fn what_is_not_grpc_or_is_refused_before_it_proves_by_its_http_status() {
+    let kit = Kit::new(Idempotency::default());
+    for (media_type, status, evidence) in [
+        ("application/json", 201, Evidence::Succeeded),
+        ("application/json", 422, Evidence::Failed),
+        ("APPLICATION/GRPC", 429, Evidence::NotExecuted),
+        ("application/grpc", 503, Evidence::Ambiguous),
+    ] {
+        let head = headers(&[("content-type", media_type), ("grpc-status", "13")]);
+        let status = StatusCode::from_u16(status).unwrap();
+        let settled = settlement(&kit.protection, status, &head, Some(Bytes::new()), None);
+        assert_eq!(settled.evidence(), evidence, "{media_type} {status}");
+    }
+}
+
+#[test]
+fn a_media_type_is_known_by_its_beginning_in_whatever_case() {
+    for (value, expected) in
+        [("application/grpc", true), ("Application/GRPC-web+proto", true), ("application/json", false), ("app", false)]
+    {
+        assert_eq!(is_grpc(&headers(&[("content-type", value)])), expected, "{value}");
+    }
+    assert!(!is_grpc(&HeaderMap::new()));
+}

@@ -1,0 +1,103 @@
+//! What becomes of a repeat: it waits, the service is asked, and it is told how things stand.
+
+use std::time::Duration;
+
+use super::{
+    Answer, Asker, OnConcurrent, Protection, Repeat,
+    answer::answer,
+    status::{Held, QUERY_TIMEOUT, TURN_WITHIN},
+};
+use crate::operation::{Operation, State, step::Event};
+
+/// The longest `Prefer: wait` that is honoured: a waiting request holds a connection.
+pub const MAX_PREFER_WAIT: Duration = Duration::from_secs(30);
+
+impl Protection {
+    /// The answer to a repeat: waits for the first request if the policy or the caller says so, then asks the upstream
+    /// once if the outcome is unknown and it can be asked.
+    pub async fn resolve_repeat(
+        &self,
+        repeat: Repeat,
+        prefer_wait: Option<Duration>,
+        asker: Option<&dyn Asker>,
+    ) -> Answer {
+        let mut operation = self.catch_up(repeat.operation).await;
+        let mut preference_applied = None;
+        if operation.state == State::Pending {
+            let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
+            let wait = preferred.unwrap_or(match self.params.on_concurrent {
+                OnConcurrent::Reject => Duration::ZERO,
+                OnConcurrent::Wait(wait) => wait,
+            });
+            preference_applied = preferred;
+            operation = self.wait_while_pending(operation, wait).await;
+        }
+        if operation.state == State::Unknown
+            && let Some(asker) = asker
+        {
+            operation = self.query(operation, asker).await;
+        }
+        let kind = answer(&operation, self.clock.now(), &self.params);
+        Answer { operation, kind, preference_applied }
+    }
+
+    /// Asks the upstream about an unknown operation, unless it cannot be asked or was asked often enough; returns the
+    /// operation as it stands then.
+    pub async fn query(&self, operation: Operation, asker: &dyn Asker) -> Operation {
+        let Some(status) = self.params.status.as_ref().filter(|_| operation.status_target.is_some()) else {
+            return operation;
+        };
+        let permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec, TURN_WITHIN) {
+            Ok(permit) => permit,
+            // The other one's result is as good.
+            Err(Held::InFlight) => return self.wait_for_query(operation).await,
+            Err(Held::Rate) => return operation,
+        };
+        permit.turn().await;
+        match self.ask(operation.clone(), asker).await {
+            Ok(Some((_, applied))) => applied.operation,
+            // What the ledger does not take is lost: the operation stays as open as it was.
+            Ok(None) | Err(_) => operation,
+        }
+    }
+
+    /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
+    async fn catch_up(&self, operation: Operation) -> Operation {
+        let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
+        let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
+        if is_due && (operation.state == State::Pending || !can_be_asked) {
+            let applied = self.apply(operation.clone(), &Event::Due).await;
+            return applied.map_or(operation, |applied| applied.operation);
+        }
+        operation
+    }
+
+    async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
+        let deadline = tokio::time::Instant::now() + wait;
+        while operation.state == State::Pending {
+            let changed = self.ledger.changed(operation.id, operation.revision);
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(Ok(current)) => operation = current,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        operation
+    }
+
+    /// Waits until a query that another one makes has been heard, or its time is over.
+    async fn wait_for_query(&self, mut operation: Operation) -> Operation {
+        let deadline = tokio::time::Instant::now() + QUERY_TIMEOUT;
+        let checks = operation.checks;
+        while operation.state == State::Unknown && operation.checks == checks {
+            let changed = self.ledger.changed(operation.id, operation.revision);
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(Ok(current)) => operation = current,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        operation
+    }
+}
+
+#[cfg(test)]
+mod tests;
