@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     RateLimit, Usage,
-    state::{Ticks, Verdict, nanos},
+    ticks::{Ticks, Verdict, nanos},
 };
 
 #[derive(Clone, Debug, Default)]

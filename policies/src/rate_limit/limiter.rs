@@ -5,9 +5,9 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    RateLimit,
-    state::{Booking, Verdict},
+    RateLimit, Usage,
     table::{Place, Table},
+    ticks::{Booking, Verdict},
 };
 
 /// A rate limit and the state of its keys; one per route policy. Clones are the same limit.
@@ -31,17 +31,6 @@ pub enum Admission {
         /// How the limit stands.
         usage: Usage,
     },
-}
-
-/// How a limit stands, for `x-ratelimit-limit`, `-remaining` and `-reset`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Requests that can be admitted at once (`burst`), or per unit when paced, or in this second when warming up.
-    pub limit: u64,
-    /// Requests that would be admitted now.
-    pub remaining: u64,
-    /// The time until the limit is unused, if no request comes; while warming up, a second at least.
-    pub reset: Duration,
 }
 
 /// A booked slot. Dropped before [`taken`](Self::taken) it is cancelled, and free for others if it is the last one.

@@ -34,14 +34,13 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod usage_tests;
+mod ticks;
+mod usage;
 mod warm_up;
-#[cfg(test)]
-mod warm_up_tests;
 
 pub use crate::caller::Caller;
 pub use error::*;
 pub use layer::*;
 pub use limiter::*;
 pub use params::*;
+pub use usage::Usage;

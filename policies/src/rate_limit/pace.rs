@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     RateLimit, Usage,
-    state::{Booking, Ticks, Verdict, nanos, rescaled},
+    ticks::{Booking, Ticks, Verdict, nanos, rescaled},
 };
 
 #[derive(Clone, Debug, Default)]

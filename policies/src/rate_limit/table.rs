@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::{
     RateLimit, Usage,
-    state::{Booking, State, Verdict},
+    state::State,
+    ticks::{Booking, Verdict},
 };
 
 /// Enough that the workers of a machine rarely meet.

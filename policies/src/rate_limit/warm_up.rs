@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::{RateLimit, Usage, WarmUp, state::Verdict};
+use super::{RateLimit, Usage, WarmUp, ticks::Verdict};
 
 const SECOND: u64 = 1_000_000_000;
 const BUCKETS: u64 = 20;
@@ -174,3 +174,6 @@ impl Warmth {
         first.map_or(0, |bucket| ((bucket + BUCKETS) * BUCKET).saturating_sub(now))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::*;
+use crate::rate_limit::*;
 
 const SECOND: u64 = 1_000_000_000;
 /// The trailing second is counted in twentieths.

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::rate_limit::*;
 
 const NANO: Duration = Duration::from_nanos(1);
 
