@@ -302,3 +302,6 @@ fn from_stored<R>(stored: &Stored, method: &Method, client: &HeaderMap) -> Respo
     response.headers_mut().insert(AGE, HeaderValue::from(stored.age(Instant::now()).as_secs()));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,11 +45,11 @@ mod directives;
 mod flights;
 mod freshness;
 mod layer;
-#[cfg(test)]
-mod layer_tests;
+mod located;
 mod params;
 mod part;
 mod store;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod validation;
@@ -57,9 +57,11 @@ mod vary;
 
 pub use body::CacheBody;
 pub use flights::{Flight, Flown, Lead};
-pub use freshness::{Stored, Verdict, forbids_storing, storable};
+pub use freshness::{forbids_storing, storable};
 pub use layer::*;
+pub use located::same_origin_path;
 pub use params::*;
 pub use part::{Part, part, part_headers};
 pub use store::{Key, Store};
+pub use stored::{Stored, Verdict};
 pub use validation::{is_not_modified, not_modified_headers, refreshed, validators};

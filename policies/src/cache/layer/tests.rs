@@ -16,8 +16,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::*;
-use crate::{body::BoxError, caller::Caller, clock::WallClock};
+use crate::{body::BoxError, cache::*, caller::Caller, clock::WallClock};
 
 type Answer = Result<(u16, &'static str, Vec<(&'static str, &'static str)>), ()>;
 
