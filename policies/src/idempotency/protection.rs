@@ -54,12 +54,15 @@ pub enum Begin {
 
 /// What is recorded with a new operation beside what it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Beside {
+pub struct RecordedWith {
     /// The request as the upstream is to see it, where it may be dispatched again.
     pub request: Option<StoredRequest>,
     /// The span of this request, if it is recorded.
     pub origin: Option<TraceOrigin>,
 }
+
+/// Its name until all who use it say the new one.
+pub use RecordedWith as Beside;
 
 /// A repeat of a known request: same key, same fingerprint.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,10 +141,10 @@ impl Protection {
         body: &Bytes,
         path_params: &[(&str, &str)],
     ) -> Begin {
-        self.begin_keeping(key, principal, parts, body, path_params, Beside::default()).await
+        self.begin_keeping(key, principal, parts, body, path_params, RecordedWith::default()).await
     }
 
-    /// The same, and keeps what is given beside.
+    /// The same, and records what is given with it.
     ///
     /// # Panics
     /// A ledger that gives a new operation the name of one that is being attempted.
@@ -152,13 +155,13 @@ impl Protection {
         parts: &Parts,
         body: &Bytes,
         path_params: &[(&str, &str)],
-        beside: Beside,
+        with: RecordedWith,
     ) -> Begin {
         let fingerprint = self.fingerprinter.of(parts, body);
         let now = self.clock.now();
         let mut draft = self.draft(key, principal, fingerprint, path_params, now);
-        draft.request = beside.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
-        draft.origin = beside.origin;
+        draft.request = with.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
+        draft.origin = with.origin;
         match self.ledger.begin(draft, now).await {
             Ok(Begun::New(operation)) => {
                 let claim = self.claim(operation);
