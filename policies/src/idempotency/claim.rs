@@ -4,18 +4,11 @@ use std::sync::Arc;
 
 use super::{Settlement, status::AttemptGuard};
 use crate::{
-    clock::WallClock,
     evidence::Evidence,
     operation::{
-        Operation, OperationId, Retained, Source, State,
-        ledger::{Ledger, LedgerError},
-        step::{Action, Event, Observation, StepPolicy, step},
+        Event, Observation, Operation, OperationId, Recorder, Retained, Source, State, StepPolicy, ledger::LedgerError,
     },
 };
-
-/// Tries to write a transition over a record that others change at the same time. Each loss means that somebody else's
-/// change was written, and an operation has few changes in it.
-const MAX_TRIES: usize = 16;
 
 /// The exclusive right to execute one pending operation.
 ///
@@ -23,8 +16,7 @@ const MAX_TRIES: usize = 16;
 /// report on it. The key is not freed.
 pub struct Claim {
     operation: Operation,
-    ledger: Arc<dyn Ledger>,
-    clock: WallClock,
+    recorder: Arc<Recorder>,
     policy: StepPolicy,
     /// Attempts that may have acted and have not answered.
     in_doubt: u32,
@@ -35,12 +27,11 @@ pub struct Claim {
 impl Claim {
     pub(super) fn new(
         operation: Operation,
-        ledger: Arc<dyn Ledger>,
-        clock: WallClock,
+        recorder: Arc<Recorder>,
         policy: StepPolicy,
         in_flight: AttemptGuard,
     ) -> Self {
-        Self { operation, ledger, clock, policy, in_doubt: 0, _in_flight: in_flight }
+        Self { operation, recorder, policy, in_doubt: 0, _in_flight: in_flight }
     }
 
     /// The operation as this claim last saw it.
@@ -57,10 +48,8 @@ impl Claim {
     ///
     /// # Errors
     /// The attempt must not be sent: the operation was settled meanwhile ([`LedgerError::Stale`]), or the ledger is gone.
-    #[expect(clippy::unused_async, reason = "a ledger shared by several processes will have to wait here")]
     pub async fn dispatched(&mut self) -> Result<(), LedgerError> {
-        // A restart takes every pending operation for sent, so this need not be durable before the attempt.
-        self.note(&Event::Dispatched)?;
+        self.apply(&Event::Dispatched).await?;
         if self.operation.state.is_terminal() {
             return Err(LedgerError::Stale(Box::new(self.operation.clone())));
         }
@@ -74,7 +63,7 @@ impl Claim {
     /// The attempt must not be sent, as for [`dispatched`](Self::dispatched).
     pub async fn redispatched(&mut self) -> Result<(), LedgerError> {
         let counted = self.operation.redispatches;
-        self.write(&Event::Redispatched).await?;
+        self.apply(&Event::Redispatched).await?;
         // Another dispatch may have settled it meanwhile, and counted itself.
         if self.operation.redispatches == counted || self.operation.state.is_terminal() {
             return Err(LedgerError::Stale(Box::new(self.operation.clone())));
@@ -99,22 +88,12 @@ impl Claim {
     /// The ledger did not take it; the key is not freed.
     pub async fn settle(&mut self, what: Settlement, source: Source) -> Result<&Operation, LedgerError> {
         let observation = self.weigh(what, source);
-        self.write(&Event::Observed(observation)).await
+        self.apply(&Event::Observed(observation)).await
     }
 
-    async fn write(&mut self, event: &Event) -> Result<&Operation, LedgerError> {
-        for _ in 0..MAX_TRIES {
-            let Some(next) = self.next(event) else { return Ok(&self.operation) };
-            match self.ledger.update(next).await {
-                Ok(written) => {
-                    self.operation = written;
-                    return Ok(&self.operation);
-                }
-                Err(LedgerError::Stale(current)) => self.operation = *current,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(LedgerError::Unavailable("the operation changes faster than it can be written".into()))
+    async fn apply(&mut self, event: &Event) -> Result<&Operation, LedgerError> {
+        self.operation = self.recorder.apply_to_latest(self.operation.clone(), event, &self.policy).await?.operation;
+        Ok(&self.operation)
     }
 
     /// What the end of one attempt says about the whole operation.
@@ -145,34 +124,13 @@ impl Claim {
         }
         Observation { evidence, source, reason, status, retained }
     }
-
-    /// The operation after `event`; `None` if it changes nothing.
-    fn next(&self, event: &Event) -> Option<Operation> {
-        let (next, actions) = step(&self.operation, event.clone(), &self.policy, self.clock.now());
-        actions.contains(&Action::Record).then_some(next)
-    }
-
-    fn note(&mut self, event: &Event) -> Result<(), LedgerError> {
-        for _ in 0..MAX_TRIES {
-            let Some(next) = self.next(event) else { return Ok(()) };
-            match self.ledger.note(next) {
-                Ok(written) => {
-                    self.operation = written;
-                    return Ok(());
-                }
-                Err(LedgerError::Stale(current)) => self.operation = *current,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(LedgerError::Unavailable("the operation changes faster than it can be written".into()))
-    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.operation.state == State::Pending {
             // If the ledger does not take it, the operation stays pending until its due time makes it unknown.
-            let _ = self.note(&Event::OwnerLost { reason: "abandoned" });
+            let _ = self.recorder.abandon(self.operation.clone(), &self.policy);
         }
     }
 }

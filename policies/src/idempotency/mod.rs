@@ -48,11 +48,11 @@ pub use self::{
     repeat::MAX_PREFER_WAIT,
     rules::{JsonCondition, JsonExpect, Rule},
     settlement::Settlement,
-    status::{self as query, Asker, QueryGate, resolving::Applied, target as template},
+    status::{self as query, Asker, QueryGate, target as template},
 };
 pub use crate::{
     caller::Principal,
     evidence::Verdict,
-    operation::{QuerySchedule, Redispatch},
+    operation::{Applied, QuerySchedule, Redispatch},
     path::normalise as normalise_path,
 };

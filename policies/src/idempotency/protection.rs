@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::WallClock,
     operation::{
-        KeptRequest, Operation, OperationId, Retained, State, StoredRequest, TraceOrigin, UnixMillis,
+        KeptRequest, Operation, OperationId, Recorder, Retained, State, StoredRequest, TraceOrigin, UnixMillis,
         ledger::{Begun, Ledger},
         step::{Asking, StepPolicy, after},
     },
@@ -30,8 +30,7 @@ pub struct Protection {
     pub(super) params: Idempotency,
     route: Arc<str>,
     upstream: Arc<str>,
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) clock: WallClock,
+    pub(super) recorder: Arc<Recorder>,
     honours_key: bool,
     pub(super) policy: StepPolicy,
     pub(super) fingerprinter: Fingerprinter,
@@ -88,7 +87,8 @@ impl Protection {
         let gate = QueryGate::default();
         let mint = Arc::new(IdMint::new(Arc::clone(&ledger), clock.clone()));
         let in_flight = "in_flight".into();
-        Self { params, route, upstream, ledger, clock, honours_key, policy, fingerprinter, gate, mint, in_flight }
+        let recorder = Arc::new(Recorder::new(ledger, clock));
+        Self { params, route, upstream, recorder, honours_key, policy, fingerprinter, gate, mint, in_flight }
             .with_total_timeout(DEFAULT_TOTAL_TIMEOUT)
     }
 
@@ -99,6 +99,13 @@ impl Protection {
         if !self.honours_key {
             self.policy.redispatch = None;
         }
+        self
+    }
+
+    /// The same with the process's recorder, over the same ledger, so that one witness learns of the changes of all routes.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Arc<Recorder>) -> Self {
+        self.recorder = recorder;
         self
     }
 
@@ -158,11 +165,11 @@ impl Protection {
         with: RecordedWith,
     ) -> Begin {
         let fingerprint = self.fingerprinter.of(parts, body);
-        let now = self.clock.now();
+        let now = self.recorder.clock().now();
         let mut draft = self.draft(key, principal, fingerprint, path_params, now);
         draft.request = with.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
         draft.origin = with.origin;
-        match self.ledger.begin(draft, now).await {
+        match self.recorder.ledger().begin(draft, now).await {
             Ok(Begun::New(operation)) => {
                 let claim = self.claim(operation);
                 Begin::Execute(claim.expect("nobody knew of a new operation, so nobody attempts it"))
@@ -177,9 +184,9 @@ impl Protection {
 
     /// Whether a request with this key may be a repeat: an operation holds the key, or the ledger cannot say.
     pub async fn may_hold(&self, key: &Key, principal: Option<&[u8]>) -> bool {
-        let known = self.ledger.find(key.hash(principal, &self.upstream)).await;
-        let now = self.clock.now();
-        let steady = self.clock.steady(now);
+        let known = self.recorder.ledger().find(key.hash(principal, &self.upstream)).await;
+        let now = self.recorder.clock().now();
+        let steady = self.recorder.clock().steady(now);
         known.map_or(true, |known| known.is_some_and(|operation| operation.holds_key(now, steady)))
     }
 
@@ -222,7 +229,7 @@ impl Protection {
                 Some(KeyFrom::Content { window }) if key.is_content() => Some(millis(window)),
                 _ => None,
             },
-            owner: self.ledger.instance(),
+            owner: self.recorder.ledger().instance(),
             epoch: 0,
             revision: 0,
         }

@@ -37,7 +37,7 @@ impl Protection {
         {
             operation = self.query(operation, asker).await;
         }
-        let kind = answer(&operation, self.clock.now(), &self.params);
+        let kind = answer(&operation, self.recorder.clock().now(), &self.params);
         Answer { operation, kind, preference_applied }
     }
 
@@ -63,7 +63,7 @@ impl Protection {
 
     /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
     async fn catch_up(&self, operation: Operation) -> Operation {
-        let is_due = operation.next_check_at.is_some_and(|due| due <= self.clock.now());
+        let is_due = operation.next_check_at.is_some_and(|due| due <= self.recorder.clock().now());
         let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
         if is_due && (operation.state == State::Pending || !can_be_asked) {
             let applied = self.apply(operation.clone(), &Event::Due).await;
@@ -75,7 +75,7 @@ impl Protection {
     async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
         let deadline = tokio::time::Instant::now() + wait;
         while operation.state == State::Pending {
-            let changed = self.ledger.changed(operation.id, operation.revision);
+            let changed = self.recorder.ledger().changed(operation.id, operation.revision);
             match tokio::time::timeout_at(deadline, changed).await {
                 Ok(Ok(current)) => operation = current,
                 Ok(Err(_)) | Err(_) => break,
@@ -89,7 +89,7 @@ impl Protection {
         let deadline = tokio::time::Instant::now() + QUERY_TIMEOUT;
         let checks = operation.checks;
         while operation.state == State::Unknown && operation.checks == checks {
-            let changed = self.ledger.changed(operation.id, operation.revision);
+            let changed = self.recorder.ledger().changed(operation.id, operation.revision);
             match tokio::time::timeout_at(deadline, changed).await {
                 Ok(Ok(current)) => operation = current,
                 Ok(Err(_)) | Err(_) => break,

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod conformance;
 pub mod ledger;
 pub mod memory;
+pub mod recorder;
 pub mod share;
 pub mod step;
 
@@ -24,3 +25,4 @@ pub use record::{
     Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
     StoredRequest, StoredResponse, TraceOrigin,
 };
+pub use recorder::{Applied, Recorder, Witness};

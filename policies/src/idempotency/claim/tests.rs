@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::*;
 use crate::{
     idempotency::{AnswerKind, Begin, Idempotency, Outcomes, Rule, Verdict, test_kit::Kit},
-    operation::UnixMillis,
+    operation::{UnixMillis, ledger::Ledger, step::step},
 };
 
 fn response(evidence: Evidence, status: u16) -> Settlement {

@@ -21,7 +21,7 @@ use crate::{
     operation::{OperationId, UnixMillis},
 };
 
-pub(super) mod resolving;
+mod resolving;
 pub mod target;
 
 /// Bounds one query: a caller waits for it.

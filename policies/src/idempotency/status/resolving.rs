@@ -6,61 +6,16 @@ use super::{Asker, Heard, QUERY_TIMEOUT, ask, target};
 use crate::{
     evidence::{Evidence, Verdict},
     idempotency::{Claim, Protection, StatusQuery, outcome},
-    operation::{
-        Operation,
-        ledger::LedgerError,
-        step::{Action, Event, step},
-    },
+    operation::{Applied, Event, Operation, ledger::LedgerError},
 };
 
-/// Tries to write a transition over a record that others change at the same time.
-const MAX_TRIES: usize = 16;
-
-/// An operation after an event, and what is to be done about it.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// As it is recorded now.
-    pub operation: Operation,
-    /// What is to be done.
-    pub actions: Vec<Action>,
-}
-
-impl Applied {
-    /// Whether `action` is to be done.
-    pub fn asks_for(&self, action: Action) -> bool {
-        self.actions.contains(&action)
-    }
-}
-
 impl Protection {
-    /// Records an event about an operation. What changes nothing but when it is looked at next need not outlive a crash,
-    /// after which everything is looked at anyway; the rest is durable.
+    /// Records an event about an operation of this route.
     ///
     /// # Errors
-    /// The ledger did not take it: the operation stays as open as it was.
-    pub async fn apply(&self, mut operation: Operation, event: &Event) -> Result<Applied, LedgerError> {
-        let mut raced = false;
-        for _ in 0..MAX_TRIES {
-            let (next, actions) = step(&operation, event.clone(), &self.policy, self.clock.now());
-            if !actions.contains(&Action::Record) {
-                // What came first may not be durable yet: only what can be read is.
-                let known = if raced { self.ledger.read(operation.id).await? } else { None };
-                return Ok(Applied { operation: known.unwrap_or(operation), actions });
-            }
-            let only_time = (next.state, next.attention) == (operation.state, operation.attention)
-                && next.redispatches == operation.redispatches
-                && next.retained == operation.retained;
-            let written = if only_time { self.ledger.note(next) } else { self.ledger.update(next).await };
-            match written {
-                Ok(operation) => return Ok(Applied { operation, actions }),
-                Err(LedgerError::Stale(current)) => {
-                    raced = true;
-                    operation = *current;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(LedgerError::Unavailable("the operation changes faster than it can be written".into()))
+    /// As of [`Recorder::apply`](crate::operation::Recorder::apply).
+    pub async fn apply(&self, operation: Operation, event: &Event) -> Result<Applied, LedgerError> {
+        self.recorder.apply(operation, event, &self.policy).await
     }
 
     /// Asks the upstream what became of an operation, and records what it says. The caller holds the
@@ -72,10 +27,10 @@ impl Protection {
         let (Some(status), Some(target)) = (&self.params.status, operation.status_target.clone()) else {
             return Ok(None);
         };
-        let now = self.clock.now();
+        let now = self.recorder.clock().now();
         let mut heard = ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
         // That it is not there proves something only by the time that has passed, and nobody knows how much that is.
-        if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.clock.now()).is_some() {
+        if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.recorder.clock().now()).is_some() {
             heard.verdict = None;
         }
         if heard.verdict.is_some_and(|verdict| verdict != Verdict::NotFound)
@@ -94,7 +49,7 @@ impl Protection {
         let names_key = target::placeholders(&status.path).any(|name| name == "key");
         match operation.question().filter(|_| names_key) {
             // Asked after the answer: whatever that was about had been recorded before it was sent.
-            Some(question) => self.ledger.is_anothers(question, operation.principal).await,
+            Some(question) => self.recorder.ledger().is_anothers(question, operation.principal).await,
             None => Ok(false),
         }
     }
@@ -127,6 +82,6 @@ impl Protection {
 
     pub(in crate::idempotency) fn claim(&self, operation: Operation) -> Option<Claim> {
         let in_flight = self.gate.attempt(operation.id)?;
-        Some(Claim::new(operation, Arc::clone(&self.ledger), self.clock.clone(), self.policy, in_flight))
+        Some(Claim::new(operation, Arc::clone(&self.recorder), self.policy, in_flight))
     }
 }

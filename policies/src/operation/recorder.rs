@@ -1,0 +1,260 @@
+//! The one way in which an operation changes: step, write, tell.
+//!
+//! Whatever happens to an operation, whoever reports it, comes through here: [`step`] says what follows from it, the ledger
+//! keeps that, over others' changes if need be, and the [witness](Witness) learns of it. So nothing that must follow from a
+//! change depends on who made it.
+//!
+//! Here, too, is decided how safely a change is kept. What a client was told, what frees a key and what bounds a number of
+//! dispatches is on record before anybody acts on it. What a restart assumes anyway is only noted: that an attempt was sent,
+//! that its owner has gone, when an operation is looked at next. That saves a durable write where each request would wait
+//! for one.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::{
+    Operation,
+    audit::AuditEntry,
+    event::{Action, Event},
+    ledger::{Ledger, LedgerError},
+    policy::StepPolicy,
+    step::step,
+};
+use crate::clock::WallClock;
+
+/// Tries to write a change over a record that others change at the same time. Each loss means that somebody else's change was
+/// written, and an operation has few changes in it.
+const MAX_TRIES: usize = 16;
+
+/// Why an operation is unknown whose owner left it.
+const ABANDONED: &str = "abandoned";
+
+/// Learns of every change of an operation that was written, once, after it was written.
+///
+/// It is called where the change is made, also where nobody may wait: it never blocks, and what it sets off fails without the
+/// change.
+pub trait Witness: Send + Sync + 'static {
+    /// An operation changed from `before` to `after`, which is as it is recorded now; `actions` are to be done about it.
+    fn changed(&self, before: &Operation, after: &Operation, actions: &[Action]);
+}
+
+/// The one way in which operations of a ledger change; one for a process.
+///
+/// ```
+/// use std::{sync::{Arc, atomic::{AtomicU32, Ordering}}};
+/// use mainstay_policies::{
+///     clock::WallClock,
+///     operation::{Action, Operation, memory::MemoryLedger, recorder::{Recorder, Witness}},
+/// };
+///
+/// #[derive(Default)]
+/// struct Settled(AtomicU32);
+///
+/// impl Witness for Settled {
+///     fn changed(&self, before: &Operation, after: &Operation, _: &[Action]) {
+///         if after.state.is_terminal() && !before.state.is_terminal() {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let clock = WallClock::system();
+/// let recorder = Recorder::new(Arc::new(MemoryLedger::new(clock.clone(), 10_000, 64 << 20)), clock);
+/// let settled = Arc::new(Settled::default());
+/// recorder.tell(Arc::downgrade(&settled) as _);
+/// ```
+pub struct Recorder {
+    ledger: Arc<dyn Ledger>,
+    clock: WallClock,
+    /// Handed in once it stands: it may own what owns the recorder.
+    witness: OnceLock<Weak<dyn Witness>>,
+}
+
+/// An operation after an event, and what is to be done about it.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// As it is recorded now.
+    pub operation: Operation,
+    /// What is to be done.
+    pub actions: Vec<Action>,
+}
+
+impl Applied {
+    /// Whether `action` is to be done.
+    pub fn asks_for(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+}
+
+impl Recorder {
+    /// A recorder over `ledger`, by `clock`, whom nobody witnesses yet.
+    pub fn new(ledger: Arc<dyn Ledger>, clock: WallClock) -> Self {
+        Self { ledger, clock, witness: OnceLock::new() }
+    }
+
+    /// From now on `witness` learns of every change, as long as it is there. The first one stays: a recorder has one.
+    pub fn tell(&self, witness: Weak<dyn Witness>) {
+        let _ = self.witness.set(witness);
+    }
+
+    /// Where the operations are kept.
+    pub const fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// The clock by which they change.
+    pub const fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
+    /// Applies `event`, over others' changes if need be: noted or durable, as the change demands. What comes back can be
+    /// relied on as anything that is read.
+    ///
+    /// # Errors
+    /// The ledger did not take it: the operation stays as open as it was.
+    pub async fn apply(
+        &self,
+        operation: Operation,
+        event: &Event,
+        policy: &StepPolicy,
+    ) -> Result<Applied, LedgerError> {
+        let (id, seen) = (operation.id, operation.revision);
+        let mut applied = self.apply_to_latest(operation, event, policy).await?;
+        if !applied.asks_for(Action::Record) && applied.operation.revision != seen {
+            // What came first may not be durable yet: only what can be read is.
+            applied.operation = self.ledger.read(id).await?.unwrap_or(applied.operation);
+        }
+        Ok(applied)
+    }
+
+    /// The same for whoever executes the operation: what comes back is its latest state even if others' change is not durable
+    /// yet, so that nothing is sent of what is settled.
+    ///
+    /// # Errors
+    /// As of [`apply`](Self::apply).
+    pub(crate) async fn apply_to_latest(
+        &self,
+        mut operation: Operation,
+        event: &Event,
+        policy: &StepPolicy,
+    ) -> Result<Applied, LedgerError> {
+        for _ in 0..MAX_TRIES {
+            let (next, actions) = step(&operation, event.clone(), policy, self.clock.now());
+            if !actions.contains(&Action::Record) {
+                return Ok(Applied { operation, actions });
+            }
+            let written = match Keeping::of(event, &operation, &next) {
+                Keeping::Noted => self.ledger.note(next),
+                Keeping::Durable => self.ledger.update(next).await,
+                Keeping::DurableIfItCan => match self.ledger.update(next.clone()).await {
+                    Err(LedgerError::Unavailable(_)) => self.ledger.note(next),
+                    written => written,
+                },
+            };
+            match written {
+                Ok(after) => return Ok(self.written(&operation, after, actions)),
+                Err(LedgerError::Stale(current)) => operation = *current,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(changes_too_fast())
+    }
+
+    /// Applies `event` once, durably, and only if nobody has changed the operation meanwhile; `entry`, made of the operation as
+    /// it is then, is added to the audit trail in the same step. For a person, who decides about what they have seen.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stale`] if somebody did; or the ledger did not take it. There is no entry either.
+    pub async fn apply_as(
+        &self,
+        operation: Operation,
+        event: &Event,
+        policy: &StepPolicy,
+        entry: impl FnOnce(&Operation) -> AuditEntry,
+    ) -> Result<Applied, LedgerError> {
+        let (next, actions) = step(&operation, event.clone(), policy, self.clock.now());
+        let entry = entry(&next);
+        let after = self.ledger.update_with(next, entry).await?;
+        Ok(self.written(&operation, after, actions))
+    }
+
+    /// The owner of a pending operation leaves it: nobody will report on it. For where nobody can wait, so it is only noted,
+    /// as a restart assumes it anyway.
+    ///
+    /// # Errors
+    /// The ledger did not take it: the operation stays pending until its due time makes it unknown.
+    pub fn abandon(&self, mut operation: Operation, policy: &StepPolicy) -> Result<Applied, LedgerError> {
+        for _ in 0..MAX_TRIES {
+            let (next, actions) = step(&operation, Event::OwnerLost { reason: ABANDONED }, policy, self.clock.now());
+            if !actions.contains(&Action::Record) {
+                return Ok(Applied { operation, actions });
+            }
+            match self.ledger.note(next) {
+                Ok(after) => return Ok(self.written(&operation, after, actions)),
+                Err(LedgerError::Stale(current)) => operation = *current,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(changes_too_fast())
+    }
+
+    /// What was written, told.
+    fn written(&self, before: &Operation, after: Operation, actions: Vec<Action>) -> Applied {
+        if actions.contains(&Action::Record)
+            && let Some(witness) = self.witness.get().and_then(Weak::upgrade)
+        {
+            witness.changed(before, &after, &actions);
+        }
+        Applied { operation: after, actions }
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// How safely a change is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    /// A crash may lose it.
+    Noted,
+    /// On record before anybody acts on it.
+    Durable,
+    /// Durable; where the ledger has no room, rather noted than not at all.
+    DurableIfItCan,
+}
+
+impl Keeping {
+    fn of(event: &Event, before: &Operation, after: &Operation) -> Self {
+        match event {
+            // A restart takes every pending operation for sent, and for lost.
+            Event::Dispatched | Event::OwnerLost { .. } => Self::Noted,
+            // How an attempt ended is all that is left of it; and however often the process dies, no more dispatches are made
+            // than the policy allows.
+            Event::Observed(_) | Event::Redispatched => Self::Durable,
+            // A process that takes over from this one would believe that the time has passed.
+            Event::ClockPutForward { .. } => Self::DurableIfItCan,
+            // What changes nothing but when it is looked at next need not outlive a crash, after which everything is looked at
+            // anyway.
+            Event::Queried { .. }
+            | Event::Due
+            | Event::PutOff { .. }
+            | Event::DueBy { .. }
+            | Event::Unreadable
+            | Event::Resolved { .. } => {
+                let only_time = (after.state, after.attention) == (before.state, before.attention)
+                    && after.redispatches == before.redispatches
+                    && after.retained == before.retained;
+                if only_time { Self::Noted } else { Self::Durable }
+            }
+        }
+    }
+}
+
+fn changes_too_fast() -> LedgerError {
+    LedgerError::Unavailable("the operation changes faster than it can be written".into())
+}
+
+#[cfg(test)]
+mod tests;
