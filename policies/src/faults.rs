@@ -20,9 +20,6 @@ pub enum Safeguard {
     StickyStates = 8,
 }
 
-/// Its name until all who use it say the new one.
-pub use Safeguard as Protection;
-
 #[cfg(feature = "faults")]
 static OFF: AtomicU8 = AtomicU8::new(0);
 

@@ -42,7 +42,7 @@ pub use self::{
     layer::{IdempotencyLayer, IdempotencyService, ReplyBody},
     params::*,
     prefer::preferred_wait,
-    protection::{Begin, Beside, Protection, RecordedWith, Repeat, principal_hash},
+    protection::{Begin, Protection, RecordedWith, Repeat, principal_hash},
     recognise::Recognised,
     refusal::{Refusal, until_due},
     repeat::MAX_PREFER_WAIT,

@@ -1,6 +1,6 @@
 //! What a complete response proves about its write, and what is kept of it.
 //!
-//! [`outcome`](super::outcome) weighs a status and a body; here that becomes the end of an execution. gRPC has its outcome
+//! [`outcome`] weighs a status and a body; here that becomes the end of an execution. gRPC has its outcome
 //! elsewhere, and is heard here as well.
 
 use std::sync::Arc;

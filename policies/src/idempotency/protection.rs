@@ -60,9 +60,6 @@ pub struct RecordedWith {
     pub origin: Option<TraceOrigin>,
 }
 
-/// Its name until all who use it say the new one.
-pub use RecordedWith as Beside;
-
 /// A repeat of a known request: same key, same fingerprint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repeat {

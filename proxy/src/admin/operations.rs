@@ -6,6 +6,7 @@ use http::header;
 use mainstay_policies::operation::{
     Operation,
     ledger::{Filter, Ledger},
+    step::may_be_resolved,
 };
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ fn of_operation(operation: &Operation) -> Value {
     document["epoch"] = operation.epoch.into();
     document["revision"] = operation.revision.into();
     document["checks"] = operation.checks.into();
-    document["can_be_resolved"] = super::resolve::may_be_resolved(operation).is_ok().into();
+    document["can_be_resolved"] = may_be_resolved(operation).is_ok().into();
     document
 }
 

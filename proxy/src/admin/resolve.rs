@@ -6,12 +6,11 @@
 use mainstay_policies::{
     evidence::Evidence,
     operation::{
-        Operation, State,
+        Event, Operation, State, StepPolicy,
         ledger::LedgerError,
-        step::{Event, StepPolicy, step},
+        step::{agrees, may_be_resolved},
     },
 };
-use std::time::Duration;
 
 use super::{
     act::{Act, conflict, stale},
@@ -22,9 +21,6 @@ use crate::api::{Fault, listing::NO_OPERATION, reply::Reply};
 
 /// The reason of a settled operation, which its caller may read; the person's own words are for the audit trail.
 const REASON: &str = "operator";
-/// A person's word depends on none of these.
-const POLICY: StepPolicy =
-    StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None, redispatch: None };
 
 /// What `not_executed` means for the key.
 pub(super) const KEY_IS_FREE: &str = "The key is free now: the next repeat of this request is sent to the service and \
@@ -43,48 +39,23 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
         let fault = if operation.state == State::Pending { in_flight(detail) } else { conflict(detail) };
         return Err(act.refused(Some(before), fault).await);
     }
-    let ledger = asked.cx.runtime.resources.ledger.as_ref();
-    let now = asked.cx.runtime.resources.clock.now();
-    let (next, _) = step(&operation, Event::Resolved { evidence, reason: REASON.into() }, &POLICY, now);
-    let entry = act.entry(Some(&standing(&operation)), Some(&standing(&next)), "done");
-    let settled = match ledger.update_with(next, entry).await {
-        Ok(settled) => settled,
+    let event = Event::Resolved { evidence, reason: REASON.into() };
+    let standing_before = standing(&operation);
+    let entry = |next: &Operation| act.entry(Some(&standing_before), Some(&standing(next)), "done");
+    let recorder = &asked.cx.runtime.resources.recorder;
+    let settled = match recorder.apply_as(operation, &event, &StepPolicy::NONE, entry).await {
+        Ok(applied) => applied.operation,
         Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
         Err(LedgerError::Absent) => return Err(act.refused(Some(before), Fault::absent(NO_OPERATION)).await),
         Err(LedgerError::Unreadable | LedgerError::Full | LedgerError::Unavailable(_)) => return Err(unwritten()),
     };
     act.log("done");
-    asked.cx.runtime.snapshot.load().forget_settled(operation.state, &settled);
-    let mut document = operations::whole(ledger, &settled).await?;
+    let mut document = operations::whole(recorder.ledger().as_ref(), &settled).await?;
     if settled.frees_key() {
         document["warning"] = KEY_IS_FREE.into();
     }
     let etag = crate::api::listing::etag(&settled);
     Ok(Reply::json(&document).private().with(http::header::ETAG, etag))
-}
-
-/// Whether a person's word changes anything; if not, why.
-pub(super) fn may_be_resolved(operation: &Operation) -> Result<(), &'static str> {
-    match operation.state {
-        State::Pending => {
-            Err("Its attempt is in flight, and will say more than a person can: wait until it is unknown.")
-        }
-        State::Unknown => Ok(()),
-        State::Succeeded | State::Failed | State::NotExecuted if operation.attention.is_some() => Ok(()),
-        State::Succeeded | State::Failed | State::NotExecuted => {
-            Err("It is settled, and nothing speaks against that: a settled state never changes.")
-        }
-    }
-}
-
-fn agrees(operation: &Operation, state: State) -> Result<(), &'static str> {
-    if operation.state.is_terminal() && operation.state != state {
-        return Err(
-            "A settled state never changes: name the state that it has to take the flag away, and put the rest \
-                    right in the service.",
-        );
-    }
-    Ok(())
 }
 
 /// The state with its flag, for the audit trail.

@@ -11,7 +11,7 @@ use mainstay_policies::{
     clock::WallClock,
     concurrency_limit::CpuLoad,
     idempotency::{IdMint, QueryGate},
-    operation::ledger::Ledger,
+    operation::{Recorder, ledger::Ledger},
 };
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -85,7 +85,7 @@ impl App {
         let admin = bind_admin(config.admin.as_ref()).await?;
         let resources = resources(&config, ledger, clock, metrics);
         let snapshot = Snapshot::build(config, &resources, None);
-        let runtime = Arc::new(Runtime::new(snapshot, resources, tracing, logging.access()));
+        let runtime = Runtime::new(snapshot, resources, tracing, logging.access());
         let mut app = Self {
             runtime: runtime.clone(),
             workers: Vec::new(),
@@ -162,6 +162,7 @@ fn resources(config: &Config, ledger: Arc<dyn Ledger>, clock: WallClock, metrics
         mint = mint.with_node(node);
     }
     Resources {
+        recorder: Arc::new(Recorder::new(ledger.clone(), clock.clone())),
         ledger,
         clock,
         metrics,

@@ -10,7 +10,7 @@ use mainstay_policies::{
 
 use super::{
     decode::{Cx, Setting, or},
-    model::{Config, Listener, Match, PathPattern, Policy, Principal, Route, Segment, Upstream},
+    model::{Config, Listener, Match, Policy, Principal, Route, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
         self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin, default_control,
@@ -285,7 +285,7 @@ fn check_templates(cx: &mut Cx, root: &Node, matches: &Match, policy: &Policy) {
 
 fn check_path_names<'n>(cx: &mut Cx, at: Pos, matches: &Match, names: impl Iterator<Item = &'n str>) {
     for name in names {
-        let params: Vec<&str> = params(&matches.path).collect();
+        let params: Vec<&str> = matches.path.names().collect();
         if !params.contains(&name) {
             let message = format!("`{{path.{name}}}` is no part of the route `{}`", matches.path.text);
             let help = suggest(name, params.iter().copied())
@@ -310,11 +310,4 @@ fn check_redispatch(cx: &mut Cx, root: &Node, upstream: &Upstream, policy: &Poli
     let help =
         "declare it if the service itself executes a key at most once; else remove `redispatch`, and give `status`";
     cx.error::<()>(at.unwrap_or(root.at), message, help);
-}
-
-fn params(path: &PathPattern) -> impl Iterator<Item = &str> {
-    path.segments.iter().filter_map(|segment| match segment {
-        Segment::Param(name) => Some(name.as_str()),
-        Segment::Literal(_) => None,
-    })
 }

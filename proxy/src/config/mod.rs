@@ -23,7 +23,7 @@ pub mod watch;
 mod yaml;
 
 pub use load::{Loaded, load, parse};
-pub(crate) use raw::{default_admin, path_rule};
+pub(crate) use raw::default_admin;
 pub use report::{ConfigErrors, Origin, Warning};
 pub use schema::schema;
 pub(crate) use show::document;

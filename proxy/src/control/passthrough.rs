@@ -6,13 +6,14 @@ use mainstay_policies::{
     evidence::Evidence,
     idempotency::{Key, StatusQuery, Verdict, query, template},
     operation::{Question, State},
+    path::normalise,
     problem::Problem,
 };
 
 use super::{CallerRequest, NO_OPERATION_WITH_KEY};
 use crate::{
     api::{Fault, document, reply::Reply},
-    config::model::{PathPattern, Route, Segment},
+    config::model::Route,
 };
 
 /// The verdict of the upstream behind `path` about `key`.
@@ -23,14 +24,14 @@ pub(super) async fn ask(
     upstream: Option<&str>,
 ) -> Result<Reply, Fault> {
     let absent = || Fault::absent("There is no operation with this key, and no service to ask about it.");
-    let path = path.split('?').next().unwrap_or_default();
-    let (route, captured) = write_route(&asked.cx.config.routes, path).ok_or_else(absent)?;
+    let path = normalise(path.split('?').next().unwrap_or_default());
+    let (route, captured) = write_route(&asked.cx.config.routes, &path).ok_or_else(absent)?;
     if upstream.is_some_and(|name| *name != *route.upstream.name) {
         return Err(absent());
     }
     let status = route.policy.idempotency.as_ref().and_then(|policy| policy.status.as_ref()).ok_or_else(absent)?;
     // Who may not write there may not ask there.
-    if !may_write(asked, route, path) {
+    if !may_write(asked, route, &path) {
         return Err(Fault::new(Problem::Forbidden, "An access list of this proxy does not admit writes to this path."));
     }
     // Whoever knows a key could ask about it: where writes need a known caller, so do questions.
@@ -96,7 +97,7 @@ fn write_route<'c, 'p>(
         let policy = route.policy.idempotency.as_ref()?;
         let takes = |method: &Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
         let takes_writes = policy.methods.iter().any(takes);
-        let params = params_of(&route.matches.path, path).filter(|_| takes_writes)?;
+        let params = route.matches.path.captures(path).filter(|_| takes_writes)?;
         Some((&**route, params))
     })
 }
@@ -107,53 +108,4 @@ fn may_write(asked: &CallerRequest<'_>, route: &Route, path: &str) -> bool {
     let Some(ClientAddress(client)) = asked.parts.extensions.get() else { return false };
     let takes = |method: &&Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
     idempotency.methods.iter().filter(takes).any(|method| access.admits(*client, method, path))
-}
-
-/// The parameters of `path` if it has this pattern, as they stand in it.
-fn params_of<'c, 'p>(pattern: &'c PathPattern, path: &'p str) -> Option<Vec<(&'c str, &'p str)>> {
-    let mut given = path.strip_prefix('/')?.split('/');
-    let mut params = Vec::new();
-    for segment in &pattern.segments {
-        let value = given.next()?;
-        match segment {
-            Segment::Literal(text) if text == value => {}
-            Segment::Param(name) if !value.is_empty() => params.push((name.as_str(), value)),
-            Segment::Literal(_) | Segment::Param(_) => return None,
-        }
-    }
-    let mut rest = given.peekable();
-    // The bare root has one empty segment in its path, and none in its pattern.
-    let is_root = pattern.segments.is_empty() && path == "/";
-    (pattern.rest || is_root || rest.peek().is_none()).then_some(params)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pattern(segments: &[&str], rest: bool) -> PathPattern {
-        let segment = |text: &&str| match text.strip_prefix(':') {
-            Some(name) => Segment::Param(name.into()),
-            None => Segment::Literal((*text).into()),
-        };
-        PathPattern { text: String::new(), segments: segments.iter().map(segment).collect(), rest }
-    }
-
-    #[test]
-    fn paths_have_the_patterns_of_the_routes() {
-        for (segments, rest, path, expected) in [
-            (&["payments"][..], false, "/payments", Some(vec![])),
-            (&["payments"], false, "/payments/7", None),
-            (&["payments"], true, "/payments", Some(vec![])),
-            (&["payments"], true, "/payments/7/x", Some(vec![])),
-            (&["p", ":id"], false, "/p/a%2Fb", Some(vec![("id", "a%2Fb")])),
-            (&["p", ":id"], false, "/p/", None),
-            (&["p", ":id"], false, "/p", None),
-            (&[], true, "/anything", Some(vec![])),
-            (&[], false, "/", Some(vec![])),
-            (&[], false, "/x", None),
-        ] {
-            assert_eq!(params_of(&pattern(segments, rest), path), expected, "{segments:?} {path}");
-        }
-    }
 }

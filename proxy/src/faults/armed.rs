@@ -13,7 +13,7 @@ use std::{
 
 use mainstay_policies::{
     evidence::Sent,
-    faults::{Protection, is_off, switch_off},
+    faults::{Safeguard, is_off, switch_off},
 };
 
 use super::{Pitfall, Point};
@@ -120,12 +120,12 @@ fn pitfall_named(name: &str) -> Option<Pitfall> {
     })
 }
 
-fn protection_named(name: &str) -> Option<Protection> {
+fn protection_named(name: &str) -> Option<Safeguard> {
     Some(match name {
-        "durable-begin" => Protection::DurableBegin,
-        "durable-settle" => Protection::DurableSettle,
-        "ownership" => Protection::Ownership,
-        "sticky-states" => Protection::StickyStates,
+        "durable-begin" => Safeguard::DurableBegin,
+        "durable-settle" => Safeguard::DurableSettle,
+        "ownership" => Safeguard::Ownership,
+        "sticky-states" => Safeguard::StickyStates,
         _ => return None,
     })
 }
@@ -173,7 +173,7 @@ pub(crate) async fn after_send<F: Future>(sent: impl Fn() -> Sent, sending: F) -
 
 /// Where answers run ahead of the disk, the disk is late.
 pub(crate) fn before_commit() {
-    if is_off(Protection::DurableBegin) || is_off(Protection::DurableSettle) {
+    if is_off(Safeguard::DurableBegin) || is_off(Safeguard::DurableSettle) {
         std::thread::sleep(LINGER);
     }
 }

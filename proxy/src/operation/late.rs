@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, response::Parts};
 use http_body::Body;
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
-    idempotency::{Protection, Settlement},
+    idempotency::{Protection, Settlement, proof::settlement},
     operation::{
         OperationId, Source,
         ledger::LedgerError,
@@ -16,12 +16,14 @@ use mainstay_policies::{
 };
 use tokio::time::timeout;
 
-use super::{settle, write::Execution};
-use crate::wire::body::collect::{self, Collected};
+use super::write::Execution;
 use crate::{
     runtime::{Runtime, route::Route},
     upstream::{InFlight, UpstreamBody},
-    wire::body::BoxError,
+    wire::body::{
+        BoxError,
+        collect::{self, Collected},
+    },
 };
 
 /// An attempt whose answer has not come.
@@ -31,7 +33,7 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBo
 pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
     let Some((head, body, trailers)) = answer(&execution.protection, sending).await else { return };
     execution.forget_named(&head);
-    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    let settlement = settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
     // A ledger that does not take it has said so in the log; the operation stays unknown.
     execution.settle(settlement, Source::LateResponse).await;
 }
@@ -46,7 +48,7 @@ pub(super) async fn rest<B>(
 {
     let whole = timeout(execution.protection.params().late_response, kept(collecting)).await;
     let Ok(Some((body, trailers))) = whole else { return };
-    let settlement = settle::settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    let settlement = settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
     execution.settle(settlement, Source::LateResponse).await;
 }
 
@@ -100,7 +102,7 @@ impl GivenUp {
     /// Listens for its answer.
     pub(super) async fn overhear(self, sending: Sending) {
         let Some((head, body, trailers)) = answer(&self.protection, sending).await else { return };
-        let settlement = settle::settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
+        let settlement = settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
         let Settlement::Response { evidence: Evidence::Succeeded, status, retained, .. } = settlement else { return };
         let observation = Observation {
             evidence: Evidence::Succeeded,
@@ -117,10 +119,9 @@ impl GivenUp {
     async fn record(&self, event: &Event) -> Result<(), LedgerError> {
         let Some(before) = self.runtime.resources.ledger.read(self.operation).await? else { return Ok(()) };
         let was_open = !before.state.is_terminal();
-        let applied = self.protection.apply(before, event).await?;
+        self.protection.apply(before, event).await?;
         if was_open {
             self.runtime.snapshot.load().forget(&self.route, &self.path);
-            self.route.metrics.operation_settled(applied.operation.state, applied.operation.source);
         }
         Ok(())
     }

@@ -8,8 +8,11 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
     evidence::{Cause, Evidence},
-    idempotency::{Protection, Settlement, outcome},
-    operation::{Retained, Source},
+    idempotency::{
+        Settlement, outcome,
+        proof::{is_grpc, media_type_starts, settlement},
+    },
+    operation::Source,
     timeout::IdleBody,
 };
 use tokio::{
@@ -69,58 +72,8 @@ fn is_streamed(headers: &HeaderMap, max: usize) -> bool {
         || announced_length(headers).is_some_and(|length| length > max as u64)
 }
 
-fn media_type_starts(headers: &HeaderMap, prefix: &[u8]) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    value.len() >= prefix.len() && value[..prefix.len()].eq_ignore_ascii_case(prefix)
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    media_type_starts(headers, b"application/grpc")
-}
-
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// What a complete response proves. `body` is `None` where it was not kept whole.
-pub(super) fn settlement(
-    protection: &Protection,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: Option<Bytes>,
-    trailers: Option<&HeaderMap>,
-) -> Settlement {
-    if is_grpc(headers) && status.is_success() {
-        let code = trailers.and_then(|trailers| trailers.get("grpc-status")).or_else(|| headers.get("grpc-status"));
-        let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
-        return grpc_settlement(protection, code, status, headers, body);
-    }
-    protection.settlement(status, headers, body)
-}
-
-/// gRPC answers 200 whatever happened and tells the outcome in `grpc-status`. Codes by which a service says that it refused
-/// are failures; the others (UNKNOWN, `DEADLINE_EXCEEDED`, ABORTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`, CANCELLED) prove
-/// nothing, and neither does a missing one.
-fn grpc_settlement(
-    protection: &Protection,
-    code: Option<u16>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: Option<Bytes>,
-) -> Settlement {
-    const OK: u16 = 0;
-    // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED,
-    // UNAUTHENTICATED
-    const REFUSALS: [u16; 8] = [3, 5, 6, 7, 9, 11, 12, 16];
-    const ALREADY_EXISTS: u16 = 6;
-    match code {
-        Some(OK) => protection.settlement(status, headers, body),
-        Some(code) if REFUSALS.contains(&code) => {
-            let of_state = code == ALREADY_EXISTS;
-            Settlement::Response { evidence: Evidence::Failed, status, retained: Retained::StatusOnly, of_state }
-        }
-        Some(_) | None => Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None },
-    }
 }
 
 /// Whether the response may be handed to the client after it was settled: one that claims an outcome must not stand beside a

@@ -79,8 +79,6 @@ impl Execution {
         match settled {
             Ok(operation) => {
                 faults::reach(Point::AfterSettle);
-                let source = operation.state.is_terminal().then_some(source);
-                self.outbound.route.metrics.operation_settled(operation.state, source);
                 Some(operation.state)
             }
             Err(error) => {

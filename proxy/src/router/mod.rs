@@ -6,16 +6,12 @@
 //! Matching is on the normalised path (RFC 3986 section 6.2.2: dot segments removed, needless percent-encoding undone), so
 //! that `/%70ayments` cannot slip past the policy of `/payments`. What is forwarded is the path as it came.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, Method};
+use mainstay_policies::path::{PathPattern, Segment, normalise};
 
-use mainstay_policies::access::PathRule;
-
-use crate::config::{
-    model::{Match, PathPattern, Segment},
-    path_rule,
-};
+use crate::config::model::Match;
 
 #[cfg(test)]
 mod tests;
@@ -128,41 +124,4 @@ fn matches_beside_path(matches: &Match, target: &Target<'_>) -> bool {
     (matches.methods.is_empty() || matches.methods.contains(target.method))
         && matches.host.as_ref().is_none_or(|host| target.host.eq_ignore_ascii_case(host))
         && matches.headers.iter().all(|(name, value)| target.headers.get_all(name).iter().any(|given| given == value))
-}
-
-/// The values of a pattern's `{name}` segments in a path that it matches, as they stand there (percent-encoded).
-pub fn params<'a>(pattern: &'a PathPattern, path: &str) -> Vec<(&'a str, String)> {
-    let path = normalise(path);
-    let given = path.strip_prefix('/').unwrap_or(&path).split('/');
-    pattern
-        .segments
-        .iter()
-        .zip(given)
-        .filter_map(|(segment, value)| match segment {
-            Segment::Param(name) => Some((name.as_str(), value.to_owned())),
-            Segment::Literal(_) => None,
-        })
-        .collect()
-}
-
-/// A pattern as a rule, and the one path that it means if its segments are named in `route`, which `path` matches.
-pub(crate) fn filled(pattern: &PathPattern, route: &PathPattern, path: &str) -> (PathRule, Option<String>) {
-    let known = params(route, path);
-    let segment = |segment: &Segment| match segment {
-        Segment::Literal(text) => Some(text.clone()),
-        Segment::Param(name) => known.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
-    };
-    let segments: Option<Vec<String>> = pattern.segments.iter().map(segment).collect();
-    let path = segments.filter(|_| !pattern.rest).map(|segments| format!("/{}", segments.join("/")));
-    (path_rule(pattern), path)
-}
-
-/// RFC 3986 section 6.2.2, borrowed when there is nothing to do.
-pub(crate) fn normalise(path: &str) -> Cow<'_, str> {
-    let bytes = path.as_bytes();
-    let is_suspect = |at| bytes[at] == b'%' || at > 0 && bytes[at - 1] == b'/';
-    if !memchr::memchr2_iter(b'%', b'.', bytes).any(is_suspect) {
-        return Cow::Borrowed(path);
-    }
-    mainstay_policies::idempotency::normalise_path(path)
 }

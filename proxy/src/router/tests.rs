@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use mainstay_policies::path::Segment;
+
 use super::*;
 
 fn pattern(text: &str) -> PathPattern {
@@ -82,12 +84,6 @@ fn methods_hosts_and_headers_narrow_a_route() {
     assert_eq!(find(&Method::GET, "API.example", &HeaderMap::new()), Some("host"));
     assert_eq!(find(&Method::GET, "x", &headers), Some("header"));
     assert_eq!(find(&Method::GET, "x", &HeaderMap::new()), None);
-}
-
-#[test]
-fn params_are_found_by_name() {
-    let pattern = pattern("/a/{x}/c/{y}");
-    assert_eq!(params(&pattern, "/a/1%2F2/c/3"), [("x", "1%2F2".to_owned()), ("y", "3".to_owned())]);
 }
 
 /// The definition, without a tree.

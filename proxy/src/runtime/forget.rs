@@ -5,12 +5,12 @@ use http::{
     header::{CONTENT_LOCATION, HOST, LOCATION},
 };
 use mainstay_policies::{
-    access::PathRule,
+    cache::same_origin_path,
     operation::{Operation, State},
+    path::{PathPattern, PathRule, filled, normalise},
 };
 
 use super::{route::Route, snapshot::Snapshot};
-use crate::{config, request::cached, router};
 
 impl Snapshot {
     /// A write on `route` happened, or may have: what is stored for its path, and what its policy names, is forgotten.
@@ -18,11 +18,10 @@ impl Snapshot {
         if self.caches.is_empty() {
             return;
         }
-        let path = router::normalise(path);
+        let path = normalise(path);
         let service = &route.params.upstream.name;
         let also = route.params.policy.cache.as_ref().map(|cache| &*cache.invalidate).unwrap_or_default();
-        let also: Vec<_> =
-            also.iter().map(|pattern| router::filled(pattern, &route.params.matches.path, &path)).collect();
+        let also: Vec<_> = also.iter().map(|pattern| filled(pattern, &route.params.matches.path, &path)).collect();
         for store in self.caches.values() {
             store.invalidate_path(service, &path);
             for (pattern, filled) in &also {
@@ -41,9 +40,9 @@ impl Snapshot {
         }
         let host = sent.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         for reference in [LOCATION, CONTENT_LOCATION].iter().filter_map(|name| answer.get(name)?.to_str().ok()) {
-            let Some(named) = cached::same_origin_path(reference, host, path) else { continue };
+            let Some(named) = same_origin_path(reference, host, path) else { continue };
             for store in self.caches.values() {
-                store.invalidate_path(&route.params.upstream.name, &router::normalise(&named));
+                store.invalidate_path(&route.params.upstream.name, &normalise(&named));
             }
         }
     }
@@ -61,7 +60,7 @@ impl Snapshot {
             .filter(|params| params.name == operation.route && params.upstream.name == operation.upstream)
             .flat_map(|params| {
                 let also = params.policy.cache.as_ref().map(|cache| &*cache.invalidate).unwrap_or_default();
-                std::iter::once(&params.matches.path).chain(also).map(config::path_rule)
+                std::iter::once(&params.matches.path).chain(also).map(PathPattern::rule)
             })
             .collect();
         if patterns.is_empty() {

@@ -1,5 +1,6 @@
 //! What a configuration is while it is served.
 
+mod aftermath;
 pub(crate) mod breakers;
 mod forget;
 pub(crate) mod gauges;
@@ -39,9 +40,9 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Serving `snapshot` from now on.
-    pub(crate) fn new(snapshot: Snapshot, resources: Resources, tracing: Tracing, access: Arc<AccessLog>) -> Self {
-        Self {
+    /// Serving `snapshot` from now on, and witness of every change of an operation.
+    pub(crate) fn new(snapshot: Snapshot, resources: Resources, tracing: Tracing, access: Arc<AccessLog>) -> Arc<Self> {
+        let runtime = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             resources,
             tracing,
@@ -50,7 +51,10 @@ impl Runtime {
             places: Places::new(),
             cutting_off: watch::Sender::new(false),
             drain_began: OnceLock::new(),
-        }
+        });
+        let witness = Arc::downgrade(&runtime);
+        runtime.resources.recorder.tell(witness);
+        runtime
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -6,7 +6,7 @@ use mainstay_policies::{
     clock::WallClock,
     concurrency_limit::CpuLoad,
     idempotency::{IdMint, QueryGate},
-    operation::ledger::Ledger,
+    operation::{Recorder, ledger::Ledger},
 };
 
 use crate::telemetry::metrics::Metrics;
@@ -14,6 +14,8 @@ use crate::telemetry::metrics::Metrics;
 /// What snapshots are built with.
 pub(crate) struct Resources {
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// The one door for every change of an operation.
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) clock: WallClock,
     pub(crate) metrics: Arc<Metrics>,
     /// Threads that serve; fixed at start, since sockets and pools belong to them.

@@ -91,6 +91,7 @@ impl Route {
             Arc::new(
                 protection
                     .with_total_timeout(policy.timeout.total)
+                    .with_recorder(resources.recorder.clone())
                     .with_gate(resources.gate.clone())
                     .with_mint(resources.mint.clone()),
             )

@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct Snapshot {
     pub(crate) config: Arc<Config>,
     pub(crate) router: Router<Arc<Route>>,
+    /// The first route of a name to an upstream that protects writes: an operation's.
+    protecting: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// One limit per listener over everything under the control path.
     pub(crate) control_limits: HashMap<Arc<str>, Arc<Limiter>>,
@@ -74,8 +76,24 @@ impl Snapshot {
                 (listener.name.clone(), limiter(params, kept))
             })
             .collect();
-        Self { router: Router::new(routes), config, upstreams, control_limits, caches, shared_breakers }
+        let protecting = protecting(&routes);
+        Self { router: Router::new(routes), protecting, config, upstreams, control_limits, caches, shared_breakers }
     }
+
+    /// The route that protects operations recorded under this name and upstream.
+    pub(crate) fn protecting(&self, route: &Arc<str>, upstream: &Arc<str>) -> Option<&Arc<Route>> {
+        self.protecting.get(&(route.clone(), upstream.clone()))
+    }
+}
+
+fn protecting(routes: &[(model::Match, Arc<Route>)]) -> HashMap<(Arc<str>, Arc<str>), Arc<Route>> {
+    let mut protecting = HashMap::new();
+    for (_, route) in routes.iter().filter(|(_, route)| route.protection.is_some()) {
+        let name = (route.params.name.clone(), route.params.upstream.name.clone());
+        // The first in file order is the one that serves.
+        protecting.entry(name).or_insert_with(|| route.clone());
+    }
+    protecting
 }
 
 /// What makes two routes of different files the same route.

@@ -17,13 +17,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use mainstay::ledger::{DiskLedger, Options, disk::Settle};
+use mainstay::ledger::{DiskLedger, Options};
 use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,
-        ledger::{Begun, Ledger},
+        ledger::{Begun, Ledger, Settle},
     },
 };
 use tokio::{

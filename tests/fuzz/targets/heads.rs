@@ -7,15 +7,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header::CONTENT_LENGTH};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
-    config::model::{Match, PathPattern},
+    config::model::Match,
     listener::http1::request::{self, HeadLimits},
-    router::{Router, Target, params},
+    router::{Router, Target},
     wire::http1::{
         chunked::{Decoded, Decoder, Malformed},
         head::{self, Refused},
         response,
     },
 };
+use mainstay_policies::path::{PathPattern, params};
 
 const MAX_BYTES: usize = 4096;
 const MAX_FIELDS: usize = 16;

@@ -5,21 +5,17 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use mainstay_policies::{
     idempotency::QueryGate,
-    operation::{
-        Operation, OperationId, UnixMillis,
-        ledger::{Ledger, LedgerError},
-        step::{Event, after},
-    },
+    operation::{Event, Operation, OperationId, Recorder, StepPolicy, UnixMillis, ledger::LedgerError, step::after},
 };
 
-use super::bare::{self, PAGE};
+use super::open::{self, PAGE};
 
 /// Both clocks are read a little apart; what was sent in between counts as sent before the jump, which waits longer.
 const APART_MS: u64 = 500;
 
 /// Makes all times on record agree with the wall clock, which reads `now`. `longest` is how long an operation waits at most.
 pub(super) async fn follow(
-    ledger: &dyn Ledger,
+    recorder: &Recorder,
     gate: &QueryGate,
     now: UnixMillis,
     longest: impl Fn(&Operation) -> Duration,
@@ -29,15 +25,15 @@ pub(super) async fn follow(
         let jump = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let before = now.saturating_sub(jump).saturating_add(APART_MS);
         // The ledger writes what comes together in one go.
-        for due in bare::open(ledger).await?.chunks(PAGE) {
-            try_join_all(due.iter().map(|due| put_forward(ledger, due.id, by, before, now))).await?;
+        for due in open::open(recorder.ledger().as_ref()).await?.chunks(PAGE) {
+            try_join_all(due.iter().map(|due| put_forward(recorder, due.id, by, before))).await?;
         }
     } else if gate.was_put_back(now) {
         tracing::warn!("the clock was put back");
-        for due in bare::open(ledger).await? {
-            let Some(operation) = ledger.read(due.id).await? else { continue };
+        for due in open::open(recorder.ledger().as_ref()).await? {
+            let Some(operation) = recorder.ledger().read(due.id).await? else { continue };
             let at = after(now, longest(&operation));
-            bare::apply(ledger, operation, &Event::DueBy { at }, now).await?;
+            recorder.apply(operation, &Event::DueBy { at }, &StepPolicy::NONE).await?;
         }
     }
     gate.clock_agrees(now);
@@ -46,30 +42,32 @@ pub(super) async fn follow(
 
 /// Puts an operation's times forward, if they are of before.
 async fn put_forward(
-    ledger: &dyn Ledger,
+    recorder: &Recorder,
     id: OperationId,
     by: Duration,
     before: UnixMillis,
-    now: UnixMillis,
 ) -> Result<(), LedgerError> {
-    let found = ledger.read(id).await?;
+    let found = recorder.ledger().read(id).await?;
     if let Some(operation) = found.filter(|of| of.dispatched_at.unwrap_or(of.created_at) <= before) {
-        bare::apply(ledger, operation, &Event::ClockPutForward { by }, now).await?;
+        recorder.apply(operation, &Event::ClockPutForward { by }, &StepPolicy::NONE).await?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{path::PathBuf, sync::Arc};
 
     use mainstay_policies::{
         clock::WallClock,
-        operation::{InstanceId, KeptRequest, KeyHash, Retained, State, ledger::Begun},
+        operation::{
+            InstanceId, KeptRequest, KeyHash, Retained, State,
+            ledger::{Begun, Ledger as _, Settle},
+        },
     };
 
     use super::*;
-    use crate::ledger::disk::{DiskLedger, Options, Settle};
+    use crate::ledger::{DiskLedger, Options};
 
     const NOW: UnixMillis = 1_700_000_000_000;
     const HOUR_MS: u64 = 3_600_000;
@@ -81,9 +79,9 @@ mod tests {
             Self(std::env::temp_dir().join(format!("mainstay-clock-{}", uuid::Uuid::new_v4())))
         }
 
-        fn open(&self, now: UnixMillis) -> DiskLedger {
+        fn open(&self, now: UnixMillis) -> Arc<DiskLedger> {
             let options = Options { max_open: 10, max_bytes: 1 << 20, settle: Settle::Durable, key_file: None };
-            DiskLedger::open(&self.0, WallClock::manual(now), &options).expect("the ledger opens")
+            Arc::new(DiskLedger::open(&self.0, WallClock::manual(now), &options).expect("the ledger opens"))
         }
     }
 
@@ -144,19 +142,20 @@ mod tests {
     async fn a_clock_that_is_put_forward_makes_no_write_look_older_even_after_a_kill() {
         let home = Home::new();
         let ledger = home.open(NOW);
+        let recorder = Recorder::new(ledger.clone(), WallClock::manual(NOW));
         let gate = QueryGate::default();
         gate.clock_starts(NOW);
         let id = unknown(&ledger, 1, NOW - 10_000).await;
         let later = NOW + HOUR_MS;
         let since = unknown(&ledger, 2, later - 1).await;
-        follow(&ledger, &gate, later, two_hours).await.expect("it follows");
+        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
         assert_eq!(gate.put_forward(later), None, "the times agree again");
-        follow(&ledger, &gate, later, two_hours).await.expect("it follows");
+        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
         let jumped = |(sent, due): (u64, u64)| (sent.abs_diff(later - 10_000) < 2_000, due - sent);
         assert_eq!(jumped(sent_and_due(&ledger, id).await), (true, HOUR_MS));
         let (sent, _) = sent_and_due(&ledger, since).await;
         assert_eq!(sent, later - 1, "what was sent after the jump has the new time already");
-        drop(ledger);
+        drop((recorder, ledger));
         let ledger = home.open(later);
         let (sent, _) = sent_and_due(&ledger, id).await;
         assert!(sent.abs_diff(later - 10_000) < 2_000, "it is on the disk");
@@ -166,11 +165,12 @@ mod tests {
     async fn a_clock_that_is_put_back_makes_no_wait_longer_than_the_longest() {
         let home = Home::new();
         let ledger = home.open(NOW);
+        let recorder = Recorder::new(ledger.clone(), WallClock::manual(NOW));
         let gate = QueryGate::default();
         gate.clock_starts(NOW);
         let id = unknown(&ledger, 1, NOW).await;
         let earlier = NOW - 24 * HOUR_MS;
-        follow(&ledger, &gate, earlier, two_hours).await.expect("it follows");
+        follow(&recorder, &gate, earlier, two_hours).await.expect("it follows");
         let (sent, due) = sent_and_due(&ledger, id).await;
         assert_eq!((sent, due), (NOW, earlier + 2 * HOUR_MS), "how old it is stays on the safe side");
         assert!(!gate.was_put_back(earlier));

@@ -24,11 +24,11 @@
 //! It is started again if it ends by a panic ([`supervise`](super::supervise)): it keeps nothing that the ledger does not
 //! have, but for what it knows of the clock, which is the gate's.
 
-mod bare;
 mod clock;
 mod handle;
 mod health;
 mod lanes;
+mod open;
 mod work;
 mod worker;
 
@@ -42,9 +42,6 @@ use crate::runtime::{route::Route, snapshot::Snapshot};
 
 /// The route that an operation belongs to, as configured now; `None` if it, its upstream or its protection has gone.
 fn route_of(snapshot: &Snapshot, operation: &Operation) -> Option<(Arc<Route>, Arc<Protection>)> {
-    snapshot.router.iter().find_map(|route| {
-        let is_it = route.params.name == operation.route && route.upstream.params().name == operation.upstream;
-        let protection = route.protection.as_ref().filter(|_| is_it)?;
-        Some((Arc::clone(route), Arc::clone(protection)))
-    })
+    let route = snapshot.protecting(&operation.route, &operation.upstream)?;
+    Some((Arc::clone(route), Arc::clone(route.protection.as_ref()?)))
 }

@@ -81,11 +81,8 @@ impl Work {
         resources.metrics.resolver().queried(&upstream, heard.label());
         let now = &applied.operation;
         if now.state != before {
-            self.runtime.snapshot.load().forget_settled(before, now);
-            self.route.metrics.operation_settled(now.state, now.source);
             tracing::debug!(operation = %now.id, state = now.state.label(), "settled by a status query");
         }
-        alert(&applied.actions, now.id);
         Ok((heard, applied))
     }
 
@@ -139,17 +136,7 @@ impl Work {
         if applied.operation.state == State::Unknown {
             tracing::error!(operation = %id, "the request that was kept cannot be read: it is not dispatched again");
         }
-        alert(&applied.actions, id);
         Ok(())
-    }
-}
-
-/// Calls for a person in the log, where a transition says so.
-pub(super) fn alert(actions: &[Action], operation: OperationId) {
-    for action in actions {
-        if let Action::Alert(reason) = action {
-            tracing::warn!(%operation, reason = reason.label(), "an operation needs a person");
-        }
     }
 }
 

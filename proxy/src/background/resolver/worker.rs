@@ -6,9 +6,9 @@ use mainstay_policies::{
     circuit_breaker::State as BreakerState,
     idempotency::query::Held,
     operation::{
-        KeptRequest, Operation, OperationId, State, UnixMillis,
+        Event, KeptRequest, Operation, OperationId, State, StepPolicy, UnixMillis,
         ledger::{Due, Filter, LedgerError},
-        step::{Event, after},
+        step::after,
     },
 };
 use tokio::{
@@ -17,12 +17,12 @@ use tokio::{
 };
 
 use super::{
-    bare::{self, PAGE},
     clock,
     health::Health,
     lanes::Lanes,
+    open::{self, PAGE},
     route_of,
-    work::{Done, Work, alert},
+    work::{Done, Work},
 };
 use crate::{
     faults::{self, Pitfall},
@@ -248,7 +248,7 @@ impl Worker {
             if operation.state == State::Pending || (asks.is_none() && !dispatches) {
                 self.lanes.skip(upstream);
                 // Time alone moves it on.
-                alert(&protection.apply(operation, &Event::Due).await?.actions, id);
+                protection.apply(operation, &Event::Due).await?;
                 continue;
             }
             let gate = &self.runtime.resources.gate;
@@ -294,8 +294,7 @@ impl Worker {
         let since = operation.dispatched_at.unwrap_or(operation.created_at);
         let is_hopeless = operation.state == State::Pending || now >= after(since, ORPHAN_PATIENCE);
         let event = if is_hopeless { Event::Due } else { Event::PutOff { until: after(now, ORPHAN_PAUSE) } };
-        let id = operation.id;
-        alert(&bare::apply(self.runtime.resources.ledger.as_ref(), operation, &event, now).await?, id);
+        self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
         Ok(())
     }
 
@@ -307,14 +306,14 @@ impl Worker {
         let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
         let pulled = async {
             let mut pulled = 0;
-            for due in bare::open(self.runtime.resources.ledger.as_ref()).await? {
+            for due in open::open(self.runtime.resources.ledger.as_ref()).await? {
                 if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
                     continue;
                 }
                 let found = self.runtime.resources.ledger.read(due.id).await?;
                 if let Some(operation) = found.filter(|operation| operation.state == State::Unknown) {
-                    bare::apply(self.runtime.resources.ledger.as_ref(), operation, &Event::DueBy { at: now }, now)
-                        .await?;
+                    let event = Event::DueBy { at: now };
+                    self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
                     pulled += 1;
                 }
             }
@@ -343,10 +342,10 @@ impl Worker {
 
     /// See the module's documentation: times on record follow a wall clock that jumps.
     async fn follow_clock(&self) -> Result<(), LedgerError> {
-        let Resources { ledger, gate, clock, .. } = &self.runtime.resources;
+        let Resources { recorder, gate, clock, .. } = &self.runtime.resources;
         let snapshot = self.runtime.snapshot.load_full();
         let longest = |of: &Operation| route_of(&snapshot, of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
-        clock::follow(ledger.as_ref(), gate, clock.now(), longest).await
+        clock::follow(recorder, gate, clock.now(), longest).await
     }
 
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {

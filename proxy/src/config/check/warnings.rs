@@ -10,11 +10,13 @@ use mainstay_policies::{
     retry::Condition,
 };
 
+use mainstay_policies::path::{PathPattern, Segment};
+
 use super::routes::fitting_retries;
 use crate::config::units::human;
 use crate::config::{
     Warning,
-    model::{Config, Match, PathPattern, Policy, Principal, Route, Segment},
+    model::{Config, Match, Policy, Principal, Route},
     raw::split_variables,
 };
 

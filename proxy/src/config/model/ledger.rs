@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ledger::disk::Settle;
+use mainstay_policies::operation::ledger::Settle;
 
 /// Where operations are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,26 +54,6 @@ impl Config {
     }
 }
 
-/// A path pattern, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern {
-    /// As written.
-    pub text: String,
-    /// The segments between slashes.
-    pub segments: Vec<Segment>,
-    /// Ends in `/**`: any rest, and the bare prefix.
-    pub rest: bool,
-}
-
-/// One segment of a path pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// Exactly this text.
-    Literal(String),
-    /// Any one segment, remembered under this name.
-    Param(String),
-}
-
 /// Where the configuration came from, for reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location(pub PathBuf);

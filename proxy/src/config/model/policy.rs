@@ -7,7 +7,7 @@ use mainstay_policies::{
     idempotency::Idempotency, rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
-use super::PathPattern;
+use mainstay_policies::path::PathPattern;
 
 /// A named set of rules.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{PathPattern, policy::Policy, upstream::Upstream};
+use mainstay_policies::path::PathPattern;
+
+use super::{policy::Policy, upstream::Upstream};
 
 /// A match with an upstream and a policy.
 #[derive(Clone, Debug, PartialEq)]

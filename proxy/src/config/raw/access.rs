@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use http::Method;
-use mainstay_policies::access::{AccessList, Cidr, PathRule, Rule};
+use mainstay_policies::{
+    access::{AccessList, Cidr, Rule},
+    path::PathPattern,
+};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, section},
-    model::{PathPattern, Segment},
     node::{At, Kind, Node},
 };
 
@@ -80,22 +82,13 @@ impl Setting for Rule {
         Some(Self {
             clients: raw.client.map(|networks| networks.value.0).unwrap_or_default(),
             methods: raw.methods.map(|methods| methods.value).unwrap_or_default(),
-            path: raw.path.map(|path| path_rule(&path.value)),
+            path: raw.path.map(|path| path.value.rule()),
         })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([Cidr::schema(generator), RawAccessRule::schema(generator)])
     }
-}
-
-/// A route's pattern as a policy knows it.
-pub(crate) fn path_rule(pattern: &PathPattern) -> PathRule {
-    let segment = |segment: &Segment| match segment {
-        Segment::Literal(text) => Some(text.clone()),
-        Segment::Param(_) => None,
-    };
-    PathRule { segments: pattern.segments.iter().map(segment).collect(), rest: pattern.rest }
 }
 
 /// One network or several.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use mainstay_policies::cache::Cache;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use mainstay_policies::path::PathPattern;
+
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section},
-    model::{self, PathPattern},
+    model,
     node::{At, Node},
     scalars::Size,
 };

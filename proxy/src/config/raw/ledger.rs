@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use mainstay_policies::idempotency::NODES;
 use schemars::{Schema, SchemaGenerator};
 
-use crate::{
-    config::{
-        decode::{Cx, Setting, or, section, words},
-        model::{Ledger, Store},
-        node::Node,
-        scalars::Size,
-    },
-    ledger::disk::Settle,
+use crate::config::{
+    decode::{Cx, Setting, or, section, words},
+    model::{Ledger, Store},
+    node::Node,
+    scalars::Size,
 };
+use mainstay_policies::operation::ledger::Settle;
 
 /// Where a package or an image would make the directory.
 const PATH: &str = "/var/lib/mainstay";

@@ -23,7 +23,6 @@ mod telemetry;
 mod timeout;
 mod upstream;
 
-pub(crate) use access::path_rule;
 pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;

@@ -3,9 +3,11 @@
 use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use mainstay_policies::path::PathPattern;
+
 use crate::config::{
     decode::{Cx, Setting, any_of, section},
-    model::{Match, PathPattern},
+    model::Match,
     node::{At, Kind, Node},
 };
 

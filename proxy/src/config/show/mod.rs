@@ -14,7 +14,7 @@ use super::{
     raw::{NO_POLICY, PROPAGATION},
     units::{format_duration, format_size},
 };
-use crate::ledger::disk::Settle;
+use mainstay_policies::operation::ledger::Settle;
 
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{parse, try_parse};
 use crate::config::model::Store;
-use crate::ledger::disk::Settle;
+use mainstay_policies::operation::ledger::Settle;
 
 /// The example of the design and of the README.
 pub(super) const EXAMPLE: &str = "
@@ -177,7 +177,7 @@ fn a_ledger_is_on_disk_unless_it_says_otherwise() {
 
 #[test]
 fn paths_are_split_into_segments() {
-    use crate::config::model::{PathPattern, Segment};
+    use mainstay_policies::path::{PathPattern, Segment};
     let literal = |text: &str| Segment::Literal(text.to_owned());
     let param = |name: &str| Segment::Param(name.to_owned());
     for (text, segments, rest) in [

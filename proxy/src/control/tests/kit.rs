@@ -22,9 +22,10 @@ use mainstay_policies::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use mainstay_policies::path::{PathPattern, Segment};
+
 use crate::config::model::{
-    Control, Drain, Limits, LogFormat, Logs, Match, PathPattern, Policy, Probes, Protocol, Route, Segment, Store,
-    Telemetry, Upstream,
+    Control, Drain, Limits, LogFormat, Logs, Match, Policy, Probes, Protocol, Route, Store, Telemetry, Upstream,
 };
 use crate::control::{routes::handle, *};
 

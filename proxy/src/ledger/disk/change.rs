@@ -1,7 +1,7 @@
 //! What the writer does for each command, within its transaction.
 
 use mainstay_policies::{
-    faults::{Protection, is_off},
+    faults::{Safeguard, is_off},
     operation::{
         KeptRequest, KeyHash, Operation, Retained, UnixMillis,
         audit::AuditEntry,
@@ -32,12 +32,12 @@ impl Writer {
         match command {
             Command::Begin { draft, now, reply } => {
                 let (begun, done) = apart(self.begin(draft, now, batch));
-                self.answer(Answer::Begin(reply, begun), Protection::DurableBegin, batch);
+                self.answer(Answer::Begin(reply, begun), Safeguard::DurableBegin, batch);
                 done?;
             }
             Command::Update { next, entry, reply } => {
                 let (updated, done) = apart(self.update(next, entry.as_deref(), batch));
-                self.answer(Answer::Update(reply, updated), Protection::DurableSettle, batch);
+                self.answer(Answer::Update(reply, updated), Safeguard::DurableSettle, batch);
                 done?;
             }
             Command::Store { seq } => self.store(seq, batch)?,
@@ -70,7 +70,7 @@ impl Writer {
     }
 
     /// Answers when the batch is durable; at once only where a test of the tests has switched that off.
-    fn answer(&self, answer: Answer, protection: Protection, batch: &mut Batch) {
+    fn answer(&self, answer: Answer, protection: Safeguard, batch: &mut Batch) {
         if is_off(protection) { self.give(answer) } else { batch.answers.push(answer) }
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mainstay_policies::{
-    faults::{Protection, is_off},
+    faults::{Safeguard, is_off},
     operation::{
         KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
         ledger::{Due, Filter, Health, LedgerError},
@@ -425,7 +425,7 @@ impl Records {
 /// Whether `next` was made from the record as it stands.
 pub(super) fn is_successor(known: &Operation, next: &Operation) -> bool {
     (known.owner, known.epoch, known.revision) == (next.owner, next.epoch, next.revision)
-        || is_off(Protection::Ownership)
+        || is_off(Safeguard::Ownership)
 }
 
 /// Whether an operation's tombstone has passed.

@@ -4,11 +4,11 @@ use std::{fs::File, path::PathBuf};
 
 use mainstay_policies::{
     clock::WallClock,
-    operation::{InstanceId, UnixMillis},
+    operation::{InstanceId, UnixMillis, ledger::Settle},
 };
 use parking_lot::Mutex;
 
-use super::{Settle, held::Records, keys::KeyIndex, sql::Db};
+use super::{held::Records, keys::KeyIndex, sql::Db};
 
 /// What the ledger's users and its writer share.
 pub(super) struct Inner {

@@ -34,7 +34,7 @@ use mainstay_policies::{
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
         audit::{AuditEntry, Audited},
-        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
+        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture, Settle},
     },
 };
 use parking_lot::Mutex;
@@ -58,17 +58,6 @@ pub use super::vault::KeyError;
 const QUEUE: usize = 4096;
 /// Records that a listing looks at in one go.
 const SCAN: u32 = 512;
-
-/// When the end of a write counts as recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Settle {
-    /// When it is on the disk: a client that saw an answer finds it replayed, whatever happens in between.
-    #[default]
-    Durable,
-    /// When the writer has been asked to write it: the process may die first, and then nobody knows what became of the
-    /// operation. A repeat is told so; it is not executed again.
-    Eventual,
-}
 
 /// How a ledger on disk is kept.
 #[derive(Clone, Debug)]

@@ -1,7 +1,5 @@
 //! What a start does with the operations that the last process left open.
 
-use std::time::Duration;
-
 use mainstay_policies::operation::{
     InstanceId, Operation, State, UnixMillis,
     step::{Event, StepPolicy, step},
@@ -13,12 +11,10 @@ use crate::ledger::record::state_number;
 /// Why an operation is unknown after its process died.
 pub(super) const RESTART: &str = "restart";
 
-/// What follows from a lost owner without knowing the route's policy: it is due at once, and whoever meets it then knows
-/// the policy. No late answer can come, for the connection that it would have come on died with the process.
-const AT_ONCE: StepPolicy =
-    StepPolicy { patience: Duration::ZERO, late_response: Duration::ZERO, asking: None, redispatch: None };
-
 /// Makes every open operation this instance's, in one transaction; those in flight become unknown. Returns them all.
+///
+/// What follows from a lost owner does so without the route's policy: it is due at once, and whoever meets it then knows the
+/// policy. No late answer can come, for the connection that it would have come on died with the process.
 pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Result<Vec<Operation>, SqlError> {
     let mut open = sql::open(db)?;
     let transaction = db.unchecked_transaction()?;
@@ -30,7 +26,7 @@ pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Resul
             moved += 1;
         }
         // What is unknown may wait for something that died with the process.
-        (*operation, _) = step(operation, Event::DueBy { at: now }, &AT_ONCE, now);
+        (*operation, _) = step(operation, Event::DueBy { at: now }, &StepPolicy::NONE, now);
         operation.owner = instance;
         operation.epoch += 1;
         operation.revision += 1;
@@ -50,7 +46,7 @@ pub(super) fn take_over(db: &Db, instance: InstanceId, now: UnixMillis) -> Resul
 /// An operation that was in flight. When it was sent was noted in memory only, so it counts as sent just now: the wait
 /// before `not_found` proves anything must not be too short.
 fn lost(operation: &Operation, now: UnixMillis) -> Operation {
-    let (mut next, _) = step(operation, Event::OwnerLost { reason: RESTART }, &AT_ONCE, now);
+    let (mut next, _) = step(operation, Event::OwnerLost { reason: RESTART }, &StepPolicy::NONE, now);
     next.attempts = next.attempts.max(1);
     next.dispatched_at = Some(next.dispatched_at.unwrap_or(0).max(now));
     next

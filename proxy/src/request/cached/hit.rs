@@ -10,12 +10,12 @@ use http::{
 use mainstay_policies::{
     cache::{Key, Store, Stored, is_not_modified, not_modified_headers, part_headers},
     fallback::Reason,
+    path::normalise,
 };
 use tokio::time::Instant;
 
 use crate::{
     request::{fallback, routed::Routed},
-    router,
     wire::body::ProxyBody,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn key(store: &Store, routed: &Routed) -> Key {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let principal = routed.principal.as_deref().unwrap_or_default();
     store
-        .key(&routed.outbound.route.params.upstream.name, principal, host, target, &router::normalise(uri.path()))
+        .key(&routed.outbound.route.params.upstream.name, principal, host, target, &normalise(uri.path()))
         .told_apart_by(&AS_ASKED_FOR, headers)
 }
 

@@ -12,7 +12,6 @@
 mod ask;
 mod fill;
 pub(crate) mod hit;
-mod located;
 mod miss;
 mod refresh;
 
@@ -42,8 +41,6 @@ use super::{
     unkeyed::{self},
 };
 use crate::{respond::failure::Failure, wire::body::ProxyBody};
-
-pub(crate) use self::located::same_origin_path;
 
 /// What makes another method of a GET for a service that heeds it.
 const OTHER_METHOD: [HeaderName; 3] = [

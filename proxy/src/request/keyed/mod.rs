@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{Response, header};
 use mainstay_policies::{
     evidence::Sent,
-    idempotency::{AnswerKind, Begin, Beside, Incoming, Key, Protection, Refusal, preferred_wait},
+    idempotency::{AnswerKind, Begin, Incoming, Key, Protection, RecordedWith, Refusal, preferred_wait},
     operation::State,
+    path,
     problem::Problem,
 };
 use tokio::{sync::oneshot, time::timeout_at};
@@ -25,7 +26,6 @@ use crate::{
         write::{Executed, Execution},
     },
     respond::failure::Failure,
-    router,
     wire::{
         body::{ProxyBody, collect},
         forward,
@@ -75,7 +75,7 @@ async fn make_key(routed: &Routed, protection: &Protection, body: &Bytes) -> Res
 }
 
 fn path_params(routed: &Routed) -> Vec<(&str, String)> {
-    router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
+    path::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
 }
 
 /// Reads the whole body: nothing is recorded or sent before it is here.
@@ -113,10 +113,10 @@ async fn begin(
     body: Bytes,
 ) -> Response<ProxyBody> {
     let route = routed.outbound.route.clone();
-    let params = router::params(&route.params.matches.path, routed.parts.uri.path());
+    let params = path::params(&route.params.matches.path, routed.parts.uri.path());
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
     faults::reach(Point::BeforeBegin);
-    let beside = Beside {
+    let beside = RecordedWith {
         request: protection.step_policy().redispatch.map(|_| {
             let headers = routed.parts.headers.clone();
             let head = outgoing(session, &mut routed, &protection, key, body.len());

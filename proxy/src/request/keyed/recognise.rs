@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use mainstay_policies::idempotency::{self, Protection, Recognised};
+use mainstay_policies::{
+    idempotency::{self, Protection, Recognised},
+    path,
+};
 
-use crate::{request::routed::Routed, respond::failure::Failure, router};
+use crate::{request::routed::Routed, respond::failure::Failure};
 
 /// A keyed write.
 pub(in crate::request) struct Keyed {
@@ -17,7 +20,7 @@ pub(in crate::request) struct Keyed {
 pub(crate) fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
     let Some(protection) = routed.outbound.route.protection.clone() else { return Ok(None) };
     let params = if protection.needs_path() {
-        router::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
+        path::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
     } else {
         Vec::new()
     };
