@@ -54,6 +54,7 @@ mod retry_evidence;
 mod retry_safety;
 mod routing;
 mod self_test;
+mod settlement_alerts;
 mod settlements;
 mod shedding;
 mod time_and_retries;
