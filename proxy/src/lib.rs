@@ -1,7 +1,7 @@
 //! Mainstay: a resilience sidecar proxy that never leaves a write in doubt.
 //!
-//! A library only so that fuzz targets and tests reach its parts; the program is `main.rs`. A request's life is in `stack`,
-//! the program's in [`app`].
+//! A library only so that fuzz targets and tests reach its parts; the program is `main.rs`. A request's life is in
+//! `request/stack.rs`, the program's in [`app`]. Rooms stand on floors and import downwards only: `.ci/rooms`.
 
 pub mod admin;
 mod api;

@@ -81,6 +81,8 @@ impl Default for CircuitBreaker {
 }
 
 impl Default for HalfOpen {
+    /// One probe tells as much as several and costs one caller's patience. 10 s is longer than most calls may take, so that a
+    /// slow answer still counts, and short enough that a probe which hangs does not keep the breaker from asking again.
     fn default() -> Self {
         Self { probes: NonZeroU32::MIN, timeout: Duration::from_secs(10) }
     }

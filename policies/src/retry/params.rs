@@ -100,6 +100,9 @@ pub enum Condition {
 }
 
 impl Default for Retry {
+    /// No retry unless asked for: each one is load that a service in trouble did not ask for. Then for what says that nobody
+    /// worked on the request (no connection, refused, 503) or that its answer was lost; other statuses are answers, and stand.
+    /// 64 KiB holds most bodies of an interface and bounds what a thousand requests keep to 64 MiB.
     fn default() -> Self {
         Self {
             max_retries: 0,

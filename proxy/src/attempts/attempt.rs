@@ -1,4 +1,4 @@
-//! The inner part of the stack: retry, circuit breaker, attempt timeout, endpoint, connection.
+//! One attempt: its endpoint, the permit of the breaker, its time, and what it proved.
 
 use std::{pin::pin, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Where operations are kept: [`disk`] is one store, [`vault`] and [`record`] are how any store writes and seals.
+//! Where operations are kept: [`disk`] is one store, `vault` and `record` are how any store writes and seals.
 
 pub mod disk;
 pub(crate) mod open;

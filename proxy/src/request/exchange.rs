@@ -187,7 +187,7 @@ impl Exchange {
         match (&self.route, self.problem) {
             (Some(route), Some(problem)) => route.metrics.problem(problem),
             (None, Some(problem)) => {
-                session.runtime.resources.metrics.listener(&session.accepted_by.0).unrouted(problem)
+                session.runtime.resources.metrics.listener(&session.accepted_by.0).unrouted(problem);
             }
             (_, None) => {}
         }

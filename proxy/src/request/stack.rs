@@ -5,11 +5,13 @@
 //! access                   first of all: who may not send uses up nothing
 //! rate limit               next: a flood must cost as little as possible
 //! concurrency limit        before the ledger, so that a flood cannot fill it
+//! cache                    of safe methods, which no ledger knows: what is stored needs no upstream and no retry
 //! idempotency              before time and retries: one operation, however many attempts, and its replay needs no upstream
 //! total timeout            bounds everything below, waits between attempts included
 //! retry                    decides on what an attempt proved
 //! circuit breaker          sees attempts, not requests; its permit is taken last, so nothing can strand a probe
 //! attempt timeout, endpoint, connection
+//! fallback                 outside of all attempts: what stands in for their failure is none of them
 //! ```
 
 use std::{pin::pin, sync::Arc};

@@ -21,13 +21,12 @@ impl Witness for Runtime {
         }
         let snapshot = self.snapshot.load();
         let source = after.source.filter(|_| after.state.is_terminal());
-        match snapshot.protecting(&after.route, &after.upstream) {
-            Some(route) => route.metrics.operation_settled(after.state, source),
+        if let Some(route) = snapshot.protecting(&after.route, &after.upstream) {
+            route.metrics.operation_settled(after.state, source);
+        } else {
             // Its route has gone with a reload.
-            None => {
-                let metrics = self.resources.metrics.route(&after.route, &after.upstream, "");
-                metrics.operation_settled(after.state, source);
-            }
+            let metrics = self.resources.metrics.route(&after.route, &after.upstream, "");
+            metrics.operation_settled(after.state, source);
         }
         // Whoever reads an answer has the request at hand, and knows better what it changed.
         if matches!(after.source, Some(Source::StatusQuery | Source::Operator)) {

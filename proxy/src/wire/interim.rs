@@ -1,12 +1,12 @@
 //! Interim responses: what a service says before its answer, such as `103 Early Hints` (RFC 8297), on its way to the client.
 //!
-//! An HTTP/1 client connection, and each HTTP/2 stream, has one [`InterimReceiver`]. For each request it hands out an [`Interim`], which goes with the request
-//! to whatever speaks with the upstream; what is sent into it is written to the client before the answer. The two ends may
-//! live in different tasks, and the sending end never waits: interim responses are advice, and an answer must not be late
-//! for their sake.
+//! An HTTP/1 client connection, and each HTTP/2 stream, has one [`InterimReceiver`]. For each request it hands out an
+//! [`Interim`], which goes with the request to whatever speaks with the upstream; what is sent into it is written to the
+//! client before the answer. The two ends may live in different tasks, and the sending end never waits: interim responses
+//! are advice, and an answer must not be late for their sake.
 //!
 //! ```text
-//! listener:  let interim = receiver.next_request();       request.extensions_mut().insert(interim)
+//! listener:  let interim = receiver.next_request();       it goes with the request's ClientExtras
 //! upstream:  interim.send(status, headers)                 hop-by-hop fields are off already
 //! listener:  while the answer is not there yet: poll_next(cx) -> write it out
 //! ```
@@ -15,7 +15,7 @@
 //! stand before the answer to the next request, so each request has a number and the queue takes only what bears the last one.
 //!
 //! An upstream's `100 Continue` and `101 Switching Protocols` never come this way: the one is about the request's body, whose
-//! gate it opens (`client_body`), the other is a final answer.
+//! gate it opens (`wire/gate.rs`), the other is a final answer.
 
 use std::{
     collections::VecDeque,

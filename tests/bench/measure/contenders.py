@@ -11,6 +11,7 @@ from .machine import PROXY_CORE, Process, Trouble, free_port
 FEATURES = {
     "direct": "no proxy",
     "mainstay": "timeout, retry, rate limit, circuit breaker; tracing off",
+    "mainstay-before": "another build under the same configuration (--before PATH)",
     "mainstay-traced": "the same, 1 % of requests sampled and exported",
     "mainstay-bare": "no policy beyond the default timeout",
     "hyper": "nothing",
@@ -19,6 +20,7 @@ FEATURES = {
     "envoy": "timeout, retries with budget, local rate limit, outlier detection",
 }
 MAINSTAYS = tuple(name for name in FEATURES if name.startswith("mainstay"))
+BEFORE = "mainstay-before"
 
 
 @dataclass
@@ -34,10 +36,11 @@ class Contender:
 class Stage:
     """Starts the upstream, the trace sink and the proxies, and ends them all, whatever happens."""
 
-    def __init__(self, directory, target, proxy_bin=None):
+    def __init__(self, directory, target, proxy_bin=None, before=None):
         self.directory = directory
         self.target = target
         self.proxy_bin = proxy_bin
+        self.before = before
         self.running = []
         self.upstream = None
         self.upstream_port = 0
@@ -89,7 +92,8 @@ class Stage:
     def _mainstay(self, name, port, config):
         probes = free_port()
         if config is None:
-            path = self.render(f"{name}.yaml", "yaml", port=port, probes=probes)
+            template = "mainstay.yaml" if name == BEFORE else f"{name}.yaml"
+            path = self.render(template, "yaml", port=port, probes=probes)
         else:
             path = self.write(f"{port}.yaml", Template(config).substitute(
                 upstream=self.upstream_port, sink=self.sink_port, port=port, probes=probes))
@@ -97,11 +101,12 @@ class Stage:
 
     def start_mainstay(self, name, path, probes):
         """Mainstay on a configuration that its caller has written, and may write again."""
-        if self.proxy_bin is None:
+        if self.proxy_bin is None and name != BEFORE:
             self.proxy_bin = build.ours(self.target, "mainstay", "mainstay") / "mainstay"
-        if not self.proxy_bin.is_file():
-            raise Trouble(f"no proxy at {self.proxy_bin}: build it, or give --without-mainstay")
-        process = self._spawn(name, [self.proxy_bin, "-c", path], PROXY_CORE)
+        binary = self.before if name == BEFORE else self.proxy_bin
+        if not binary.is_file():
+            raise Trouble(f"no proxy at {binary}: build it, or give --without-mainstay")
+        process = self._spawn(name, [binary, "-c", path], PROXY_CORE)
         process.wait_until(lambda: answers(probes, "/readyz"), "200 from /readyz")
         return process
 

@@ -1,13 +1,13 @@
 //! Reading an idempotency key: a structured-field String (RFC 9651 section 3.3.3), or by leave a bare value.
 
+mod mint;
+mod source;
+mod template;
+
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::operation::KeyHash;
-
-mod mint;
-mod source;
-mod template;
 
 pub use self::{
     mint::{IdKind, IdMint, NODES},

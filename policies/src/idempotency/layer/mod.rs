@@ -1,14 +1,14 @@
 //! The policy as a `tower` layer, for programs that do not run the proxy.
 
+mod replies;
+mod reply_body;
+mod service;
+
 use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use super::Protection;
-
-mod replies;
-mod reply_body;
-mod service;
 
 pub use self::{reply_body::ReplyBody, service::IdempotencyService};
 

@@ -1,5 +1,8 @@
 //! Asking the upstream what became of a write.
 
+mod resolving;
+pub mod target;
+
 use std::{
     collections::{HashMap, HashSet},
     fmt::{Display, Write},
@@ -20,9 +23,6 @@ use crate::{
     evidence::{AttemptError, Verdict},
     operation::{OperationId, UnixMillis},
 };
-
-mod resolving;
-pub mod target;
 
 /// Bounds one query: a caller waits for it.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,12 @@
+//! A keyed write: recorded before it is sent, executed whether or not its client stays, settled before it is answered.
+//!
+//! [`serve`] is the client's side: it reads the body, finds out whether the key is new, and waits for an answer. A new
+//! write runs in a task of its own (`operation/execution.rs`), so that a client that leaves cancels nothing, and a timeout
+//! ends the waiting but not the attempt.
+
 mod answer;
 pub(crate) mod recognise;
+
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;

@@ -1,11 +1,5 @@
 //! The two bodies of the data path: what goes to an upstream and what comes back to a client.
 
-//! A keyed write: recorded before it is sent, executed whether or not its client stays, settled before it is answered.
-//!
-//! [`serve`] is the client's side: it reads the body, finds out whether the key is new, and waits for an answer. A new
-//! write runs in a task of its own ([`execute`]), so that a client that leaves cancels nothing, and a timeout ends the
-//! waiting but not the attempt.
-
 pub(crate) mod collect;
 
 use std::{

@@ -1,8 +1,8 @@
-//! What a request's head must be before hyper sees it.
+//! What a request's head must be before it is parsed.
 //!
-//! hyper reads a head with both `Content-Length` and `Transfer-Encoding`, or with a repeated `Content-Length`, and drops
-//! one of them in silence. Such framing is how one message is smuggled inside another (RFC 9112 sections 6.3 and 11.2), so
-//! it is refused here, where the bytes are still as the client sent them.
+//! A head with both `Content-Length` and `Transfer-Encoding`, or with a repeated `Content-Length`, is read by some as one
+//! message and by others as another. Such framing is how one message is smuggled inside another (RFC 9112 sections 6.3 and
+//! 11.2), so it is refused here, where the bytes are still as the client sent them.
 
 use memchr::{memchr, memchr_iter};
 
