@@ -1,4 +1,4 @@
-//! What is known about an attempt that did not bring back an answer.
+//! What an attempt or a status query proved, and what is known of an attempt that brought back no answer.
 //!
 //! A timeout says nothing about whether a write happened, so every failed attempt carries the one fact on which each retry
 //! and each idempotency decision rests: whether any byte of the request may have reached the application.

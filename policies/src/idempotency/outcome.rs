@@ -1,4 +1,4 @@
-//! What a complete response proves about a write.
+//! A status and a body, weighed by the policy: the evidence of a complete response.
 
 use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
 use serde_json::Value;

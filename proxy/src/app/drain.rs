@@ -26,9 +26,7 @@ impl App {
         let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
-        for bound in self.listeners.lock().values() {
-            let _ = bound.stop.send(true);
-        }
+        self.listeners.stop();
         self.runtime.draining.send_replace(true);
         let deadline = Instant::now() + drain.timeout;
         while self.is_busy() && Instant::now() < deadline {

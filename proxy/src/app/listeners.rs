@@ -1,34 +1,44 @@
 //! Sockets: bound, moved to another address, let go.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{App, error::StartError, worker::Listen};
+use super::{
+    error::StartError,
+    worker::{Listen, Worker},
+};
 use crate::{
     admin::guard::TokenFile,
     config::{self, model},
     listener,
 };
 
+/// The listeners that are being served, by name.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<HashMap<Arc<str>, Bound>>);
+
 /// A listener that is being served.
-pub(super) struct Bound {
+struct Bound {
     params: Arc<ArcSwap<model::Listener>>,
-    pub(crate) stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
 }
 
-impl App {
-    /// Binds what is new or has moved, then lets go of the old addresses.
-    pub(crate) fn listen(&self, listeners: &[Arc<model::Listener>]) -> Result<(), StartError> {
-        let mut bound = self.listeners.lock();
+impl Listeners {
+    /// Binds what is new or has moved, for `workers`, then lets go of the old addresses.
+    pub(super) fn bind(&self, listeners: &[Arc<model::Listener>], workers: &[Worker]) -> Result<(), StartError> {
+        let mut bound = self.0.lock();
         let mut fresh = Vec::new();
         for listener in listeners {
             if bound.get(&listener.name).is_some_and(|bound| bound.params.load().address == listener.address) {
                 continue;
             }
-            let sockets = listener::listen(listener.address, self.workers.len()).map_err(|source| {
-                StartError::Listen { address: listener.address, what: format!("listener `{}`", listener.name), source }
+            let sockets = listener::listen(listener.address, workers.len()).map_err(|source| StartError::Listen {
+                address: listener.address,
+                what: format!("listener `{}`", listener.name),
+                source,
             })?;
             fresh.push((listener.clone(), sockets));
         }
@@ -40,7 +50,7 @@ impl App {
         for (listener, sockets) in fresh {
             let stop = watch::Sender::new(false);
             let params = Arc::new(ArcSwap::new(listener.clone()));
-            for (worker, socket) in self.workers.iter().zip(sockets) {
+            for (worker, socket) in workers.iter().zip(sockets) {
                 let listen = Listen { params: params.clone(), socket, stop: stop.subscribe() };
                 // A worker ends only when this end of the channel is dropped.
                 let _ = worker.sockets.send(listen);
@@ -51,6 +61,24 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of those that a configuration has no more.
+    pub(super) fn retain(&self, listeners: &[Arc<model::Listener>]) {
+        self.0.lock().retain(|name, bound| {
+            let kept = listeners.iter().any(|listener| listener.name == *name);
+            if !kept {
+                let _ = bound.stop.send(true);
+            }
+            kept
+        });
+    }
+
+    /// Accepts no more.
+    pub(super) fn stop(&self) {
+        for bound in self.0.lock().values() {
+            let _ = bound.stop.send(true);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod error;
 mod listeners;
 mod worker;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use mainstay_policies::{
     clock::WallClock,
@@ -13,12 +13,11 @@ use mainstay_policies::{
     idempotency::{IdMint, QueryGate},
     operation::{Recorder, ledger::Ledger},
 };
-use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use self::{
     error::StartError,
-    listeners::{Bound, bind_admin},
+    listeners::{Listeners, bind_admin},
     worker::Worker,
 };
 use crate::{
@@ -43,7 +42,7 @@ use crate::{
 pub struct App {
     runtime: Arc<Runtime>,
     workers: Vec<Worker>,
-    listeners: Mutex<HashMap<Arc<str>, Bound>>,
+    listeners: Listeners,
     logging: Arc<Logging>,
     probes: Arc<ProbeState>,
     tasks: Vec<JoinHandle<()>>,
@@ -89,7 +88,7 @@ impl App {
         let mut app = Self {
             runtime: runtime.clone(),
             workers: Vec::new(),
-            listeners: Mutex::default(),
+            listeners: Listeners::default(),
             logging: logging.clone(),
             probes: probes.clone(),
             tasks: Vec::new(),
@@ -100,7 +99,7 @@ impl App {
             app.workers.push(worker::start(number, runtime.clone()).map_err(StartError::Worker)?);
         }
         let listeners = runtime.snapshot.load().config.listeners.clone();
-        app.listen(&listeners)?;
+        app.listeners.bind(&listeners, &app.workers)?;
         gauges::register(&runtime);
         runtime.resources.metrics.config_loaded(true);
         probes.readiness.set(Condition::ConfigValid, true);
@@ -126,16 +125,10 @@ impl App {
             return Err(StartError::LedgerNotOpen);
         }
         cpu::ensure_known(config)?;
-        self.listen(&config.listeners)?;
+        self.listeners.bind(&config.listeners, &self.workers)?;
         let snapshot = Snapshot::build(config.clone(), &self.runtime.resources, Some(&before));
         self.runtime.snapshot.store(Arc::new(snapshot));
-        self.listeners.lock().retain(|name, bound| {
-            let kept = config.listeners.iter().any(|listener| listener.name == *name);
-            if !kept {
-                let _ = bound.stop.send(true);
-            }
-            kept
-        });
+        self.listeners.retain(&config.listeners);
         self.runtime.tracing.apply(&config.telemetry);
         if let Err(error) = self.logging.apply(&config.telemetry.logs) {
             tracing::warn!(%error, "the log level stays as it was");

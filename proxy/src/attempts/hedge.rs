@@ -15,7 +15,7 @@ use mainstay_policies::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::retry::note_denied;
+use super::decide::note_denied;
 use super::{
     attempt::{Attempt, Nth, Outbound},
     head::Head,

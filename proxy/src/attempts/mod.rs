@@ -2,9 +2,9 @@
 
 mod alarm;
 pub(crate) mod attempt;
+pub(crate) mod decide;
 pub(crate) mod first_frame;
 pub(crate) mod head;
 pub(crate) mod hedge;
-pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod sending;

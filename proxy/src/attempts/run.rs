@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     attempt::{Attempt, Nth, Outbound},
+    decide::{decide, note_denied, outcome},
     first_frame::{self, First},
     head::Head,
     hedge::Race,
-    retry::{decide, note_denied, outcome},
     sending::{Resend, Sending},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path, process::ExitCode};
 
-use super::{fail, print};
+use super::output::{fail, print};
 use crate::config::{
     self, Loaded,
     check::{Report, RouteBounds},

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{fail, print};
+use super::output::{fail, print};
 use crate::config;
 
 /// Prints the whole effective configuration, every default filled in.

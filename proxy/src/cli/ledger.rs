@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{FAILED, fail, print};
+use super::output::{FAILED, fail, print};
 use crate::{
     api::document,
     config::{self, model::Store},

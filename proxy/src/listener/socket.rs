@@ -35,11 +35,11 @@ pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::n
         .collect()
 }
 
-fn bind(address: SocketAddr, runtime: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    if runtime {
+    if shared {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;

@@ -17,9 +17,9 @@ use super::{late, settle, write::Execution};
 use crate::{
     attempts::{
         attempt::{Attempt, Nth},
+        decide::{decide, note_denied},
         first_frame::{self, First},
         head::Head,
-        retry::{decide, note_denied},
     },
     faults::{self},
     respond::failure::Failure,

@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc};
 use http::uri::Authority;
 use mainstay_policies::circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope};
 
-use super::{route::Route, snapshot::Snapshot};
 use crate::{config::model, upstream::Upstream};
 
 /// The breakers that stand before an upstream's endpoints.
@@ -51,9 +50,9 @@ impl Breakers {
 pub(super) fn breakers(
     params: &Arc<model::Route>,
     upstream: &Arc<Upstream>,
-    before_route: Option<&Arc<Route>>,
-    before: Option<&Snapshot>,
-    runtime: &mut HashMap<(Arc<str>, Arc<str>), Breakers>,
+    kept_by_route: Option<&Breakers>,
+    kept: &HashMap<(Arc<str>, Arc<str>), Breakers>,
+    shared: &mut HashMap<(Arc<str>, Arc<str>), Breakers>,
 ) -> Breakers {
     let Some(breaker) = &params.policy.circuit_breaker else { return Breakers::None };
     let make = |kept: Option<&Arc<Breaker>>| match kept {
@@ -62,13 +61,13 @@ pub(super) fn breakers(
         None => Arc::new(Breaker::new(breaker.clone())),
     };
     if breaker.scope == Scope::Route {
-        return Breakers::One(make(before_route.and_then(|route| route.breakers.of(0))));
+        return Breakers::One(make(kept_by_route.and_then(|kept| kept.of(0))));
     }
     let key = (params.policy.name.clone(), upstream.params().name.clone());
-    runtime
+    shared
         .entry(key.clone())
         .or_insert_with(|| {
-            let kept = before.and_then(|before| before.shared_breakers.get(&key));
+            let kept = kept.get(&key);
             match breaker.scope {
                 Scope::Endpoint => endpoint_breakers(breaker, upstream, kept),
                 Scope::Upstream | Scope::Route => Breakers::One(make(kept.and_then(|kept| kept.of(0)))),

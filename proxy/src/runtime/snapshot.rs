@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use mainstay_policies::{cache::Store, rate_limit::Limiter};
+use mainstay_policies::{cache::Store, idempotency::Protection, operation::Operation, rate_limit::Limiter};
 
 use super::{
     breakers::{Breakers, breakers},
@@ -53,6 +53,8 @@ impl Snapshot {
             .map(|route| (identity(&route.params), route))
             .collect();
         let caches = caches(&config, before);
+        let none = HashMap::new();
+        let kept_breakers = before.map_or(&none, |before| &before.shared_breakers);
         let mut shared_breakers = HashMap::new();
         let routes: Vec<_> = config
             .routes
@@ -60,7 +62,8 @@ impl Snapshot {
             .map(|params| {
                 let before_route = known.get(&identity(params)).copied();
                 let upstream = upstreams[&params.upstream.name].clone();
-                let breakers = breakers(params, &upstream, before_route, before, &mut shared_breakers);
+                let kept_by_route = before_route.map(|route| &route.breakers);
+                let breakers = breakers(params, &upstream, kept_by_route, kept_breakers, &mut shared_breakers);
                 let mut route = Route::build(params.clone(), upstream, breakers, resources, before_route);
                 route.fallback = fallback(params, &upstreams, resources);
                 route.cache = caches.get(&params.policy.name).cloned();
@@ -78,6 +81,12 @@ impl Snapshot {
             .collect();
         let protecting = protecting(&routes);
         Self { router: Router::new(routes), protecting, config, upstreams, control_limits, caches, shared_breakers }
+    }
+
+    /// The route that an operation belongs to, as configured now; `None` if it, its upstream or its protection has gone.
+    pub(crate) fn route_of(&self, operation: &Operation) -> Option<(Arc<Route>, Arc<Protection>)> {
+        let route = self.protecting(&operation.route, &operation.upstream)?;
+        Some((Arc::clone(route), Arc::clone(route.protection.as_ref()?)))
     }
 
     /// The route that protects operations recorded under this name and upstream.

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use mainstay_policies::{
-    idempotency::{
-        Protection,
-        query::{Held, TURN_WITHIN},
-    },
+    idempotency::query::{Held, TURN_WITHIN},
     operation::{KeptRequest, Operation, OperationId, State, ledger::LedgerError},
 };
 use tokio::sync::oneshot;
 
-use super::{route_of, work::Work};
+use super::work::Work;
 use crate::{
     operation::redispatch::{NotSent, Redispatch},
     runtime::Runtime,
@@ -128,7 +125,7 @@ impl Resolver {
             State::Succeeded | State::Failed | State::NotExecuted => return Err(NotDone::Settled(Box::new(operation))),
         }
         let snapshot = self.runtime.snapshot.load_full();
-        let found: Option<(_, Arc<Protection>)> = route_of(&snapshot, &operation);
+        let found = snapshot.route_of(&operation);
         let (route, protection) = found.ok_or(NotDone::Impossible("Its route is configured no more."))?;
         Ok((Work { runtime: self.runtime.clone(), snapshot, route, protection }, operation))
     }

@@ -32,16 +32,5 @@ mod open;
 mod work;
 mod worker;
 
-use std::sync::Arc;
-
-use mainstay_policies::{idempotency::Protection, operation::Operation};
-
 pub(crate) use self::handle::{NotDone, Resolver};
 pub(crate) use self::worker::run;
-use crate::runtime::{route::Route, snapshot::Snapshot};
-
-/// The route that an operation belongs to, as configured now; `None` if it, its upstream or its protection has gone.
-fn route_of(snapshot: &Snapshot, operation: &Operation) -> Option<(Arc<Route>, Arc<Protection>)> {
-    let route = snapshot.protecting(&operation.route, &operation.upstream)?;
-    Some((Arc::clone(route), Arc::clone(route.protection.as_ref()?)))
-}

@@ -21,7 +21,6 @@ use super::{
     health::Health,
     lanes::Lanes,
     open::{self, PAGE},
-    route_of,
     work::{Done, Work},
 };
 use crate::{
@@ -238,7 +237,7 @@ impl Worker {
                 self.lanes.skip(upstream);
                 continue;
             };
-            let Some((route, protection)) = route_of(snapshot, &operation) else {
+            let Some((route, protection)) = snapshot.route_of(&operation) else {
                 self.lanes.skip(upstream);
                 self.wait_for_route(operation, now).await?;
                 continue;
@@ -344,7 +343,7 @@ impl Worker {
     async fn follow_clock(&self) -> Result<(), LedgerError> {
         let Resources { recorder, gate, clock, .. } = &self.runtime.resources;
         let snapshot = self.runtime.snapshot.load_full();
-        let longest = |of: &Operation| route_of(&snapshot, of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
+        let longest = |of: &Operation| snapshot.route_of(of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
         clock::follow(recorder, gate, clock.now(), longest).await
     }
 

@@ -21,7 +21,7 @@ pub use self::{
     breakers::{BreakersCommand, breakers},
     ops::{OpsCommand, ops},
 };
-use super::print;
+use super::output::{fail, print};
 
 /// Where the proxy is.
 #[derive(Args, Clone, Debug)]
@@ -89,7 +89,7 @@ fn end(done: Result<impl Display, ClientError>) -> ExitCode {
         Ok(text) => print(text),
         Err(error) => {
             let code = error.exit_code();
-            let _ = super::fail(format_args!("mainstay: {error}"));
+            let _ = fail(format_args!("mainstay: {error}"));
             ExitCode::from(code)
         }
     }

@@ -1,20 +1,20 @@
 //! The effective configuration as YAML, every default filled in; reading it back gives an equal [`Config`].
 
 mod policy;
+mod words;
 
-use std::{iter, time::Duration};
-
+use mainstay_policies::operation::ledger::Settle;
 use serde_json::{Map, Value, json};
 
+use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
         Admin, Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route,
         Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
-    units::{format_duration, format_size},
+    units::format_size,
 };
-use mainstay_policies::operation::ledger::Settle;
 
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {
@@ -67,28 +67,6 @@ fn ledger(ledger: &Ledger) -> Value {
         }
     };
     with(shown, [("node", ledger.node.map(Value::from))])
-}
-
-fn map(entries: impl Iterator<Item = (String, Value)>) -> Value {
-    Value::Object(entries.collect::<Map<_, _>>())
-}
-
-fn duration(duration: Duration) -> Value {
-    format_duration(duration).into()
-}
-
-fn size(bytes: usize) -> Value {
-    format_size(bytes as u64).into()
-}
-
-/// A text that came from the file and may hold a dollar sign, which reading would take for a variable.
-fn text(text: &str) -> Value {
-    text.replace('$', "$$").into()
-}
-
-/// The word that stands for a value.
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
-    words.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word)
 }
 
 fn listener(listener: &Listener) -> Value {
@@ -182,14 +160,4 @@ fn limits(limits: &Limits) -> Value {
         "streams": limits.streams.get(),
         "workers": limits.workers.get(),
     })
-}
-
-/// Appends to a shown map what is only shown when it is set.
-fn with(mut shown: Value, more: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
-    if let Value::Object(map) = &mut shown {
-        for (key, value) in more {
-            map.extend(iter::once((key.to_owned(), value)).filter_map(|(key, value)| Some((key, value?))));
-        }
-    }
-    shown
 }

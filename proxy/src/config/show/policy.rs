@@ -15,7 +15,7 @@ use mainstay_policies::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{duration, map, size, text, with, word};
+use super::words::{duration, map, size, text, with, word};
 use crate::config::{
     model::{Cache, Policy},
     raw::{GRPC, VERDICTS},
