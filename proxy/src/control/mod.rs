@@ -17,7 +17,7 @@ mod batch;
 mod operations;
 mod pages;
 mod passthrough;
-pub(crate) mod routes;
+pub mod routes;
 
 use std::sync::Arc;
 

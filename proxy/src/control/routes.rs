@@ -8,12 +8,7 @@ use super::{CallerRequest, ControlContext, batch, operations, pages};
 use crate::api::{Fault, reply::Reply};
 
 /// Answers a request under the control prefix. The rate limit was applied by the caller.
-pub(crate) async fn handle(
-    cx: &ControlContext,
-    parts: &Parts,
-    body: Bytes,
-    principal: Option<&[u8]>,
-) -> Response<Bytes> {
+pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, principal: Option<&[u8]>) -> Response<Bytes> {
     let asked = CallerRequest { cx, parts, principal, principal_hash: principal_hash(principal) };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,

@@ -18,7 +18,7 @@ use http::{Method, Request, request::Parts};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
     config,
-    control::{ControlContext, handle},
+    control::{ControlContext, routes::handle},
 };
 use mainstay_policies::{
     clock::WallClock,
