@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 /// Whether the application may have seen the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
@@ -64,6 +66,8 @@ pub struct AttemptError {
     pub cause: Cause,
     /// Whether the application may have acted.
     pub sent: Sent,
+    /// The status of a final answer that cannot be passed on: its status line was read, so it is evidence.
+    pub status: Option<StatusCode>,
     /// The transport's own words, for logs only: never shown to a caller.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -71,7 +75,14 @@ pub struct AttemptError {
 impl AttemptError {
     /// An error of `cause` with what is known of the request.
     pub const fn new(cause: Cause, sent: Sent) -> Self {
-        Self { cause, sent, source: None }
+        Self { cause, sent, status: None, source: None }
+    }
+
+    /// The same error with the status that was read before it.
+    #[must_use]
+    pub const fn with_status(mut self, status: Option<StatusCode>) -> Self {
+        self.status = status;
+        self
     }
 
     /// The same error with the transport's words attached.

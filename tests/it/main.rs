@@ -57,6 +57,7 @@ mod self_test;
 mod settlement_alerts;
 mod settlements;
 mod shedding;
+mod status_lines;
 mod time_and_retries;
 mod timeout;
 mod traces;

@@ -92,8 +92,9 @@ async fn an_answer_in_an_unknown_transfer_coding_is_a_502() {
         let proxy = Proxy::single(upstream.addr, "timeout: 3s, idempotency: { required: false }").await;
         let document = proxy.send(Request::post("/odd", "x")).await.expect_problem(502, "upstream-error");
         assert_eq!(document["effect"], "unknown", "{codings:?}");
-        proxy.send(Request::keyed("/odd", "k", "x")).await.expect_problem(502, "outcome-unknown");
-        proxy.send(Request::keyed("/odd", "k", "x")).await.expect_problem(409, "outcome-unknown");
+        // The status line was read, so that the outcome of a keyed write is known.
+        proxy.send(Request::keyed("/odd", "k", "x")).await.expect_problem(502, "upstream-error");
+        proxy.send(Request::keyed("/odd", "k", "x")).await.expect_problem(409, "response-not-retained");
         assert_eq!(upstream.effects("k"), 1, "{codings:?}");
     }
 }

@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
     buffers,
-    http1::{Http1, request::HeadLimits},
+    http1::Http1,
     http2,
     incoming::{Serve, Serving},
 };
@@ -34,8 +34,7 @@ pub(crate) async fn serve<S: Serve>(stream: TcpStream, peer: SocketAddr, session
     let Serving { service, connection, limits, last_word, draining } = session;
     // Each answer says by itself that the connection drains.
     drop(draining);
-    let limits = HeadLimits { bytes: limits.header_bytes.get(), fields: limits.header_count.get() };
-    Http1::new(stream, ahead, connection, limits).run(&service, last_word).await;
+    Http1::new(stream, ahead, connection, limits.request_head()).run(&service, last_word).await;
 }
 
 /// Reads until the bytes either are the HTTP/2 preface or cannot become it. `None`: the client has left.

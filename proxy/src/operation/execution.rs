@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
-    evidence::{AttemptError, Sent},
-    idempotency::{Refusal, Settlement},
+    evidence::{AttemptError, Evidence, Sent},
+    idempotency::{Refusal, Settlement, proof::settlement},
     operation::{Source, State},
-    problem::Problem,
+    problem::{Effect, Problem},
     retry::{Decision, Repeatable},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -192,6 +192,11 @@ impl Execution {
                 let reason = error.cause.label();
                 self.not_executed(reason, Failure::Attempt(error), attempts).await;
             }
+            Err(error) if let Some(status) = error.status => {
+                let why = error.source.map(|source| source.to_string()).unwrap_or_default();
+                tracing::warn!(why, %status, operation = %self.claim.id(), "the answer to a write cannot be passed on");
+                self.not_passable(status, attempts).await;
+            }
             Err(error) => {
                 let status =
                     if error.cause.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
@@ -199,6 +204,22 @@ impl Execution {
                 self.in_doubt(error.cause.label(), None, status, attempts).await;
             }
         }
+    }
+
+    /// The service has answered, and its answer cannot be passed on: its status settles the operation all the same.
+    async fn not_passable(&mut self, status: StatusCode, attempts: u32) {
+        let told = settle::told_by(status, self.head.is_grpc());
+        let settlement = settlement(&self.protection, status, &told.headers, None, None);
+        let says = settlement.evidence();
+        let recorded = self.settle(settlement, Source::Response).await;
+        let failure = match says {
+            Evidence::Succeeded | Evidence::Failed | Evidence::NotExecuted if recorded.is_some() => {
+                let happened = says == Evidence::Succeeded || recorded == Some(State::Succeeded);
+                Failure::NotPassable { status, effect: if happened { Effect::Unknown } else { Effect::None } }
+            }
+            _ => self.outcome_unknown(StatusCode::BAD_GATEWAY),
+        };
+        self.tell(Err(failure), attempts);
     }
 
     /// The ledger did not let the attempt go: it cannot write, or somebody else settled the operation meanwhile.

@@ -16,7 +16,7 @@ use mainstay_policies::{
 };
 use tokio::time::timeout;
 
-use super::write::Execution;
+use super::{settle::told_by, write::Execution};
 use crate::{
     runtime::{Runtime, route::Route},
     upstream::{InFlight, UpstreamBody},
@@ -31,7 +31,9 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBo
 
 /// Waits for the attempt that was not waited for any more.
 pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
-    let Some((head, body, trailers)) = answer(&execution.protection, sending).await else { return };
+    let Some((head, body, trailers)) = answer(&execution.protection, execution.head.is_grpc(), sending).await else {
+        return;
+    };
     execution.forget_named(&head);
     let settlement = settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
     // A ledger that does not take it has said so in the log; the operation stays unknown.
@@ -52,11 +54,18 @@ pub(super) async fn rest<B>(
     execution.settle(settlement, Source::LateResponse).await;
 }
 
-/// The late answer, and its body if it can be kept.
-async fn answer(protection: &Protection, sending: Sending) -> Option<(Parts, Option<Bytes>, Option<HeaderMap>)> {
+/// The late answer, and its body if it can be kept. Of one that cannot be passed on the status counts all the same.
+async fn answer(
+    protection: &Protection,
+    is_grpc: bool,
+    sending: Sending,
+) -> Option<(Parts, Option<Bytes>, Option<HeaderMap>)> {
     let max = protection.params().max_response;
     let whole = async {
-        let (head, body) = sending.await.ok()?.into_parts();
+        let (head, body) = match sending.await {
+            Ok(response) => response.into_parts(),
+            Err(error) => return error.status.map(|status| (told_by(status, is_grpc), None, None)),
+        };
         let (kept, trailers) = kept(collect::up_to(body, max)).await?;
         Some((head, kept, trailers))
     };
@@ -84,6 +93,7 @@ pub(super) struct GivenUp {
     protection: Arc<Protection>,
     operation: OperationId,
     path: String,
+    is_grpc: bool,
     _in_flight: InFlight,
 }
 
@@ -95,13 +105,14 @@ impl GivenUp {
             protection: execution.protection.clone(),
             operation: execution.claim.id(),
             path: execution.head.uri.path().to_owned(),
+            is_grpc: execution.head.is_grpc(),
             _in_flight: in_flight,
         }
     }
 
     /// Listens for its answer.
     pub(super) async fn overhear(self, sending: Sending) {
-        let Some((head, body, trailers)) = answer(&self.protection, sending).await else { return };
+        let Some((head, body, trailers)) = answer(&self.protection, self.is_grpc, sending).await else { return };
         let settlement = settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
         let Settlement::Response { evidence: Evidence::Succeeded, status, retained, .. } = settlement else { return };
         let observation = Observation {

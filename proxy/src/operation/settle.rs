@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
@@ -80,6 +80,16 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 /// record that knows none, or another one. gRPC tells the outcome by itself.
 fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap, says: Evidence) -> bool {
     is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status, says)
+}
+
+/// The head of an answer of which no more than the status can be told. Of gRPC that proves nothing: its status is elsewhere.
+pub(super) fn told_by(status: StatusCode, is_grpc: bool) -> Parts {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    if is_grpc {
+        head.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    }
+    head.into_parts().0
 }
 
 /// The head came and the body broke off: the service acted, and what it said is lost.

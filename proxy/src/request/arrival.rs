@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Response, Uri, Version,
+    HeaderMap, Method, Response, Uri, Version,
     header::{HOST, USER_AGENT},
     request::Parts,
 };
@@ -16,6 +16,7 @@ use super::{
     admission::FORBIDDEN,
     control::ControlRequest,
     exchange::Exchange,
+    max_forwards,
     routed::{Routed, refuse},
     session::Session,
     unambiguous,
@@ -80,17 +81,22 @@ fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
 
 /// Who is calling, and where it leads.
 pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut extras: ClientExtras) -> Found {
-    let ClientRequest { parts, body } = request;
+    let ClientRequest { mut parts, body } = request;
     let snapshot = session.runtime.snapshot.load_full();
     let listener = listener_in(session, &snapshot);
     let mut exchange = begin(session, &parts, &body, &listener);
-    if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.header_count.get()) {
+    if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.request_head()) {
         return Found::Refused(refuse(exchange, &snapshot, failure));
     }
     if let Some(access) = &listener.access
         && !session.may_pass(access, &parts)
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
+    }
+    if matches!(parts.method, Method::OPTIONS | Method::TRACE)
+        && let Some(response) = max_forwards::answer_or_count(&mut parts)
+    {
+        return Found::Refused(exchange.answer(response));
     }
     let principal = principal(&listener, &parts.headers);
     if is_control(&snapshot, parts.uri.path()) {

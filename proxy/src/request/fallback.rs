@@ -23,6 +23,7 @@ pub(super) fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
         | Failure::Refused(_)
         | Failure::OutcomeUnknown { .. }
         | Failure::LedgerUnavailable
+        | Failure::NotPassable { .. }
         | Failure::Draining => None,
     }
 }

@@ -8,6 +8,7 @@ mod exchange;
 mod fallback;
 mod heads;
 mod keyed;
+mod max_forwards;
 pub(crate) mod refused;
 mod routed;
 pub(crate) mod session;

@@ -8,7 +8,7 @@ use mainstay_policies::{
     evidence::{AttemptError, Sent},
     idempotency::Refusal,
     operation::OperationId,
-    problem::Problem,
+    problem::{Effect, Problem},
 };
 
 use crate::wire::http1::head;
@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     CircuitOpen { retry_after: Duration },
     /// The last attempt failed.
     Attempt(AttemptError),
+    /// The service answered a keyed write, and its answer cannot be passed on; the status settled the write.
+    NotPassable { status: StatusCode, effect: Effect },
     /// The total time ran out between attempts or in the queue of a limiter.
     NoTime(Sent),
     /// The drain's time is over, and the request was still waiting for its turn.

@@ -35,16 +35,16 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Makes `config` ready, with the state of what `before` has in common with it.
     pub(crate) fn build(config: Arc<Config>, resources: &Resources, before: Option<&Self>) -> Self {
+        let head_limits = config.limits.response_head();
         let upstreams: HashMap<_, _> = config
             .upstreams
             .iter()
             .map(|params| {
                 let kept = before
                     .and_then(|before| before.upstreams.get(&params.name))
-                    .filter(|upstream| upstream.params() == params);
-                let upstream =
-                    kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(params.clone(), resources.workers + 1)));
-                (params.name.clone(), upstream)
+                    .filter(|upstream| upstream.params() == params && upstream.head_limits() == head_limits);
+                let new = || Arc::new(Upstream::new(params.clone(), head_limits, resources.workers + 1));
+                (params.name.clone(), kept.cloned().unwrap_or_else(new))
             })
             .collect();
         let known: HashMap<RouteIdentity, &Arc<Route>> = before

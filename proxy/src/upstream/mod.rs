@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use self::{connect::Target, head::RequestHead, pool::Pool};
 use crate::{
     config::model::{self, Protocol},
-    wire::body::ProxyBody,
+    wire::{body::ProxyBody, http1::HeadLimits},
 };
 
 pub use self::added::Added;
@@ -42,6 +42,7 @@ pub use self::progress::Progress;
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
 pub struct Upstream {
     params: Arc<model::Upstream>,
+    head_limits: HeadLimits,
     endpoints: Vec<Endpoint>,
 }
 
@@ -66,8 +67,8 @@ impl Drop for InFlight {
 }
 
 impl Upstream {
-    /// An upstream with no connection yet, for `workers` threads.
-    pub fn new(params: Arc<model::Upstream>, workers: usize) -> Self {
+    /// An upstream with no connection yet, for `workers` threads. `head_limits` bound the heads of its answers.
+    pub fn new(params: Arc<model::Upstream>, head_limits: HeadLimits, workers: usize) -> Self {
         let endpoints = params
             .endpoints
             .iter()
@@ -79,6 +80,7 @@ impl Upstream {
                         params.connect_timeout,
                         params.idle_timeout,
                         params.max_connections.get(),
+                        head_limits,
                     ))
                 };
                 Endpoint {
@@ -88,12 +90,17 @@ impl Upstream {
                 }
             })
             .collect();
-        Self { params, endpoints }
+        Self { params, head_limits, endpoints }
     }
 
     /// Its parameters.
     pub fn params(&self) -> &Arc<model::Upstream> {
         &self.params
+    }
+
+    /// Bounds on the heads of its answers.
+    pub fn head_limits(&self) -> HeadLimits {
+        self.head_limits
     }
 
     /// How many endpoints it has.

@@ -23,6 +23,7 @@ use super::{
     connect::{self, Target},
     http2::multiplexed::{Multiplexed, Place},
 };
+use crate::wire::http1::HeadLimits;
 
 /// Connections of one worker to one endpoint.
 pub(crate) struct Pool {
@@ -34,6 +35,7 @@ pub(crate) struct Pool {
     in_use: Arc<Semaphore>,
     idle: Mutex<IdleList>,
     multiplexed: Multiplexed,
+    head_limits: HeadLimits,
 }
 
 /// The connections between two requests, and the time of the last sweep, by which they are as old as they need to be known: no
@@ -151,11 +153,17 @@ impl Pool {
         connect_timeout: Duration,
         idle_timeout: Duration,
         max_connections: usize,
+        head_limits: HeadLimits,
     ) -> Self {
         let in_use = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone());
+        let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone(), head_limits);
         let idle = Mutex::new(IdleList::new());
-        Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed }
+        Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed, head_limits }
+    }
+
+    /// Bounds on an answer's head.
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        self.head_limits
     }
 
     /// The endpoint's address.

@@ -143,6 +143,9 @@ pub(crate) fn request(
     }
     if version == Version::HTTP_2 {
         join_cookies(headers);
+    } else if version == Version::HTTP_10 {
+        // Such a client knows no interim responses (RFC 9110 section 10.1.1).
+        headers.remove(EXPECT);
     }
 }
 
@@ -226,7 +229,9 @@ const fn via(version: Version) -> HeaderValue {
 
 /// Makes an upstream's header fields those of the answer to the client.
 pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: StatusCode) {
-    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
+    // A 426 must say which protocol is asked for (RFC 9110 section 15.5.22).
+    let names_protocol = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let upgrade = names_protocol.then(|| headers.get(UPGRADE).cloned()).flatten();
     // Most answers have nothing of either, and one look at each name tells.
     if headers.keys().any(|name| is_hop_by_hop(name) || is_ours(name)) {
         strip_hop_by_hop(headers, None);

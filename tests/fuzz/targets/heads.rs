@@ -22,8 +22,9 @@ const MAX_BYTES: usize = 4096;
 const MAX_FIELDS: usize = 16;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(Some((length, head))) = response::parse(&data.to_vec().into(), false) {
-        assert!(length <= data.len() && head.headers.len() <= response::MAX_FIELDS);
+    let limits = HeadLimits { bytes: MAX_BYTES, fields: MAX_FIELDS };
+    if let Ok(Some((length, head))) = response::parse(&data.to_vec().into(), false, limits) {
+        assert!(length <= data.len() && head.headers.len() <= MAX_FIELDS);
         assert!(head.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
     }
     assert_eq!(unchunked(data, data.len().max(1)), unchunked(data, 1));
@@ -31,7 +32,6 @@ fuzz_target!(|data: &[u8]| {
     let Some(length) = head::length(data) else { return };
     let request = &data[..length];
     let checked = head::check(request, MAX_BYTES, MAX_FIELDS);
-    let limits = HeadLimits { bytes: MAX_BYTES, fields: MAX_FIELDS };
     let parsed = match (request::parse(&Bytes::copy_from_slice(request), limits), checked) {
         (Ok(parsed), checked) => {
             assert_eq!(checked, Ok(parsed.framing), "what is parsed passes the check, and both see one framing");

@@ -10,6 +10,8 @@ use std::{
 
 use mainstay_policies::rate_limit::RateLimit;
 
+use crate::wire::http1::HeadLimits;
+
 /// The read-only listener for probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
@@ -42,6 +44,10 @@ pub struct Limits {
     pub header_bytes: NonZeroUsize,
     /// Header fields of a request.
     pub header_count: NonZeroUsize,
+    /// Bytes of an answer's head.
+    pub response_header_bytes: NonZeroUsize,
+    /// Header fields of an answer.
+    pub response_header_count: NonZeroUsize,
     /// From a request's first byte to the last of its head; also the time for an HTTP/2 preface.
     pub header_timeout: Duration,
     /// An idle client connection is closed after this.
@@ -52,6 +58,18 @@ pub struct Limits {
     pub streams: NonZeroU32,
     /// Threads that serve traffic; by default the CPUs that the process may use.
     pub workers: NonZeroUsize,
+}
+
+impl Limits {
+    /// Bounds on the head of a request, over HTTP/1.1 and HTTP/2.
+    pub const fn request_head(&self) -> HeadLimits {
+        HeadLimits { bytes: self.header_bytes.get(), fields: self.header_count.get() }
+    }
+
+    /// Bounds on the head of an answer, over HTTP/1.1 and HTTP/2.
+    pub const fn response_head(&self) -> HeadLimits {
+        HeadLimits { bytes: self.response_header_bytes.get(), fields: self.response_header_count.get() }
+    }
 }
 
 /// Shutdown.

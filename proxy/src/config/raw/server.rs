@@ -54,6 +54,10 @@ section! {
         header_bytes: Size,
         /// Header fields of a request. Default 100.
         header_count: NonZeroUsize,
+        /// Bytes of an answer's head. Default 64KiB.
+        response_header_bytes: Size,
+        /// Header fields of an answer. Default 1000.
+        response_header_count: NonZeroUsize,
         /// From a request's first byte to the last of its head. Default 10s.
         header_timeout: Duration,
         /// An idle client connection is closed after this. Default 75s.
@@ -167,7 +171,8 @@ impl Setting for ControlPath {
     }
 }
 
-/// Section 15 of the design; 75 s of keep-alive is nginx's.
+/// Section 15 of the design. An answer may have more fields than a request: it comes from a service that is trusted, and what
+/// is not passed on cannot be replayed; 1000 of them are 32 KiB while they are parsed. 75 s of keep-alive is nginx's.
 pub(crate) fn default_limits() -> Limits {
     const fn some(number: usize) -> NonZeroUsize {
         NonZeroUsize::new(number).expect("defaults are not zero")
@@ -175,6 +180,8 @@ pub(crate) fn default_limits() -> Limits {
     Limits {
         header_bytes: some(64 * 1024),
         header_count: some(100),
+        response_header_bytes: some(64 * 1024),
+        response_header_count: some(1000),
         header_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(75),
         // Twice the idle connections that the design promises to hold.
@@ -188,22 +195,25 @@ impl Setting for Limits {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let raw = RawLimits::decode(node, cx)?;
         let default = default_limits();
-        let header_bytes = cx.ranged(
-            "header_bytes",
-            raw.header_bytes,
-            Size(default.header_bytes.get() as u64),
-            |size| (8 * 1024..=1024 * 1024).contains(&size.0),
-            "it is from 8KiB to 1MiB",
-        );
+        let mut bytes = |name, raw, default: NonZeroUsize| {
+            let fits = |size: &Size| (8 * 1024..=1024 * 1024).contains(&size.0);
+            let size = cx.ranged(name, raw, Size(default.get() as u64), fits, "it is from 8KiB to 1MiB");
+            NonZeroUsize::new(size.bytes()).unwrap_or(default)
+        };
+        let header_bytes = bytes("header_bytes", raw.header_bytes, default.header_bytes);
+        let response_header_bytes =
+            bytes("response_header_bytes", raw.response_header_bytes, default.response_header_bytes);
+        let mut count = |name, raw, default| {
+            cx.ranged(name, raw, default, |count: &NonZeroUsize| count.get() <= 10_000, "it is from 1 to 10000")
+        };
+        let header_count = count("header_count", raw.header_count, default.header_count);
+        let response_header_count =
+            count("response_header_count", raw.response_header_count, default.response_header_count);
         Some(Self {
-            header_bytes: NonZeroUsize::new(header_bytes.bytes()).unwrap_or(default.header_bytes),
-            header_count: cx.ranged(
-                "header_count",
-                raw.header_count,
-                default.header_count,
-                |count| count.get() <= 10_000,
-                "it is from 1 to 10000",
-            ),
+            header_bytes,
+            header_count,
+            response_header_bytes,
+            response_header_count,
             header_timeout: cx.positive("header_timeout", raw.header_timeout, default.header_timeout),
             keep_alive: cx.positive("keep_alive", raw.keep_alive, default.keep_alive),
             connections: or(raw.connections, default.connections),

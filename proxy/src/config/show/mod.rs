@@ -154,6 +154,8 @@ fn limits(limits: &Limits) -> Value {
     json!({
         "header_bytes": size(limits.header_bytes.get()),
         "header_count": limits.header_count.get(),
+        "response_header_bytes": size(limits.response_header_bytes.get()),
+        "response_header_count": limits.response_header_count.get(),
         "header_timeout": duration(limits.header_timeout),
         "keep_alive": duration(limits.keep_alive),
         "connections": limits.connections.get(),

@@ -117,7 +117,8 @@ probes: { address: 127.0.0.1:9999 }
 admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
 control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip } }
 limits:
-  { header_bytes: 16KiB, header_count: 50, header_timeout: 3s, keep_alive: 30s, connections: 10, streams: 5, workers: 3 }
+  { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, keep_alive: 30s,
+    connections: 10, streams: 5, workers: 3 }
 drain: { delay: 0s, timeout: 1m }
 "#;
 

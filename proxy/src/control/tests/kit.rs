@@ -131,6 +131,8 @@ fn config() -> Config {
         limits: Limits {
             header_bytes: NonZeroUsize::MIN,
             header_count: NonZeroUsize::MIN,
+            response_header_bytes: NonZeroUsize::MIN,
+            response_header_count: NonZeroUsize::MIN,
             header_timeout: Duration::ZERO,
             keep_alive: Duration::ZERO,
             connections: NonZeroUsize::MIN,

@@ -7,23 +7,14 @@ use http::{
     HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
+    uri::PathAndQuery,
 };
 use httparse::Header;
 
 use crate::wire::http1::head::{self, Framing, Refused};
-use crate::wire::http1::{fields, maps};
+use crate::wire::http1::{STACK_FIELDS, fields, maps};
 
-/// Bounds on a request's head.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    /// Bytes, from the request line to the blank line.
-    pub bytes: usize,
-    /// Fields.
-    pub fields: usize,
-}
-
-/// Up to the default of `limits.header_count` fields are parsed on the stack.
-const STACK_FIELDS: usize = 100;
+pub use crate::wire::http1::HeadLimits;
 
 /// A request's head and what it says about its connection.
 #[derive(Debug)]
@@ -49,7 +40,7 @@ pub struct Head {
 /// Why it is refused. What [`head::check`] refuses is refused here too, for the reason that it gives.
 pub fn parse(bytes: &Bytes, limits: HeadLimits) -> Result<Head, Refused> {
     if bytes.len() > limits.bytes {
-        return Err(Refused::TooLarge);
+        return Err(head::too_large(bytes, limits.bytes));
     }
     let parsed = if limits.fields <= STACK_FIELDS {
         parse_with(bytes, &mut [const { MaybeUninit::uninit() }; STACK_FIELDS][..limits.fields])
@@ -57,7 +48,15 @@ pub fn parse(bytes: &Bytes, limits: HeadLimits) -> Result<Head, Refused> {
         parse_with(bytes, &mut vec![MaybeUninit::uninit(); limits.fields])
     };
     // Only what is refused pays for being looked at twice.
-    parsed.ok_or_else(|| head::check(bytes, limits.bytes, limits.fields).err().unwrap_or(Refused::Malformed))
+    parsed.map_or_else(|| look_again(bytes, limits), Ok)
+}
+
+#[cold]
+fn look_again(bytes: &Bytes, limits: HeadLimits) -> Result<Head, Refused> {
+    match head::as_known_version(bytes) {
+        Some(known) => parse(&known, limits),
+        None => Err(head::check(bytes, limits.bytes, limits.fields).err().unwrap_or(Refused::Malformed)),
+    }
 }
 
 fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> Option<Head> {
@@ -77,7 +76,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
     head.keep_alive = http11;
     head.parts.version = if http11 { Version::HTTP_11 } else { Version::HTTP_10 };
     head.parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
-    head.parts.uri = Uri::from_maybe_shared(bytes.slice_ref(request.path?.as_bytes())).ok()?;
+    head.parts.uri = target(bytes, request.path?, &head.parts.method)?;
     head.parts.headers = maps::take(request.headers.len());
     let (mut framings, mut closes) = (0, false);
     for field in &*request.headers {
@@ -108,6 +107,25 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
     }
     head.keep_alive &= !closes;
     (framings <= 1).then_some(head)
+}
+
+/// The target as it was sent; `None` where it would not be all of it. [`Uri`] cuts off a fragment, and has a path for an
+/// OPTIONS request that asks about the whole server (RFC 9112 section 3.2.4).
+fn target(bytes: &Bytes, text: &str, method: &Method) -> Option<Uri> {
+    let uri = Uri::from_maybe_shared(bytes.slice_ref(text.as_bytes())).ok()?;
+    if uri.path_and_query().is_some_and(|path| path.as_str().len() == text.len()) {
+        return Some(uri);
+    }
+    if text.contains('#') {
+        return None;
+    }
+    let names_no_path = |text: &str| text.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?']));
+    if *method != Method::OPTIONS || !names_no_path(text) {
+        return Some(uri);
+    }
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("*"));
+    Uri::from_parts(parts).ok()
 }
 
 /// Whether a list has `option` as one of its members.
@@ -184,11 +202,37 @@ mod tests {
             );
         }
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1024));
-        assert_eq!(parse_text(&long).unwrap_err(), Refused::TooLarge);
+        assert_eq!(parse_text(&long).unwrap_err(), Refused::TargetTooLong);
+        let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(1024));
+        assert_eq!(parse_text(&large).unwrap_err(), Refused::TooLarge);
         assert_eq!(
             parse_text("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap_err(),
             Refused::Malformed
         );
+    }
+
+    #[test]
+    fn a_target_is_read_whole_or_not_at_all() {
+        let target = |line: &str| {
+            let parsed = parse_text(&format!("{line}\r\nHost: a\r\n\r\n"));
+            parsed.map(|head| (head.parts.uri.path().to_owned(), head.parts.uri.query().map(str::to_owned)))
+        };
+        for (line, path, query) in [
+            ("GET /a HTTP/1.2", "/a", None),
+            ("GET http://a HTTP/1.1", "/", None),
+            ("GET http://a/b?c HTTP/1.1", "/b", Some("c")),
+            ("OPTIONS * HTTP/1.1", "*", None),
+            ("OPTIONS http://a HTTP/1.1", "*", None),
+            ("OPTIONS http://a:80 HTTP/1.9", "*", None),
+            ("OPTIONS http://a/ HTTP/1.1", "/", None),
+            ("OPTIONS http://a?b HTTP/1.1", "/", Some("b")),
+        ] {
+            assert_eq!(target(line), Ok((path.to_owned(), query.map(str::to_owned))), "{line}");
+        }
+        for line in ["GET /a#b HTTP/1.1", "GET http://a/#b HTTP/1.1", "GET http://a#b HTTP/1.1"] {
+            assert_eq!(target(line), Err(Refused::Fragment), "{line}");
+        }
+        assert_eq!(target("GET / HTTP/3.0"), Err(Refused::Version));
     }
 
     proptest! {

@@ -27,8 +27,18 @@ impl HeadSearch {
     /// # Errors
     /// It cannot become one of at most `max_bytes`.
     pub(super) fn take(&mut self, unread: &mut BytesMut, max_bytes: usize) -> Result<Option<Bytes>, Refused> {
-        if self.searched == 0 {
-            let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        while self.searched == 0 {
+            let blank = match unread[..] {
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                // Half of a line end; the rest of it is still to come.
+                [b'\r'] => {
+                    self.blank = self.blank.max(1);
+                    return Ok(None);
+                }
+                [b'\r', ..] => return Err(Refused::Malformed),
+                _ => break,
+            };
             unread.advance(blank);
             self.blank += blank;
             if self.blank > MAX_BLANK_BYTES {
@@ -41,7 +51,7 @@ impl HeadSearch {
             return Ok(Some(unread.split_to(from + length).freeze()));
         }
         self.searched = unread.len();
-        if unread.len() > max_bytes { Err(Refused::TooLarge) } else { Ok(None) }
+        if unread.len() > max_bytes { Err(head::too_large(unread, max_bytes)) } else { Ok(None) }
     }
 }
 
@@ -80,6 +90,12 @@ mod tests {
 
     #[test]
     fn what_cannot_become_a_head_is_refused_before_it_ends() {
+        for size in 1..=9 {
+            for bare in ["\rGET / HTTP/1.1\r\n\r\n", "\r\n\rGET /", "\r\r\n"] {
+                assert_eq!(search(bare.as_bytes(), size), Err(Refused::Malformed), "{bare:?} by {size}");
+            }
+        }
+        assert_eq!(search(format!("GET /{}", "x".repeat(64)).as_bytes(), 7), Err(Refused::TargetTooLong));
         for size in 1..=65 {
             assert_eq!(search(&[b'x'; 65], size), Err(Refused::TooLarge));
             assert_eq!(search(&b"\r\n".repeat(33), size), Err(Refused::Malformed));

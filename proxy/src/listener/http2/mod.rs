@@ -45,6 +45,10 @@ use crate::{
 /// A client that answers no ping for this long is gone.
 const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
 
+/// What `h2` reads of a request's header fields is so many times what a request may have: it refuses a larger one by a bare 431,
+/// without a word on why, and counts more bytes than HTTP/1.1 has. Crumbs of cookies, which count as one field, add to it.
+const READ_BEYOND: usize = 4;
+
 /// Serves the streams of one connection to its end.
 pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Serving<S>) {
     let Serving { service, connection, limits, draining, .. } = session;
@@ -64,7 +68,7 @@ fn builder(limits: &Limits) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(limits.streams.get())
-        .max_header_list_size(u32::try_from(limits.header_bytes.get()).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.header_bytes.get().saturating_mul(READ_BEYOND)).unwrap_or(u32::MAX))
         .initial_window_size(http2::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(http2::SEND_BUFFER_BYTES)

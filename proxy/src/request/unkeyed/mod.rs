@@ -8,7 +8,7 @@ mod tunnel;
 
 use std::pin::pin;
 
-use http::{Response, StatusCode, header::EXPECT};
+use http::{HeaderValue, Response, StatusCode, header::EXPECT};
 use http_body::Body as _;
 use mainstay_policies::{
     body::Replay,
@@ -44,7 +44,10 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         forward::fix_length(&mut head.headers, routed.read.len());
     }
     let body = routed.body.take().filter(|body| !body.is_end_stream());
-    let gate = body.as_ref().and_then(|_| head.headers.get(EXPECT)).map(|_| Gate::default());
+    // Any other expectation is the service's to judge, and its client sends the body unasked.
+    let waits = |expected: &HeaderValue| expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let gate = body.as_ref().and_then(|_| head.headers.get(EXPECT)).filter(|expected| waits(expected));
+    let gate = gate.map(|_| Gate::default());
     let mut owed = None;
     let read = std::mem::take(&mut routed.read);
     let body = match body {

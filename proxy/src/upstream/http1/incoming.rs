@@ -38,7 +38,7 @@ impl Incoming {
         let left = match framing {
             Framing::Length(0) => Left::Nothing,
             Framing::Length(length) => Left::Length(length),
-            Framing::Chunked => Left::Chunked(Decoder::default()),
+            Framing::Chunked => Left::Chunked(Decoder::lenient()),
             Framing::Close => Left::Close,
         };
         Self { left, ahead }

@@ -37,7 +37,7 @@ use super::{
 use crate::wire::{
     body::ProxyBody,
     http1::{
-        head,
+        HeadLimits, head,
         response::{self, Head},
     },
 };
@@ -50,13 +50,13 @@ pub(super) async fn send(
     progress: &Progress,
     informed: Informed<'_>,
 ) -> Result<Response<Http1ResponseBody>, AttemptError> {
-    let to_head = head.method == Method::HEAD;
+    let form = AnswerForm { to_head: head.method == Method::HEAD, limits: pool.head_limits() };
     let mut outgoing = Outgoing::new(head, body, pool.authority());
     let mut aged = 0;
     loop {
         let lease = { pin!(pool.lease(aged >= AGED_CONNECTIONS)).await? };
         let reused = lease.is_reused();
-        let mut exchange = Exchange::new(lease, outgoing, progress, to_head);
+        let mut exchange = Exchange::new(lease, outgoing, progress, form);
         let failed = match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {
             // Nobody asked: a tunnel would pass by every rule of this proxy, and what comes behind is no HTTP.
             Ok((answer, _))
@@ -84,7 +84,7 @@ struct Exchange<'a> {
     lease: Lease,
     outgoing: Outgoing,
     progress: &'a Progress,
-    to_head: bool,
+    form: AnswerForm,
     /// The beginning of a head whose end has not come.
     partial: BytesMut,
     /// So many bytes of it hold no end of a head.
@@ -95,6 +95,14 @@ struct Exchange<'a> {
     write_error: Option<io::Error>,
 }
 
+/// What the head of an answer may be.
+#[derive(Clone, Copy)]
+struct AnswerForm {
+    /// It answers a HEAD request.
+    to_head: bool,
+    limits: HeadLimits,
+}
+
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
@@ -102,8 +110,12 @@ enum Failed {
     Connection(#[source] io::Error),
     #[error("the connection was closed before a response")]
     Closed,
-    #[error(transparent)]
-    Malformed(#[from] response::Malformed),
+    #[error("{reason}")]
+    Malformed {
+        reason: response::Malformed,
+        /// What its status line says.
+        status: Option<StatusCode>,
+    },
     #[error("there is no end of interim responses")]
     Interim,
     #[error("the protocol was changed unasked")]
@@ -114,19 +126,20 @@ enum Failed {
 
 impl Failed {
     fn into_error(self, outgoing: &Outgoing) -> AttemptError {
-        let cause = match self {
-            Self::Malformed(_) | Self::Interim | Self::Switched => Cause::Malformed,
-            Self::Connection(_) | Self::Closed | Self::Body(_) => Cause::Reset,
+        let (cause, status) = match self {
+            Self::Malformed { status, .. } => (Cause::Malformed, status),
+            Self::Interim | Self::Switched => (Cause::Malformed, None),
+            Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
         };
         let sent = if outgoing.has_begun() { Sent::Maybe } else { Sent::No };
-        AttemptError::new(cause, sent).with_source(self)
+        AttemptError::new(cause, sent).with_status(status).with_source(self)
     }
 }
 
 impl<'a> Exchange<'a> {
-    fn new(lease: Lease, outgoing: Outgoing, progress: &'a Progress, to_head: bool) -> Self {
+    fn new(lease: Lease, outgoing: Outgoing, progress: &'a Progress, form: AnswerForm) -> Self {
         let (partial, searched, interim) = (BytesMut::new(), 0, 0);
-        Self { lease, outgoing, progress, to_head, partial, searched, interim, write_error: None }
+        Self { lease, outgoing, progress, form, partial, searched, interim, write_error: None }
     }
 
     /// Writes and reads until the head of the final response is there, with the bytes that came behind it.
@@ -170,10 +183,11 @@ impl<'a> Exchange<'a> {
         loop {
             if !self.partial.is_empty() {
                 let complete = head::length(&self.partial[self.searched..]).is_some();
-                if complete || self.partial.len() > response::MAX_HEAD_BYTES {
+                if complete || self.partial.len() > self.form.limits.bytes {
                     self.searched = 0;
-                    let parsed = parse(&self.partial.split().freeze(), self.to_head)?;
-                    return Poll::Ready(parsed.ok_or(response::Malformed::Syntax.into()));
+                    let bytes = self.partial.split().freeze();
+                    let parsed = parse(&bytes, self.form)?;
+                    return Poll::Ready(parsed.ok_or_else(|| malformed(&bytes, response::Malformed::Syntax)));
                 }
                 // The blank line may have begun in the last three bytes.
                 self.searched = self.partial.len().saturating_sub(3);
@@ -185,7 +199,7 @@ impl<'a> Exchange<'a> {
             };
             // In most cases it is all of the head, and then it is not copied again.
             if self.partial.is_empty()
-                && let Some(parsed) = parse(&bytes, self.to_head)?
+                && let Some(parsed) = parse(&bytes, self.form)?
             {
                 return Poll::Ready(Ok(parsed));
             }
@@ -221,9 +235,13 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(Head, Bytes)>, response::Malformed> {
-    let parsed = response::parse(bytes, to_head)?;
+fn parse(bytes: &Bytes, form: AnswerForm) -> Result<Option<(Head, Bytes)>, Failed> {
+    let parsed = response::parse(bytes, form.to_head, form.limits).map_err(|reason| malformed(bytes, reason))?;
     Ok(parsed.map(|(length, head)| (head, bytes.slice(length..))))
+}
+
+fn malformed(bytes: &[u8], reason: response::Malformed) -> Failed {
+    Failed::Malformed { reason, status: response::status(bytes) }
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ where
         }
     });
     let second = Duration::from_secs(1);
-    Arc::new(Pool::new(Arc::new(Target::new(authority)), second, 60 * second, 10))
+    let limits = HeadLimits { bytes: 64 * 1024, fields: 150 };
+    Arc::new(Pool::new(Arc::new(Target::new(authority)), second, 60 * second, 10, limits))
 }
 
 /// Reads until the bytes end with `end`.

@@ -38,6 +38,7 @@ use super::{
 use crate::wire::{
     body::{BoxError, ProxyBody},
     forward,
+    http1::HeadLimits,
     http2::{Http2Body, Outflow, Stuck, fields},
 };
 
@@ -66,7 +67,9 @@ pub(super) async fn send(
             Err(error) => return Err(AttemptError::new(Cause::Refused, Sent::No).with_source(error)),
         }
     };
-    match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {
+    let limits = pool.head_limits();
+    let answered = std::future::poll_fn(|cx| exchange.poll(informed, cx)).await;
+    match answered.and_then(|response| within(limits, response)) {
         Ok(response) => Ok(exchange.answer(response, place)),
         Err(failed) => {
             let unsent = exchange.is_unsent(&failed, &place);
@@ -113,6 +116,13 @@ fn request(head: RequestHead<'_>, body: &ProxyBody, endpoint: &Authority) -> Req
     request
 }
 
+/// The answer, unless its head is larger than one may be: as large as over HTTP/1.1, where it would begin with a status line.
+fn within(limits: HeadLimits, response: Response<RecvStream>) -> Result<Response<RecvStream>, Failed> {
+    let headers = response.headers();
+    let fits = headers.len() <= limits.fields && fields::bytes(headers) <= limits.bytes;
+    if fits { Ok(response) } else { Err(Failed::TooLarge(response.status())) }
+}
+
 /// A request and its response's head, on one stream.
 struct Exchange {
     response: ResponseFuture,
@@ -131,6 +141,8 @@ enum Failed {
     Interim,
     #[error("a stream cannot change protocol")]
     Switching,
+    #[error("the head is larger than limits.response_header_bytes or limits.response_header_count")]
+    TooLarge(StatusCode),
     #[error(transparent)]
     Body(Stuck),
 }
@@ -140,10 +152,11 @@ impl Failed {
         let cause = match &self {
             _ if unsent => Cause::Refused,
             Self::Stream(error) if error.is_library() => Cause::Malformed,
-            Self::Interim | Self::Switching => Cause::Malformed,
+            Self::Interim | Self::Switching | Self::TooLarge(_) => Cause::Malformed,
             Self::Stream(_) | Self::Body(_) => Cause::Reset,
         };
-        AttemptError::new(cause, if unsent { Sent::No } else { Sent::Maybe }).with_source(self)
+        let status = if let Self::TooLarge(status) = &self { Some(*status) } else { None };
+        AttemptError::new(cause, if unsent { Sent::No } else { Sent::Maybe }).with_status(status).with_source(self)
     }
 }
 

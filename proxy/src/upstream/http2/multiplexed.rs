@@ -24,7 +24,10 @@ use tokio::{
 
 use super::frames::{Seen, Watched};
 use crate::upstream::connect::{self, Target};
-use crate::wire::http2::{self, Heard, KeepAlive, Pulse};
+use crate::wire::{
+    http1::HeadLimits,
+    http2::{self, Heard, KeepAlive, Pulse},
+};
 
 /// Streams of one connection: what RFC 9113 section 6.5.2 asks every server to take, and most say. Less if the server says so.
 const STREAMS: usize = 100;
@@ -38,8 +41,9 @@ const SETTINGS_PATIENCE: Duration = Duration::from_secs(1);
 /// How late it is noticed that a server takes more streams than before.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Bytes of an answer's header fields, uncompressed: as much as a head of HTTP/1.1 may have.
-const HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// What `h2` reads of an answer's header fields, uncompressed, is so many times what an answer may have: it forgets the status
+/// of a larger one, which is evidence however large the rest is.
+const READ_BEYOND: usize = 16;
 
 /// The connections, and whoever waits for a place.
 pub(crate) struct Multiplexed {
@@ -48,6 +52,8 @@ pub(crate) struct Multiplexed {
     idle_timeout: Duration,
     /// One permit per connection that is open, also one that takes no more streams.
     connections: Arc<Semaphore>,
+    /// Bytes that `h2` reads of an answer's header fields.
+    header_list_bytes: u32,
     all: Mutex<Vec<Connection>>,
     /// Only one connection is opened at a time; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
@@ -119,12 +125,14 @@ impl Multiplexed {
         connect_timeout: Duration,
         idle_timeout: Duration,
         connections: Arc<Semaphore>,
+        limits: HeadLimits,
     ) -> Self {
         Self {
             target,
             connect_timeout,
             idle_timeout,
             connections,
+            header_list_bytes: u32::try_from(limits.bytes.saturating_mul(READ_BEYOND)).unwrap_or(u32::MAX),
             all: Mutex::new(Vec::new()),
             connecting: tokio::sync::Mutex::new(()),
             freed: Arc::default(),
@@ -176,10 +184,15 @@ impl Multiplexed {
             freed: self.freed.clone(),
         });
         let place = Place::take(&shared);
-        let sender = match timeout_at(deadline, Box::pin(handshake(stream, shared.clone(), permit))).await {
-            Ok(shaken) => shaken.map_err(|failed| AttemptError::new(Cause::Connect, Sent::No).with_source(failed))?,
-            Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
-        };
+        let sender =
+            match timeout_at(deadline, Box::pin(handshake(stream, shared.clone(), permit, self.header_list_bytes)))
+                .await
+            {
+                Ok(shaken) => {
+                    shaken.map_err(|failed| AttemptError::new(Cause::Connect, Sent::No).with_source(failed))?
+                }
+                Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
+            };
         self.all.lock().push(Connection { sender: sender.clone(), shared, idle_since: None });
         Ok((sender, place))
     }
@@ -214,13 +227,14 @@ async fn handshake(
     stream: TcpStream,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
+    header_list_bytes: u32,
 ) -> Result<SendRequest<Bytes>, Unshaken> {
     let heard = Heard::default();
     let io = Watched::new(stream, shared.seen.clone(), heard.clone());
     let (sender, mut frames) = client::Builder::new()
         .enable_push(false)
         .initial_max_send_streams(STREAMS)
-        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_header_list_size(header_list_bytes)
         .initial_window_size(http2::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(http2::SEND_BUFFER_BYTES)

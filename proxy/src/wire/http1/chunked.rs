@@ -35,10 +35,13 @@ const MAX_TRAILERS: usize = 100;
 /// Bytes that precede and follow the data of a chunk that is written: 16 digits and two line ends.
 pub const MAX_CHUNK_HEAD_BYTES: usize = 18;
 
-/// Reads one chunked body.
+/// Reads one chunked body. By default as a request's is read: strictly, for what two readers of it could understand
+/// differently is how a request is hidden in another.
 #[derive(Debug, Default)]
 pub struct Decoder {
     at: At,
+    /// White space before the line end of a chunk's size is passed over.
+    is_lenient: bool,
     digits: u8,
     extensions: u16,
     /// Bytes of the chunk that are still to come.
@@ -54,6 +57,8 @@ enum At {
     /// White space between the size and what follows it.
     Space,
     Extension,
+    /// White space in an extension, or behind it.
+    ExtensionSpace,
     SizeLf,
     Data,
     DataCr,
@@ -105,6 +110,12 @@ pub enum Malformed {
 }
 
 impl Decoder {
+    /// Reads a response's body: some servers fill up the line of a chunk's size with blanks, and nothing follows it that another
+    /// reader could take for something else.
+    pub fn lenient() -> Self {
+        Self { is_lenient: true, ..Self::default() }
+    }
+
     /// Looks at the bytes that follow those of the last call's `skip`, `data` and `used`.
     ///
     /// # Errors
@@ -153,8 +164,10 @@ impl Decoder {
             }
             (At::Size, _) if self.digits == 0 => return Err(Malformed::Byte),
             (At::Size | At::Space, b' ' | b'\t') => self.extension(At::Space)?,
-            (At::Size | At::Space | At::Extension, b'\r') => At::SizeLf,
-            (At::Size | At::Space, b';') | (At::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
+            (At::Size | At::Extension, b'\r') => At::SizeLf,
+            (At::Space | At::ExtensionSpace, b'\r') if self.is_lenient => At::SizeLf,
+            (At::Extension | At::ExtensionSpace, b' ' | b'\t') => self.extension(At::ExtensionSpace)?,
+            (At::Size | At::Space, b';') | (At::Extension | At::ExtensionSpace, b'!'..=b'~' | 0x80..) => {
                 self.extension(At::Extension)?
             }
             (At::SizeLf, b'\n') => {

@@ -15,3 +15,15 @@ pub mod fields;
 pub mod head;
 pub(crate) mod maps;
 pub mod response;
+
+/// Bounds on a message's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes, from the start line to the blank line.
+    pub bytes: usize,
+    /// Fields.
+    pub fields: usize,
+}
+
+/// Up to so many fields are parsed on the stack: the default of `limits.header_count`, and more than most answers have.
+pub(crate) const STACK_FIELDS: usize = 100;

@@ -2,19 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use super::fields;
-
-/// Bytes of a response's head.
-pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Fields of a response's head.
-pub const MAX_FIELDS: usize = 100;
+use super::{HeadLimits, STACK_FIELDS, fields};
 
 /// The head of a response. Its fields name one length at most, and the true one.
 #[derive(Debug)]
@@ -50,8 +44,8 @@ pub enum Malformed {
     /// It does not begin like one, or a field is malformed.
     #[error("not the head of an HTTP/1 response")]
     Syntax,
-    /// More than [`MAX_HEAD_BYTES`] or [`MAX_FIELDS`].
-    #[error("the head is too large")]
+    /// More bytes or fields than `limits.response_header_bytes` and `limits.response_header_count` allow.
+    #[error("the head is larger than limits.response_header_bytes or limits.response_header_count")]
     TooLarge,
     /// A length that is no number, or several that differ.
     #[error("the length is ambiguous")]
@@ -102,25 +96,68 @@ fn contradicts_itself(headers: &HeaderMap, stated: &Stated, status: StatusCode, 
 /// `bytes`. `to_head`: it answers a HEAD request, so that it has no body whatever it says.
 ///
 /// # Errors
-/// No response, or none that can be passed on.
-pub fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(usize, Head)>, Malformed> {
+/// No response, or none that can be passed on; [`status`] may know it all the same.
+pub fn parse(bytes: &Bytes, to_head: bool, limits: HeadLimits) -> Result<Option<(usize, Head)>, Malformed> {
     // Blank lines before it would be taken for the head's end.
     if bytes.first().is_some_and(|&first| first != b'H') {
         return Err(Malformed::Syntax);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD_BYTES => return Err(Malformed::TooLarge),
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
-        Err(_) => return Err(Malformed::Syntax),
-    };
-    if length > MAX_HEAD_BYTES {
-        return Err(Malformed::TooLarge);
+    let on_stack = limits.fields.min(STACK_FIELDS);
+    let mut fields = [const { MaybeUninit::uninit() }; STACK_FIELDS];
+    match parse_with(bytes, to_head, limits, &mut fields[..on_stack]) {
+        Err(httparse::Error::TooManyHeaders) if limits.fields > STACK_FIELDS => {
+            parse_with(bytes, to_head, limits, &mut vec![MaybeUninit::uninit(); limits.fields])
+        }
+        // RFC 9110 section 2.5: a higher minor version is read as the highest that is known.
+        Err(httparse::Error::Version) if is_later_minor(bytes) => {
+            let mut as_known = BytesMut::from(&bytes[..]);
+            as_known[VERSION.len()] = b'1';
+            return parse(&as_known.freeze(), to_head, limits);
+        }
+        parsed => parsed,
     }
+    .unwrap_or_else(|error| {
+        Err(if error == httparse::Error::TooManyHeaders { Malformed::TooLarge } else { Malformed::Syntax })
+    })
+}
+
+const VERSION: &[u8] = b"HTTP/1.";
+
+fn is_later_minor(bytes: &[u8]) -> bool {
+    bytes.starts_with(VERSION) && matches!(bytes.get(VERSION.len()), Some(b'2'..=b'9'))
+}
+
+/// The status of the response that `bytes` begin with, whatever follows its status line: what is not to be passed on is
+/// evidence of what became of the request all the same. An interim one is none.
+pub fn status(bytes: &[u8]) -> Option<StatusCode> {
+    let line = &bytes[..memchr::memchr(b'\n', bytes)?];
+    let rest = line.strip_prefix(VERSION)?;
+    let [minor, b' ', code @ ..] = rest else { return None };
+    let (code, behind) = code.split_at_checked(3)?;
+    let is_line = minor.is_ascii_digit() && matches!(behind, [] | [b'\r' | b' ', ..]);
+    let status = StatusCode::from_bytes(code).ok().filter(|status| !status.is_informational());
+    status.filter(|_| is_line)
+}
+
+fn parse_with<'a>(
+    bytes: &'a Bytes,
+    to_head: bool,
+    limits: HeadLimits,
+    fields: &mut [MaybeUninit<httparse::Header<'a>>],
+) -> Result<Result<Option<(usize, Head)>, Malformed>, httparse::Error> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let mut config = httparse::ParserConfig::default();
+    // RFC 9112 section 5.1: of a response it is removed.
+    config.allow_spaces_after_header_name_in_responses(true);
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, fields)? {
+        httparse::Status::Complete(length) if length <= limits.bytes => length,
+        httparse::Status::Partial if bytes.len() <= limits.bytes => return Ok(Ok(None)),
+        httparse::Status::Complete(_) | httparse::Status::Partial => return Ok(Err(Malformed::TooLarge)),
+    };
+    Ok(to_head_of(bytes, &parsed, to_head).map(|head| Some((length, head))))
+}
+
+fn to_head_of(bytes: &Bytes, parsed: &httparse::Response<'_, '_>, to_head: bool) -> Result<Head, Malformed> {
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed::Syntax)?;
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let reason = parsed.reason.filter(|reason| !reason.is_empty() && status.canonical_reason() != Some(reason));
@@ -138,7 +175,7 @@ pub fn parse(bytes: &Bytes, to_head: bool) -> Result<Option<(usize, Head)>, Malf
             // RFC 9112 section 6.1: HTTP/1.0 knows no transfer codings, so the peer may be confused about the next message.
             framing != Framing::Chunked && connection_has("keep-alive")
         };
-    Ok(Some((length, Head { status, version, headers, reason, framing, keep_alive })))
+    Ok(Head { status, version, headers, reason, framing, keep_alive })
 }
 
 /// How the body is delimited. A transfer coding overrides a length, and repeated equal lengths become one.

@@ -29,6 +29,12 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// How many bytes the field lines would have over HTTP/1.1, so that a bound means the same over either.
+pub(crate) fn bytes(headers: &HeaderMap) -> usize {
+    const AROUND: usize = ": \r\n".len();
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + AROUND).sum()
+}
+
 /// The length that `Content-Length` announces: that of all its values, if they agree.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let parse = |value: &HeaderValue| value.to_str().ok()?.parse().ok();

@@ -83,6 +83,10 @@ fn anything_else_is_refused() {
         "1;a\rb\r\na\r\n",
         "1;\0\r\na\r\n",
         "1 a\r\na\r\n",
+        "1 \r\na\r\n0\r\n\r\n",
+        "1\t\r\na\r\n0\r\n\r\n",
+        "1;a \r\na\r\n0\r\n\r\n",
+        "1\r\na\r\n0 \r\n\r\n",
         "0\r\n\n",
         "0\r\n\ra",
         "0\r\na: b\n\r\n",
@@ -93,6 +97,17 @@ fn anything_else_is_refused() {
     }
     for trailers in ["0\r\na b: c\r\n\r\n", "0\r\nno colon\r\n\r\n", "0\r\n a: b\r\n\r\n", "0\r\na: b\r\n c\r\n\r\n"] {
         check(trailers, Err(Malformed::Trailers));
+    }
+}
+
+#[test]
+fn blanks_behind_a_size_are_passed_over_in_a_response_only() {
+    for bytes in ["1  \r\na\r\n0 \r\n\r\n", "1;a b \t\r\na\r\n0\r\n\r\n"] {
+        let mut decoder = Decoder::lenient();
+        let Ok(Decoded::Data { skip, data: 1 }) = decoder.decode(bytes.as_bytes()) else { panic!("{bytes:?}") };
+        let rest = &bytes.as_bytes()[skip + 1..];
+        assert_eq!(decoder.decode(rest), Ok(Decoded::End { used: rest.len(), trailers: None }), "{bytes:?}");
+        check(bytes, Err(Malformed::Byte));
     }
 }
 

@@ -2,8 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 150 };
+
 fn parse_text(text: &str) -> Result<Option<(usize, Head)>, Malformed> {
-    parse(&Bytes::copy_from_slice(text.as_bytes()), false)
+    parse(&Bytes::copy_from_slice(text.as_bytes()), false, LIMITS)
 }
 
 #[track_caller]
@@ -49,7 +51,6 @@ fn what_is_no_response_is_refused() {
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/1.1 099 Low\r\n\r\n",
         "HTTP/1.1 2000 OK\r\n\r\n",
-        "HTTP/1.2 200 OK\r\n\r\n",
         "HTTP/2.0 200 OK\r\n\r\n",
         "HTTP/1.1  200 OK\r\n\r\n",
         "http/1.1 200 OK\r\n\r\n",
@@ -57,7 +58,7 @@ fn what_is_no_response_is_refused() {
         "\r\nHTTP/1.1 200 OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\n a: b\r\n\r\n",
         "HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n",
-        "HTTP/1.1 200 OK\r\na : b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
         "HTTP/1.1 200 OK\r\na: b\rc: d\r\n\r\n",
         "HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
         "HTTP/1.1 200 OK\r\n\x01: b\r\n\r\n",
@@ -71,9 +72,12 @@ fn what_is_no_response_is_refused() {
 #[test]
 fn a_head_is_bounded() {
     let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
-    assert_eq!(whole(&fields(MAX_FIELDS)).headers.len(), MAX_FIELDS);
-    assert_eq!(parse_text(&fields(MAX_FIELDS + 1)).map(|_| ()), Err(Malformed::TooLarge));
-    let long = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(MAX_HEAD_BYTES));
+    for limits in [1, 50, STACK_FIELDS, STACK_FIELDS + 1, 150].map(|fields| HeadLimits { fields, ..LIMITS }) {
+        let parse = |count| parse(&fields(count).into(), false, limits).map(|parsed| parsed.unwrap().1.headers.len());
+        assert_eq!(parse(limits.fields), Ok(limits.fields));
+        assert_eq!(parse(limits.fields + 1), Err(Malformed::TooLarge), "{limits:?}");
+    }
+    let long = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(LIMITS.bytes));
     assert_eq!(parse_text(&long).map(|_| ()), Err(Malformed::TooLarge));
     assert_eq!(parse_text(&format!("{long}\r\n\r\n")).map(|_| ()), Err(Malformed::TooLarge));
 }
@@ -89,7 +93,7 @@ fn a_body_is_delimited_in_one_way() {
         assert_eq!(framed(status, ""), Ok(Framing::Length(0)), "{status}");
     }
     let head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
-    let (_, head) = parse(&head, true).unwrap().unwrap();
+    let (_, head) = parse(&head, true, LIMITS).unwrap().unwrap();
     assert_eq!((head.framing, &head.headers[CONTENT_LENGTH]), (Framing::Length(0), &HeaderValue::from(7)));
 }
 
@@ -144,5 +148,37 @@ proptest! {
         if let Ok(Some((length, _))) = parse_text(&text[..cut]) {
             prop_assert_eq!(parse_text(&text).unwrap().unwrap().0, length);
         }
+    }
+}
+
+#[test]
+fn white_space_before_a_colon_is_removed() {
+    let head = whole("HTTP/1.1 201 Created\r\nA \t: b\r\nTransfer-Encoding : chunked\r\n\r\n");
+    assert_eq!((&head.headers["a"], head.framing), (&HeaderValue::from_static("b"), Framing::Chunked));
+}
+
+#[test]
+fn a_later_minor_version_is_read_as_the_last_one() {
+    let head = whole("HTTP/1.7 200 OK\r\nA: b\r\n\r\n");
+    assert_eq!((head.version, &head.headers["a"]), (Version::HTTP_11, &HeaderValue::from_static("b")));
+}
+
+#[test]
+fn a_status_line_tells_the_status_whatever_follows() {
+    for (text, expected) in [
+        ("HTTP/1.1 201 Created\r\n: x", Some(201)),
+        ("HTTP/1.0 503\n", Some(503)),
+        ("HTTP/1.1 422 \r\n\0", Some(422)),
+        ("HTTP/1.9 200 OK\r\n", Some(200)),
+        ("HTTP/1.1 201 Created\r", None),
+        ("HTTP/1.1 2010\r\n", None),
+        ("HTTP/1.1 20\r\n", None),
+        ("HTTP/1.1  201\r\n", None),
+        ("HTTP/1.1 103 Early Hints\r\n", None),
+        ("HTTP/2.0 200 OK\r\n", None),
+        ("SSH-2.0\r\n", None),
+        ("", None),
+    ] {
+        assert_eq!(status(text.as_bytes()).map(|status| status.as_u16()), expected, "{text:?}");
     }
 }
