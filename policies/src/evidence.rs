@@ -36,6 +36,8 @@ pub enum Cause {
     AttemptTimeout,
     /// The request's total time ran out.
     TotalTimeout,
+    /// The process ended before an answer came: no sign of the upstream's health.
+    Drain,
 }
 
 impl Cause {
@@ -50,6 +52,7 @@ impl Cause {
             Self::RequestBody => "request_body",
             Self::AttemptTimeout => "attempt_timeout",
             Self::TotalTimeout => "timeout",
+            Self::Drain => "drain",
         }
     }
 

@@ -1,6 +1,6 @@
 //! The `mainstay` program: arguments, runtime, exit codes.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use mainstay::{
@@ -26,7 +26,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " WITH FAULTS: for test
 
 /// A resilience sidecar proxy that never leaves a write in doubt.
 #[derive(Parser)]
-#[command(version = VERSION)]
+#[command(version = VERSION, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     run: RunArguments,
@@ -63,6 +63,10 @@ enum Command {
     Breakers(cli::BreakersCommand),
     /// Show who did what, the latest first
     Audit(cli::AuditCommand),
+    /// Turn traffic away: readiness fails and clients are told to go elsewhere, while what comes is served; a preStop hook
+    Drain(cli::DrainCommand),
+    /// Ask whether a proxy is alive, or ready for traffic: exit code 0 or 1
+    Probe(cli::ProbeCommand),
     /// Look into a ledger on disk: check it, count, export
     #[command(subcommand)]
     Ledger(cli::LedgerCommand),
@@ -85,10 +89,25 @@ enum ConfigCommand {
     Schema,
 }
 
+/// What each command ends with.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  well, ended
+  1  no, or refused: a configuration, a check, an act
+  2  mistyped, or cannot start
+  3  nobody answers
+  4  the ledger died
+  5  done, but some writes are left in doubt";
+/// Well, ended.
+const OK: u8 = 0;
 /// The configuration is not valid, or the command line is not.
 const EXIT_INVALID: u8 = 1;
 /// The program could not start, or not go on.
 const EXIT_FAILED: u8 = 2;
+/// The ledger died: only a restart opens it again.
+const EXIT_LEDGER: u8 = 4;
+/// How long the last lines of the log may take when nobody wants to wait.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -103,6 +122,8 @@ fn main() -> ExitCode {
         Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),
+        Some(Command::Drain(command)) => on_runtime(cli::drain(command)),
+        Some(Command::Probe(command)) => on_runtime(cli::probe(command)),
         Some(Command::Ledger(command)) => cli::ledger(command),
         Some(Command::Demo(options)) => on_runtime(tell(options)),
     }
@@ -125,7 +146,7 @@ fn run(arguments: RunArguments) -> ExitCode {
     };
     on_runtime(async {
         match serve(path, loaded).await {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => ExitCode::from(code),
             Err(error) => {
                 eprintln!("mainstay: {error}");
                 ExitCode::from(EXIT_FAILED)
@@ -163,8 +184,8 @@ async fn tell(options: DemoOptions) -> ExitCode {
     demo::run(options, start, App::shutdown).await
 }
 
-/// Serves until a signal says to end.
-async fn serve(path: PathBuf, loaded: Loaded) -> Result<(), Box<dyn std::error::Error>> {
+/// Serves until a signal says to end, or the ledger is dead; the exit code.
+async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::Error>> {
     let foundation = foundation(&loaded)?;
     #[cfg(feature = "faults")]
     mainstay::faults::arm()?;
@@ -177,17 +198,34 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<(), Box<dyn std::error::
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    loop {
+    let code = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break OK,
+            _ = interrupt.recv() => break OK,
+            () = app.ledger_dies() => {
+                tracing::error!("the ledger is dead, and only a restart opens it again: the process drains and ends");
+                break EXIT_LEDGER;
+            }
             _ = hangup.recv() => watcher.reload(),
             Some(read) = reloads.recv() => reload(&app, read),
         }
-    }
+    };
     watcher.stop().await;
-    app.shutdown().await;
-    Ok(())
+    let logging = app.logging();
+    tokio::select! {
+        () = app.shutdown() => {}
+        // kill -9 is safe at any moment, so this is, too.
+        _ = terminate.recv() => end_at_once(&logging, code),
+        _ = interrupt.recv() => end_at_once(&logging, code),
+    }
+    Ok(code)
+}
+
+/// A second signal: whoever sends it does not want to wait.
+fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
+    tracing::warn!("a second signal: this process ends at once, and what is in flight is in doubt");
+    logging.flush(LAST_LINES);
+    std::process::exit(i32::from(code))
 }
 
 /// Takes a configuration that was read again, or says why not.

@@ -132,7 +132,7 @@ async fn a_drain_fails_readiness_serves_what_comes_and_waits_for_sigterm() {
     assert_eq!(proxy.ready().await, Some(503));
     assert_eq!(proxy.probe("/livez").await.status, 200);
     let reply = proxy.get("/").await;
-    assert_eq!((reply.status, reply.header("connection")), (200, None));
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
     assert_eq!(
         trail(&proxy).await,
         [["drain", "done", "draining", "draining"], ["drain", "done", "ready", "draining"]]

@@ -13,6 +13,11 @@ fn on_disk(upstream: &Upstream, path: &Path) -> Config {
     Config::single(upstream.addr, "timeout: 9s, idempotency: true").ledger(&format!("path: \"{}\"", path.display()))
 }
 
+/// Where the process stays when the disk fails, as an operator may want it.
+fn that_stays(upstream: &Upstream, path: &Path) -> Config {
+    on_disk(upstream, path).ledger(&format!("path: \"{}\", on_failure: stay", path.display()))
+}
+
 async fn kill(proxy: &mut Proxy) {
     proxy.signal("KILL");
     proxy.ended().await;
@@ -137,7 +142,7 @@ async fn what_was_acknowledged_before_the_disk_was_full_is_written_when_there_is
 async fn a_failed_fsync_ends_the_ledger_until_a_restart() {
     let home = TempDir::new();
     let upstream = Upstream::answering(Answer::status(201).body("paid")).await;
-    let mut config = on_disk(&upstream, &home.join("ledger"));
+    let mut config = that_stays(&upstream, &home.join("ledger"));
     let mut proxy = Proxy::start(config.clone()).await;
     proxy.send(Request::keyed("/pay", "before", "x")).await.expect_upstream(201);
     let broken = Tampered::with(proxy.pid(), SYNC, "error=EIO").await;
@@ -162,12 +167,58 @@ async fn a_failed_fsync_ends_the_ledger_until_a_restart() {
 }
 
 #[tokio::test]
+async fn a_dead_ledger_ends_the_process_in_order_because_only_a_restart_heals_it() {
+    let home = TempDir::new();
+    let (gate, upstream) = (Gate::new(), Upstream::answering(Answer::status(201).body("paid")).await);
+    let held = gate.clone();
+    let slow = Upstream::start(move |_| Answer::ok("finished").behind(&held)).await;
+    let config = on_disk(&upstream, &home.join("ledger")).upstream("slow", slow.addr, "");
+    let config = config.policy("q", "timeout: 9s").first_route("path: /slow", "slow", "q");
+    let mut config = config.top("drain: { delay: 0s, timeout: 8s }");
+    let mut proxy = Proxy::start(config.clone()).await;
+    let mut reader = proxy.connect().await;
+    reader.write(&Request::get("/slow").bytes()).await;
+    slow.wait_requests(1).await;
+    let broken = Tampered::with(proxy.pid(), SYNC, "error=EIO").await;
+    let lost = proxy.send(Request::keyed("/pay", "lost", "x")).await;
+    assert_eq!(lost.expect_problem(503, "ledger-unavailable")["effect"], "none");
+    eventually("accepting ends", || async { tokio::net::TcpStream::connect(proxy.addr).await.is_err().then_some(()) })
+        .await;
+    assert!(proxy.runs(), "a request is still in flight");
+    gate.open();
+    reader.reply().await.expect_upstream(200);
+    assert_eq!(proxy.ended().await.code(), Some(4));
+    drop(broken);
+    assert!(proxy.log().contains("the ledger is dead"), "{}", proxy.log());
+    config.move_away();
+    let proxy = Proxy::start(config).await;
+    proxy.send(Request::keyed("/pay", "after", "x")).await.expect_upstream(201);
+}
+
+#[tokio::test]
+async fn a_ledger_that_takes_no_writes_leaves_readiness_alone_where_it_is_told_to() {
+    let home = TempDir::new();
+    let upstream = Upstream::answering(Answer::status(201).body("paid")).await;
+    let mut config = that_stays(&upstream, &home.join("ledger")).admin();
+    config.probes_more = ", ready: { ledger: never }".into();
+    let proxy = Proxy::start(config).await;
+    let _broken = Tampered::with(proxy.pid(), SYNC, "error=EIO").await;
+    proxy.send(Request::keyed("/pay", "lost", "x")).await.expect_problem(503, "ledger-unavailable");
+    // Housekeeping looks once a second, and tells what it saw of it.
+    eventually("housekeeping has looked", || async {
+        proxy.log().contains("cannot forget what has expired").then_some(())
+    })
+    .await;
+    assert_eq!(proxy.ready().await, Some(200));
+}
+
+#[tokio::test]
 async fn a_write_whose_settlement_fails_is_in_doubt_and_its_key_is_not_freed() {
     let home = TempDir::new();
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Answer::status(201).behind(&held)).await;
-    let mut config = on_disk(&upstream, &home.join("ledger"));
+    let mut config = that_stays(&upstream, &home.join("ledger"));
     let mut proxy = Proxy::start(config.clone()).await;
     let mut client = proxy.connect().await;
     client.write(&Request::keyed("/pay", "k", "x").bytes()).await;

@@ -16,6 +16,7 @@ mod canary;
 mod cli;
 mod client_bodies;
 mod derived_keys;
+mod drain;
 mod fair_share;
 mod fallback;
 mod forwarding;

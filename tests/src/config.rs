@@ -16,6 +16,8 @@ pub struct Config {
     pub probes: SocketAddr,
     /// The operators' listener, if there is one.
     pub admin: Option<SocketAddr>,
+    /// More settings of the probes listener, such as `, ready: { ledger: never }`.
+    pub probes_more: String,
     token_file: Option<PathBuf>,
     listener: String,
     upstreams: Vec<String>,
@@ -31,6 +33,7 @@ impl Config {
             data: free_addr(),
             probes: free_addr(),
             admin: None,
+            probes_more: String::new(),
             token_file: None,
             listener: String::new(),
             upstreams: Vec::new(),
@@ -126,8 +129,8 @@ impl Config {
     /// The file.
     pub fn render(&self) -> String {
         let mut out = format!(
-            "listeners:\n  inbound: {{ address: \"{}\"{} }}\nprobes: {{ address: \"{}\" }}\n",
-            self.data, self.listener, self.probes
+            "listeners:\n  inbound: {{ address: \"{}\"{} }}\nprobes: {{ address: \"{}\"{} }}\n",
+            self.data, self.listener, self.probes, self.probes_more
         );
         let admin = match (self.admin, &self.token_file) {
             // Many proxies run at once here, and only one of them could have the default address.

@@ -41,11 +41,11 @@ impl Fallback {
 }
 
 impl Reason {
-    /// Why an attempt without a response calls for a fallback; `None`: it is the caller's own doing.
+    /// Why an attempt without a response calls for a fallback; `None`: it is the caller's own doing, or ours.
     pub fn of_attempt(error: &AttemptError) -> Option<Self> {
         match error.cause {
             Cause::AttemptTimeout | Cause::TotalTimeout => Some(Self::Timeout),
-            Cause::RequestBody => None,
+            Cause::RequestBody | Cause::Drain => None,
             Cause::Connect | Cause::Tls | Cause::Refused | Cause::Reset | Cause::Malformed => Some(Self::ServerError),
         }
     }

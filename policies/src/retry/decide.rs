@@ -249,7 +249,7 @@ impl Condition {
                 Cause::Refused => self == Self::Refused,
                 Cause::Reset | Cause::Malformed => self == Self::Reset,
                 Cause::AttemptTimeout => self == Self::Timeout,
-                Cause::RequestBody | Cause::TotalTimeout => false,
+                Cause::RequestBody | Cause::TotalTimeout | Cause::Drain => false,
             },
             Outcome::Response { status, headers } => match self {
                 Self::Status(listed) => listed == *status,

@@ -66,7 +66,14 @@ fn condition() -> impl Strategy<Value = Condition> {
 /// What proves that nothing was sent says so; everything else may have been, or not.
 fn failure() -> impl Strategy<Value = Failure> {
     let proven = prop::sample::select(vec![Cause::Connect, Cause::Tls, Cause::Refused]);
-    let other = vec![Cause::Reset, Cause::Malformed, Cause::RequestBody, Cause::AttemptTimeout, Cause::TotalTimeout];
+    let other = vec![
+        Cause::Reset,
+        Cause::Malformed,
+        Cause::RequestBody,
+        Cause::AttemptTimeout,
+        Cause::TotalTimeout,
+        Cause::Drain,
+    ];
     let sent = prop::sample::select(vec![Sent::No, Sent::Maybe]);
     prop_oneof![
         proven.prop_map(|cause| Failure::Transport(cause, Sent::No)),
@@ -139,7 +146,7 @@ proptest! {
                     Cause::Refused => Some(Condition::Refused),
                     Cause::Reset | Cause::Malformed => Some(Condition::Reset),
                     Cause::AttemptTimeout => Some(Condition::Timeout),
-                    Cause::RequestBody | Cause::TotalTimeout => None,
+                    Cause::RequestBody | Cause::TotalTimeout | Cause::Drain => None,
                 };
                 (Outcome::Error(&error), name.is_some_and(|name| on.contains(&name)), sent == Sent::No)
             }

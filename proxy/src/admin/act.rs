@@ -56,16 +56,18 @@ impl<'a> Act<'a> {
         Ok(Self { cx: asked.cx, action, target: printable(target), operation: None, actor, reason, more })
     }
 
-    /// An act that needs nobody to answer for it; `Act::read` if somebody does.
+    /// An act that needs nobody to answer for it; `Act::read` if somebody does. `defaults` are what it needs and may be left
+    /// out.
     pub(super) fn anonymous(
         asked: &OperatorRequest<'a>,
         action: &'static str,
         target: &str,
         needs: &[&str],
+        defaults: &[(&str, &str)],
     ) -> Result<Self, Fault> {
         let mut body = members(asked)?;
-        for name in ["actor", "reason"] {
-            body.entry(name).or_insert_with(|| "not given".into());
+        for (name, default) in [("actor", "not given"), ("reason", "not given")].iter().chain(defaults) {
+            body.entry(*name).or_insert_with(|| (*default).into());
         }
         let body = Value::Object(body).to_string().into();
         Self::read(&OperatorRequest { cx: asked.cx, parts: asked.parts, body }, action, target, needs)

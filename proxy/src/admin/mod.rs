@@ -13,7 +13,8 @@
 //! POST /breakers/{name}:release     {"actor", "reason"}
 //! GET  /limits /upstreams /config
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
-//! POST /drain                       readiness fails from now on; traffic is still served; SIGTERM does the rest
+//! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
+//!                                   still served; SIGTERM does the rest
 //! ```
 //!
 //! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and

@@ -7,7 +7,7 @@ use crate::api::{Fault, reply::Reply};
 
 /// `PUT /log-level`: until the next reload, which goes back to what the configuration says.
 pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
-    let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level"])?;
+    let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level"], &[])?;
     let level = act.member("level");
     if let Err(error) = asked.cx.logging.set_level(level) {
         return Err(act.refused(None, Fault::bad(format!("{error}."))).await);
@@ -16,12 +16,16 @@ pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Faul
     Ok(Reply::json(&json!({ "level": level })).no_store())
 }
 
-/// `POST /drain`: readiness fails from now on. Nothing is refused or cut off, so what still comes is served; SIGTERM does
-/// the rest, without waiting a second time for those who have turned away meanwhile.
+/// `POST /drain`: readiness fails and clients are told to go elsewhere from now on. Nothing is refused or cut off, so what
+/// still comes is served; SIGTERM does the rest, without waiting a second time for those who have turned away meanwhile.
 pub(super) async fn drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
-    let act = Act::anonymous(asked, "drain", "readiness", &[])?;
+    let act = Act::anonymous(asked, "drain", "readiness", &["scope"], &[("scope", "inbound")])?;
+    let scope = match act.member("scope") {
+        scope @ ("inbound" | "all") => scope.to_owned(),
+        _ => return Err(act.refused(None, Fault::bad("`scope` is inbound or all.")).await),
+    };
     let was_draining = asked.cx.runtime.begin_drain(&asked.cx.probes.readiness);
     let before = if was_draining { "draining" } else { "ready" };
     act.done(Some(before), Some("draining")).await?;
-    Ok(Reply::json(&json!({ "draining": true })).no_store())
+    Ok(Reply::json(&json!({ "draining": true, "scope": scope })).no_store())
 }

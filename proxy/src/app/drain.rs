@@ -1,46 +1,74 @@
-//! The end of the program: readiness fails, requests in flight finish, the ledger is flushed.
+//! The end of the program: readiness fails and clients are told to go elsewhere, requests in flight finish, those that cannot
+//! are told what is known of them, the ledger is flushed, and what stays in doubt is named.
 
 use std::time::Duration;
 
+use mainstay_policies::operation::ledger::Health;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
-use super::App;
+use super::{App, left};
+use crate::{
+    config::model::{OnFailure, Store},
+    listener::Ending,
+};
 
 /// How often a drain looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-/// For telling those who still waited for their turn that it does not come.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// For telling those who have no answer yet what is known of their requests: each hears within a quarter of a second that the
+/// time is over, and a write is put in doubt durably first.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the last spans may take to leave.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// How often somebody looks whether the ledger is dead.
+const LEDGER_POLL: Duration = Duration::from_millis(250);
 
 impl App {
     /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`.
     pub async fn shutdown(self) {
         let drain = self.runtime.snapshot.load().config.drain.clone();
         self.runtime.begin_drain(&self.probes.readiness);
-        // An operator may have begun it before, and then balancers have had that time already.
+        // A preStop hook or an operator may have begun it before, and then clients have had that time already.
         let began = self.runtime.drain_began.get().copied().unwrap_or_else(Instant::now);
         let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
         self.listeners.stop();
-        self.runtime.draining.send_replace(true);
-        let deadline = Instant::now() + drain.timeout;
-        while self.is_busy() && Instant::now() < deadline {
-            sleep(DRAIN_POLL).await;
-        }
+        self.runtime.ending.send_replace(Ending::Closing);
+        self.until_idle(drain.timeout).await;
         if self.is_busy() {
             tracing::warn!(
                 connections = self.runtime.places.open(),
                 "the drain's time is over; connections are cut off"
             );
             self.runtime.cutting_off.send_replace(true);
-            sleep(LAST_WORDS).await;
+            self.until_idle(LAST_WORDS).await;
         }
         self.end().await;
+    }
+
+    /// Resolves when the ledger can only be opened again by a restart, and the configuration says to end then.
+    pub async fn ledger_dies(&self) {
+        loop {
+            let is_dead = self.runtime.resources.ledger.health() == Health::Failed;
+            let ends = matches!(
+                self.runtime.snapshot.load().config.ledger.store,
+                Store::Disk { on_failure: OnFailure::Exit, .. }
+            );
+            if is_dead && ends {
+                return;
+            }
+            sleep(LEDGER_POLL).await;
+        }
+    }
+
+    async fn until_idle(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        while self.is_busy() && Instant::now() < deadline {
+            sleep(DRAIN_POLL).await;
+        }
     }
 
     /// Connections that are open, or writes that have not been answered. Late answers are not waited for.
@@ -61,7 +89,7 @@ impl App {
         runtime.tracing.shutdown(FLUSH_WITHIN).await;
         let _ = stop_probes.send(true);
         tasks.iter().for_each(JoinHandle::abort);
-        tracing::info!("ended");
+        left::tell(&runtime).await;
         let _ = tokio::task::spawn_blocking(move || logging.flush(FLUSH_WITHIN)).await;
     }
 }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod error;
+mod left;
 mod listeners;
 mod worker;
 
@@ -140,6 +141,11 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// The logs of the process.
+    pub fn logging(&self) -> Arc<Logging> {
+        self.logging.clone()
     }
 
     /// A configuration was refused; the one in force stays.

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::runtime::Runtime;
 use crate::{
+    attempts::alarm,
     config::model,
     listener::{self, Connections, Patience, SWEEP_EVERY},
     request::{refused, session::Session},
@@ -61,6 +62,7 @@ pub(crate) fn start(number: usize, runtime: Arc<Runtime>) -> std::io::Result<Wor
 
 async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
     let connections = Arc::new(Connections::new(runtime.resources.clock.now()));
+    let mut cutting_off = runtime.cutting_off.subscribe();
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -70,12 +72,13 @@ async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::Unbounded
                 Some(listen) => { tokio::spawn(accept(number, runtime.clone(), connections.clone(), listen)); }
                 None => return,
             },
+            Ok(_) = cutting_off.wait_for(|over| *over), if !alarm::is_cut_off() => alarm::cut_off(),
             now = sweep.tick() => {
                 let snapshot = runtime.snapshot.load();
                 let patience = Patience {
                     header_timeout: snapshot.config.limits.header_timeout,
                     keep_alive: snapshot.config.limits.keep_alive,
-                    draining: runtime.is_draining(),
+                    draining: runtime.idle_patience(snapshot.config.drain.delay),
                 };
                 connections.sweep(&patience, runtime.resources.clock.now());
                 for upstream in snapshot.upstreams.values() {
@@ -158,7 +161,7 @@ fn spawn_connection(
         connection: connection.clone(),
         limits: runtime.snapshot.load().config.limits.clone(),
         last_word: refused::head,
-        draining: runtime.draining.subscribe(),
+        draining: runtime.ending.subscribe(),
     };
     let open = metrics.connection();
     // Ends with the connection, or when the sweep finds that it takes too long.

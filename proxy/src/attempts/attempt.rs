@@ -76,6 +76,9 @@ impl Nth {
 impl Outbound {
     /// Chooses an endpoint and asks its breaker. With a breaker per endpoint an open one only excludes its endpoint.
     pub(crate) fn begin(&self, nth: Nth, head: &Head, now: Instant) -> Result<Attempt, Failure> {
+        if alarm::is_cut_off() {
+            return Err(Failure::Draining);
+        }
         if now >= self.deadline {
             return Err(Failure::NoTime(Sent::No));
         }
@@ -161,9 +164,20 @@ impl Outbound {
             pin!(self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed));
         match alarm::until(until, sending).await {
             Ok(result) => result,
-            Err(TimeIsUp) => Err(AttemptError::new(cause, attempt.progress.sent())),
+            Err(TimeIsUp) => Err(AttemptError::new(ended_by(cause), attempt.progress.sent())),
         }
     }
+}
+
+/// What ended a wait that `cause` bounds.
+pub(crate) fn ended_by(cause: Cause) -> Cause {
+    if alarm::is_cut_off() { Cause::Drain } else { cause }
+}
+
+/// Whether an attempt failed because the service is going, as this process is: nothing was sent, and it says nothing of the
+/// service's health.
+pub(crate) const fn is_of_a_drain(error: &AttemptError) -> bool {
+    matches!((error.cause, error.sent), (Cause::Connect | Cause::Refused, Sent::No))
 }
 
 impl Attempt {
@@ -187,8 +201,8 @@ impl Attempt {
                 let failed = self.route.breakers.of(self.endpoint).is_some_and(|breaker| breaker.is_error(status));
                 (if failed { CallOutcome::Error } else { CallOutcome::Success }, AttemptResult::Response(status))
             }
-            // The caller's doing: its permit is dropped, which is a cancel and no sample.
-            Err(error) if error.cause == Cause::RequestBody => {
+            // The caller's doing, or our end: its permit is dropped, which is a cancel and no sample.
+            Err(error) if matches!(error.cause, Cause::RequestBody | Cause::Drain) => {
                 self.span.error(error.cause.label());
                 self.permit = None;
                 (CallOutcome::Success, AttemptResult::Failed(error.cause))

@@ -1,6 +1,6 @@
 //! From a request to the attempt that stands: time, retry, breaker, endpoint.
 
-mod alarm;
+pub(crate) mod alarm;
 pub(crate) mod attempt;
 pub(crate) mod decide;
 pub(crate) mod first_frame;

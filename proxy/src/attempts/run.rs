@@ -7,10 +7,11 @@ use mainstay_policies::{
     evidence::{AttemptError, Cause, Sent},
     retry::{Attempts, Decision, Repeatable, Stop, is_idempotent},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
-    attempt::{Attempt, Nth, Outbound},
+    alarm,
+    attempt::{Attempt, Nth, Outbound, is_of_a_drain},
     decide::{decide, note_denied, outcome},
     first_frame::{self, First},
     head::Head,
@@ -85,7 +86,7 @@ pub(crate) async fn until_one_stands(
                 next_body = again;
                 // Kept while waiting, so that it can still be the answer if no further attempt is allowed.
                 last = Some(outcome);
-                sleep(after).await;
+                alarm::pause_until(now + after).await;
                 now = Instant::now();
                 nth = nth.next(endpoint, reason);
             }
@@ -124,6 +125,9 @@ impl Judge<'_> {
             } else if owed.is_waited_for() && error.cause.is_timeout() {
                 attempt.excuse();
             }
+        }
+        if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
+            attempt.excuse();
         }
         attempt.record(&result, now);
         let decision = attempts.map(|attempts| {

@@ -6,6 +6,7 @@ use mainstay_policies::operation::ledger::{Health, LedgerError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
+    config::model::{Config, ReadyLedger, Store},
     faults::{self, Pitfall},
     runtime::{
         Runtime,
@@ -38,7 +39,7 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
         }
         let snapshot = runtime.snapshot.load_full();
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
-        readiness.set(Condition::LedgerWritable, is_writable || !snapshot.config.protects_writes());
+        readiness.set(Condition::LedgerWritable, is_writable || !needs_ledger(&snapshot.config));
         for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }
@@ -46,6 +47,13 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
             upstream.sweep(runtime.resources.background(), now);
         }
     }
+}
+
+/// Whether traffic should stay away while the ledger takes no writes.
+fn needs_ledger(config: &Config) -> bool {
+    config.protects_writes()
+        && matches!(config.ledger.store, Store::Disk { .. })
+        && config.probes.ready.ledger == ReadyLedger::Auto
 }
 
 /// Forgets in small pieces, between which writes get their turn, but at most for one round's time.

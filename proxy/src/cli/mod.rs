@@ -10,4 +10,6 @@ mod output;
 pub use check::check;
 pub use config::{schema, show};
 pub use ledger::{LedgerCommand, ledger};
-pub use operate::{AuditCommand, BreakersCommand, OpsCommand, audit, breakers, ops};
+pub use operate::{
+    AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, audit, breakers, drain, ops, probe,
+};

@@ -14,7 +14,7 @@ use crate::config::model::{self, Config, Store};
 pub(crate) fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
-        Store::Disk { path, settle, key_file } if config.protects_writes() => {
+        Store::Disk { path, settle, key_file, .. } if config.protects_writes() => {
             let options = disk::Options {
                 max_open: *max_open,
                 max_bytes: *max_bytes,

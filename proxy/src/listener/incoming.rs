@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
 use super::{
+    ending::Ending,
     http1::{reader::Http1Body, upgrade::Upgrade},
     phase::Connection,
 };
@@ -94,7 +95,7 @@ pub(crate) struct Serving<S> {
     pub(crate) connection: Arc<Connection>,
     pub(crate) limits: Limits,
     pub(crate) last_word: LastWord<S>,
-    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) draining: watch::Receiver<Ending>,
 }
 
 /// Makes the answer to a head that was refused before there was a request.

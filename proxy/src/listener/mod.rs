@@ -7,6 +7,7 @@
 pub(crate) mod body;
 mod buffers;
 mod connection;
+mod ending;
 pub mod http1;
 mod http2;
 mod incoming;
@@ -20,6 +21,7 @@ mod untaken;
 pub(crate) use self::http1::upgrade::Upgrade;
 pub(crate) use self::{connection::serve, incoming::Serving};
 pub(crate) use self::{
+    ending::Ending,
     phase::{Connection, Patience},
     places::{Place, Places},
     sweep::Connections,

@@ -20,9 +20,6 @@ use crate::wire::body::Stream;
 /// How long a blocked write may stay so before a route says otherwise: the default of `timeout.idle`.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_mins(5);
 
-/// How long a connection may be idle while draining.
-const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
-
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -182,8 +179,9 @@ impl Connection {
         }
         let since = passed(now, self.since.load(Ordering::Relaxed));
         if self.is(Phase::Idle) || self.is(Phase::Unread) {
-            // HTTP/2 says goodbye by itself. A connection that has just come may have its first request on the way.
-            let drained = limits.draining && !self.http2.load(Ordering::Relaxed) && since >= DRAIN_PATIENCE;
+            // HTTP/2 says goodbye by itself.
+            let is_http1 = !self.http2.load(Ordering::Relaxed);
+            let drained = is_http1 && limits.draining.is_some_and(|patience| since >= patience);
             drained || since >= limits.keep_alive
         } else {
             self.is(Phase::Head) && since >= limits.header_timeout
@@ -195,6 +193,6 @@ impl Connection {
 pub(crate) struct Patience {
     pub(crate) header_timeout: Duration,
     pub(crate) keep_alive: Duration,
-    /// Idle connections end soon.
-    pub(crate) draining: bool,
+    /// How long one of HTTP/1 may be idle while the process ends.
+    pub(crate) draining: Option<Duration>,
 }

@@ -72,7 +72,7 @@ mod tests {
     async fn nothing_is_cut_off_before_its_time_whenever_it_began_between_two_sweeps() {
         let ticks = Arc::new(Ticks::default());
         let connections = Connections { began: Instant::now(), ticks: ticks.clone(), all: Mutex::new(Vec::new()) };
-        let limits = |header_timeout, keep_alive| Patience { header_timeout, keep_alive, draining: false };
+        let limits = |header_timeout, keep_alive| Patience { header_timeout, keep_alive, draining: None };
         let limit = Duration::from_millis(400);
         let sweep = millis(SWEEP_EVERY);
         for after_a_sweep in 0..sweep {

@@ -1,22 +1,23 @@
 //! The execution of one keyed write, in a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
-    evidence::{AttemptError, Evidence, Sent},
+    evidence::{AttemptError, Cause, Evidence, Sent},
     idempotency::{Refusal, Settlement, proof::settlement},
     operation::{Source, State},
     problem::{Effect, Problem},
     retry::{Decision, Repeatable},
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{late, settle, write::Execution};
 use crate::{
     attempts::{
-        attempt::{Attempt, Nth},
+        alarm::{self, TimeIsUp},
+        attempt::{Attempt, Nth, ended_by, is_of_a_drain},
         decide::{decide, note_denied},
         first_frame::{self, First},
         head::Head,
@@ -92,15 +93,19 @@ impl Execution {
         let endpoint = attempt.endpoint;
         let progress = Arc::new(std::mem::take(&mut attempt.progress));
         let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
-        let mut result = match timeout_at(until, faults::after_send(|| progress.sent(), sending.as_mut())).await {
+        let answering = pin!(faults::after_send(|| progress.sent(), sending.as_mut()));
+        let mut result = match alarm::until(until, answering).await {
             Ok(result) => result,
-            Err(_) => Err(AttemptError::new(cause, progress.sent())),
+            Err(TimeIsUp) => Err(AttemptError::new(ended_by(cause), progress.sent())),
         };
         let first = match &mut result {
             Ok(response) if self.peeks() => first_frame::peek(response, until).await,
             _ => None,
         };
         let now = Instant::now();
+        if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
+            attempt.excuse();
+        }
         attempt.record(&result, now);
         match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
@@ -113,7 +118,7 @@ impl Execution {
                     drop(sending);
                 }
                 self.give_up(result, now + after).await;
-                sleep_until(now + after).await;
+                alarm::pause_until(now + after).await;
                 return Next::Again(nth.next(endpoint, reason));
             }
             Some(Decision::Stop(stop)) => note_denied(&outbound.route, stop),
@@ -198,8 +203,8 @@ impl Execution {
                 self.not_passable(status, attempts).await;
             }
             Err(error) => {
-                let status =
-                    if error.cause.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+                let has_ended = error.cause.is_timeout() || error.cause == Cause::Drain;
+                let status = if has_ended { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
                 tracing::debug!(%error, operation = %self.claim.id(), "a write's answer was lost");
                 self.in_doubt(error.cause.label(), None, status, attempts).await;
             }
@@ -243,7 +248,7 @@ impl Execution {
             Some(State::NotExecuted) => failure,
             None if !self.claim.is_in_doubt() => Failure::LedgerUnavailable,
             Some(_) | None => {
-                let timed_out = matches!(failure, Failure::NoTime(_));
+                let timed_out = matches!(failure, Failure::NoTime(_) | Failure::Draining);
                 self.outcome_unknown(if timed_out { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY })
             }
         };

@@ -15,15 +15,16 @@ use mainstay_policies::{
     operation::Source,
     timeout::IdleBody,
 };
-use tokio::{
-    sync::mpsc,
-    time::{timeout, timeout_at},
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{late, write::Execution};
 use crate::wire::body::collect;
 use crate::{
-    attempts::first_frame::{First, Resumed},
+    attempts::{
+        alarm,
+        attempt::ended_by,
+        first_frame::{First, Resumed},
+    },
     upstream::UpstreamBody,
     wire::body::{BoxError, ProxyBody},
 };
@@ -45,9 +46,10 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
         return stream(execution, head, Vec::new(), body, attempts).await;
     }
     let mut collecting = pin!(collect::up_to(body, max));
-    let Ok(collected) = timeout_at(execution.outbound.deadline, &mut collecting).await else {
+    let Ok(collected) = alarm::until(execution.outbound.deadline, collecting.as_mut()).await else {
         // What is held back until it is whole is bounded as the head is: the client has neither.
-        execution.in_doubt(Cause::TotalTimeout.label(), Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
+        let reason = ended_by(Cause::TotalTimeout).label();
+        execution.in_doubt(reason, Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
         return late::rest(execution, &head, collecting).await;
     };
     match collected {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{exchange::Exchange, routed::refuse, session::Session};
 use crate::{
+    attempts::alarm,
     config::model,
     control::{self, ControlContext},
     listener::{ClientIncoming, body::ClientBody},
@@ -67,6 +68,7 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
     };
     parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
     parts.extensions.insert(ClientAddress(session.peer.ip()));
-    let response = control::routes::handle(&context, &parts, body, principal.as_deref()).await;
+    let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, principal.as_deref())).await;
+    let Ok(response) = handled else { return refuse(exchange, &snapshot, Failure::Draining) };
     exchange.answer(response.map(ProxyBody::from))
 }

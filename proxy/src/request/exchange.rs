@@ -146,7 +146,7 @@ impl Exchange {
                     _ => permit.observe_latency(latency),
                 }
             }
-            Err(Failure::Attempt(error)) if error.cause == Cause::RequestBody => {}
+            Err(Failure::Attempt(error)) if matches!(error.cause, Cause::RequestBody | Cause::Drain) => {}
             Err(Failure::Attempt(_) | Failure::OutcomeUnknown { .. }) => {
                 if let Some(permit) = self.permit.take() {
                     permit.dropped_by_upstream();
@@ -155,6 +155,11 @@ impl Exchange {
             // Nor is any of these the upstream's doing.
             Err(_) => {}
         }
+    }
+
+    /// Whether this process is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.session.runtime.is_draining()
     }
 
     /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
@@ -198,6 +203,13 @@ impl Exchange {
         }
         if let Some(uri) = self.uri.as_ref().filter(|_| session.runtime.access.enabled()) {
             let outcome = match (how, self.problem) {
+                // Whoever has no answer, or not all of it, when the time of the drain is over.
+                (Ended::Cancelled | Ended::Truncated, _)
+                | (Ended::Complete, Some(Problem::Draining | Problem::OutcomeUnknown | Problem::Timeout))
+                    if session.runtime.is_cutting_off() =>
+                {
+                    "cut_off"
+                }
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
                 (Ended::Complete, Some(problem)) => problem.slug(),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Method, Response, request::Parts};
+use mainstay_policies::evidence::{Cause, Sent};
 use tokio::time::Instant;
 
 use super::{exchange::Exchange, fallback};
 use crate::{
-    attempts::attempt::Outbound,
+    attempts::attempt::{Outbound, is_of_a_drain},
     config::model,
     listener::{ClientExtras, ClientIncoming},
     respond::{self, ProblemContext, failure::Failure},
@@ -46,8 +47,21 @@ impl Routed {
     }
 }
 
+/// What a failure is when this process ends: nothing was sent because the service has gone already, or the drain's time was
+/// over first. What cannot have changed anything may be sent elsewhere at once.
+fn of_a_drain(method: &Method, failure: Failure) -> Failure {
+    match failure {
+        Failure::Attempt(error) if is_of_a_drain(&error) => Failure::Draining,
+        Failure::Attempt(error) if error.cause == Cause::Drain && (error.sent == Sent::No || method.is_safe()) => {
+            Failure::Draining
+        }
+        failure => failure,
+    }
+}
+
 /// Answers with a problem document.
 pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failure) -> Response<ProxyBody> {
+    let failure = if exchange.is_draining() { of_a_drain(&exchange.method, failure) } else { failure };
     let trace_id = exchange.trace().trace_id().to_string();
     let operation = exchange.operation.map(|(id, _)| id);
     let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };

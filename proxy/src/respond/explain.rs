@@ -113,8 +113,8 @@ const fn of_the_service(problem: Problem) -> (&'static str, &'static str) {
             "If effect is none, repeat freely. If it is unknown, find out first whether the request was carried out.",
         ),
         Problem::Draining => (
-            "This proxy is shutting down, and the request was still waiting for its turn under a limit when the time for \
-             that was over. Nothing was sent to the service. Requests that are not kept waiting are served to the end.",
+            "This proxy is shutting down: the service behind it has ended already, or the request was not answered when \
+             the time for that was over. It changed nothing at the service.",
             "Repeat at once: another instance will answer.",
         ),
         // Every problem is in one of the three; the test below looks.

@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     NotPassable { status: StatusCode, effect: Effect },
     /// The total time ran out between attempts or in the queue of a limiter.
     NoTime(Sent),
-    /// The drain's time is over, and the request was still waiting for its turn.
+    /// This process ends, and nothing of the request was sent, or nothing that could have changed anything.
     Draining,
     /// The idempotency policy refuses.
     Refused(Refusal),
@@ -48,6 +48,7 @@ impl Failure {
         match self {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::NoTime(_) => "deadline_passed",
+            Self::Draining => "drain",
             _ => "refused",
         }
     }

@@ -130,7 +130,7 @@ fn say(failure: Failure) -> ProblemParts {
         }
         Failure::Draining => ProblemParts::new(
             Problem::Draining,
-            "This proxy ends, and the request was still waiting for its turn. Nothing was sent; repeat it at once.",
+            "This proxy is ending, so the request was not carried out. It changed nothing; repeat it at once.",
             Effect::None,
         )
         .retry_after(Duration::from_secs(1)),
@@ -195,6 +195,9 @@ fn attempt(error: &AttemptError) -> ProblemParts {
         }
         Cause::TotalTimeout => {
             ProblemParts::new(Problem::Timeout, "The service did not answer within the total time.", effect)
+        }
+        Cause::Drain => {
+            ProblemParts::new(Problem::Timeout, "This proxy ended before the service had answered.", effect)
         }
     }
 }

@@ -10,7 +10,10 @@ pub(crate) mod resources;
 pub(crate) mod route;
 pub(crate) mod snapshot;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
@@ -21,7 +24,7 @@ use self::{
     snapshot::Snapshot,
 };
 use crate::{
-    listener::Places,
+    listener::{Ending, Places},
     telemetry::{logs::AccessLog, trace::Tracing},
 };
 
@@ -31,7 +34,8 @@ pub(crate) struct Runtime {
     pub(crate) resources: Resources,
     pub(crate) tracing: Tracing,
     pub(crate) access: Arc<AccessLog>,
-    pub(crate) draining: watch::Sender<bool>,
+    /// How far the end of the process has come.
+    pub(crate) ending: watch::Sender<Ending>,
     pub(crate) places: Arc<Places>,
     /// The drain's time is over.
     pub(crate) cutting_off: watch::Sender<bool>,
@@ -47,7 +51,7 @@ impl Runtime {
             resources,
             tracing,
             access,
-            draining: watch::Sender::new(false),
+            ending: watch::Sender::new(Ending::No),
             places: Places::new(),
             cutting_off: watch::Sender::new(false),
             drain_began: OnceLock::new(),
@@ -58,7 +62,18 @@ impl Runtime {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        *self.ending.borrow() != Ending::No
+    }
+
+    /// Whether the drain's time is over.
+    pub(crate) fn is_cutting_off(&self) -> bool {
+        *self.cutting_off.borrow()
+    }
+
+    /// How long an HTTP/1 connection may be idle now, where that is less than without a drain.
+    pub(crate) fn idle_patience(&self, delay: Duration) -> Option<Duration> {
+        let ending = *self.ending.borrow();
+        ending.idle_patience(self.drain_began.get().map(Instant::elapsed).unwrap_or_default(), delay)
     }
 
     /// Resolves when the drain's time is over.
@@ -67,10 +82,17 @@ impl Runtime {
         let _ = self.cutting_off.subscribe().wait_for(|over| *over).await;
     }
 
-    /// Lets readiness fail from now on; whether it did so already.
+    /// Lets readiness fail and tells clients to go elsewhere from now on; whether it did so already. What comes is served.
     pub(crate) fn begin_drain(&self, readiness: &Readiness) -> bool {
         let already = self.drain_began.set(Instant::now()).is_err();
         readiness.set(Condition::Draining, true);
+        self.ending.send_if_modified(|ending| {
+            let begins = *ending == Ending::No;
+            if begins {
+                *ending = Ending::Draining;
+            }
+            begins
+        });
         already
     }
 }

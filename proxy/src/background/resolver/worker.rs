@@ -52,6 +52,9 @@ const ORPHAN_PAUSE: Duration = Duration::from_mins(1);
 const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
 /// Routes that have gone are named in the log once, and as many at most.
 const ORPHANS_NAMED: usize = 1024;
+/// Why an upstream is asked before its time.
+const RECOVERED: &str = "the upstream has recovered";
+
 /// Resolves until it is aborted.
 pub(crate) async fn run(runtime: Arc<Runtime>) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
@@ -132,6 +135,8 @@ struct Worker {
     read_to: Option<(UnixMillis, u64)>,
     next_second: Instant,
     next_census: Instant,
+    /// A drain has been seen.
+    has_drained: bool,
 }
 
 impl Worker {
@@ -149,6 +154,7 @@ impl Worker {
             read_to: None,
             next_second: now,
             next_census: now,
+            has_drained: false,
         }
     }
 
@@ -179,7 +185,7 @@ impl Worker {
                     self.held.insert((id, after(self.now(), wait)));
                 }
                 if self.health.heard(&upstream, heard.is_up, Instant::now()) {
-                    self.pull(&upstream).await;
+                    self.pull(&upstream, RECOVERED).await;
                 }
             }
             None => {}
@@ -189,6 +195,7 @@ impl Worker {
     async fn look(&mut self) -> Result<(), LedgerError> {
         faults::stumble(Pitfall::Look);
         self.follow_clock().await?;
+        self.ask_before_the_end().await;
         let now = Instant::now();
         let is_whole = now >= self.next_second;
         if is_whole {
@@ -297,9 +304,20 @@ impl Worker {
         Ok(())
     }
 
-    /// An upstream has recovered: what waits for it is due now, and the gate spreads it. Where the endpoint itself has named
+    /// Soon nobody will be there to ask, and perhaps nobody to answer: everything in doubt is asked about now.
+    async fn ask_before_the_end(&mut self) {
+        if std::mem::replace(&mut self.has_drained, self.runtime.is_draining()) || !self.has_drained {
+            return;
+        }
+        let upstreams: Vec<Arc<str>> = self.runtime.snapshot.load().upstreams.keys().cloned().collect();
+        for upstream in upstreams {
+            self.pull(&upstream, "this process drains").await;
+        }
+    }
+
+    /// An upstream has recovered, or will not be asked for long: what waits for it is due now, and the gate spreads it. Where the endpoint itself has named
     /// a time, that stands.
-    async fn pull(&mut self, upstream: &Arc<str>) {
+    async fn pull(&mut self, upstream: &Arc<str>, why: &'static str) {
         let now = self.now();
         self.held.retain(|(_, until)| *until > now);
         let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
@@ -320,7 +338,7 @@ impl Worker {
         };
         match pulled.await {
             Ok(0) => {}
-            Ok(operations) => tracing::info!(%upstream, operations, "the upstream has recovered: asking it again"),
+            Ok(operations) => tracing::info!(%upstream, operations, "{why}: asking it now"),
             Err(error) => tracing::warn!(%error, %upstream, "operations sleep their backoff out"),
         }
     }
@@ -334,7 +352,7 @@ impl Worker {
                 .flat_map(|route| route.breakers.all())
                 .all(|breaker| !matches!(breaker.snapshot(now).state, BreakerState::Open | BreakerState::HalfOpen));
             if self.health.breakers(upstream, are_closed, now) {
-                self.pull(upstream).await;
+                self.pull(upstream, RECOVERED).await;
             }
         }
     }

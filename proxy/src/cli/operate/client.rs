@@ -135,6 +135,17 @@ impl Client {
         }
     }
 
+    /// The status and the text of what is no document.
+    pub(super) async fn look(&self, target: &str) -> Result<(StatusCode, String), ClientError> {
+        let request = Request::get(target).header(header::HOST, self.authority.as_str()).body(Full::default());
+        let request = request.map_err(|error| ClientError::Usage(error.to_string()))?;
+        match timeout(ANSWER_TIMEOUT, self.exchange(request)).await {
+            Ok(Ok((parts, bytes))) => Ok((parts.status, String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(Err(reason)) => Err(self.unreachable(reason)),
+            Err(_) => Err(self.unreachable("no answer in 30s")),
+        }
+    }
+
     async fn call(
         &self,
         method: Method,

@@ -6,7 +6,9 @@
 pub(crate) mod audit;
 pub(crate) mod breakers;
 mod client;
+pub(crate) mod drain;
 pub(crate) mod ops;
+pub(crate) mod probe;
 mod story;
 mod text;
 
@@ -19,7 +21,9 @@ use self::client::{Client, ClientError};
 pub use self::{
     audit::{AuditCommand, audit},
     breakers::{BreakersCommand, breakers},
+    drain::{DrainCommand, drain},
     ops::{OpsCommand, ops},
+    probe::{ProbeCommand, probe},
 };
 use super::output::{fail, print};
 

@@ -30,5 +30,17 @@ pub enum Store {
         settle: Settle,
         /// Where the keys are with which it is sealed; `None` does not seal.
         key_file: Option<PathBuf>,
+        /// What becomes of the process when the disk fails.
+        on_failure: OnFailure,
     },
+}
+
+/// What becomes of the process when the ledger's disk fails: only a restart opens the ledger again. A full disk is no failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It drains and ends, so that whoever supervises it starts it again.
+    #[default]
+    Exit,
+    /// It stays: keyed writes are refused, other traffic goes on.
+    Stay,
 }

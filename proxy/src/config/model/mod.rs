@@ -11,11 +11,11 @@ mod upstream;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
-    ledger::{Ledger, Store},
+    ledger::{Ledger, OnFailure, Store},
     listener::{Listener, Principal},
     policy::{Cache, Policy},
     route::{Match, Route},
-    server::{Admin, Control, Drain, Limits, Probes},
+    server::{Admin, Control, Drain, Limits, Probes, Ready, ReadyLedger},
     telemetry::{LogFormat, Logs, Otlp, Propagation, Telemetry},
     upstream::{Endpoint, Protocol, Upstream},
 };

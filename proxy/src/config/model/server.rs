@@ -17,6 +17,25 @@ use crate::wire::http1::HeadLimits;
 pub struct Probes {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What readiness depends on.
+    pub ready: Ready,
+}
+
+/// What readiness depends on, beyond what it always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The ledger.
+    pub ledger: ReadyLedger,
+}
+
+/// Whether a ledger that takes no writes keeps traffic away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadyLedger {
+    /// One on this instance's own disk does: another instance's may be well.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
 }
 
 /// The operators' listener.

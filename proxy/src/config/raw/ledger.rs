@@ -7,7 +7,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::config::{
     decode::{Cx, Setting, or, section, words},
-    model::{Ledger, Store},
+    model::{Ledger, OnFailure, Store},
     node::Node,
     scalars::Size,
 };
@@ -33,6 +33,10 @@ section! {
         /// asked to; quicker, and after a crash a repeat may meet `outcome-unknown` instead of its replay, never a second
         /// effect. Default durable.
         settle: Settle,
+        /// When the disk fails, after which only a restart opens the ledger again. `exit`: the process drains and ends with
+        /// code 4. `stay`: keyed writes are refused until somebody restarts it, other traffic goes on. A full disk is no
+        /// failure. Default exit.
+        on_failure: OnFailure,
         /// Seals what is kept of requests and answers. Default: not.
         encrypt: KeyFile,
         /// Operations that are not terminal at most; one more is refused. Default 100000.
@@ -62,7 +66,7 @@ pub(crate) enum RawStore {
 /// On disk, bounded.
 pub(crate) fn default_ledger() -> Ledger {
     Ledger {
-        store: Store::Disk { path: PATH.into(), settle: Settle::Durable, key_file: None },
+        store: Store::Disk { path: PATH.into(), settle: Settle::Durable, key_file: None, on_failure: OnFailure::Exit },
         max_open: MAX_OPEN,
         max_bytes: MAX_BYTES_ON_DISK,
         node: None,
@@ -76,7 +80,8 @@ impl Setting for Ledger {
             RawStore::Disk => {
                 let path = raw.path.map_or_else(|| PATH.into(), |path| path.value.into());
                 let key_file = raw.encrypt.map(|file| file.value.0);
-                (Store::Disk { path, settle: or(raw.settle, Settle::Durable), key_file }, MAX_BYTES_ON_DISK)
+                let (settle, on_failure) = (or(raw.settle, Settle::Durable), or(raw.on_failure, OnFailure::Exit));
+                (Store::Disk { path, settle, key_file, on_failure }, MAX_BYTES_ON_DISK)
             }
             RawStore::Memory => {
                 if let Some(path) = raw.path {
@@ -89,6 +94,10 @@ impl Setting for Ledger {
                 if let Some(settle) = raw.settle {
                     let message = "`store: memory` has no `settle`: nothing in it outlives the process";
                     cx.error::<()>(settle.at, message, "remove it, or use `store: disk`");
+                }
+                if let Some(on_failure) = raw.on_failure {
+                    let message = "`store: memory` has no `on_failure`: it has no disk that could fail";
+                    cx.error::<()>(on_failure.at, message, "remove it, or use `store: disk`");
                 }
                 (Store::Memory, MAX_BYTES_IN_MEMORY)
             }
@@ -132,6 +141,16 @@ impl Setting for Settle {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         words(&["durable", "eventual"])
+    }
+}
+
+impl Setting for OnFailure {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("exit", Self::Exit), ("stay", Self::Stay)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["exit", "stay"])
     }
 }
 

@@ -14,7 +14,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{Admin, Control, Drain, Limits, Probes},
+    model::{Admin, Control, Drain, Limits, Probes, Ready, ReadyLedger},
     node::Node,
     scalars::Size,
 };
@@ -24,6 +24,17 @@ section! {
     RawProbes {
         /// Where it listens. Default 0.0.0.0:9190.
         address: SocketAddr,
+        /// What readiness depends on, beyond what it always does.
+        ready: Ready,
+    }
+}
+
+section! {
+    /// What readiness depends on.
+    RawReady {
+        /// A ledger that takes no writes keeps traffic away. `auto`: one on this instance's own disk does, for another
+        /// instance's may be well. `never`: it does not. Default auto.
+        ledger: ReadyLedger,
     }
 }
 
@@ -72,28 +83,51 @@ section! {
 }
 
 section! {
-    /// How the process ends after SIGTERM.
+    /// How the process ends after `mainstay drain` and SIGTERM.
     RawDrain {
-        /// From SIGTERM to the end of accepting; readiness fails at once. Default 5s.
+        /// From the first of the two to the end of accepting, which needs SIGTERM; readiness fails at once. Default 5s.
         delay: Duration,
-        /// Requests in flight may take this long after accepting ends. Default 30s.
+        /// Requests in flight may take this long after accepting ends; those that take longer are told what is known of
+        /// them. Default 30s.
         timeout: Duration,
     }
 }
 
 /// Reachable for the kubelet and for Prometheus.
 pub(crate) fn default_probes() -> Probes {
-    Probes { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9190)) }
+    Probes { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9190)), ready: Ready::default() }
 }
 
 impl Setting for Probes {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let raw = RawProbes::decode(node, cx)?;
-        Some(Self { address: or(raw.address, default_probes().address) })
+        let default = default_probes();
+        Some(Self { address: or(raw.address, default.address), ready: or(raw.ready, default.ready) })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawProbes::schema(generator)
+    }
+}
+
+impl Setting for Ready {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawReady::decode(node, cx)?;
+        Some(Self { ledger: or(raw.ledger, ReadyLedger::default()) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawReady::schema(generator)
+    }
+}
+
+impl Setting for ReadyLedger {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("auto", Self::Auto), ("never", Self::Never)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["auto", "never"])
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, Config, Ledger, Limits, Listener, LogFormat, Match, Otlp, Principal, Propagation, Protocol, Route,
-        Store, Telemetry, Upstream,
+        Admin, Config, Ledger, Limits, Listener, LogFormat, Match, OnFailure, Otlp, Principal, Propagation, Protocol,
+        ReadyLedger, Route, Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -33,7 +33,10 @@ pub(crate) fn document(config: &Config) -> Value {
         "policies": map(policies),
         "ledger": ledger(&config.ledger),
         "telemetry": telemetry(&config.telemetry),
-        "probes": { "address": config.probes.address.to_string() },
+        "probes": {
+            "address": config.probes.address.to_string(),
+            "ready": { "ledger": match config.probes.ready.ledger { ReadyLedger::Auto => "auto", ReadyLedger::Never => "never" } },
+        },
         "admin": admin(config.admin.as_ref()),
         "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
         "limits": limits(&config.limits),
@@ -51,14 +54,19 @@ fn ledger(ledger: &Ledger) -> Value {
     let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
     let shown = match &ledger.store {
         Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
-        Store::Disk { path, settle, key_file } => {
+        Store::Disk { path, settle, key_file, on_failure } => {
             let settle = match settle {
                 Settle::Durable => "durable",
                 Settle::Eventual => "eventual",
             };
+            let on_failure = match on_failure {
+                OnFailure::Exit => "exit",
+                OnFailure::Stay => "stay",
+            };
             let path = path.to_string_lossy();
             let mut shown = json!({
-                "store": "disk", "path": path, "settle": settle, "max_open": max_open, "max_bytes": max_bytes,
+                "store": "disk", "path": path, "settle": settle, "on_failure": on_failure, "max_open": max_open,
+                "max_bytes": max_bytes,
             });
             if let Some(file) = key_file {
                 shown["encrypt"] = json!({ "key_file": file.to_string_lossy() });

@@ -6,7 +6,7 @@ use mainstay_policies::idempotency::JsonExpect;
 use serde_json::json;
 
 use super::{parse, try_parse};
-use crate::config::model::Store;
+use crate::config::model::{OnFailure, Store};
 use mainstay_policies::operation::ledger::Settle;
 
 /// The example of the design and of the README.
@@ -162,7 +162,12 @@ fn a_memory_ledger_under_protected_writes_is_a_warning() {
 #[test]
 fn a_ledger_is_on_disk_unless_it_says_otherwise() {
     let ledger = |text: &str| parse(&format!("{EXAMPLE}{text}\n")).ledger.clone();
-    let disk = |path: &str| Store::Disk { path: path.into(), settle: Settle::Durable, key_file: None };
+    let disk = |path: &str| Store::Disk {
+        path: path.into(),
+        settle: Settle::Durable,
+        key_file: None,
+        on_failure: OnFailure::Exit,
+    };
     for (text, store, max_bytes) in [
         ("", disk("/var/lib/mainstay"), 4 << 30),
         ("ledger: { max_open: 5 }", disk("/var/lib/mainstay"), 4 << 30),

@@ -113,7 +113,7 @@ telemetry:
   propagation: [b3multi, jaeger]
   sample_ratio: 0.01
   logs: { format: text, level: "info,mainstay=debug", access: false }
-probes: { address: 127.0.0.1:9999 }
+probes: { address: 127.0.0.1:9999, ready: { ledger: never } }
 admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
 control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip } }
 limits:
@@ -135,7 +135,7 @@ fn what_is_shown_reads_back_equal() {
     survives(EXAMPLE);
     survives(EVERYTHING);
     survives(&format!(
-        "{EXAMPLE}\nledger: {{ path: /data, settle: eventual, encrypt: {{ key_file: \"/etc/$$key\" }} }}\n"
+        "{EXAMPLE}\nledger: {{ path: /data, settle: eventual, on_failure: stay, encrypt: {{ key_file: \"/etc/$$key\" }} }}\n"
     ));
 }
 

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use mainstay_policies::path::{PathPattern, Segment};
 
 use crate::config::model::{
-    Control, Drain, Limits, LogFormat, Logs, Match, Policy, Probes, Protocol, Route, Store, Telemetry, Upstream,
+    Control, Drain, Limits, LogFormat, Logs, Match, Policy, Probes, Protocol, Ready, Route, Store, Telemetry, Upstream,
 };
 use crate::control::{routes::handle, *};
 
@@ -125,7 +125,7 @@ fn config() -> Config {
             sample_ratio: 0.0,
             logs: Logs { format: LogFormat::Text, level: "info".into(), access: false },
         },
-        probes: Probes { address: any },
+        probes: Probes { address: any, ready: Ready::default() },
         admin: None,
         control: Control { path: "/_mainstay".into(), rate_limit: rate_limit() },
         limits: Limits {

@@ -26,10 +26,14 @@ use http::{
     header::{CONTENT_LENGTH, DATE, EXPECT},
 };
 use http_body::Body;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, watch},
+};
 
 use self::io::Http2Stream;
 use super::{
+    ending::Ending,
     incoming::{ClientExtras, ClientIncoming, ClientRequest, Serve, Serving},
     ticks,
 };
@@ -84,17 +88,20 @@ async fn run<S: Serve>(
     mut frames: server::Connection<Http2Stream, Bytes>,
     heard: Heard,
     service: &Arc<S>,
-    mut draining: watch::Receiver<bool>,
+    ending: watch::Receiver<Ending>,
 ) -> Result<(), h2::Error> {
     let pings = frames.ping_pong().expect("a new connection's pings are taken once");
     let mut keep_alive = KeepAlive::new(pings, heard, PULSE);
-    let mut drains = pin!(async move { draining.wait_for(|draining| *draining).await.is_ok() });
-    let mut drained = false;
+    let came_late = *ending.borrow() != Ending::No;
+    let is_of_use = Notify::new();
+    let mut goodbye = pin!(goodbye(ending, came_late, &is_of_use));
+    let mut is_said = false;
     loop {
         let accepted = poll_fn(|cx| {
-            if !drained && drains.as_mut().poll(cx).is_ready() {
-                drained = true;
-                // GOAWAY, then the streams in flight to their ends; the drain's own deadline bounds them.
+            if !is_said && goodbye.as_mut().poll(cx).is_ready() {
+                is_said = true;
+                // GOAWAY, first with the highest id, then the streams in flight to their ends; the drain's own deadline bounds
+                // them.
                 frames.graceful_shutdown();
             }
             if keep_alive.poll(cx, true).is_ready() {
@@ -104,8 +111,24 @@ async fn run<S: Serve>(
         });
         let Some(accepted) = accepted.await else { return Ok(()) };
         let (request, respond) = accepted?;
+        if came_late {
+            is_of_use.notify_one();
+        }
         // Ends with its stream, which ends with the connection at the latest.
         tokio::spawn(exchange(request, respond, service.clone()));
+    }
+}
+
+/// Resolves when the client is to be told to go elsewhere: when a drain begins, but one that comes during a drain not before
+/// it has been of use, or it would come back at once, and again.
+async fn goodbye(mut ending: watch::Receiver<Ending>, came_late: bool, is_of_use: &Notify) {
+    if !came_late {
+        let _ = ending.wait_for(|ending| *ending != Ending::No).await;
+        return;
+    }
+    tokio::select! {
+        () = is_of_use.notified() => {}
+        _ = ending.wait_for(|ending| *ending == Ending::Closing) => {}
     }
 }
 

@@ -7,7 +7,7 @@
 mod answer;
 pub(crate) mod recognise;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, header};
@@ -18,13 +18,16 @@ use mainstay_policies::{
     path,
     problem::Problem,
 };
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::sync::oneshot;
 
 use self::answer::{refuse, respond_executed, respond_repeat};
 use super::{routed::Routed, session::Session, unkeyed};
 use crate::request::heads;
 use crate::{
-    attempts::head::Head,
+    attempts::{
+        alarm::{self, TimeIsUp},
+        head::Head,
+    },
     faults::{self, Point},
     listener::body::ClientBody,
     operation::{
@@ -100,14 +103,16 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
     let body = ClientBody::new(incoming, idle, session.connection.clone(), None);
-    match timeout_at(routed.outbound.deadline, collect::up_to(body, max)).await {
+    let reading = pin!(collect::up_to(body, max));
+    match alarm::until(routed.outbound.deadline, reading).await {
         Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
         Ok(Err(_)) => {
             let detail = Cow::Borrowed("The request's body ended before it was complete. Nothing was sent.");
             Err(Failure::Request(Problem::BadRequest, detail))
         }
-        Err(_) => Err(Failure::NoTime(Sent::No)),
+        Err(TimeIsUp) if alarm::is_cut_off() => Err(Failure::Draining),
+        Err(TimeIsUp) => Err(Failure::NoTime(Sent::No)),
     }
 }
 
@@ -162,7 +167,12 @@ async fn begin(
                 let asker = StatusAsker::new(session.runtime.clone(), routed.snapshot.clone(), session.worker);
                 let wait = preferred_wait(&routed.parts.headers);
                 let before = repeat.operation.state;
-                let answer = protection.resolve_repeat(repeat, wait, Some(&asker)).await;
+                let operation = (repeat.operation.id, repeat.operation.state);
+                let resolving = protection.resolve_repeat(repeat, wait, Some(&asker));
+                let Ok(answer) = alarm::unless_cut_off(resolving).await else {
+                    routed.exchange.operation = Some(operation);
+                    return routed.refuse(Failure::Draining);
+                };
                 if before == State::Unknown && answer.operation.state == State::Succeeded {
                     session.runtime.snapshot.load().forget(&route, routed.parts.uri.path());
                 }

@@ -53,7 +53,7 @@ pub struct AccessEntry<'a> {
     pub bytes_out: u64,
     /// The trace.
     pub trace_id: TraceId,
-    /// What became of it: `ok`, `replayed`, `client_disconnected`, or a problem's slug.
+    /// What became of it: `ok`, `replayed`, `client_disconnected`, `cut_off` by the end of a drain, or a problem's slug.
     pub outcome: &'a str,
     /// The operation and where it stands.
     pub operation: Option<(OperationId, State)>,

@@ -29,7 +29,7 @@ pub enum AttemptResult {
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// In the order of their declaration.
-const CAUSES: [Cause; 8] = [
+const CAUSES: [Cause; 9] = [
     Cause::Connect,
     Cause::Tls,
     Cause::Refused,
@@ -38,6 +38,7 @@ const CAUSES: [Cause; 8] = [
     Cause::RequestBody,
     Cause::AttemptTimeout,
     Cause::TotalTimeout,
+    Cause::Drain,
 ];
 
 pub(super) const STATES: [State; 5] =

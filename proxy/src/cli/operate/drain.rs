@@ -1,0 +1,55 @@
+//! `mainstay drain`: the preStop hook of a sidecar, whose image has no shell.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Output, Target, client, client::ClientError, end, json};
+use crate::config::parse_duration;
+
+/// Turn traffic away: readiness fails and clients are told to go elsewhere, while what comes is served
+#[derive(Args, Debug)]
+pub struct DrainCommand {
+    #[command(flatten)]
+    target: Target,
+    /// Which listeners
+    #[arg(long, value_enum, default_value_t)]
+    scope: Scope,
+    /// Return only after so long, such as 5s
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    wait: Duration,
+}
+
+/// Which listeners turn traffic away.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scope {
+    /// Where others call the service; its own calls go on as before
+    #[default]
+    Inbound,
+    /// Where the service calls others, too
+    All,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|(problem, cure)| format!("{problem}; {cure}"))
+}
+
+/// Carries out `mainstay drain`.
+pub async fn drain(command: DrainCommand) -> ExitCode {
+    end(carry_out(command).await)
+}
+
+async fn carry_out(command: DrainCommand) -> Result<String, ClientError> {
+    let DrainCommand { target, scope, wait } = command;
+    let scope = match scope {
+        Scope::Inbound => "inbound",
+        Scope::All => "all",
+    };
+    let document = client(&target)?.post("/drain", None, &json!({ "scope": scope })).await?.document;
+    tokio::time::sleep(wait).await;
+    Ok(match target.output {
+        Output::Json => json(&document),
+        Output::Table => "draining: readiness fails and clients are told to go elsewhere; what comes is served".into(),
+    })
+}
