@@ -60,6 +60,16 @@ problems! {
     OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "It is not known whether this write happened";
     /// The caller is not known.
     PrincipalMissing = "principal-missing", UNAUTHORIZED, "The caller is not identified";
+    /// The key belongs to a request that came with other credentials.
+    CallerDiffers = "caller-differs", CONFLICT, "The idempotency key belongs to another caller";
+    /// The service decided against the write, and there is no answer of its own to show.
+    WriteFailed = "write-failed", UNPROCESSABLE_ENTITY, "This write was decided against";
+    /// No such operation, or another caller's.
+    OperationNotFound = "operation-not-found", NOT_FOUND, "There is no such operation";
+    /// The address takes other methods.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This address does not take this method";
+    /// The body is of a type that is not read here.
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported";
     /// The answer was too large to keep.
     ResponseNotRetained = "response-not-retained", CONFLICT, "The first answer was not kept";
     /// The key is known under more than one upstream.

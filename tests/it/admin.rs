@@ -114,8 +114,8 @@ async fn a_listing_is_filtered_and_paged() {
         let reply = proxy.operate(Request::get(&format!("/operations?{query}"))).await;
         reply.expect_problem(400, "bad-request");
     }
-    proxy.operate(Request::get("/operations/nonsense")).await.expect_problem(404, "no-route");
-    proxy.operate(Request::get(&format!("/operations/{}", "0".repeat(32)))).await.expect_problem(404, "no-route");
+    proxy.operate(Request::get("/operations/nonsense")).await.expect_problem(404, "operation-not-found");
+    proxy.operate(Request::get(&format!("/operations/{}", "0".repeat(32)))).await.expect_problem(404, "operation-not-found");
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn an_act_needs_a_state_an_actor_a_reason_and_a_precondition() {
     assert_eq!(stale.header("etag"), Some(etag(&proxy, &id).await.as_str()));
     act(&proxy, &format!("/operations/{}:resolve", "0".repeat(32)), Some("*"), word("failed"))
         .await
-        .expect_problem(404, "no-route");
+        .expect_problem(404, "operation-not-found");
     assert_eq!(proxy.operation(&id).await["state"], "unknown");
     let refused = ["resolve", "refused"];
     assert_eq!(trail(&proxy).await.iter().map(|entry| [&*entry[0], &*entry[1]]).collect::<Vec<_>>(), [refused; 3]);
@@ -284,10 +284,10 @@ async fn it_bounds_bodies_and_takes_the_methods_it_names() {
         ("POST", "/log-level", "PUT"),
     ] {
         let reply = proxy.operate(Request::new(method, target)).await;
-        reply.expect_problem(405, "bad-request");
+        reply.expect_problem(405, "method-not-allowed");
         assert_eq!(reply.header("allow"), Some(allow));
     }
-    for target in ["/", "/metrics", "/operations/x:explode", "/operations/", "/breakers/x"] {
+    for target in ["/", "/metrics", "/operations/x:explode", "/breakers/x"] {
         proxy.operate(Request::new("GET", target)).await.expect_problem(404, "no-route");
     }
     // Traffic never reaches it, and it serves no traffic.

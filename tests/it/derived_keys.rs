@@ -37,7 +37,7 @@ async fn a_key_made_of_the_request_makes_its_repeats_one_write() {
     let found = proxy.send(Request::get("/_mainstay/operations?key=ann:7").header("X-User", "ann")).await;
     assert_eq!(found.json()["id"].as_str(), Some(&*first.operation()));
     let foreign = proxy.send(Request::get("/_mainstay/operations?key=ann:7").header("X-User", "bob")).await;
-    foreign.expect_problem(404, "no-route");
+    foreign.expect_problem(404, "operation-not-found");
     proxy.send(Request::post("/likes/7", "{}")).await.expect_problem(400, "key-missing");
 }
 

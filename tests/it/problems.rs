@@ -191,6 +191,11 @@ async fn every_slug_has_a_page() {
     let proxy = Proxy::single(free_addr(), "timeout: 1s").await;
     for slug in [
         "no-route",
+        "operation-not-found",
+        "method-not-allowed",
+        "unsupported-media-type",
+        "caller-differs",
+        "write-failed",
         "forbidden",
         "key-missing",
         "key-invalid",

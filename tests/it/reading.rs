@@ -52,7 +52,7 @@ async fn anothers_operation_is_404_on_every_way_to_it() {
         for target in [format!("operations/{id}"), "operations?key=k".into(), "operations?key=k&upstream=app".into()] {
             for method in ["GET", "HEAD"] {
                 let reply = proxy.send(see(Request::new(method, &format!("/_mainstay/{target}")))).await;
-                assert_eq!((reply.status, reply.header("mainstay-error")), (404, Some("no-route")), "{who:?} {target}");
+                assert_eq!((reply.status, reply.header("mainstay-error")), (404, Some("operation-not-found")), "{who:?} {target}");
             }
         }
         let listed = proxy.send(see(Request::get("/_mainstay/operations"))).await.json();
@@ -109,7 +109,7 @@ async fn other_methods_are_405_and_say_which() {
         ("POST", "idempotency".into(), "GET, HEAD"),
     ] {
         let reply = proxy.send(Request::new(method, &format!("/_mainstay/{target}"))).await;
-        reply.expect_problem(405, "bad-request");
+        reply.expect_problem(405, "method-not-allowed");
         assert_eq!(reply.header("allow"), Some(allow), "{method} {target}");
     }
     assert_eq!(upstream.count(), 1, "nothing under the prefix is forwarded");
@@ -171,7 +171,7 @@ async fn the_service_is_not_asked_about_anothers_write() {
             proxy.send(Request::keyed("/pay", "nobodys", "x")).await.expect_upstream(201);
         }
         for (who, key) in [(Some("bob"), "anns"), (None, "anns"), (Some("bob"), "nobodys"), (Some("ann"), "nobodys")] {
-            see(who, key).await.expect_problem(404, "no-route");
+            see(who, key).await.expect_problem(404, "operation-not-found");
         }
         assert_eq!(queries(), before, "{ledger} {is_kept}");
         for (who, key) in [(Some("ann"), "anns"), (None, "nobodys")] {
@@ -262,5 +262,5 @@ async fn an_answer_about_a_write_that_came_after_the_question_is_not_told() {
         gate.open();
     };
     let (told, ()) = tokio::join!(asks, writes);
-    told.expect_problem(404, "no-route");
+    told.expect_problem(404, "operation-not-found");
 }

@@ -52,7 +52,7 @@ async fn move_it(
         } else {
             format!("There is no breaker of that name; there is {known}.")
         };
-        let fault = Fault::absent(&detail).with(StatusCode::NOT_FOUND, "There is no such breaker");
+        let fault = Fault::no_route(&detail).with(StatusCode::NOT_FOUND, "There is no such breaker");
         return Err(act.refused(None, fault).await);
     };
     let before = state(named);

@@ -151,8 +151,8 @@ fn is_from_no_other_site(parts: &Parts) -> Result<(), Fault> {
         essence.eq_ignore_ascii_case("application/json")
     });
     if matches!(parts.method, Method::POST | Method::PUT) && !is_json {
-        let fault = Fault::bad("Bodies are JSON here: send `Content-Type: application/json`.");
-        return Err(fault.with(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported"));
+        let detail = "Bodies are JSON here: send `Content-Type: application/json`.";
+        return Err(Fault::new(Problem::UnsupportedMediaType, detail));
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ impl OperatorRequest<'_> {
 }
 
 fn nothing_here() -> Fault {
-    Fault::absent(
+    Fault::no_route(
         "Nothing is served here: see /operations, /audit, /breakers, /limits, /upstreams, /config, /log-level, /drain.",
     )
 }

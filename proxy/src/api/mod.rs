@@ -27,7 +27,13 @@ impl Fault {
         Self { problem, status: problem.status(), title: None, detail: detail.into(), header: None }
     }
 
+    /// No such operation, or another caller's.
     pub(crate) fn absent(detail: &str) -> Self {
+        Self::new(Problem::OperationNotFound, detail)
+    }
+
+    /// Nothing is served at this address.
+    pub(crate) fn no_route(detail: &str) -> Self {
         Self::new(Problem::NoRoute, detail)
     }
 
@@ -48,8 +54,7 @@ impl Fault {
     /// The address takes other methods.
     pub(crate) fn method(methods: &[http::Method]) -> Self {
         let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
-        let mut fault = Self::bad(format!("This address answers {allow} only."));
-        fault.status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut fault = Self::new(Problem::MethodNotAllowed, format!("This address answers {allow} only."));
         fault.header = Some((header::ALLOW, allow));
         fault
     }

@@ -28,18 +28,24 @@ pub(super) async fn get(asked: &CallerRequest<'_>, body: &Bytes) -> Result<Reply
         return Err(Fault::bad(format!("At most {MAX_KEYS} keys can be asked for at once.")));
     }
     let mut items = Vec::with_capacity(wanted.keys.len());
-    for key in &wanted.keys {
-        items.push(item(asked, key, wanted.upstream.as_deref()).await?);
+    for (index, key) in wanted.keys.iter().enumerate() {
+        items.push(item(asked, key, index, wanted.upstream.as_deref()).await?);
     }
     Ok(Reply::json(&json!({ "operations": items })).private())
 }
 
-async fn item(asked: &CallerRequest<'_>, key: &str, upstream: Option<&str>) -> Result<Value, Fault> {
+/// One that is not there says which it is by its place among the keys: it has no other name.
+async fn item(
+    asked: &CallerRequest<'_>,
+    key: &str,
+    index: usize,
+    upstream: Option<&str>,
+) -> Result<Value, Fault> {
     // No operation has a key that is none.
-    let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true })) };
+    let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true, "key_index": index })) };
     Ok(match find(asked, &key, upstream).await? {
         Found::One(operation) => document::of_operation(&operation),
-        Found::None => json!({ "not_found": true }),
-        Found::Several => json!({ "key_ambiguous": true }),
+        Found::None => json!({ "not_found": true, "key_index": index }),
+        Found::Several => json!({ "key_ambiguous": true, "key_index": index }),
     })
 }

@@ -46,14 +46,14 @@ impl CallerRequest<'_> {
             ["problems", slug] => {
                 self.allow(&[Method::GET, Method::HEAD])?;
                 let problem =
-                    Problem::from_slug(slug).ok_or_else(|| Fault::absent("There is no such problem type."))?;
+                    Problem::from_slug(slug).ok_or_else(|| Fault::no_route("There is no such problem type."))?;
                 Ok(pages::problem(self, problem))
             }
             ["ids"] => {
                 self.allow(&[Method::POST])?;
                 pages::ids(self).await
             }
-            _ => Err(Fault::absent("Nothing is served here.")),
+            _ => Err(Fault::no_route("Nothing is served here.")),
         }
     }
 }

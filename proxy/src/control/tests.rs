@@ -61,11 +61,11 @@ async fn what_is_absent_and_what_is_anothers_look_the_same() {
         [format!("operations/{id}"), "operations/00000000000000090000000000000009".into(), "operations/x".into()]
     {
         let got = kit.call(&format!("GET {target}"), &[], "", Some(b"bob")).await;
-        is_problem(&got, 404, "no-route");
+        is_problem(&got, 404, "operation-not-found");
         bodies.push(got.body);
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]));
-    is_problem(&kit.call("GET operations?key=k", &[], "", Some(b"bob")).await, 404, "no-route");
+    is_problem(&kit.call("GET operations?key=k", &[], "", Some(b"bob")).await, 404, "operation-not-found");
     let got = kit.call("GET operations", &[], "", Some(b"bob")).await;
     assert_eq!(got.json(), json!({ "operations": [], "next_cursor": null }));
     for target in [format!("operations/{id}"), "operations?key=k".into()] {
@@ -153,7 +153,7 @@ async fn other_methods_are_refused_with_the_right_ones() {
         ("GET ids", "POST"),
     ] {
         let got = kit.call(line, &[], "", None).await;
-        is_problem(&got, 405, "bad-request");
+        is_problem(&got, 405, "method-not-allowed");
         assert_eq!(got.header("allow"), Some(allow), "{line}");
     }
 }
@@ -165,7 +165,7 @@ async fn a_key_under_two_upstreams_needs_a_name() {
     is_problem(&kit.get("operations?key=a%20b").await, 400, "key-ambiguous");
     assert_eq!(kit.get("operations?key=a%20b&upstream=app").await.json()["id"], app.id().to_string());
     assert_eq!(kit.get("operations?key=%22a%20b%22&upstream=bank").await.json()["id"], bank.id().to_string());
-    is_problem(&kit.get("operations?key=a%20b&upstream=other").await, 404, "no-route");
+    is_problem(&kit.get("operations?key=a%20b&upstream=other").await, 404, "operation-not-found");
 }
 
 #[tokio::test]
@@ -220,10 +220,10 @@ async fn a_batch_is_answered_in_its_order() {
     let body = r#"{"keys": ["other", "known", "both", ""]}"#;
     let items = kit.call("POST operations:batchGet", &[], body, None).await.json();
     let items = items["operations"].as_array().unwrap();
-    assert_eq!(items[0], json!({ "not_found": true }));
+    assert_eq!(items[0], json!({ "not_found": true, "key_index": 0 }));
     assert_eq!(items[1]["id"], claim.id().to_string());
-    assert_eq!(items[2], json!({ "key_ambiguous": true }));
-    assert_eq!(items[3], json!({ "not_found": true }));
+    assert_eq!(items[2], json!({ "key_ambiguous": true, "key_index": 2 }));
+    assert_eq!(items[3], json!({ "not_found": true, "key_index": 3 }));
     let many = json!({ "keys": vec!["k"; 101] }).to_string();
     for body in ["", "[]", r#"{"keys": "k"}"#, r#"{"kees": []}"#, &many] {
         is_problem(&kit.call("POST operations:batchGet", &[], body, None).await, 400, "bad-request");
@@ -258,9 +258,9 @@ async fn asking_the_service_is_bounded_and_needs_a_route() {
     *kit.endpoint.answer.lock() = (404, "");
     assert_eq!(kit.get("operations?key=k&path=/s/payments").await.status, 200);
     is_problem(&kit.get("operations?key=k&path=/s/payments").await, 429, "rate-limited");
-    is_problem(&kit.get("operations?key=k&path=/other").await, 404, "no-route");
-    is_problem(&kit.get("operations?key=k&path=/s/payments&upstream=bank").await, 404, "no-route");
-    is_problem(&kit.get("operations?key=k").await, 404, "no-route");
+    is_problem(&kit.get("operations?key=k&path=/other").await, 404, "operation-not-found");
+    is_problem(&kit.get("operations?key=k&path=/s/payments&upstream=bank").await, 404, "operation-not-found");
+    is_problem(&kit.get("operations?key=k").await, 404, "operation-not-found");
     let deaf = ControlContext { asker: None, ..kit.cx.clone() };
     let parts = Request::get("/_mainstay/operations?key=k&path=/s/payments").body(()).unwrap().into_parts().0;
     assert_eq!(handle(&deaf, &parts, Bytes::new(), None).await.status(), 404);

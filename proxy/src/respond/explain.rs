@@ -11,9 +11,21 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
 const fn of_the_request(problem: Problem) -> (&'static str, &'static str) {
     match problem {
         Problem::NoRoute => (
-            "Nothing is served under this host, path and method; or the operation or page asked for does not exist, or is \
-             another caller's.",
-            "Check the address. An operation is forgotten some time after it was settled.",
+            "Nothing is served under this host, path and method.",
+            "Check the address.",
+        ),
+        Problem::OperationNotFound => (
+            "There is no operation by this name or key, or it is another caller's.",
+            "Check the address, and that you ask as the caller who sent the write. An operation is forgotten some time after \
+             it was settled.",
+        ),
+        Problem::MethodNotAllowed => (
+            "This address of the proxy exists and takes other methods. Nothing was sent to the service.",
+            "Use one of the methods that the header Allow names.",
+        ),
+        Problem::UnsupportedMediaType => (
+            "The body of this request is of a type that is not read here. Nothing was changed.",
+            "Send it as application/json, and say so in Content-Type.",
         ),
         Problem::Forbidden => (
             "An access list refuses this caller, method or path. Nothing was sent to the service.",
@@ -55,6 +67,17 @@ const fn of_the_write(problem: Problem) -> (&'static str, &'static str) {
             "The idempotency key belongs to a request with another method, path or content. This request was not sent to \
              the service.",
             "Use a fresh key for a new write. To repeat the first one, send it unchanged.",
+        ),
+        Problem::CallerDiffers => (
+            "The idempotency key belongs to a write that came with other credentials. This request was neither answered from \
+             its record nor sent to the service.",
+            "Repeat a write with the credentials of its first request, and use a fresh key for a new write. Where tokens are \
+             renewed between repeats, the operator declares how callers are known (principal).",
+        ),
+        Problem::WriteFailed => (
+            "The service decided against the write under this key; what it answered is not known. This repeat was not sent \
+             to the service.",
+            "The write did not happen. To try again, send a new write with a fresh key.",
         ),
         Problem::KeyExpired => (
             "The write under this key was settled, and its answer is no longer kept. This request was not sent again.",
