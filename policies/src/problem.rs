@@ -97,6 +97,15 @@ problems! {
 }
 
 impl Problem {
+    /// Whether the write that the answer is about may be tried again under another key, where the answer says so.
+    pub const fn safe_to_use_new_key(self) -> Option<bool> {
+        match self {
+            Self::OutcomeUnknown => Some(false),
+            Self::WriteFailed => Some(true),
+            _ => None,
+        }
+    }
+
     /// The problem type of that slug.
     pub fn from_slug(slug: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|problem| problem.slug() == slug)

@@ -75,6 +75,21 @@ async fn strict_syntax_takes_only_strings() {
 }
 
 #[tokio::test]
+async fn parameters_of_the_key_are_ignored_and_passed_on() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let proxy = Proxy::single(upstream.addr, "idempotency: { required: true }").await;
+    proxy.send(Request::keyed("/pay", "\"k\"", "x")).await.expect_upstream(201);
+    for field in ["\"k\";a=1", "\"k\"; retry; id=\"x, y\"", "k"] {
+        let replay = proxy.send(Request::keyed("/pay", field, "x")).await;
+        assert_eq!((replay.status, replay.header("idempotent-replayed")), (201, Some("true")), "{field}");
+    }
+    let field = "\"other\"; retry=?1; id=\"x\"";
+    proxy.send(Request::keyed("/pay", field, "x")).await.expect_upstream(201);
+    assert_eq!(upstream.requests()[1].header("idempotency-key"), Some(field), "as it came");
+    proxy.send(Request::keyed("/pay", "\"k\"; A", "x")).await.expect_problem(400, "key-invalid");
+}
+
+#[tokio::test]
 async fn quoted_and_bare_are_one_key() {
     let upstream = Upstream::answering(Answer::status(201)).await;
     let proxy = Proxy::single(upstream.addr, "idempotency: { required: true }").await;

@@ -1,6 +1,6 @@
 //! The status query that a repeat of an unknown write makes.
 
-use mainstay_tests::prelude::*;
+use mainstay_tests::{prelude::*, proxy::TempDir};
 
 /// Writes are done and their answer lost; anything else is asked about and gets `answer`.
 async fn losing(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Upstream {
@@ -40,13 +40,24 @@ fn posts(upstream: &Upstream) -> usize {
 }
 
 #[tokio::test]
-async fn a_repeat_asks_and_is_sent_to_the_settled_operation() {
+async fn a_repeat_asks_and_gets_what_the_service_says_of_the_write() {
     for (answer, state) in [("SUCCESS", "succeeded"), ("FAILED", "failed"), ("REJECTED", "failed")] {
-        let upstream = losing(move |_| Answer::json(200, &format!("{{\"state\":\"{answer}\"}}"))).await;
+        let body = format!("{{\"state\":\"{answer}\"}}");
+        let told = Answer::json(200, &body).header("ETag", "\"7\"").header("Set-Cookie", "a=b");
+        let upstream = losing(move |_| told.clone()).await;
         let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
         let (first, repeat) = lose_and_repeat(&proxy, "k").await;
-        assert_eq!(repeat.status, 303, "{answer}: {}", repeat.text());
-        assert_eq!(repeat.header("location"), first.header("operation-location"));
+        assert_eq!(repeat.header("mainstay-outcome"), Some(state));
+        if state == "succeeded" {
+            assert_eq!((repeat.expect_upstream(200).text(), repeat.header("etag")), (body, Some("\"7\"")));
+            assert_eq!(repeat.header("idempotent-replayed"), Some("true"));
+            assert_eq!((repeat.header("mainstay-resolved"), repeat.header("set-cookie")), (Some("status-query"), None));
+        } else {
+            let document = repeat.expect_problem(422, "write-failed");
+            assert_eq!((&document["effect"], &document["safe_to_use_new_key"]), (&"none".into(), &true.into()));
+            assert_eq!(document["operation"], first.header("operation-location").unwrap());
+            assert_eq!(repeat.header("mainstay-resolved"), None);
+        }
         let document = proxy.operation(&first.operation()).await;
         assert_eq!((&document["state"], &document["source"]), (&state.into(), &"status_query".into()), "{answer}");
         assert_eq!(posts(&upstream), 1);
@@ -58,7 +69,7 @@ async fn a_settled_operation_is_not_asked_about_again() {
     let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
     let proxy = Proxy::single(upstream.addr, &policy(&rules(), "")).await;
     lose_and_repeat(&proxy, "k").await;
-    assert_eq!(proxy.send(Request::keyed("/pay", "k", "x")).await.status, 303);
+    proxy.send(Request::keyed("/pay", "k", "x")).await.expect_upstream(200);
     assert_eq!(upstream.count(), 2, "one write, one query");
 }
 
@@ -91,16 +102,71 @@ async fn what_may_be_said_of_anothers_write_settles_none() {
     }
 }
 
+/// What the status endpoint says of a write, and what its repeat gets under these settings.
+async fn resolves(state: &'static str, settings: &str) -> (Reply, Reply) {
+    let upstream = losing(move |_| Answer::json(200, &format!("{{\"state\":\"{state}\"}}"))).await;
+    let proxy = Proxy::single(upstream.addr, &policy(&rules(), "").replace("required: true", settings)).await;
+    lose_and_repeat(&proxy, "k").await
+}
+
 #[tokio::test]
 async fn a_resolved_response_stands_in_for_the_lost_one() {
-    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\"}")).await;
-    let policy = format!(
-        "timeout: 3s, idempotency: {{ required: true, resolved_response: {{ status: 201, body: '{{\"done\":true}}' }}, \
-         status: {{ request: \"GET /by-ref/{{key}}\", rules: [{SUCCESS}] }} }}"
+    let short = "resolved_response: { status: 201, body: '{\"done\":true}', from: none }";
+    let long = "resolved_response: { succeeded: { status: 201, body: { done: true }, from: none } }";
+    for settings in [short, long] {
+        let (_, repeat) = resolves("SUCCESS", settings).await;
+        assert_eq!((repeat.status, repeat.json()["done"].as_bool()), (201, Some(true)), "{repeat:#?}");
+        assert_eq!(repeat.header("mainstay-outcome"), Some("succeeded"));
+        resolves("FAILED", settings).await.1.expect_problem(422, "write-failed");
+    }
+    let (_, repeat) = resolves("SUCCESS", "resolved_response: { status: 201 }").await;
+    assert_eq!(
+        (repeat.status, repeat.json()["state"].as_str()),
+        (200, Some("SUCCESS")),
+        "what the service says comes first"
     );
-    let proxy = Proxy::single(upstream.addr, &policy).await;
-    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
-    assert_eq!((repeat.status, repeat.json()["done"].as_bool()), (201, Some(true)), "{repeat:#?}");
+    let (_, repeat) = resolves("FAILED", "resolved_response: { failed: { status: 402, body: { paid: false } } }").await;
+    assert_eq!((repeat.status, repeat.json()["paid"].as_bool()), (402, Some(false)), "{repeat:#?}");
+    assert_eq!((repeat.header("mainstay-outcome"), repeat.slug()), (Some("failed"), None));
+}
+
+#[tokio::test]
+async fn a_write_of_which_there_is_nothing_else_to_show_shows_its_operation() {
+    for settings in ["resolved_response: { succeeded: { from: none } }", "max_response: 4B"] {
+        let (first, repeat) = resolves("SUCCESS", settings).await;
+        assert_eq!((repeat.status, repeat.header("content-type")), (200, Some("application/json")), "{settings}");
+        assert_eq!(repeat.header("content-location"), first.header("operation-location"));
+        let document = repeat.json();
+        assert_eq!((&document["state"], &document["id"]), (&"succeeded".into(), &first.operation().into()));
+    }
+}
+
+#[tokio::test]
+async fn a_policy_may_send_repeats_of_a_write_that_was_done_to_its_operation() {
+    let (first, repeat) = resolves("SUCCESS", "redirect: true").await;
+    assert_eq!((repeat.status, repeat.header("location")), (303, first.header("operation-location")));
+    resolves("FAILED", "redirect: true").await.1.expect_problem(422, "write-failed");
+}
+
+#[tokio::test]
+async fn what_the_service_says_of_a_write_is_replayed_after_a_kill() {
+    let home = TempDir::new();
+    let upstream = losing(|_| Answer::json(200, "{\"state\":\"SUCCESS\",\"id\":7}")).await;
+    let config = || {
+        let ledger = format!("store: disk, path: \"{}\"", home.join("ledger").display());
+        Config::single(upstream.addr, &policy(&rules(), "")).ledger(&ledger)
+    };
+    let mut proxy = Proxy::start(config()).await;
+    let (_, before) = lose_and_repeat(&proxy, "k").await;
+    proxy.signal("KILL");
+    proxy.ended().await;
+    let proxy = Proxy::start(config()).await;
+    let after = proxy.send(Request::keyed("/pay", "k", "x")).await;
+    assert_eq!(
+        (after.status, after.text(), after.header("mainstay-resolved")),
+        (200, before.text(), Some("status-query"))
+    );
+    assert_eq!(upstream.count(), 2, "one write, one query");
 }
 
 #[tokio::test]
@@ -154,7 +220,9 @@ async fn not_found_after_settle_after_frees_the_key() {
         _ => Answer::json(404, "{}").steps(),
     })
     .await;
-    let proxy = Proxy::single(upstream.addr, &policy(&rules(), ", settle_after: 600ms, rate: 1000/s")).await;
+    let quick = policy(&rules(), ", settle_after: 600ms, rate: 1000/s").replace("timeout: 3s", "timeout: 400ms");
+    let quick = quick.replace("required: true", "required: true, late_response: 200ms");
+    let proxy = Proxy::single(upstream.addr, &quick).await;
     let (_, repeat) = lose_and_repeat(&proxy, "k").await;
     repeat.expect_problem(409, "outcome-unknown");
     let again = eventually("the repeat is executed", || async {
@@ -217,7 +285,7 @@ async fn the_query_may_name_path_parameters_and_the_operation() {
     let proxy = Proxy::start(config.route("path: \"/shops/{shop}/payments\"", "app", "p")).await;
     let first = proxy.send(Request::keyed("/shops/no%2F7/payments", "k", "x")).await;
     first.expect_problem(502, "outcome-unknown");
-    assert_eq!(proxy.send(Request::keyed("/shops/no%2F7/payments", "k", "x")).await.status, 303);
+    proxy.send(Request::keyed("/shops/no%2F7/payments", "k", "x")).await.expect_upstream(200);
     assert_eq!(upstream.requests()[1].target, format!("/shops/no%2F7/ops/{}", first.operation()));
 }
 
@@ -245,7 +313,7 @@ async fn concurrent_repeats_make_one_query() {
     gate.open();
     for client in &mut clients {
         let reply = client.reply().await;
-        assert!(reply.status == 303 || reply.status == 409, "{reply:#?}");
+        assert!(reply.status == 200 || reply.status == 409, "{reply:#?}");
     }
     proxy.operation_in(&first.operation(), "succeeded").await;
 }

@@ -43,6 +43,7 @@ mod ledger_files;
 mod limiter_keys;
 mod limits;
 mod operate;
+mod outcome_told;
 mod places;
 mod probes;
 mod problems;

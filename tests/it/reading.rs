@@ -52,7 +52,11 @@ async fn anothers_operation_is_404_on_every_way_to_it() {
         for target in [format!("operations/{id}"), "operations?key=k".into(), "operations?key=k&upstream=app".into()] {
             for method in ["GET", "HEAD"] {
                 let reply = proxy.send(see(Request::new(method, &format!("/_mainstay/{target}")))).await;
-                assert_eq!((reply.status, reply.header("mainstay-error")), (404, Some("operation-not-found")), "{who:?} {target}");
+                assert_eq!(
+                    (reply.status, reply.header("mainstay-error")),
+                    (404, Some("operation-not-found")),
+                    "{who:?} {target}"
+                );
             }
         }
         let listed = proxy.send(see(Request::get("/_mainstay/operations"))).await.json();

@@ -153,7 +153,9 @@ async fn a_slow_answer_is_no_evidence_and_two_queries_are_never_in_flight() {
 #[tokio::test]
 async fn not_found_frees_the_key_only_after_settle_after() {
     let upstream = losing(|_| Answer::json(404, "{}").steps()).await;
-    let proxy = Proxy::single(upstream.addr, &asking(", settle_after: 1500ms")).await;
+    let quick = asking(", settle_after: 1500ms").replace("timeout: 3s", "timeout: 1s");
+    let quick = quick.replace("required: true", "required: true, late_response: 500ms");
+    let proxy = Proxy::single(upstream.addr, &quick).await;
     let sent = Instant::now();
     let id = lose(&proxy, "k").await;
     let document = proxy.operation_in(&id, "not_executed").await;
@@ -206,11 +208,35 @@ async fn giving_up_calls_a_person_and_leaves_the_write_unknown() {
         (&document["state"], &document["attention"]["reason"]),
         (&"unknown".into(), &"resolve_exhausted".into())
     );
-    assert_eq!(document["next_check_at"], serde_json::Value::Null);
+    let at = |member: &str| document[member].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let pause = at("next_check_at").duration_since(document["attention"]["since"].as_str().unwrap().parse().unwrap());
+    assert!((3599..=3601).contains(&pause.as_secs()), "it is asked on, seldom: {document}");
     let asked = queries(&upstream);
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(queries(&upstream), asked, "it is a person's now");
-    proxy.send(Request::keyed("/pay", "k", "x")).await.expect_problem(409, "outcome-unknown");
+    let repeat = proxy.send(Request::keyed("/pay", "k", "x")).await;
+    let told = repeat.expect_problem(409, "outcome-unknown");
+    assert_eq!(repeat.header("retry-after"), Some("300"));
+    assert!(told["detail"].as_str().unwrap().contains("A person has been called"), "{told}");
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_asked_again_when_its_upstream_recovers_and_needs_nobody_then() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = is_up.clone();
+    let upstream = losing(move |_| if up.load(SeqCst) { done("SUCCESS") } else { Answer::status(503).steps() }).await;
+    let policy = asking(", schedule: { first: 50ms, max: 100ms, give_up: 400ms }");
+    let proxy = Proxy::single(upstream.addr, &policy).await;
+    let id = lose(&proxy, "k").await;
+    eventually("a person is called", || async {
+        proxy.operation(&id).await["attention"]["reason"].is_string().then_some(())
+    })
+    .await;
+    is_up.store(true, SeqCst);
+    // Another write in doubt finds that the service is back.
+    lose(&proxy, "scout").await;
+    let document = proxy.operation_in(&id, "succeeded").await;
+    assert_eq!((&document["attention"], &document["source"]), (&serde_json::Value::Null, &"status_query".into()));
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(super) async fn lose(proxy: &Proxy) -> String {
     first.operation()
 }
 
-async fn resolve(proxy: &Proxy, id: &str, state: &str) {
+pub(super) async fn resolve(proxy: &Proxy, id: &str, state: &str) {
     let reply = act(proxy, &format!("/operations/{id}:resolve"), Some("*"), word(state)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
@@ -62,7 +62,7 @@ pub(super) enum Evidence {
 }
 
 impl Evidence {
-    const ALL: [Self; 5] =
+    pub(super) const ALL: [Self; 5] =
         [Self::LateAnswer, Self::ResolverQuery, Self::OrderedQuery, Self::RepeatQuery, Self::Redispatch];
 
     fn policy(self) -> String {

@@ -131,7 +131,7 @@ fn bounded(v: u64) -> [(&'static str, String); 3] {
                  concurrency_limit: {{ max_concurrent: {}, max_wait: 100ms, max_queue: 8 }}, \
                  circuit_breaker: {{ consecutive_errors: 6, open_duration: 400ms }}, \
                  idempotency: {{ required: true, retention: 20s, tombstone: 20s, late_response: 2s, \
-                 status: {{ request: \"GET /by-ref/{{key}}\", settle_after: 1s, rate: 20/s, rules: [\
+                 status: {{ request: \"GET /by-ref/{{key}}\", settle_after: 5s, rate: 20/s, rules: [\
                  {{ status: 200, then: succeeded }}, {{ status: 404, then: not_found }}] }} }}",
                 8 + v,
             ),

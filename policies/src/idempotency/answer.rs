@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Idempotency, ResolvedResponse,
+    Idempotency, ResolvedResponse, ResolvedResponses,
     refusal::{Refusal, SOON},
+    standing::WriteOutcome,
 };
 use crate::{
-    operation::{Operation, Retained, State, StoredResponse, UnixMillis},
+    operation::{Operation, Retained, Source, State, StoredResponse, UnixMillis},
     problem::Problem,
 };
 
@@ -27,9 +28,11 @@ pub struct Answer {
 pub enum AnswerKind {
     /// The first answer again, with `Idempotent-Replayed: true`.
     Replay(Arc<StoredResponse>),
-    /// The write happened; this stands for the answer, which nobody has. Sent as `application/json`.
+    /// This stands for the answer, which nobody has. Sent as `application/json`.
     Resolved(ResolvedResponse),
-    /// 303 to the operation: it is settled, its answer was never seen.
+    /// The write happened, and there is nothing to show of it but its operation: 200 with its document.
+    Document,
+    /// The write happened: 303 to its operation, as the policy wants it.
     SeeOther,
     /// The key is free: begin again, the repeat executes.
     Freed,
@@ -52,15 +55,28 @@ pub fn answer(operation: &Operation, now: UnixMillis, params: &Idempotency) -> A
         State::Succeeded | State::Failed if operation.expires_at().is_some_and(|at| at <= now) => {
             AnswerKind::Refused(expired(operation))
         }
-        State::Succeeded | State::Failed => match (&operation.retained, &params.resolved_response) {
-            (Retained::Stored(stored), _) => AnswerKind::Replay(Arc::clone(stored)),
-            (Retained::StatusOnly, _) => AnswerKind::Refused(not_retained(operation)),
-            // It tells of a write that was done; a failed one has only its operation to show.
-            (Retained::None, Some(response)) if operation.state == State::Succeeded => {
-                AnswerKind::Resolved(response.clone())
+        State::Succeeded | State::Failed => match &operation.retained {
+            Retained::Stored(stored) => AnswerKind::Replay(Arc::clone(stored)),
+            // Of a status query nothing else was ever there.
+            Retained::StatusOnly if operation.source != Some(Source::StatusQuery) => {
+                AnswerKind::Refused(not_retained(operation))
             }
-            (Retained::None, _) => AnswerKind::SeeOther,
+            Retained::StatusOnly | Retained::None => unseen(operation, now, params),
         },
+    }
+}
+
+/// What stands for an answer that was never seen: a 2xx only if the write happened.
+fn unseen(operation: &Operation, now: UnixMillis, params: &Idempotency) -> AnswerKind {
+    let ResolvedResponses { succeeded, failed, .. } = &params.resolved_response;
+    let given = if operation.state == State::Succeeded { succeeded } else { failed };
+    match (WriteOutcome::of(operation), given) {
+        (WriteOutcome::Succeeded | WriteOutcome::Failed, Some(response)) => AnswerKind::Resolved(response.clone()),
+        (WriteOutcome::Succeeded, None) if params.redirect => AnswerKind::SeeOther,
+        (WriteOutcome::Succeeded, None) => AnswerKind::Document,
+        (WriteOutcome::Failed, None) => AnswerKind::Refused(Refusal::write_failed(operation)),
+        // Something contradicts that it failed; it is for a person to say.
+        _ => AnswerKind::Refused(Refusal::outcome_unknown(operation, now)),
     }
 }
 

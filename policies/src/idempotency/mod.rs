@@ -21,6 +21,7 @@ mod recognise;
 mod refusal;
 mod repeat;
 mod settlement;
+mod standing;
 
 #[cfg(test)]
 mod test_kit;
@@ -44,10 +45,11 @@ pub use self::{
     prefer::preferred_wait,
     protection::{Begin, Protection, RecordedWith, Repeat, principal_hash},
     recognise::Recognised,
-    refusal::{Refusal, until_due},
+    refusal::Refusal,
     repeat::MAX_PREFER_WAIT,
     rules::{JsonCondition, JsonExpect, Rule},
     settlement::Settlement,
+    standing::{MAINSTAY_OUTCOME, Standing, WriteOutcome, until_due},
     status::{self as query, Asker, QueryGate, target as template},
 };
 pub use crate::{

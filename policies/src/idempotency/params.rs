@@ -40,8 +40,10 @@ pub struct Idempotency {
     pub status: Option<StatusQuery>,
     /// How often a write in doubt is dispatched again, without its caller. Only for an upstream that honours keys.
     pub redispatch: Redispatch,
-    /// What repeats get when a status query settled the operation and no response was stored.
-    pub resolved_response: Option<ResolvedResponse>,
+    /// What repeats get where a write was settled and its own response was never seen.
+    pub resolved_response: ResolvedResponses,
+    /// A repeat of such a write that was done is sent to its operation by 303, in place of an answer.
+    pub redirect: bool,
 }
 
 /// What makes two requests the same.
@@ -105,7 +107,25 @@ pub struct StatusQuery {
     pub rate_per_sec: f64,
 }
 
-/// What repeats get when a status query settled the operation and no response was stored.
+/// What repeats get where a write was settled and its own response was never seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedResponses {
+    /// The status endpoint's own answer by which a write was found done is kept, and is what its repeats get.
+    pub from_status: bool,
+    /// Else this, for a write that was done.
+    pub succeeded: Option<ResolvedResponse>,
+    /// For one that the service decided against; its status is 400 or above.
+    pub failed: Option<ResolvedResponse>,
+}
+
+impl Default for ResolvedResponses {
+    /// Nobody knows the result of a write better than the service's own status endpoint.
+    fn default() -> Self {
+        Self { from_status: true, succeeded: None, failed: None }
+    }
+}
+
+/// An answer that stands for one that was never seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedResponse {
     /// The status.
@@ -134,8 +154,16 @@ impl Default for Idempotency {
             replay_headers: Vec::new(),
             status: None,
             redispatch: Redispatch::default(),
-            resolved_response: None,
+            resolved_response: ResolvedResponses::default(),
+            redirect: false,
         }
+    }
+}
+
+impl Idempotency {
+    /// Whether an answer of the status endpoint is kept for repeats.
+    pub const fn keeps_status_answers(&self) -> bool {
+        self.resolved_response.from_status && !self.redirect
     }
 }
 

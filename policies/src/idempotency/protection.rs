@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Claim, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, Refusal, StatusQuery,
-    status::{QueryGate, target},
+    status::{GivenUpGuard, QueryGate, target},
 };
 use crate::{
     clock::WallClock,
@@ -128,6 +128,17 @@ impl Protection {
     /// Whether the upstream itself executes a key at most once, so that a keyed write may be retried.
     pub const fn honours_key(&self) -> bool {
         self.honours_key
+    }
+
+    /// Says that an attempt which was given up for another one may still be answered, until the guard is dropped. As long as
+    /// any is open, that the service does not know the write proves nothing.
+    pub fn give_up(&self, operation: OperationId) -> GivenUpGuard {
+        self.gate.give_up(operation)
+    }
+
+    /// The time by which its operations change.
+    pub fn now(&self) -> UnixMillis {
+        self.recorder.clock().now()
     }
 
     /// What the transitions of this route's operations depend on.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 
-use super::KeyError;
+use super::{KeyError, standing::until_due};
 use crate::{
     operation::{Operation, OperationId, UnixMillis, ledger::LedgerError},
     problem::{Effect, Problem},
@@ -31,7 +31,7 @@ impl Refusal {
         Self { problem, status: problem.status(), detail: detail.into(), operation: None, retry_after: None }
     }
 
-    /// What is known about the effect of the write that the key names.
+    /// What is known about the effect of the write that the key names: of this request, where it is not that write's.
     pub const fn effect(&self) -> Effect {
         match self.problem {
             Problem::InProgress | Problem::OutcomeUnknown | Problem::ResponseNotRetained | Problem::KeyExpired => {
@@ -67,10 +67,22 @@ impl Refusal {
         Self::new(Problem::KeyReused, detail).about(known)
     }
 
+    /// The answer to a repeat of a write that the service decided against, in words that nobody heard.
+    pub(super) fn write_failed(operation: &Operation) -> Self {
+        let detail = "The service decided against this write; what it answered is not known. Nothing was done: to try \
+                      again, send a new write with a fresh key.";
+        Self::new(Problem::WriteFailed, detail).about(operation)
+    }
+
     /// The answer to a repeat while nobody knows the outcome.
     pub(super) fn outcome_unknown(operation: &Operation, now: UnixMillis) -> Self {
-        let detail = "It is not known whether this write happened. Do not use a new key: \
-                      read the operation until it is settled, then repeat with the same key.";
+        let detail = if operation.attention.is_some() {
+            "It is not known whether this write happened. A person has been called; nothing will change by itself before. \
+             Do not use a new key: read the operation until it is settled, then repeat with the same key."
+        } else {
+            "It is not known whether this write happened. Do not use a new key: \
+             read the operation until it is settled, then repeat with the same key."
+        };
         let mut refusal = Self::new(Problem::OutcomeUnknown, detail).about(operation).after(until_due(operation, now));
         refusal.status = StatusCode::CONFLICT;
         refusal
@@ -85,9 +97,3 @@ impl From<KeyError> for Refusal {
 
 /// A wait that costs a caller little.
 pub(super) const SOON: Duration = Duration::from_secs(1);
-
-/// How long to wait before an open operation is worth another look: until its due time, from a second to a minute.
-pub fn until_due(operation: &Operation, now: UnixMillis) -> Duration {
-    const LONG: Duration = Duration::from_mins(1);
-    operation.next_check_at.map_or(LONG, |due| Duration::from_millis(due.saturating_sub(now)).clamp(SOON, LONG))
-}

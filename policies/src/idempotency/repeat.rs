@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{
     Answer, Asker, OnConcurrent, Protection, Repeat,
     answer::answer,
@@ -14,28 +16,36 @@ pub const MAX_PREFER_WAIT: Duration = Duration::from_secs(30);
 
 impl Protection {
     /// The answer to a repeat: waits for the first request if the policy or the caller says so, then asks the upstream
-    /// once if the outcome is unknown and it can be asked.
+    /// once if the outcome is unknown and it can be asked; then waits on, if the caller wants that, for what others hear.
     pub async fn resolve_repeat(
         &self,
         repeat: Repeat,
         prefer_wait: Option<Duration>,
         asker: Option<&dyn Asker>,
     ) -> Answer {
+        let began = Instant::now();
         let mut operation = self.catch_up(repeat.operation).await;
+        let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
         let mut preference_applied = None;
         if operation.state == State::Pending {
-            let preferred = prefer_wait.map(|wait| wait.min(MAX_PREFER_WAIT));
             let wait = preferred.unwrap_or(match self.params.on_concurrent {
                 OnConcurrent::Reject => Duration::ZERO,
                 OnConcurrent::Wait(wait) => wait,
             });
             preference_applied = preferred;
-            operation = self.wait_while_pending(operation, wait).await;
+            operation = self.wait_while(State::Pending, operation, began + wait).await;
         }
         if operation.state == State::Unknown
             && let Some(asker) = asker
         {
             operation = self.query(operation, asker).await;
+        }
+        // The resolver goes on asking; whoever wants to wait for what it hears may.
+        if operation.state == State::Unknown
+            && let Some(wait) = preferred
+        {
+            preference_applied = preferred;
+            operation = self.wait_while(State::Unknown, operation, began + wait).await;
         }
         let kind = answer(&operation, self.recorder.clock().now(), &self.params);
         Answer { operation, kind, preference_applied }
@@ -72,11 +82,11 @@ impl Protection {
         operation
     }
 
-    async fn wait_while_pending(&self, mut operation: Operation, wait: Duration) -> Operation {
-        let deadline = tokio::time::Instant::now() + wait;
-        while operation.state == State::Pending {
+    /// The operation once it has left `state`, or at the deadline.
+    async fn wait_while(&self, state: State, mut operation: Operation, deadline: Instant) -> Operation {
+        while operation.state == state {
             let changed = self.recorder.ledger().changed(operation.id, operation.revision);
-            match tokio::time::timeout_at(deadline, changed).await {
+            match timeout_at(deadline, changed).await {
                 Ok(Ok(current)) => operation = current,
                 Ok(Err(_)) | Err(_) => break,
             }
@@ -86,11 +96,11 @@ impl Protection {
 
     /// Waits until a query that another one makes has been heard, or its time is over.
     async fn wait_for_query(&self, mut operation: Operation) -> Operation {
-        let deadline = tokio::time::Instant::now() + QUERY_TIMEOUT;
+        let deadline = Instant::now() + QUERY_TIMEOUT;
         let checks = operation.checks;
         while operation.state == State::Unknown && operation.checks == checks {
             let changed = self.recorder.ledger().changed(operation.id, operation.revision);
-            match tokio::time::timeout_at(deadline, changed).await {
+            match timeout_at(deadline, changed).await {
                 Ok(Ok(current)) => operation = current,
                 Ok(Err(_)) | Err(_) => break,
             }

@@ -5,6 +5,9 @@ use http::{
     header::{self as h},
 };
 
+/// Says that what is replayed is not the write's own answer, and whose it is.
+pub const MAINSTAY_RESOLVED: HeaderName = HeaderName::from_static("mainstay-resolved");
+
 /// Headers that describe the answer itself. All others belong to the moment, the connection or the caller.
 const KEPT: [HeaderName; 11] = [
     h::CONTENT_TYPE,
@@ -21,7 +24,7 @@ const KEPT: [HeaderName; 11] = [
 ];
 
 /// Headers that are never replayed, whatever the policy lists: a session of another moment, hop-by-hop fields, framing,
-/// names of one request, counters.
+/// names of one request, counters, what only Mainstay says.
 pub fn is_never_replayed(name: &HeaderName) -> bool {
     const NAMES: [&str; 18] = [
         "set-cookie",
@@ -43,7 +46,7 @@ pub fn is_never_replayed(name: &HeaderName) -> bool {
         "x-correlation-id",
         "x-amzn-requestid",
     ];
-    const PREFIXES: [&str; 4] = ["ratelimit", "x-ratelimit", "x-rate-limit", "access-control-"];
+    const PREFIXES: [&str; 5] = ["ratelimit", "x-ratelimit", "x-rate-limit", "access-control-", "mainstay-"];
     let name = name.as_str();
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

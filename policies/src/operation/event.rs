@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use super::{AttentionReason, Retained, Source};
+use super::{AttentionReason, Retained, Source, StoredResponse};
 use crate::{
     clock::UnixMillis,
     evidence::{Evidence, Verdict},
@@ -30,6 +30,8 @@ pub enum Event {
         asked_at: UnixMillis,
         /// What the endpoint asked for by `Retry-After`.
         retry_after: Option<Duration>,
+        /// Its answer, as repeats are to get it: of a write that was done, where that is wanted.
+        answer: Option<Arc<StoredResponse>>,
     },
     /// Nobody will report on a pending operation any more: its process died or dropped it.
     OwnerLost {

@@ -129,6 +129,26 @@ pub struct Attention {
     pub since: UnixMillis,
     /// Why.
     pub reason: AttentionReason,
+    /// What was heard against a settled state, where that is why.
+    pub heard: Option<Contradiction>,
+}
+
+impl Attention {
+    /// A person is needed since then, for this reason.
+    pub const fn new(since: UnixMillis, reason: AttentionReason) -> Self {
+        Self { since, reason, heard: None }
+    }
+}
+
+/// What speaks against a settled state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// What was heard.
+    pub evidence: Evidence,
+    /// Who said it.
+    pub source: Source,
+    /// By which status, where there was one.
+    pub status: Option<StatusCode>,
 }
 
 /// Why a person is needed.
@@ -294,9 +314,9 @@ impl Operation {
         !self.frees_key() && !is_past_window && self.forgotten_at().is_none_or(|at| steady < at)
     }
 
-    /// When something is to be done about it; `None` if it is terminal, or a person's.
+    /// When something is to be done about it; `None` if it is terminal, or a person's alone.
     pub const fn due_at(&self) -> Option<UnixMillis> {
-        if self.state.is_terminal() || self.attention.is_some() { None } else { self.next_check_at }
+        if self.state.is_terminal() { None } else { self.next_check_at }
     }
 
     /// When its answer is no longer replayed; `None` while it is open.

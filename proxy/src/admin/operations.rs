@@ -85,6 +85,13 @@ pub(super) async fn answer(ledger: &dyn Ledger, operation: &Operation) -> Result
 pub(super) async fn whole(ledger: &dyn Ledger, operation: &Operation) -> Result<Value, Fault> {
     let trail = ledger.audit(Some(operation.id), None, TRAIL).await.map_err(|_| Fault::ledger())?;
     let mut document = of_operation(operation);
+    if operation.attention.is_some_and(|flag| flag.heard.is_some()) {
+        // Under a key that was free meanwhile the write may have been done once more.
+        let latest = ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
+        let later: Vec<String> =
+            latest.filter(|latest| latest.id.seq > operation.id.seq).iter().map(|later| later.id.to_string()).collect();
+        document["attention"]["later"] = later.into();
+    }
     document["audit"] = trail.iter().rev().map(audit::of_entry).collect();
     Ok(document)
 }

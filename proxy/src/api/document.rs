@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mainstay_policies::{
     evidence::Evidence,
-    operation::{KeyHash, Operation, State, UnixMillis},
+    operation::{Attention, KeyHash, Operation, Source, State, UnixMillis},
 };
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
         "route": &*operation.route,
         "state": operation.state.label(),
         "reason": &*operation.reason,
-        "source": operation.source.map(mainstay_policies::operation::Source::label),
+        "source": operation.source.map(Source::label),
         "http_status": operation.http_status.map(|status| status.as_u16()),
         "attempts": operation.attempts,
         "created_at": time(operation.created_at),
@@ -23,13 +23,25 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
         "settled_at": operation.settled_at.map(time),
         "next_check_at": operation.next_check_at.map(time),
         "expires_at": operation.expires_at().map(time),
-        "attention": operation.attention.map(|attention| json!({
-            "since": time(attention.since),
-            "reason": attention.reason.label(),
-        })),
+        "attention": operation.attention.map(|attention| of_attention(operation, attention)),
         "safe_to_use_new_key": is_safe_to_use_new_key(operation),
         "last_evidence": operation.last_evidence.map(Evidence::label),
     })
+}
+
+/// Why a person is needed. A contradiction has two sides, and both are told.
+fn of_attention(operation: &Operation, attention: Attention) -> Value {
+    let mut document = json!({ "since": time(attention.since), "reason": attention.reason.label() });
+    if let Some(heard) = attention.heard {
+        document["settled_as"] = operation.state.label().into();
+        document["settled_by"] = operation.source.map(Source::label).into();
+        document["settled_at"] = operation.settled_at.map(time).into();
+        document["heard"] = heard.evidence.label().into();
+        document["contradicted_by"] = heard.source.label().into();
+        document["contradicted_at"] = time(attention.since).into();
+        document["http_status"] = heard.status.map(|status| status.as_u16()).into();
+    }
+    document
 }
 
 /// The document of a write that only the upstream knows of.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use mainstay_policies::{
     fallback::{Fallback, To},
-    idempotency::{KeyFrom, KeyPart},
+    idempotency::{KeyFrom, KeyPart, Verdict},
     timeout::Timeout,
 };
 
@@ -18,6 +18,7 @@ use super::{
     },
     report::suggest,
     scalars::Named,
+    units::human,
 };
 
 /// Builds the configuration; `None` means that errors were reported.
@@ -49,6 +50,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let routes = raw.routes.and_then(|routes| {
         let names = Names { root, upstreams: &upstreams, policies: &policies, none: no_policy() };
         check_fallbacks(cx, &names);
+        check_settling(cx, &names);
         build_routes(cx, &names, routes)
     });
     let control = or(raw.control, default_control());
@@ -194,6 +196,35 @@ fn check_fallbacks(cx: &mut Cx, names: &Names<'_>) {
             names.root.lookup("policies").and_then(|it| it.lookup(name)?.lookup("fallback")?.lookup("upstream"));
         let at = written.map_or(names.root.at, |node| node.at);
         names.check(cx, "upstreams", &At { value: upstream.to_string(), at });
+    }
+}
+
+/// Reports policies that would believe that a write is not there while it may still arrive: it would be done twice.
+fn check_settling(cx: &mut Cx, names: &Names<'_>) {
+    for (name, policy) in names.policies {
+        let Some(idempotency) = &policy.idempotency else { continue };
+        let Some(status) = &idempotency.status else { continue };
+        let smallest = policy.timeout.total.saturating_add(idempotency.late_response);
+        let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
+        if !believes_absence || status.fenced || status.settle_after >= smallest {
+            continue;
+        }
+        let written = || {
+            let status = names.root.lookup("policies")?.lookup(name)?.lookup("idempotency")?.lookup("status")?;
+            Some(status.lookup("settle_after").unwrap_or(status).at)
+        };
+        let message = format!(
+            "`settle_after` ({}) is shorter than `timeout.total` ({}) and `late_response` ({}) together: `not_found` would be \
+             believed, and the key freed, while the first request is still waited for",
+            human(status.settle_after),
+            human(policy.timeout.total),
+            human(idempotency.late_response)
+        );
+        let help = format!(
+            "the smallest value that is right is {}; or, if the endpoint itself bars a late original, say `fenced: true`",
+            human(smallest)
+        );
+        cx.error::<()>(written().unwrap_or(names.root.at), message, help);
     }
 }
 

@@ -35,12 +35,7 @@ pub(super) async fn get(asked: &CallerRequest<'_>, body: &Bytes) -> Result<Reply
 }
 
 /// One that is not there says which it is by its place among the keys: it has no other name.
-async fn item(
-    asked: &CallerRequest<'_>,
-    key: &str,
-    index: usize,
-    upstream: Option<&str>,
-) -> Result<Value, Fault> {
+async fn item(asked: &CallerRequest<'_>, key: &str, index: usize, upstream: Option<&str>) -> Result<Value, Fault> {
     // No operation has a key that is none.
     let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true, "key_index": index })) };
     Ok(match find(asked, &key, upstream).await? {

@@ -4,7 +4,7 @@
 //! record    = version(1) key(32) principal(32) fingerprint(32) route upstream reason source? http_status? attempts(4)
 //!             created_at(8) dispatched_at? settled_at? next_check_at? checks(4) attention? last_evidence? retained(1)
 //!             status_target? retention_ms(8) tombstone_ms(8) owner(16) epoch(8) revision(8)
-//!             has_request(1) redispatches(4) (trace_id(16) span_id(8))? window_ms?
+//!             has_request(1) redispatches(4) (trace_id(16) span_id(8))? window_ms? (evidence(1) source(1) http_status?)?
 //! response  = version(1) status(2) headers(4) (name value)* body
 //! request   = version(1) method target headers(4) (name value)* body
 //! ```
@@ -20,15 +20,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use mainstay_policies::{
     evidence::Evidence,
     operation::{
-        Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
-        StoredRequest, StoredResponse, TraceOrigin,
+        Attention, AttentionReason, Contradiction, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained,
+        Source, State, StoredRequest, StoredResponse, TraceOrigin,
     },
 };
 
 /// Of responses and requests.
 const VERSION: u8 = 1;
-/// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window.
-const RECORD_VERSION: u8 = 3;
+/// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window, version 3 no contradiction.
+const RECORD_VERSION: u8 = 4;
 
 /// Bytes that say something else than this version writes: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +76,11 @@ pub(super) fn encode(operation: &Operation) -> Vec<u8> {
         out.0.extend_from_slice(&origin.span_id);
     });
     out.option(operation.window_ms, Out::u64);
+    out.option(operation.attention.and_then(|attention| attention.heard), |out, heard| {
+        out.u8(evidence_number(heard.evidence));
+        out.u8(source_number(heard.source));
+        out.option(heard.status, |out, status| out.u16(status.as_u16()));
+    });
     out.0
 }
 
@@ -108,7 +113,7 @@ pub(super) fn decode(
         settled_at: input.option(In::u64)?,
         next_check_at: input.option(In::u64)?,
         checks: input.u32()?,
-        attention: input.option(|input| Ok(Attention { since: input.u64()?, reason: attention_of(input.u8()?)? }))?,
+        attention: input.option(|input| Ok(Attention::new(input.u64()?, attention_of(input.u8()?)?)))?,
         last_evidence: input.option(|input| evidence_of(input.u8()?))?,
         retained: match input.u8()? {
             0 => Retained::None,
@@ -139,6 +144,17 @@ pub(super) fn decode(
     }
     if version >= 3 {
         operation.window_ms = input.option(In::u64)?;
+    }
+    if version >= 4 {
+        let heard = input.option(|input| {
+            let (evidence, source) = (evidence_of(input.u8()?)?, source_of(input.u8()?)?);
+            Ok(Contradiction { evidence, source, status: input.option(In::status)? })
+        })?;
+        match &mut operation.attention {
+            Some(attention) => attention.heard = heard,
+            None if heard.is_some() => return Err(Unreadable),
+            None => {}
+        }
     }
     input.end()?;
     Ok(operation)

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, response::Parts};
 use http_body::Body;
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
-    idempotency::{Protection, Settlement, proof::settlement},
+    idempotency::{Protection, Settlement, proof::settlement, query::GivenUpGuard},
     operation::{
         OperationId, Source,
         ledger::LedgerError,
@@ -95,6 +95,7 @@ pub(super) struct GivenUp {
     path: String,
     is_grpc: bool,
     _in_flight: InFlight,
+    _open: GivenUpGuard,
 }
 
 impl GivenUp {
@@ -107,6 +108,7 @@ impl GivenUp {
             path: execution.head.uri.path().to_owned(),
             is_grpc: execution.head.is_grpc(),
             _in_flight: in_flight,
+            _open: execution.protection.give_up(execution.claim.id()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, StatusCode, response::Parts};
 use mainstay_policies::{
-    idempotency::{Claim, Protection, Settlement},
+    idempotency::{Claim, Protection, Settlement, Standing, WriteOutcome},
     operation::{OperationId, Source, State},
 };
 use tokio::sync::oneshot;
@@ -40,13 +40,14 @@ pub(crate) struct Executed {
     pub(crate) attempts: u32,
     pub(crate) operation: OperationId,
     pub(crate) state: State,
+    pub(crate) standing: Standing,
 }
 
 impl Executed {
     /// The task ended without an answer; its claim has put the operation in doubt.
     pub(crate) fn lost(operation: OperationId) -> Self {
         let failure = Failure::OutcomeUnknown { status: StatusCode::BAD_GATEWAY, operation };
-        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown }
+        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown, standing: Standing::LOST }
     }
 }
 
@@ -103,8 +104,21 @@ impl Execution {
     /// Answers the client, if it is still there.
     pub(super) fn tell(&mut self, outcome: Result<Response<ProxyBody>, Failure>, attempts: u32) {
         let (operation, state) = (self.claim.id(), self.claim.operation().state);
+        let standing = self.standing(outcome.as_ref().err());
         if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Executed { outcome, attempts, operation, state });
+            let _ = answer.send(Executed { outcome, attempts, operation, state, standing });
+        }
+    }
+
+    /// How the write stands, beside what its client is told. What could not be recorded is in doubt, and so is what is told to
+    /// be.
+    fn standing(&self, told: Option<&Failure>) -> Standing {
+        let standing = Standing::of(self.claim.operation(), self.protection.now());
+        let is_open = matches!(standing.outcome, WriteOutcome::InProgress);
+        match told {
+            Some(Failure::OutcomeUnknown { .. }) if standing.outcome != WriteOutcome::Unknown => Standing::LOST,
+            Some(_) if is_open => Standing::LOST,
+            _ => standing,
         }
     }
 }

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
     evidence::Cause,
+    idempotency::{Standing, WriteOutcome},
     operation::{OperationId, State},
     problem::Problem,
 };
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use super::session::Session;
 use crate::{
     listener::Connection,
-    respond::failure::Failure,
+    respond::{self, failure::Failure},
     runtime::route::Route,
     telemetry::{logs::AccessEntry, trace::RequestTrace},
     upstream::InFlight,
@@ -47,6 +48,8 @@ pub(crate) struct Exchange {
     pub(crate) problem: Option<Problem>,
     pub(crate) operation: Option<(OperationId, State)>,
     pub(crate) replayed: bool,
+    /// How the write stands, if this is a keyed one.
+    pub(crate) standing: Option<Standing>,
     /// Bytes of the request's body, as far as they are known.
     pub(crate) bytes_in: u64,
     status: Option<StatusCode>,
@@ -82,6 +85,7 @@ impl Exchange {
             problem: None,
             operation: None,
             replayed: false,
+            standing: None,
             bytes_in: 0,
             status: None,
             bytes: 0,
@@ -103,7 +107,10 @@ impl Exchange {
     }
 
     /// An answer that is at hand whole.
-    pub(crate) fn answer(mut self, response: Response<ProxyBody>) -> Response<ProxyBody> {
+    pub(crate) fn answer(mut self, mut response: Response<ProxyBody>) -> Response<ProxyBody> {
+        if let Some(standing) = self.standing {
+            respond::stand(response.headers_mut(), standing);
+        }
         self.status = Some(response.status());
         self.bytes = response.body().size_hint().exact().unwrap_or_default();
         self.end(Ended::Complete);
@@ -111,10 +118,13 @@ impl Exchange {
     }
 
     /// An answer whose body still arrives; the exchange ends with it.
-    pub(crate) fn stream<B>(mut self, response: Response<B>, held: Option<InFlight>) -> Response<ProxyBody>
+    pub(crate) fn stream<B>(mut self, mut response: Response<B>, held: Option<InFlight>) -> Response<ProxyBody>
     where
         B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
+        if let Some(standing) = self.standing {
+            respond::stand(response.headers_mut(), standing);
+        }
         self.status = Some(response.status());
         response.map(|body| {
             if body.is_end_stream() {
@@ -213,8 +223,13 @@ impl Exchange {
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
                 (Ended::Complete, Some(problem)) => problem.slug(),
-                (Ended::Complete, None) if self.replayed => "replayed",
-                (Ended::Complete, None) => "ok",
+                (Ended::Complete, None) => match self.standing.map(|standing| standing.outcome) {
+                    // Whatever was answered: nobody knows, so it is not well.
+                    Some(outcome @ WriteOutcome::Unknown) => outcome.label(),
+                    _ if self.replayed => "replayed",
+                    Some(outcome) => outcome.label(),
+                    None => "ok",
+                },
             };
             session.runtime.access.record(&AccessEntry {
                 listener: &session.accepted_by.0,

@@ -34,10 +34,13 @@ pub(crate) struct Routed {
 }
 
 impl Routed {
+    /// Answers with the route's fallback, or a problem document. A keyed write that did not happen is never answered with what
+    /// reads as a success.
     pub(crate) fn refuse(mut self, failure: Failure) -> Response<ProxyBody> {
         let route = self.outbound.route.clone();
         if let Some(reason) = fallback::of_failure(&route, &self.exchange.method, &failure)
             && let Some(response) = fallback::fixed(&route, reason)
+            && (self.exchange.standing.is_none() || response.status().as_u16() >= 400)
         {
             route.metrics.fallback(reason.label());
             self.exchange.trace().event("fallback", Instant::now());

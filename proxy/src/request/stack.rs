@@ -25,7 +25,7 @@ use super::{
     control,
     keyed::{
         self,
-        recognise::{Keyed, recognise},
+        recognise::{Keyed, not_let_in, recognise},
     },
     refused,
     session::Session,
@@ -47,6 +47,9 @@ impl Serve for Session {
             Found::Route(mut routed) => {
                 let mut usage = None;
                 let admitted = { pin!(admission::admit(self, &mut routed, &mut usage)).await };
+                if admitted.is_err() {
+                    not_let_in(&mut routed);
+                }
                 let mut response = match admitted {
                     Err(failure) if routed.outbound.route.params.policy.fallback.is_some() => {
                         Box::pin(refused::refused(self, routed, failure)).await

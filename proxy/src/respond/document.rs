@@ -6,7 +6,7 @@ use mainstay_policies::{
     operation::OperationId,
     problem::{Effect, Problem},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -51,8 +51,8 @@ pub fn document_with<const N: usize>(
     if let Some(operation) = operation {
         put("operation", format!("{prefix}/operations/{operation}").into());
     }
-    if problem == Problem::OutcomeUnknown {
-        put("safe_to_use_new_key", json!(false));
+    if let Some(safe) = problem.safe_to_use_new_key() {
+        put("safe_to_use_new_key", safe.into());
     }
     for (name, value) in more {
         put(name, value);
@@ -89,10 +89,16 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unknown_outcome_speaks_of_new_keys() {
-        for problem in Problem::ALL.iter().copied().filter(|problem| *problem != Problem::OutcomeUnknown) {
+    fn only_what_became_of_a_write_speaks_of_new_keys() {
+        for problem in Problem::ALL.iter().copied() {
             let body = document("", problem, problem.status(), "", Effect::None, None, None);
-            assert!(!body.windows(7).any(|window| window == b"new_key"), "{problem:?}");
+            let body: Value = serde_json::from_slice(&body).expect("it is JSON");
+            let expected = match problem {
+                Problem::OutcomeUnknown => Some(false),
+                Problem::WriteFailed => Some(true),
+                _ => None,
+            };
+            assert_eq!(body["safe_to_use_new_key"].as_bool(), expected, "{problem:?}");
         }
     }
 }

@@ -10,10 +10,7 @@ pub(crate) const fn explain(problem: Problem) -> (&'static str, &'static str) {
 /// What is wrong with the request, or with who sends it.
 const fn of_the_request(problem: Problem) -> (&'static str, &'static str) {
     match problem {
-        Problem::NoRoute => (
-            "Nothing is served under this host, path and method.",
-            "Check the address.",
-        ),
+        Problem::NoRoute => ("Nothing is served under this host, path and method.", "Check the address."),
         Problem::OperationNotFound => (
             "There is no operation by this name or key, or it is another caller's.",
             "Check the address, and that you ask as the caller who sent the write. An operation is forgotten some time after \

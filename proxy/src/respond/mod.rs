@@ -17,6 +17,7 @@ use http::{
 use mainstay_policies::{
     concurrency_limit::{Overloaded, OverloadedBy},
     evidence::{AttemptError, Cause, Sent},
+    idempotency::{MAINSTAY_OUTCOME, Standing},
     operation::OperationId,
     problem::{Effect, Problem},
     rate_limit::{Usage, retry_after_secs},
@@ -213,6 +214,14 @@ pub(crate) fn mark(headers: &mut HeaderMap, problem: Problem) {
 pub(crate) fn locate(headers: &mut HeaderMap, prefix: &str, operation: OperationId) {
     if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/operations/{operation}")) {
         headers.insert(OPERATION_LOCATION, location);
+    }
+}
+
+/// Says how the write stands, and when there is more to say; a time that the service has named stays.
+pub(crate) fn stand(headers: &mut HeaderMap, standing: Standing) {
+    headers.insert(MAINSTAY_OUTCOME, standing.outcome.value());
+    if let Some(wait) = standing.retry_after.filter(|_| !headers.contains_key(RETRY_AFTER)) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs(wait)));
     }
 }
 

@@ -5,9 +5,25 @@
 //! here waits or fails. What needs the request at hand, such as the write's own path, is with whoever has it
 //! (`operation/write.rs`).
 
-use mainstay_policies::operation::{Action, Operation, Source, Witness};
+use mainstay_policies::operation::{Action, Contradiction, Operation, Source, Witness};
 
 use super::Runtime;
+use crate::telemetry::metrics::RouteMetrics;
+
+/// What was heard against the state of a settled operation.
+fn contradiction(operation: &Operation) -> Option<Contradiction> {
+    operation.attention.and_then(|flag| flag.heard)
+}
+
+impl Runtime {
+    /// Counts of the operation's route; it may have gone with a reload.
+    fn count(&self, operation: &Operation, count: impl FnOnce(&RouteMetrics)) {
+        match self.snapshot.load().protecting(&operation.route, &operation.upstream) {
+            Some(route) => count(&route.metrics),
+            None => count(&self.resources.metrics.route(&operation.route, &operation.upstream, "")),
+        }
+    }
+}
 
 impl Witness for Runtime {
     fn changed(&self, before: &Operation, after: &Operation, actions: &[Action]) {
@@ -16,18 +32,22 @@ impl Witness for Runtime {
                 tracing::warn!(operation = %after.id, reason = reason.label(), "an operation needs a person");
             }
         }
+        if let Some(heard) = contradiction(after).filter(|_| contradiction(before).is_none()) {
+            tracing::error!(
+                operation = %after.id, route = %after.route, upstream = %after.upstream,
+                settled = after.state.label(), settled_by = after.source.map(Source::label),
+                heard = heard.evidence.label(), source = heard.source.label(),
+                http_status = heard.status.map(|status| status.as_u16()),
+                "a settled write was contradicted"
+            );
+            self.count(after, |metrics| metrics.operation_contradicted(after.state, heard.evidence, heard.source));
+        }
         if after.state == before.state {
             return;
         }
         let snapshot = self.snapshot.load();
         let source = after.source.filter(|_| after.state.is_terminal());
-        if let Some(route) = snapshot.protecting(&after.route, &after.upstream) {
-            route.metrics.operation_settled(after.state, source);
-        } else {
-            // Its route has gone with a reload.
-            let metrics = self.resources.metrics.route(&after.route, &after.upstream, "");
-            metrics.operation_settled(after.state, source);
-        }
+        self.count(after, |metrics| metrics.operation_settled(after.state, source));
         // Whoever reads an answer has the request at hand, and knows better what it changed.
         if matches!(after.source, Some(Source::StatusQuery | Source::Operator)) {
             snapshot.forget_settled(before.state, after);

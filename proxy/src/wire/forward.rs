@@ -75,7 +75,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
 fn is_ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "mainstay-error" | "mainstay-attempts" | "mainstay-fallback" | "idempotent-replayed" | "operation-location"
+        "mainstay-error"
+            | "mainstay-attempts"
+            | "mainstay-fallback"
+            | "mainstay-outcome"
+            | "mainstay-resolved"
+            | "idempotent-replayed"
+            | "operation-location"
     )
 }
 

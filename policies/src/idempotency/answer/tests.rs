@@ -23,6 +23,7 @@ fn word(operation: &Operation, now: UnixMillis, params: &Idempotency) -> String 
     match answer(operation, now, params) {
         AnswerKind::Replay(stored) => format!("replay {}", stored.status.as_u16()),
         AnswerKind::Resolved(response) => format!("resolved {}", response.status.as_u16()),
+        AnswerKind::Document => "document".into(),
         AnswerKind::SeeOther => "see other".into(),
         AnswerKind::Freed => "freed".into(),
         AnswerKind::Refused(refusal) => {
@@ -36,11 +37,20 @@ fn word(operation: &Operation, now: UnixMillis, params: &Idempotency) -> String 
 fn the_answers_are_those_of_the_table() {
     let params = Idempotency::default();
     let resolved = Idempotency {
-        resolved_response: Some(ResolvedResponse { status: StatusCode::OK, body: "{}".into() }),
+        resolved_response: ResolvedResponses {
+            succeeded: Some(ResolvedResponse { status: StatusCode::OK, body: "{}".into() }),
+            failed: Some(ResolvedResponse { status: StatusCode::PAYMENT_REQUIRED, body: "{}".into() }),
+            ..ResolvedResponses::default()
+        },
         ..Idempotency::default()
     };
+    let redirect = Idempotency { redirect: true, ..Idempotency::default() };
+    let asked = |retained| {
+        let source = Some(Source::StatusQuery);
+        Operation { retained, source, ..in_state(State::Succeeded) }
+    };
     let with = |state, retained| Operation { retained, ..in_state(state) };
-    let conflict = Some(Attention { since: NOW, reason: AttentionReason::Conflict });
+    let conflict = Some(Attention::new(NOW, AttentionReason::Conflict));
     let day_later = NOW + params.retention.as_millis() as u64;
     for (operation, params, now, expected) in [
         (in_state(State::Pending), &params, NOW, "409 in-progress"),
@@ -51,10 +61,14 @@ fn the_answers_are_those_of_the_table() {
         (with(State::Failed, Retained::StatusOnly), &params, day_later, "409 key-expired"),
         (in_state(State::Succeeded), &params, day_later, "409 key-expired"),
         (with(State::Succeeded, Retained::StatusOnly), &params, NOW, "409 response-not-retained"),
-        (in_state(State::Succeeded), &params, NOW, "see other"),
-        (in_state(State::Failed), &params, NOW, "see other"),
+        (in_state(State::Succeeded), &params, NOW, "document"),
+        (in_state(State::Failed), &params, NOW, "422 write-failed"),
         (in_state(State::Succeeded), &resolved, NOW, "resolved 200"),
-        (in_state(State::Failed), &resolved, NOW, "see other"),
+        (in_state(State::Failed), &resolved, NOW, "resolved 402"),
+        (in_state(State::Succeeded), &redirect, NOW, "see other"),
+        (in_state(State::Failed), &redirect, NOW, "422 write-failed"),
+        (asked(Retained::StatusOnly), &params, NOW, "document"),
+        (asked(stored(200)), &params, NOW, "replay 200"),
         (with(State::Succeeded, stored(201)), &resolved, NOW, "replay 201"),
         (in_state(State::Unknown), &params, NOW, "409 outcome-unknown"),
         (in_state(State::Unknown), &params, day_later * 9, "409 outcome-unknown"),
@@ -62,6 +76,8 @@ fn the_answers_are_those_of_the_table() {
         (in_state(State::NotExecuted), &params, NOW, "freed"),
         (Operation { attention: conflict, ..in_state(State::NotExecuted) }, &params, NOW, "409 outcome-unknown"),
         (Operation { attention: conflict, ..with(State::Succeeded, stored(201)) }, &params, NOW, "replay 201"),
+        (Operation { attention: conflict, ..in_state(State::Failed) }, &params, NOW, "409 outcome-unknown"),
+        (Operation { attention: conflict, ..in_state(State::Failed) }, &resolved, NOW, "409 outcome-unknown"),
     ] {
         assert_eq!(word(&operation, now, params), expected, "{operation:?}");
     }

@@ -1,6 +1,8 @@
-//! Reading an idempotency key: a structured-field String (RFC 9651 section 3.3.3), or by leave a bare value.
+//! Reading an idempotency key: a structured-field String (RFC 9651 section 3.3.3), or by leave a bare value. Parameters of the
+//! String say nothing to us (section 2: unknown ones are ignored), and the service receives the field as it came.
 
 mod mint;
+mod parameters;
 mod source;
 mod template;
 
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::operation::KeyHash;
 
+use self::parameters::are_parameters;
 pub use self::{
     mint::{IdKind, IdMint, NODES},
     source::{KeyFrom, KeySource, KeySyntax, Mint},
@@ -57,7 +60,7 @@ pub enum KeyError {
     /// Several values in one header.
     #[error("The key's header holds a list: send one key, and put a key that contains a comma in double quotes.")]
     List,
-    /// `"abc"; a=1`.
+    /// `"abc" x`: something that is no parameter.
     #[error("The key is followed by something else: send only the key, in double quotes.")]
     Trailing,
     /// An opening quote without its partner.
@@ -212,9 +215,11 @@ fn unquote(rest: &[u8]) -> Result<String, KeyError> {
             _ => return Err(KeyError::Character),
         }
     }
-    match bytes.as_slice().trim_ascii_start().first() {
+    let rest = bytes.as_slice();
+    match rest.trim_ascii_start().first() {
         None => Ok(text),
         Some(b',') => Err(KeyError::List),
+        Some(_) if are_parameters(rest) => Ok(text),
         Some(_) => Err(KeyError::Trailing),
     }
 }

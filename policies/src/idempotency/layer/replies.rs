@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::reply_body::ReplyBody;
 use crate::{
-    idempotency::Refusal,
-    operation::{OperationId, StoredResponse},
+    idempotency::{MAINSTAY_OUTCOME, Refusal, Standing},
+    operation::{Operation, OperationId, StoredResponse},
     problem::{Effect, Problem},
+    rate_limit::retry_after_secs,
 };
 
 /// Makes answers that name operations and problems under one path.
@@ -25,6 +26,16 @@ impl Replies {
         let mut refusal = Refusal::new(Problem::OutcomeUnknown, detail);
         refusal.status = StatusCode::BAD_GATEWAY;
         self.about(id, self.refuse(&refusal))
+    }
+
+    /// 200 with what there is to show of a write that was done.
+    pub(super) fn document<R>(&self, operation: &Operation) -> Response<ReplyBody<R>> {
+        let document = json!({ "id": operation.id.to_string(), "state": operation.state.label() });
+        let mut response = json_response(StatusCode::OK, document.to_string().into());
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.location(operation.id).map(|location| (header::CONTENT_LOCATION, location)));
+        response
     }
 
     pub(super) fn see_other<R>(&self, id: OperationId) -> Response<ReplyBody<R>> {
@@ -55,8 +66,8 @@ impl Replies {
             "detail": refusal.detail,
             "effect": effect,
         });
-        if refusal.problem == Problem::OutcomeUnknown {
-            document["safe_to_use_new_key"] = false.into();
+        if let Some(safe) = refusal.problem.safe_to_use_new_key() {
+            document["safe_to_use_new_key"] = safe.into();
         }
         let mut response = json_response(refusal.status, document.to_string().into());
         let headers = response.headers_mut();
@@ -64,7 +75,7 @@ impl Replies {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(MAINSTAY_ERROR, HeaderValue::from_static(slug));
         if let Some(wait) = refusal.retry_after {
-            headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+            headers.insert(header::RETRY_AFTER, retry_after_secs(wait).into());
         }
         match refusal.operation {
             Some(id) => self.about(id, response),
@@ -83,6 +94,16 @@ pub(super) fn replay<R>(stored: &StoredResponse) -> Response<ReplyBody<R>> {
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.headers.clone();
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+/// The same response, which says how its write stands.
+pub(super) fn stand<R>(standing: Standing, mut response: Response<R>) -> Response<R> {
+    let headers = response.headers_mut();
+    headers.insert(MAINSTAY_OUTCOME, standing.outcome.value());
+    if let Some(wait) = standing.retry_after.filter(|_| !headers.contains_key(header::RETRY_AFTER)) {
+        headers.insert(header::RETRY_AFTER, retry_after_secs(wait).into());
+    }
     response
 }
 

@@ -15,14 +15,15 @@ use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use tower_service::Service;
 
 use super::{
-    replies::{PREFERENCE_APPLIED, Replies, json_response, replay},
+    replies::{PREFERENCE_APPLIED, Replies, json_response, replay, stand},
     reply_body::{Collected, ReplyBody, collect},
 };
 use crate::{
     caller::Principal,
     evidence::{AttemptError, Sent},
     idempotency::{
-        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, Refusal, Settlement, outcome, preferred_wait,
+        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, Refusal, Settlement, Standing, outcome,
+        preferred_wait,
     },
     operation::{Source, State},
     problem::Problem,
@@ -90,17 +91,17 @@ impl<S> IdempotencyService<S> {
                 let response = self.inner.call(request).await.map_err(Into::into)?;
                 return Ok(response.map(ReplyBody::streamed));
             }
-            Err(refusal) => return Ok(self.replies.refuse(&refusal)),
+            Err(refusal) => return Ok(stand(Standing::NO_RECORD, self.replies.refuse(&refusal))),
         };
         let key_header = self.protection.params().key.header.clone();
         let body = match read_body(body, self.protection.params().max_body).await {
-            Err(refusal) => return Ok(self.replies.refuse(&refusal)),
+            Err(refusal) => return Ok(stand(Standing::NO_RECORD, self.replies.refuse(&refusal))),
             Ok(body) => body,
         };
         let key = match key {
             Some(key) => key,
             None => match self.protection.key(&incoming, &body).await {
-                Err(refusal) => return Ok(self.replies.refuse(&refusal)),
+                Err(refusal) => return Ok(stand(Standing::NO_RECORD, self.replies.refuse(&refusal))),
                 Ok(Some(key)) => key,
                 Ok(None) => {
                     let request = Request::from_parts(parts, Either::Right(Full::new(body)));
@@ -138,16 +139,17 @@ impl<S> IdempotencyService<S> {
                     // A task of its own: the write goes on, and is settled, when its caller leaves.
                     let execution = tokio::spawn(self.execute(claim, request)).await;
                     // Only a panic of the inner service ends it otherwise; the dropped claim has recorded it.
-                    return execution.unwrap_or_else(|_| Ok(replies.outcome_unknown(id)));
+                    return execution.unwrap_or_else(|_| Ok(stand(Standing::LOST, replies.outcome_unknown(id))));
                 }
                 Begin::Known(repeat) => repeat,
-                Begin::Refused(refusal) => return Ok(self.replies.refuse(&refusal)),
+                Begin::Refused(refusal) => return Ok(stand(Standing::NO_RECORD, self.replies.refuse(&refusal))),
             };
             let answer = self.protection.resolve_repeat(repeat, preferred_wait(&parts.headers), None).await;
             let id = answer.operation.id;
             let mut response = match answer.kind {
                 AnswerKind::Replay(stored) => replay(&stored),
                 AnswerKind::Resolved(resolved) => json_response(resolved.status, resolved.body.into_bytes().into()),
+                AnswerKind::Document => self.replies.document(&answer.operation),
                 AnswerKind::SeeOther => self.replies.see_other(id),
                 AnswerKind::Refused(refusal) => self.replies.refuse(&refusal),
                 AnswerKind::Freed => {
@@ -159,11 +161,12 @@ impl<S> IdempotencyService<S> {
                 let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
                 response.headers_mut().extend(applied.ok().map(|applied| (PREFERENCE_APPLIED, applied)));
             }
-            return Ok(self.replies.about(id, response));
+            let standing = Standing::of(&answer.operation, self.protection.now());
+            return Ok(stand(standing, self.replies.about(id, response)));
         }
         let mut refusal = Refusal::new(Problem::InProgress, "Others are trying this write. Repeat with the same key.");
         refusal.operation = in_progress;
-        Ok(self.replies.refuse(&refusal))
+        Ok(stand(Standing::IN_PROGRESS, self.replies.refuse(&refusal)))
     }
 
     async fn execute<B, R>(
@@ -183,7 +186,8 @@ impl<S> IdempotencyService<S> {
                 let _ = claim.settle(Settlement::NotExecuted { reason: "ledger_unavailable" }, Source::Response).await;
             }
             let refusal = Refusal::new(Problem::LedgerUnavailable, "The ledger cannot take writes. Nothing was sent.");
-            return Ok(self.replies.about(id, self.replies.refuse(&refusal)));
+            let standing = self.standing(&claim);
+            return Ok(stand(standing, self.replies.about(id, self.replies.refuse(&refusal))));
         }
         let answer = self.inner.call(request).await.map_err(Into::into);
         let response = match answer {
@@ -203,9 +207,15 @@ impl<S> IdempotencyService<S> {
         // An answer that is not recorded must not reach the caller, who would rely on its replay.
         let is_recorded = settled.is_ok_and(|operation| outcome::may_pass(operation, parts.status, says));
         if !is_recorded {
-            return Ok(self.replies.outcome_unknown(id));
+            return Ok(stand(Standing::LOST, self.replies.outcome_unknown(id)));
         }
-        Ok(self.replies.about(id, Response::from_parts(parts, body)))
+        let standing = self.standing(&claim);
+        Ok(stand(standing, self.replies.about(id, Response::from_parts(parts, body))))
+    }
+
+    /// How the write of `claim` stands.
+    fn standing(&self, claim: &Claim) -> Standing {
+        Standing::of(claim.operation(), self.protection.now())
     }
 }
 
@@ -222,7 +232,7 @@ async fn failed<R>(replies: &Replies, mut claim: Claim, error: BoxError) -> Resu
     };
     match claim.settle(settlement, Source::Response).await {
         Ok(operation) if operation.state == State::NotExecuted => Err(error),
-        _ => Ok(replies.outcome_unknown(id)),
+        _ => Ok(stand(Standing::LOST, replies.outcome_unknown(id))),
     }
 }
 

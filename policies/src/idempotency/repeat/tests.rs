@@ -101,8 +101,14 @@ async fn a_repeat_of_an_unknown_write_asks_the_upstream_once() {
         match expected {
             State::NotExecuted => assert_eq!(answer.kind, AnswerKind::Freed),
             State::Unknown => assert!(matches!(answer.kind, AnswerKind::Refused(refusal) if refusal.status == 409)),
+            State::Failed => {
+                assert!(matches!(&answer.kind, AnswerKind::Refused(refusal) if refusal.status == 422));
+                assert_eq!(answer.operation.source, Some(Source::StatusQuery));
+            }
             _ => {
-                assert_eq!(answer.kind, AnswerKind::SeeOther);
+                let AnswerKind::Replay(kept) = &answer.kind else { panic!("{:?}", answer.kind) };
+                assert_eq!((kept.status, &kept.body[..]), (StatusCode::OK, body.as_bytes()));
+                assert_eq!(kept.headers["mainstay-resolved"], "status-query");
                 assert_eq!(answer.operation.source, Some(Source::StatusQuery));
             }
         }
@@ -119,6 +125,26 @@ async fn not_found_frees_the_key_once_the_write_cannot_arrive_any_more() {
     let answer = kit.protection.resolve_repeat(repeat, None, Some(&endpoint)).await;
     assert_eq!(answer.kind, AnswerKind::Freed);
     kit.claim("k").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_in_doubt_waits_for_what_others_hear_as_long_as_its_caller_wants() {
+    for (prefer, heard_after, settled) in [(Some(5), 3, true), (Some(5), 6, false), (None, 0, false)] {
+        let kit = Kit::new(asking(false));
+        let repeat = unknown(&kit).await;
+        let operation = repeat.operation.clone();
+        let nothing = Endpoint::json(200, r#"{"state":"NEW"}"#);
+        let prefer = prefer.map(Duration::from_secs);
+        let resolver = async {
+            tokio::time::sleep(Duration::from_secs(heard_after)).await;
+            let done = Endpoint::json(200, r#"{"state":"SUCCESS"}"#);
+            kit.protection.ask(kit.read(operation.id).await, &done).await.unwrap();
+        };
+        let asks = kit.protection.resolve_repeat(repeat, prefer, Some(&nothing));
+        let answer = if prefer.is_some() { tokio::join!(asks, resolver).0 } else { asks.await };
+        assert_eq!(answer.operation.state == State::Succeeded, settled, "{prefer:?} {heard_after}");
+        assert_eq!(answer.preference_applied, prefer);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{StatusQuery, rules};
 use crate::{
-    evidence::{AttemptError, Verdict},
-    operation::{OperationId, UnixMillis},
+    evidence::{AttemptError, Evidence, Verdict},
+    operation::{OperationId, StoredResponse, UnixMillis},
 };
 
 /// Bounds one query: a caller waits for it.
@@ -38,7 +38,7 @@ pub trait Asker: Send + Sync {
 }
 
 /// What a query brought back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
     /// What the matching rule says; `None` is no evidence.
     pub verdict: Option<Verdict>,
@@ -46,6 +46,8 @@ pub struct Heard {
     pub retry_after: Option<Duration>,
     /// The endpoint is up: it answered, with whatever but a 5xx.
     pub is_up: bool,
+    /// The answer itself, if it is a 2xx by which the write was done: it may stand for the answer that was lost.
+    pub answer: Option<Arc<StoredResponse>>,
 }
 
 impl Heard {
@@ -98,6 +100,7 @@ pub fn judge(query: &StatusQuery, response: &Response<Bytes>, now: UnixMillis) -
         verdict: None,
         retry_after: retry_after(response.headers(), now),
         is_up: !response.status().is_server_error(),
+        answer: None,
     };
     let json = match body_of(response) {
         _ if !speaks_of_the_write(response.status()) => return heard,
@@ -105,7 +108,13 @@ pub fn judge(query: &StatusQuery, response: &Response<Bytes>, now: UnixMillis) -
         Body::Json(json) => Some(json),
         Body::Other => return heard,
     };
-    Heard { verdict: rules::first_match(&query.rules, response.status(), json.as_ref()), ..heard }
+    let verdict = rules::first_match(&query.rules, response.status(), json.as_ref());
+    let tells = verdict == Some(Verdict::Evidence(Evidence::Succeeded)) && response.status().is_success();
+    let answer = tells.then(|| {
+        let (headers, body) = (response.headers().clone(), response.body().clone());
+        Arc::new(StoredResponse { status: response.status(), headers, body })
+    });
+    Heard { verdict, answer, ..heard }
 }
 
 /// These statuses speak of the query, not of the write.
@@ -160,6 +169,8 @@ struct Gate {
     in_flight: HashSet<OperationId>,
     /// Attempts, or what waits for a late answer of one.
     attempts: HashSet<OperationId>,
+    /// Attempts that were given up for another one and may still be answered, and how many of each operation.
+    given_up: HashMap<OperationId, usize>,
     /// When each upstream's next query is due by its rate (GCRA's theoretical arrival time, with no burst).
     due: HashMap<Arc<str>, Instant>,
     /// Both clocks, as they were when all times on record agreed with them.
@@ -211,6 +222,18 @@ impl QueryGate {
     pub fn attempt(&self, operation: OperationId) -> Option<AttemptGuard> {
         let is_first = self.0.lock().attempts.insert(operation);
         is_first.then(|| AttemptGuard { gate: Arc::clone(&self.0), operation })
+    }
+
+    /// Says that an attempt of `operation` that was given up for another one may still be answered, until the guard is dropped.
+    pub fn give_up(&self, operation: OperationId) -> GivenUpGuard {
+        *self.0.lock().given_up.entry(operation).or_default() += 1;
+        GivenUpGuard { gate: Arc::clone(&self.0), operation }
+    }
+
+    /// Whether any attempt of `operation` is open here: the service may be at work on it, whatever it says it does not know.
+    pub fn is_open(&self, operation: OperationId) -> bool {
+        let gate = self.0.lock();
+        gate.attempts.contains(&operation) || gate.given_up.contains_key(&operation)
     }
 
     /// Whether an attempt of `operation` is in flight.
@@ -287,6 +310,25 @@ pub struct AttemptGuard {
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
         self.gate.lock().attempts.remove(&self.operation);
+    }
+}
+
+/// An attempt that was given up for another one and may still be answered.
+#[derive(Debug)]
+pub struct GivenUpGuard {
+    gate: Arc<Mutex<Gate>>,
+    operation: OperationId,
+}
+
+impl Drop for GivenUpGuard {
+    fn drop(&mut self) {
+        let mut gate = self.gate.lock();
+        if let Some(count) = gate.given_up.get_mut(&self.operation) {
+            *count -= 1;
+            if *count == 0 {
+                gate.given_up.remove(&self.operation);
+            }
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Asker, Heard, QUERY_TIMEOUT, ask, target};
 use crate::{
     evidence::{Evidence, Verdict},
-    idempotency::{Claim, Protection, StatusQuery, outcome},
-    operation::{Applied, Event, Operation, ledger::LedgerError},
+    idempotency::{Claim, Protection, StatusQuery, outcome, replay},
+    operation::{Applied, Event, Operation, StoredResponse, ledger::LedgerError},
 };
 
 impl Protection {
@@ -28,7 +28,13 @@ impl Protection {
             return Ok(None);
         };
         let now = self.recorder.clock().now();
+        let was_open = self.gate.is_open(operation.id);
         let mut heard = ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
+        let is_open = was_open || self.gate.is_open(operation.id);
+        // We know better than a service that does not know the write: we are still sending it, or waiting for its answer.
+        if heard.verdict == Some(Verdict::NotFound) && is_open && !status.fenced {
+            heard.verdict = None;
+        }
         // That it is not there proves something only by the time that has passed, and nobody knows how much that is.
         if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.recorder.clock().now()).is_some() {
             heard.verdict = None;
@@ -38,8 +44,19 @@ impl Protection {
         {
             heard.verdict = None;
         }
-        let event = Event::Queried { verdict: heard.verdict, asked_at: now, retry_after: heard.retry_after };
+        let answer = heard.answer.take().filter(|_| heard.verdict.is_some()).and_then(|answer| self.kept(&answer));
+        let event = Event::Queried { verdict: heard.verdict, asked_at: now, retry_after: heard.retry_after, answer };
         Ok(Some((heard, self.apply(operation, &event).await?)))
+    }
+
+    /// What is kept of the status endpoint's answer for repeats of the write, as of a response to it.
+    fn kept(&self, answer: &StoredResponse) -> Option<Arc<StoredResponse>> {
+        if !self.params.keeps_status_answers() || answer.body.len() > self.params.max_response {
+            return None;
+        }
+        let mut headers = replay::kept_headers(&answer.headers, &self.params.replay_headers);
+        headers.insert(replay::MAINSTAY_RESOLVED, http::HeaderValue::from_static("status-query"));
+        Some(Arc::new(StoredResponse { status: answer.status, headers, body: answer.body.clone() }))
     }
 
     /// Whether what the service says about the key may be about a write of another principal, who used the same one. That

@@ -152,6 +152,21 @@ fn no_operation_has_two_attempts_in_flight() {
     assert!(!gate.is_attempted(id(1)) && gate.attempt(id(1)).is_some());
 }
 
+#[test]
+fn an_operation_is_open_as_long_as_any_attempt_of_it_may_be_answered() {
+    let gate = QueryGate::default();
+    let attempt = gate.attempt(id(1)).unwrap();
+    assert!(gate.is_open(id(1)) && !gate.is_open(id(2)));
+    let given_up = [gate.give_up(id(1)), gate.give_up(id(1))];
+    drop(attempt);
+    assert!(gate.is_open(id(1)) && !gate.is_attempted(id(1)), "another attempt may be made");
+    let [first, second] = given_up;
+    drop(first);
+    assert!(gate.is_open(id(1)));
+    drop(second);
+    assert!(!gate.is_open(id(1)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_put_forward_is_noticed_until_it_is_agreed_with() {
     let gate = QueryGate::default();

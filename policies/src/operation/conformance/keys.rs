@@ -71,7 +71,7 @@ impl Checks {
     pub(super) async fn a_contradicted_not_executed_keeps_the_key(self) {
         let operation = self.begin(1).await;
         let operation = self.settle(operation, State::NotExecuted).await;
-        let attention = Some(Attention { since: START, reason: AttentionReason::Conflict });
+        let attention = Some(Attention::new(START, AttentionReason::Conflict));
         let flagged = self.update(Operation { attention, ..operation }).await;
         assert_eq!(self.begin_known(1).await, flagged);
     }

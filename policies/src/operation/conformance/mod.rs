@@ -59,7 +59,7 @@ where
     fresh().await.a_change_is_not_lost_on_its_waiters().await;
     fresh().await.a_change_before_the_wait_is_seen().await;
     fresh().await.what_is_due_is_found_soonest_first().await;
-    fresh().await.nothing_settled_or_flagged_is_due().await;
+    fresh().await.nothing_settled_is_due_and_what_is_flagged_is_if_it_has_a_time().await;
     fresh().await.a_request_is_kept_until_it_is_dropped().await;
     fresh().await.a_listing_is_filtered_and_paged().await;
     fresh().await.what_is_asked_about_anothers_write_is_known().await;
@@ -166,7 +166,7 @@ impl Checks {
             settled_at: Some(START + 2),
             next_check_at: None,
             checks: 4,
-            attention: Some(Attention { since: START + 3, reason: AttentionReason::Conflict }),
+            attention: Some(Attention::new(START + 3, AttentionReason::Conflict)),
             last_evidence: Some(Evidence::Succeeded),
             retained: stored(b"\x00\xff body"),
             redispatches: 5,

@@ -34,12 +34,14 @@ impl Checks {
         assert_eq!(self.due(START + 99, None, 9).await, [place(10, 3), place(20, 2), place(30, 0), place(50, 1)]);
     }
 
-    pub(super) async fn nothing_settled_or_flagged_is_due(self) {
+    pub(super) async fn nothing_settled_is_due_and_what_is_flagged_is_if_it_has_a_time(self) {
         let (settled, flagged) = (self.begin(1).await, self.begin(2).await);
         assert_eq!(self.due(u64::MAX, None, 9).await.len(), 2, "what is pending has its time, too");
         self.settle(settled, State::Succeeded).await;
-        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
-        self.update(Operation { state: State::Unknown, attention, ..flagged }).await;
+        let attention = Some(Attention::new(START, AttentionReason::ResolveExhausted));
+        let flagged = self.update(Operation { state: State::Unknown, attention, ..flagged }).await;
+        assert_eq!(self.due(u64::MAX, None, 9).await.len(), 1, "it is asked about on");
+        self.update(Operation { next_check_at: None, ..flagged }).await;
         assert_eq!((self.ledger.next_due(), self.due(u64::MAX, None, 9).await), (None, vec![]));
     }
 
@@ -68,7 +70,7 @@ impl Checks {
         assert!(list(Filter { route: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
         assert!(list(Filter { upstream: Some("other".into()), ..Filter::default() }, None, 100).await.is_empty());
         let flagged = self.read(all[3].0).await.expect("it is there");
-        let attention = Some(Attention { since: START, reason: AttentionReason::ResolveExhausted });
+        let attention = Some(Attention::new(START, AttentionReason::ResolveExhausted));
         self.update(Operation { attention, ..flagged }).await;
         let by_flag = |flag| Filter { attention: Some(flag), upstream: Some("app".into()), ..Filter::default() };
         assert_eq!(keys(&list(by_flag(true), None, 100).await), [3]);

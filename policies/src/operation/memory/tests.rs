@@ -188,7 +188,7 @@ fn perform(ledger: &MemoryLedger, deed: Deed) {
         Deed::Flag(key) => {
             if let Some(operation) = latest(key) {
                 let reason = crate::operation::AttentionReason::Conflict;
-                let attention = Some(crate::operation::Attention { since: 0, reason });
+                let attention = Some(crate::operation::Attention::new(0, reason));
                 ledger.note(Operation { attention, ..operation }).unwrap();
             }
         }

@@ -340,7 +340,7 @@ async fn what_a_restart_assumes_anyway_is_noted_and_the_rest_is_durable() {
         (Event::Dispatched, Duration::ZERO, "noted"),
         (Event::PutOff { until: later }, Duration::ZERO, "noted"),
         (Event::DueBy { at: NOW }, Duration::ZERO, "noted"),
-        (Event::Queried { verdict: None, asked_at: NOW, retry_after: None }, Duration::ZERO, "noted"),
+        (Event::Queried { verdict: None, asked_at: NOW, retry_after: None, answer: None }, Duration::ZERO, "noted"),
         (Event::ClockPutForward { by: PATIENCE }, Duration::ZERO, "durable"),
         (Event::Redispatched, Duration::ZERO, "durable"),
         (ended(Evidence::Ongoing), Duration::ZERO, "durable"),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     clock::UnixMillis,
     faults::{Safeguard, is_off},
-    operation::{Operation, Retained, Source, State, event::Observation, policy::StepPolicy},
+    operation::{Contradiction, Operation, Retained, Source, State, event::Observation, policy::StepPolicy},
 };
 
 pub(super) fn dispatch(operation: &mut Operation, now: UnixMillis) {
@@ -36,7 +36,8 @@ pub(super) fn observe(operation: &mut Operation, seen: Observation, policy: &Ste
             operation.retained = seen.retained;
             operation.http_status = seen.status.or(operation.http_status);
         }
-        return compare(operation, seen.evidence, now);
+        let heard = Contradiction { evidence: seen.evidence, source: seen.source, status: seen.status };
+        return compare(operation, heard, now);
     }
     if let Some(state) = proven_state(seen.evidence) {
         operation.http_status = seen.status.or(operation.http_status);

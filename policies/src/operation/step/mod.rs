@@ -11,7 +11,8 @@
 //! 1. A terminal state never changes. Evidence against it raises `attention: conflict`.
 //! 2. Only proof settles. Ambiguous evidence, lost owners, elapsed time and unreadable queries never make a write
 //!    `failed`, and never free its key.
-//! 3. Every operation is terminal, flagged for a person, or has exactly one due time.
+//! 3. Every operation is terminal, flagged for a person, or has exactly one due time. One that is flagged has one, too, where
+//!    the service can be asked on.
 
 mod attempt;
 mod person;
@@ -22,7 +23,7 @@ mod settle;
 use self::{
     attempt::{dispatch, observe, redispatch},
     person::{miss_request, resolve},
-    query::{fall_due, hear},
+    query::{Heard, fall_due, hear},
     schedule::{put_off, translate},
     settle::doubt,
 };
@@ -46,8 +47,9 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         Event::Dispatched => dispatch(&mut next, now),
         Event::Redispatched => redispatch(&mut next, policy, now),
         Event::Observed(observation) => observe(&mut next, observation, policy, now),
-        Event::Queried { verdict, asked_at, retry_after } => {
-            todo = hear(&mut next, (verdict, asked_at.min(now)), retry_after, policy, now);
+        Event::Queried { verdict, asked_at, retry_after, answer } => {
+            let heard = Heard { verdict, asked_at: asked_at.min(now), retry_after, answer };
+            todo = hear(&mut next, heard, policy, now);
         }
         Event::OwnerLost { reason } => {
             if next.state == State::Pending {
@@ -56,7 +58,11 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         }
         Event::Due => todo = fall_due(&mut next, policy, now),
         Event::PutOff { until } => put_off(&mut next, until),
-        Event::DueBy { at } => next.next_check_at = next.next_check_at.map(|due| due.min(at)),
+        Event::DueBy { at } => {
+            if !next.state.is_terminal() {
+                next.next_check_at = Some(next.next_check_at.map_or(at, |due| due.min(at)));
+            }
+        }
         Event::ClockPutForward { by } => translate(&mut next, by),
         Event::Unreadable => miss_request(&mut next, policy, now),
         Event::Resolved { evidence, reason } => resolve(&mut next, evidence, reason, now),

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     clock::UnixMillis,
     evidence::Evidence,
-    operation::{Operation, Retained, Source, State, event::UNREADABLE, policy::StepPolicy},
+    operation::{Contradiction, Operation, Retained, Source, State, event::UNREADABLE, policy::StepPolicy},
 };
 
 /// Whether a person's word changes anything; if not, why.
@@ -51,7 +51,7 @@ pub(super) fn resolve(operation: &mut Operation, evidence: Evidence, reason: Arc
         State::Unknown => settle(operation, state, evidence, Source::Operator, reason, Retained::None, now),
         // A person who looked and agrees has dealt with the conflict.
         same if same == state => operation.attention = None,
-        _ => compare(operation, evidence, now),
+        _ => compare(operation, Contradiction { evidence, source: Source::Operator, status: None }, now),
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn miss_request(operation: &mut Operation, policy: &StepPolicy, now: 
     if operation.state == State::Unknown && operation.attention.is_none() {
         operation.reason = UNREADABLE.into();
         if asking(operation, policy).is_none() {
-            give_up(operation, now);
+            give_up(operation, policy, now);
         }
     }
 }

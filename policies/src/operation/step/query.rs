@@ -1,6 +1,6 @@
 //! Status queries: when one is due, and what the answer proves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     schedule::{after, asking, give_up, last_sent, query_wait, redispatch_wait, reschedule, settled_by},
@@ -9,32 +9,39 @@ use super::{
 use crate::{
     clock::UnixMillis,
     evidence::{Evidence, Verdict},
-    operation::{Operation, Retained, Source, State, event::Action, policy::StepPolicy},
+    operation::{Contradiction, Operation, Retained, Source, State, StoredResponse, event::Action, policy::StepPolicy},
 };
+
+/// What the status endpoint said, if it said anything.
+pub(super) struct Heard {
+    pub(super) verdict: Option<Verdict>,
+    pub(super) asked_at: UnixMillis,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) answer: Option<Arc<StoredResponse>>,
+}
 
 /// The status endpoint answered, or did not. Returns whether the request is to be dispatched again: a question comes first,
 /// and what the service is still at needs no second push.
-pub(super) fn hear(
-    operation: &mut Operation,
-    (verdict, asked_at): (Option<Verdict>, UnixMillis),
-    retry_after: Option<Duration>,
-    policy: &StepPolicy,
-    now: UnixMillis,
-) -> Option<Action> {
+pub(super) fn hear(operation: &mut Operation, heard: Heard, policy: &StepPolicy, now: UnixMillis) -> Option<Action> {
+    let Heard { verdict, asked_at, retry_after, answer } = heard;
     match operation.state {
         // The attempt is in flight: only what it has already done can be proven.
         State::Pending => {
             if let Some(Verdict::Evidence(evidence @ (Evidence::Succeeded | Evidence::Failed))) = verdict {
-                settle_by_query(operation, evidence, now);
+                settle_by_query(operation, evidence, answer, now);
             }
         }
         State::Unknown => {
             operation.checks = operation.checks.saturating_add(1);
             match verdict.and_then(|verdict| weigh(operation, verdict, policy, asked_at)) {
-                Some(evidence) if proven_state(evidence).is_some() => settle_by_query(operation, evidence, now),
+                Some(evidence) if proven_state(evidence).is_some() => settle_by_query(operation, evidence, answer, now),
                 evidence => {
                     operation.last_evidence = evidence.or(operation.last_evidence);
-                    if operation.attention.is_none() {
+                    if operation.attention.is_some() {
+                        give_up(operation, policy, now);
+                        let named = after(now, retry_after.unwrap_or_default());
+                        operation.next_check_at = operation.next_check_at.map(|seldom| seldom.max(named));
+                    } else {
                         let proof_at = (verdict == Some(Verdict::NotFound)).then(|| settled_by(operation, policy));
                         reschedule(operation, retry_after, policy, now);
                         if let (Some(due), Some(proof_at)) = (operation.next_check_at, proof_at.flatten()) {
@@ -50,7 +57,7 @@ pub(super) fn hear(
         State::Succeeded | State::Failed | State::NotExecuted => {
             // A service may forget what it did; only what it remembers can contradict.
             if let Some(Verdict::Evidence(evidence)) = verdict {
-                compare(operation, evidence, now);
+                compare(operation, Contradiction { evidence, source: Source::StatusQuery, status: None }, now);
             }
         }
     }
@@ -69,9 +76,16 @@ fn weigh(operation: &Operation, verdict: Verdict, policy: &StepPolicy, asked_at:
     }
 }
 
-fn settle_by_query(operation: &mut Operation, evidence: Evidence, now: UnixMillis) {
+/// What the endpoint answered is the result of a write that was done: nobody has seen another.
+fn settle_by_query(
+    operation: &mut Operation,
+    evidence: Evidence,
+    answer: Option<Arc<StoredResponse>>,
+    now: UnixMillis,
+) {
     if let Some(state) = proven_state(evidence) {
-        settle(operation, state, evidence, Source::StatusQuery, "status_query".into(), Retained::None, now);
+        let retained = answer.filter(|_| state == State::Succeeded).map_or(Retained::None, Retained::Stored);
+        settle(operation, state, evidence, Source::StatusQuery, "status_query".into(), retained, now);
     }
 }
 
@@ -91,11 +105,16 @@ pub(super) fn fall_due(operation: &mut Operation, policy: &StepPolicy, now: Unix
                 operation.next_check_at = Some(after(now, query_wait(operation, asking.schedule)));
                 return Some(Action::Ask);
             }
+            // It is a person's, and nobody can be asked.
+            if operation.attention.is_some() {
+                operation.next_check_at = None;
+                return None;
+            }
             if redispatch_wait(operation, policy).is_some() {
                 operation.next_check_at = Some(after(now, policy.patience));
                 return Some(Action::Dispatch);
             }
-            give_up(operation, now);
+            give_up(operation, policy, now);
             None
         }
         State::Succeeded | State::Failed | State::NotExecuted => None,

@@ -11,6 +11,10 @@ use crate::{
     },
 };
 
+/// Between two questions once a person was called: a service that is back is heard within the hour, and one that never is costs
+/// nothing to speak of.
+const SELDOM: Duration = Duration::from_hours(1);
+
 /// Gives an unknown operation its next due time, or a person.
 pub(super) fn reschedule(
     operation: &mut Operation,
@@ -26,7 +30,7 @@ pub(super) fn reschedule(
     let schedule = asking.schedule;
     let give_up_at = after(last_sent(operation), schedule.give_up);
     if now >= give_up_at {
-        return give_up(operation, now);
+        return give_up(operation, policy, now);
     }
     let wait = query_wait(operation, schedule).max(retry_after.unwrap_or_default());
     operation.next_check_at = Some(after(now, wait).min(give_up_at));
@@ -64,9 +68,11 @@ fn wait_before(checks: u32, schedule: QuerySchedule) -> Duration {
     Duration::try_from_secs_f64(grown).map_or(schedule.max, |wait| wait.min(schedule.max))
 }
 
-pub(super) fn give_up(operation: &mut Operation, now: UnixMillis) {
-    operation.next_check_at = None;
-    operation.attention = Some(Attention { since: now, reason: AttentionReason::ResolveExhausted });
+/// Calls a person. Where the service can be asked, it is asked on, seldom: what it says settles the write after all, and takes
+/// the flag away.
+pub(super) fn give_up(operation: &mut Operation, policy: &StepPolicy, now: UnixMillis) {
+    operation.next_check_at = asking(operation, policy).map(|_| after(now, SELDOM));
+    operation.attention.get_or_insert(Attention::new(now, AttentionReason::ResolveExhausted));
 }
 
 pub(super) fn put_off(operation: &mut Operation, until: UnixMillis) {

@@ -6,11 +6,14 @@ use super::schedule::reschedule;
 use crate::{
     clock::UnixMillis,
     evidence::Evidence,
-    operation::{Attention, AttentionReason, KeptRequest, Operation, Retained, Source, State, policy::StepPolicy},
+    operation::{
+        Attention, AttentionReason, Contradiction, KeptRequest, Operation, Retained, Source, State, policy::StepPolicy,
+    },
 };
 
 /// Evidence about an operation that is already settled.
-pub(super) fn compare(operation: &mut Operation, evidence: Evidence, now: UnixMillis) {
+pub(super) fn compare(operation: &mut Operation, heard: Contradiction, now: UnixMillis) {
+    let evidence = heard.evidence;
     let against = match proven_state(evidence) {
         Some(state) => state != operation.state,
         // "Still at it" contradicts "did not do it"; after a success it is only an old view.
@@ -19,7 +22,8 @@ pub(super) fn compare(operation: &mut Operation, evidence: Evidence, now: UnixMi
     if against {
         operation.last_evidence = Some(evidence);
         if operation.attention.is_none() {
-            operation.attention = Some(Attention { since: now, reason: AttentionReason::Conflict });
+            let flag = Attention::new(now, AttentionReason::Conflict);
+            operation.attention = Some(Attention { heard: Some(heard), ..flag });
         }
     }
 }

@@ -8,8 +8,8 @@ use super::{settle::proven_state, *};
 use crate::{
     evidence::{Evidence, Verdict},
     operation::{
-        Attention, AttentionReason, InstanceId, KeptRequest, KeyHash, OperationId, QuerySchedule, Redispatch, Retained,
-        Source,
+        Attention, AttentionReason, Contradiction, InstanceId, KeptRequest, KeyHash, OperationId, QuerySchedule,
+        Redispatch, Retained, Source,
     },
     retry::{Backoff, Jitter},
 };
@@ -68,7 +68,7 @@ fn response(evidence: Evidence) -> Event {
 }
 
 fn heard(verdict: Option<Verdict>) -> Event {
-    Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after: None }
+    Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after: None, answer: None }
 }
 
 fn after_all(events: &[Event], policy: &StepPolicy) -> Operation {
@@ -117,7 +117,8 @@ fn evidence_against_a_terminal_state_calls_a_person_and_changes_nothing_else() {
     let settled = after_all(&[response(Evidence::Succeeded)], &policy);
     let (flagged, actions) = step(&settled, seen(Evidence::Failed, Source::LateResponse), &policy, NOW + 5);
     assert_eq!(actions, [Action::Record, Action::Alert(AttentionReason::Conflict)]);
-    let attention = Some(Attention { since: NOW + 5, reason: AttentionReason::Conflict });
+    let heard = Some(Contradiction { evidence: Evidence::Failed, source: Source::LateResponse, status: None });
+    let attention = Some(Attention { heard, ..Attention::new(NOW + 5, AttentionReason::Conflict) });
     assert_eq!(flagged, Operation { attention, last_evidence: Some(Evidence::Failed), ..settled });
     let (again, actions) = step(&flagged, seen(Evidence::Failed, Source::LateResponse), &policy, NOW + 9);
     assert_eq!((again, actions), (flagged, vec![]), "once");
@@ -167,7 +168,8 @@ fn settle_after_counts_from_the_last_dispatch() {
 #[test]
 fn an_answer_that_came_slowly_speaks_of_when_it_was_asked_for() {
     let policy = policy(Some(asking(false)));
-    let asked = |asked_at| Event::Queried { verdict: Some(Verdict::NotFound), asked_at, retry_after: None };
+    let asked =
+        |asked_at| Event::Queried { verdict: Some(Verdict::NotFound), asked_at, retry_after: None, answer: None };
     let at = NOW + 61_000;
     assert_eq!(step(&unknown(&policy), asked(NOW + 58_000), &policy, at).0.state, State::Unknown);
     assert_eq!(step(&unknown(&policy), asked(NOW + 60_000), &policy, at).0.state, State::NotExecuted);
@@ -193,7 +195,7 @@ fn queries_wait_longer_each_time_and_end_with_a_person() {
     let mut operation = unknown(&policy);
     let mut waits = Vec::new();
     let mut now = NOW;
-    while let Some(due) = operation.next_check_at {
+    while let Some(due) = operation.next_check_at.filter(|_| operation.attention.is_none()) {
         waits.push(due - now);
         now = due;
         let (next, actions) = step(&operation, Event::Due, &policy, now);
@@ -208,13 +210,42 @@ fn queries_wait_longer_each_time_and_end_with_a_person() {
 }
 
 #[test]
+fn after_a_person_was_called_it_is_asked_on_once_an_hour_and_what_is_heard_lowers_the_flag() {
+    let policy = policy(Some(asking(false)));
+    let hour = 3_600_000;
+    let mut now = NOW + 25 * hour;
+    let mut operation = step(&step(&unknown(&policy), Event::Due, &policy, now).0, heard(None), &policy, now).0;
+    let flag = operation.attention;
+    assert!(flag.is_some());
+    for _ in 0..3 {
+        assert_eq!(operation.due_at(), Some(now + hour));
+        now += hour;
+        let (asked, actions) = step(&operation, Event::Due, &policy, now);
+        assert_eq!(actions, [Action::Record, Action::Ask]);
+        let (next, actions) = step(&asked, heard(None), &policy, now);
+        assert_eq!(actions, [Action::Record], "a person is called once");
+        assert_eq!(next.attention, flag, "since when is not forgotten");
+        operation = next;
+    }
+    let soon = step(&operation, Event::DueBy { at: now + 1 }, &policy, now).0;
+    assert_eq!(soon.due_at(), Some(now + 1), "its upstream has recovered");
+    let settled = step(&operation, heard(Some(Verdict::Evidence(Evidence::Failed))), &policy, now).0;
+    assert_eq!((settled.state, settled.attention), (State::Failed, None));
+}
+
+#[test]
 fn retry_after_is_honoured_up_to_the_time_to_give_up() {
     let policy = policy(Some(asking(false)));
     let due = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
-        step(&unknown(&policy), Event::Queried { verdict: None, asked_at: NOW, retry_after }, &policy, NOW)
-            .0
-            .next_check_at
+        step(
+            &unknown(&policy),
+            Event::Queried { verdict: None, asked_at: NOW, retry_after, answer: None },
+            &policy,
+            NOW,
+        )
+        .0
+        .next_check_at
     };
     assert_eq!(due(90), Some(NOW + 90_000));
     assert_eq!(due(u64::MAX), Some(NOW + 24 * 60 * 60 * 1000));
@@ -255,7 +286,7 @@ fn a_person_settles_what_is_unknown_and_never_what_is_in_flight_or_settled() {
 
 #[test]
 fn a_persons_word_counts_for_what_is_unknown_or_flagged_and_agrees_with_what_is_settled() {
-    let attention = Some(Attention { since: NOW, reason: AttentionReason::Conflict });
+    let attention = Some(Attention::new(NOW, AttentionReason::Conflict));
     for (state, attention, may, agrees_with_failed) in [
         (State::Pending, None, false, true),
         (State::Unknown, None, true, true),
@@ -404,8 +435,12 @@ fn nothing_is_dispatched_without_its_request_or_its_policy_or_for_a_person() {
     assert!(due(&unknown(&kept()), &allowed).contains(&Action::Dispatch));
     assert!(!due(&unknown(&pending()), &allowed).contains(&Action::Dispatch));
     assert!(!due(&unknown(&kept()), &policy(None)).contains(&Action::Dispatch));
-    let attention = Some(Attention { since: NOW, reason: AttentionReason::ResolveExhausted });
-    assert_eq!(due(&Operation { attention, ..unknown(&kept()) }, &allowed), []);
+    let attention = Some(Attention::new(NOW, AttentionReason::ResolveExhausted));
+    assert_eq!(
+        due(&Operation { attention, ..unknown(&kept()) }, &allowed),
+        [Action::Record],
+        "nothing is due any more"
+    );
 }
 
 #[test]
@@ -480,7 +515,7 @@ fn events() -> impl Strategy<Value = Event> {
         4 => Just(Event::Due),
         1 => evidences().prop_map(|evidence| Event::Resolved { evidence, reason: "said so".into() }),
         2 => (proptest::option::of(verdicts), proptest::option::of(waits))
-            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after }),
+            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after, answer: None }),
         2 => (evidences(), sources, status, retained).prop_map(|(evidence, source, status, retained)| {
             Event::Observed(Observation { evidence, source, reason: "seen".into(), status, retained })
         }),
@@ -509,12 +544,12 @@ fn policies() -> impl Strategy<Value = StepPolicy> {
         .prop_map(|(asking, redispatch)| StepPolicy { redispatch, ..policy(asking) })
 }
 
-/// Exactly one of: terminal, flagged while open, due once.
+/// Terminal; or open, and flagged or due.
 fn is_cared_for(operation: &Operation) -> bool {
     if operation.state.is_terminal() {
         return operation.next_check_at.is_none() && operation.settled_at.is_some();
     }
-    operation.attention.is_some() != operation.next_check_at.is_some() && operation.settled_at.is_none()
+    (operation.attention.is_some() || operation.next_check_at.is_some()) && operation.settled_at.is_none()
 }
 
 /// Whether an event may settle anything as `state`.
@@ -587,7 +622,7 @@ proptest! {
         let target = has_target.then(|| "/s".into());
         let mut operation = Operation { status_target: target, request: KeptRequest::Kept, ..pending() };
         let mut steps = 0;
-        while let Some(due) = operation.next_check_at {
+        while let Some(due) = operation.next_check_at.filter(|_| operation.attention.is_none()) {
             let (next, actions) = step(&operation, Event::Due, &policy, due);
             operation = next;
             let mut is_sent = actions.contains(&Action::Dispatch);

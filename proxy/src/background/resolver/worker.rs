@@ -50,6 +50,8 @@ const DISPATCHES_PER_SEC: f64 = 20.0;
 /// How long an operation whose route has gone waits for it to come back, before the next look and in all.
 const ORPHAN_PAUSE: Duration = Duration::from_mins(1);
 const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
+/// The same once a person was called.
+const SELDOM: Duration = Duration::from_hours(1);
 /// Routes that have gone are named in the log once, and as many at most.
 const ORPHANS_NAMED: usize = 1024;
 /// Why an upstream is asked before its time.
@@ -299,7 +301,12 @@ impl Worker {
         }
         let since = operation.dispatched_at.unwrap_or(operation.created_at);
         let is_hopeless = operation.state == State::Pending || now >= after(since, ORPHAN_PATIENCE);
-        let event = if is_hopeless { Event::Due } else { Event::PutOff { until: after(now, ORPHAN_PAUSE) } };
+        let event = match operation.attention {
+            // A person was called already.
+            Some(_) => Event::PutOff { until: after(now, SELDOM) },
+            None if is_hopeless => Event::Due,
+            None => Event::PutOff { until: after(now, ORPHAN_PAUSE) },
+        };
         self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
         Ok(())
     }

@@ -38,8 +38,11 @@ enum Ops {
         /// The operation
         id: String,
         /// What became of the write; `not_executed` frees its key, so that a repeat executes
-        #[arg(long = "as", value_enum)]
-        state: Decision,
+        #[arg(long = "as", value_enum, required_unless_present = "acknowledge", conflicts_with = "acknowledge")]
+        state: Option<Decision>,
+        /// A settled write that was contradicted has been put right: the flag goes, its state stays
+        #[arg(long)]
+        acknowledge: bool,
         #[command(flatten)]
         why: Why,
     },
@@ -112,11 +115,17 @@ async fn carry_out(command: OpsCommand) -> Result<String, ClientError> {
     match what {
         Ops::Ls(wanted) => list(&client, wanted, output).await,
         Ops::Show { id } => show(&client, &id, output).await,
-        Ops::Resolve { id, state, why } => {
+        Ops::Resolve { id, state, acknowledge: _, why } => {
+            let settled;
             let state = match state {
-                Decision::Succeeded => "succeeded",
-                Decision::Failed => "failed",
-                Decision::NotExecuted => "not_executed",
+                Some(Decision::Succeeded) => "succeeded",
+                Some(Decision::Failed) => "failed",
+                Some(Decision::NotExecuted) => "not_executed",
+                // Whoever acknowledges agrees with the state that it has.
+                None => {
+                    settled = cell(&client.get(&path(&id, "")).await?.document["state"]);
+                    &settled
+                }
             };
             act(&client, &id, "resolve", &why.body(&[("state", state)]), output).await
         }

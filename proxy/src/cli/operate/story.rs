@@ -28,6 +28,9 @@ pub(super) fn story(operation: &Value, now: Timestamp) -> String {
 }
 
 fn headline(operation: &Value) -> String {
+    if let Some((settled, heard)) = contradiction(operation) {
+        return format!("{} CONTRADICTED: settled as {settled}, but {heard}", cell(&operation["id"]));
+    }
     let meaning = match operation["state"].as_str().unwrap_or_default() {
         "pending" => "its request is in flight",
         "succeeded" => "the service did it",
@@ -37,6 +40,35 @@ fn headline(operation: &Value) -> String {
         _ => "",
     };
     format!("{} is {}: {meaning}", cell(&operation["id"]), cell(&operation["state"]))
+}
+
+/// Both sides of a contradiction, in words.
+fn contradiction(operation: &Value) -> Option<(&'static str, &'static str)> {
+    let flag = &operation["attention"];
+    let settled = match flag["settled_as"].as_str()? {
+        "succeeded" => "done",
+        "failed" => "failed",
+        _ => "not executed",
+    };
+    let heard = match flag["heard"].as_str()? {
+        "succeeded" => "it happened",
+        "failed" => "the service decided against it",
+        "not_executed" => "the service did nothing",
+        _ => "the service is still at it",
+    };
+    Some((settled, heard))
+}
+
+/// Who says what is known of an operation.
+fn speaker(source: &Value) -> &'static str {
+    match source.as_str().unwrap_or_default() {
+        "response" => "the answer",
+        "late_response" => "a late answer",
+        "status_query" => "the service, asked",
+        "redispatch" => "the answer to another dispatch",
+        "operator" => "a person",
+        _ => "nobody",
+    }
 }
 
 /// What is known to have happened, each with its time.
@@ -53,10 +85,15 @@ fn events(operation: &Value) -> Vec<(String, String)> {
         let settled = format!("settled: {}, by {}", cell(&operation["reason"]), cell(&operation["source"]));
         tell(&operation["settled_at"], settled);
     }
-    tell(
-        &operation["attention"]["since"],
-        format!("flagged for a person: {}", cell(&operation["attention"]["reason"])),
-    );
+    let flag = &operation["attention"];
+    let flagged = match contradiction(operation) {
+        Some((_, heard)) => {
+            let status = flag["http_status"].as_u64().map_or_else(String::new, |status| format!(", by {status}"));
+            format!("CONTRADICTED: {} says that {heard}{status}", speaker(&flag["contradicted_by"]))
+        }
+        None => format!("flagged for a person: {}", cell(&flag["reason"])),
+    };
+    tell(&flag["since"], flagged);
     for entry in operation["audit"].as_array().into_iter().flatten() {
         let change = match (entry["before"].as_str(), entry["after"].as_str()) {
             (Some(before), Some(after)) => format!(", {before} -> {after}"),
@@ -74,8 +111,31 @@ fn events(operation: &Value) -> Vec<(String, String)> {
     events
 }
 
+/// What may have happened twice, and what a person does about a contradiction.
+fn after_contradiction(operation: &Value) -> Vec<String> {
+    let id = cell(&operation["id"]);
+    let later: Vec<String> = operation["attention"]["later"].as_array().into_iter().flatten().map(cell).collect();
+    let look = if later.is_empty() {
+        "Its key was not used for another write since. Look into the service: did it happen, or not?".to_owned()
+    } else {
+        format!(
+            "The key was used again: {id} and {} may both have happened. Look for two effects in the service, and take one back \
+             there.",
+            later.join(", ")
+        )
+    };
+    vec![
+        look,
+        "A settled state never changes. When you have put it right in the service, take the flag away:".into(),
+        format!("  mainstay ops resolve {id} --acknowledge --reason '...'"),
+    ]
+}
+
 /// What will happen by itself, and what a person may do.
 fn next(operation: &Value, now: Timestamp) -> Vec<String> {
+    if contradiction(operation).is_some() {
+        return after_contradiction(operation);
+    }
     let id = cell(&operation["id"]);
     let mut lines = Vec::new();
     if operation["state"] == "unknown" {
@@ -162,6 +222,37 @@ Look into the service first: did it happen? Then say so, with what you saw as th
   mainstay ops resolve 00000000000000028a1f00000000beef --as failed --reason '...'
   mainstay ops resolve 00000000000000028a1f00000000beef --as not_executed --reason '...'   # a repeat executes then";
         assert_eq!(story(&unknown(), now()), expected);
+    }
+
+    #[test]
+    fn a_contradiction_is_told_as_what_it_is() {
+        let mut operation = unknown();
+        operation["state"] = "not_executed".into();
+        operation["reason"] = "status_query".into();
+        operation["source"] = "status_query".into();
+        operation["settled_at"] = "2026-11-24T02:48:30Z".into();
+        operation["audit"] = json!([]);
+        operation["attention"] = json!({
+            "since": "2026-11-24T02:58:30Z", "reason": "conflict", "settled_as": "not_executed", "settled_by": "status_query",
+            "settled_at": "2026-11-24T02:48:30Z", "heard": "succeeded", "contradicted_by": "late_response",
+            "contradicted_at": "2026-11-24T02:58:30Z", "http_status": 201,
+            "later": ["00000000000000038a1f00000000beef"],
+        });
+        let expected = "\
+00000000000000028a1f00000000beef CONTRADICTED: settled as not executed, but it happened
+route /payments/**, upstream app, 1 attempt so far
+
+  2026-11-24T02:48:00Z         12m  its first request arrived
+  2026-11-24T02:48:00.004Z     11m  the last attempt was sent
+  2026-11-24T02:48:30Z         11m  settled: status_query, by status_query
+  2026-11-24T02:58:30Z          1m  CONTRADICTED: a late answer says that it happened, by 201
+
+The key was used again: 00000000000000028a1f00000000beef and 00000000000000038a1f00000000beef may both have happened. Look for two effects in the service, and take one back there.
+A settled state never changes. When you have put it right in the service, take the flag away:
+  mainstay ops resolve 00000000000000028a1f00000000beef --acknowledge --reason '...'";
+        assert_eq!(story(&operation, now()), expected);
+        operation["attention"]["later"] = json!([]);
+        assert!(story(&operation, now()).contains("Its key was not used for another write since."));
     }
 
     #[test]

@@ -103,30 +103,16 @@ fn limits_and_retries_without_effect_are_named() {
 fn settling_that_cannot_work_is_named() {
     let status = |request: &str, more: &str| {
         format!(
-            "{{ idempotency: {{ {more} status: {{ request: '{request}', settle_after: 5s,
+            "{{ idempotency: {{ {more} status: {{ request: '{request}', settle_after: 45s,
                rules: [{{ status: 404, then: not_found }}] }} }} }}"
         )
     };
-    let settle = "policy `it`: `status.settle_after` (5s) is shorter than `timeout.total` (15s): `not_found` may be believed \
-                  while the write is still at work";
-    warns(&status("GET /a/{key}", ""), &[settle]);
-    let waiting = |late: &str, fenced: &str| {
-        format!(
-            "{{ timeout: 3s, idempotency: {{ late_response: {late}, status: {{ request: 'GET /a/{{key}}', settle_after: 20s,
-               {fenced} rules: [{{ status: 404, then: not_found }}] }} }} }}"
-        )
-    };
-    let late = "policy `it`: `status.settle_after` (20s) is shorter than `timeout.total` and `late_response` together (33s): \
-                `not_found` may be believed while the answer to the write is still waited for";
-    warns(&waiting("30s", ""), &[late]);
-    warns(&waiting("30s", "fenced: true,"), &[]);
-    warns(&waiting("17s", ""), &[]);
+    warns(&status("GET /a/{key}", ""), &[]);
     warns(
         &status("GET /a", "retention: 1h,"),
         &[
             "policy `it`: `idempotency.retention` (1h) is shorter than `status.schedule.give_up` (1d): responses expire while \
              writes are still being settled",
-            settle,
             "policy `it`: `status.request` holds neither {key} nor {operation} nor {path.NAME}, so every write gets one answer",
         ],
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use mainstay_policies::{
     concurrency_limit::{Adaptive, ConcurrencyLimit},
-    idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, Mint, StatusQuery, Verdict},
+    idempotency::{Idempotency, KeyFrom, KeyPart, KeyTemplate, Mint, StatusQuery},
     rate_limit::Key,
     retry::Condition,
 };
@@ -133,27 +133,6 @@ fn settling(policy: &Policy, idempotency: &Idempotency, found: &mut Vec<Warning>
              still being settled",
             human(idempotency.retention),
             human(status.schedule.give_up)
-        );
-        warn(found, policy, &text);
-    }
-    let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
-    if believes_absence && !status.fenced && status.settle_after < policy.timeout.total {
-        let text = format!(
-            "`status.settle_after` ({}) is shorter than `timeout.total` ({}): `not_found` may be believed while the write is \
-             still at work",
-            human(status.settle_after),
-            human(policy.timeout.total)
-        );
-        warn(found, policy, &text);
-    } else if believes_absence
-        && !status.fenced
-        && status.settle_after < policy.timeout.total.saturating_add(idempotency.late_response)
-    {
-        let text = format!(
-            "`status.settle_after` ({}) is shorter than `timeout.total` and `late_response` together ({}): `not_found` may be \
-             believed while the answer to the write is still waited for",
-            human(status.settle_after),
-            human(policy.timeout.total.saturating_add(idempotency.late_response))
         );
         warn(found, policy, &text);
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, Method};
 use mainstay_policies::idempotency::{
-    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponse, StatusQuery,
+    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponses, StatusQuery,
 };
 use mainstay_policies::retry::Backoff;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -73,8 +73,10 @@ section! {
         status: StatusQuery,
         /// How often a write in doubt is sent again, without its caller. Only to an upstream with `honours_key: true`.
         redispatch: Redispatch,
-        /// What repeats get when a status query settled the operation and no response was stored.
-        resolved_response: ResolvedResponse,
+        /// What repeats get where a write was settled and its own response was never seen.
+        resolved_response: ResolvedResponses,
+        /// A repeat of such a write that was done is sent to its operation by 303. Default false.
+        redirect: bool,
     }
 }
 
@@ -101,16 +103,6 @@ section! {
     RawWait {
         /// How long, before it gets 409.
         wait: Duration = required,
-    }
-}
-
-section! {
-    /// What repeats get when a status query settled the operation and no response was stored.
-    RawResolved {
-        /// The status.
-        status: StatusCode = required,
-        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default empty.
-        body: JsonText,
     }
 }
 
@@ -162,7 +154,8 @@ impl Setting for Idempotency {
             replay_headers: raw.replay.and_then(|replay| replayed(cx, replay.value)).unwrap_or_default(),
             status: raw.status.map(|status| status.value),
             redispatch: or(raw.redispatch, default.redispatch),
-            resolved_response: raw.resolved_response.map(|response| response.value),
+            resolved_response: or(raw.resolved_response, default.resolved_response),
+            redirect: or(raw.redirect, default.redirect),
         })
     }
 
@@ -220,7 +213,7 @@ fn protected(cx: &mut Cx, methods: &At<Vec<Method>>) {
 
 fn is_never_replayed(name: &str) -> bool {
     NEVER_REPLAYED.contains(&name)
-        || ["ratelimit", "x-ratelimit", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
+        || ["ratelimit", "x-ratelimit", "access-control-", "mainstay-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn replayed(cx: &mut Cx, replay: RawReplay) -> Option<Vec<HeaderName>> {
@@ -260,17 +253,6 @@ impl Setting for OnConcurrent {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([words(&["reject"]), RawWait::schema(generator)])
-    }
-}
-
-impl Setting for ResolvedResponse {
-    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let raw = RawResolved::decode(node, cx)?;
-        Some(Self { status: raw.status?.value, body: raw.body.map(|body| body.value.0).unwrap_or_default() })
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawResolved::schema(generator)
     }
 }
 

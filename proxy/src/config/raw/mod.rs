@@ -15,6 +15,7 @@ mod outcome;
 mod path;
 mod policy;
 mod rate_limit;
+mod resolved;
 mod retry;
 mod route;
 mod server;

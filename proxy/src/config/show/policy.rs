@@ -8,7 +8,7 @@ use mainstay_policies::{
     fallback::{Fallback, To},
     idempotency::{
         FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
-        Outcomes, Redispatch, Rule, StatusQuery,
+        Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, Rule, StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
     retry::{Backoff, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
@@ -286,14 +286,32 @@ fn idempotency(idempotency: &Idempotency) -> Value {
         "late_response": duration(idempotency.late_response),
         "replay": { "headers": headers(&idempotency.replay_headers) },
     });
-    let resolved = idempotency.resolved_response.as_ref();
     with(
         shown,
         [
             ("status", idempotency.status.as_ref().map(status)),
             ("redispatch", Some(redispatch(&idempotency.redispatch))),
-            ("resolved_response", resolved.map(|it| json!({ "status": it.status.as_u16(), "body": text(&it.body) }))),
+            ("resolved_response", Some(resolved(&idempotency.resolved_response))),
+            ("redirect", Some(idempotency.redirect.into())),
         ],
+    )
+}
+
+fn resolved(resolved: &ResolvedResponses) -> Value {
+    let answer = |shown: Value, answer: &Option<ResolvedResponse>| {
+        let answer = answer.as_ref();
+        with(
+            shown,
+            [
+                ("status", answer.map(|answer| answer.status.as_u16().into())),
+                ("body", answer.map(|answer| text(&answer.body))),
+            ],
+        )
+    };
+    let from = if resolved.from_status { "status" } else { "none" };
+    with(
+        json!({ "succeeded": answer(json!({ "from": from }), &resolved.succeeded) }),
+        [("failed", resolved.failed.is_some().then(|| answer(json!({}), &resolved.failed)))],
     )
 }
 

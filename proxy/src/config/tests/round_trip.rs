@@ -98,7 +98,10 @@ policies:
         fenced: true
         schedule: { first: 100ms, factor: 1.5, max: 30s, give_up: 12h }
         rate: 90/m
-      resolved_response: { status: 200, body: { done: true, price: "5$" } }
+      resolved_response:
+        succeeded: { status: 200, body: { done: true, price: "5$" }, from: none }
+        failed: { status: 402, body: { done: false } }
+      redirect: true
   shed: { concurrency_limit: { max_concurrent: 500, adaptive: bbr, cpu: 75%, window: 20s, cool_off: 0s } }
   paced: { rate_limit: { requests: 3, behavior: queue }, retry: { max_retries: 2, schedule: [1s, 5s], budget: none, hedge: { after: 50ms } } }
   other: { fallback: { upstream: app } }

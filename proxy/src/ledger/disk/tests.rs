@@ -12,9 +12,9 @@ use mainstay_policies::{
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::record;
 
 mod faults_and_shares;
+mod records;
 
 pub(super) const NOW: UnixMillis = 1_700_000_000_000;
 pub(super) const DAY: u64 = 24 * 3_600 * 1_000;
@@ -500,36 +500,4 @@ async fn a_key_that_everybody_may_read_is_refused() {
         Options { max_open: 1, max_bytes: 1 << 30, settle: Settle::Durable, key_file: Some(home.0.join("keys")) };
     let refused = DiskLedger::open(&home.0, WallClock::manual(NOW), &options).expect_err("it is refused");
     assert!(matches!(refused, OpenError::Key(KeyError::OpenToAll { mode: 0o644, .. })), "{refused}");
-}
-
-#[test]
-fn a_record_that_was_cut_anywhere_is_no_record() {
-    let operation = answered(draft(1), b"body");
-    let bytes = record::encode(&operation);
-    let Retained::Stored(response) = &operation.retained else { panic!("it is stored") };
-    let response = record::encode_response(response);
-    let read = |bytes: &[u8], response: &[u8]| record::decode(operation.id, operation.state, bytes, Some(response));
-    assert_eq!(read(&bytes, &response).as_ref(), Ok(&operation));
-    for cut in 0..bytes.len() {
-        assert!(read(&bytes[..cut], &response).is_err(), "{cut}");
-    }
-    for cut in 0..response.len() {
-        assert!(read(&bytes, &response[..cut]).is_err(), "{cut}");
-    }
-    let mut other_version = bytes;
-    other_version[0] = 4;
-    assert!(read(&other_version, &response).is_err());
-}
-
-#[test]
-fn a_record_of_an_earlier_version_is_read() {
-    let operation = draft(1);
-    let bytes = record::encode(&operation);
-    // Whether a request is kept, redispatches, no origin; no window.
-    for (version, later) in [(1, 1 + 4 + 1 + 1), (2, 1)] {
-        let mut bytes = bytes[..bytes.len() - later].to_vec();
-        bytes[0] = version;
-        let read = record::decode(operation.id, operation.state, &bytes, None);
-        assert_eq!(read.as_ref(), Ok(&operation), "{version}");
-    }
 }

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::{
     idempotency::{Answer, AnswerKind, Refusal},
-    operation::{OperationId, StoredResponse},
+    operation::{Operation, OperationId, StoredResponse},
     problem::Problem,
 };
 use tokio::time::Instant;
 
 use crate::{
+    api::document,
     operation::write::Executed,
     request::{heads::name_attempts, routed::Routed},
     respond::{self, failure::Failure},
@@ -30,7 +31,8 @@ pub(super) fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<Prox
 
 /// The answer to the first request.
 pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<ProxyBody> {
-    let Executed { outcome, attempts, operation, state } = executed;
+    let Executed { outcome, attempts, operation, state, standing } = executed;
+    routed.exchange.standing = Some(standing);
     routed.exchange.attempts = attempts;
     routed.exchange.operation = Some((operation, state));
     routed.exchange.teach_limit(outcome.as_ref().map(http::Response::status));
@@ -75,7 +77,8 @@ pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Respons
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             routed.exchange.answer(response)
         }
-        AnswerKind::SeeOther | AnswerKind::Freed => see_other(routed, &prefix, operation.id),
+        AnswerKind::Document | AnswerKind::Freed => show(routed, &prefix, &operation),
+        AnswerKind::SeeOther => see_other(routed, &prefix, operation.id),
     };
     respond::locate(response.headers_mut(), &prefix, operation.id);
     if let Some(waited) = preference_applied
@@ -94,6 +97,19 @@ fn replay(mut routed: Box<Routed>, stored: &StoredResponse) -> Response<ProxyBod
     *response.status_mut() = stored.status;
     *response.headers_mut() = stored.headers.clone();
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    routed.exchange.answer(response)
+}
+
+/// A write that was done, and of which there is nothing to show but its record.
+fn show(routed: Box<Routed>, prefix: &str, operation: &Operation) -> Response<ProxyBody> {
+    let body = Bytes::from(document::of_operation(operation).to_string());
+    let mut response = Response::new(ProxyBody::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(location) = HeaderValue::from_str(&format!("{prefix}/operations/{}", operation.id)) {
+        headers.insert(header::CONTENT_LOCATION, location);
+    }
     routed.exchange.answer(response)
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Response, header};
 use mainstay_policies::{
     evidence::Sent,
-    idempotency::{AnswerKind, Begin, Incoming, Key, Protection, RecordedWith, Refusal, preferred_wait},
+    idempotency::{AnswerKind, Begin, Incoming, Key, Protection, RecordedWith, Refusal, Standing, preferred_wait},
     operation::State,
     path,
     problem::Problem,
@@ -52,6 +52,7 @@ pub(crate) async fn serve(
     protection: Arc<Protection>,
     key: Option<Key>,
 ) -> Response<ProxyBody> {
+    routed.exchange.standing = Some(Standing::NO_RECORD);
     let body = match read_body(session, &mut routed, &protection).await {
         Ok(body) => body,
         Err(failure) => return routed.refuse(failure),
@@ -62,6 +63,7 @@ pub(crate) async fn serve(
             Ok(Some(key)) => key,
             Ok(None) => {
                 routed.read = body;
+                routed.exchange.standing = None;
                 forward::drop_expectation(&mut routed.parts.headers);
                 return unkeyed::serve(session, routed).await;
             }
@@ -177,11 +179,13 @@ async fn begin(
                     session.runtime.snapshot.load().forget(&route, routed.parts.uri.path());
                 }
                 if answer.kind != AnswerKind::Freed {
+                    routed.exchange.standing = Some(Standing::of(&answer.operation, protection.now()));
                     return respond_repeat(routed, answer);
                 }
             }
         }
     }
+    routed.exchange.standing = Some(Standing::IN_PROGRESS);
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
     refuse(routed, Refusal::new(Problem::InProgress, detail))
 }

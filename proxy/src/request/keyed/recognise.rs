@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_policies::{
-    idempotency::{self, Protection, Recognised},
+    idempotency::{self, Protection, Recognised, Refusal, Standing},
     path,
 };
 
@@ -18,7 +18,22 @@ pub(in crate::request) struct Keyed {
 
 /// Idempotency: whether this is a keyed write, and its key if that is known before its body is read.
 pub(crate) fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
-    let Some(protection) = routed.outbound.route.protection.clone() else { return Ok(None) };
+    let Some((protection, recognised)) = look(routed) else { return Ok(None) };
+    match recognised {
+        Ok(Recognised::Unprotected) => Ok(None),
+        Ok(Recognised::Keyed(key)) => Ok(Some(Keyed { protection, key: Some(key) })),
+        Ok(Recognised::Unnamed) => Ok(Some(Keyed { protection, key: None })),
+        Err(refusal) => {
+            routed.outbound.route.metrics.idempotency_refused(refusal.problem);
+            routed.exchange.standing = Some(Standing::NO_RECORD);
+            Err(Failure::Refused(refusal))
+        }
+    }
+}
+
+/// What the route's protection makes of the request, if it has one.
+fn look(routed: &Routed) -> Option<(Arc<Protection>, Result<Recognised, Refusal>)> {
+    let protection = routed.outbound.route.protection.clone()?;
     let params = if protection.needs_path() {
         path::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
     } else {
@@ -26,14 +41,15 @@ pub(crate) fn recognise(routed: &mut Routed) -> Result<Option<Keyed>, Failure> {
     };
     let path_params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let principal = routed.principal.as_deref();
-    match protection.recognise(&idempotency::Incoming { parts: &routed.parts, principal, path_params: &path_params }) {
-        Ok(Recognised::Unprotected) => Ok(None),
-        Ok(Recognised::Keyed(key)) => Ok(Some(Keyed { protection, key: Some(key) })),
-        Ok(Recognised::Unnamed) => Ok(Some(Keyed { protection, key: None })),
-        Err(refusal) => {
-            routed.outbound.route.metrics.idempotency_refused(refusal.problem);
-            Err(Failure::Refused(refusal))
-        }
+    let incoming = idempotency::Incoming { parts: &routed.parts, principal, path_params: &path_params };
+    let recognised = protection.recognise(&incoming);
+    Some((protection, recognised))
+}
+
+/// A request that was not let in: if it is a keyed write, its answer says that no record was made of it.
+pub(crate) fn not_let_in(routed: &mut Routed) {
+    if look(routed).is_some_and(|(_, recognised)| recognised != Ok(Recognised::Unprotected)) {
+        routed.exchange.standing = Some(Standing::NO_RECORD);
     }
 }
 

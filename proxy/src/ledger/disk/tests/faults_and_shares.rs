@@ -100,7 +100,7 @@ async fn a_request_that_cannot_be_read_is_told_from_a_ledger_that_cannot() {
 async fn everything_that_waits_for_a_person_is_counted_whatever_its_state() {
     let home = Home::new();
     let ledger = home.open();
-    let flag = Some(Attention { since: NOW, reason: AttentionReason::Conflict });
+    let flag = Some(Attention::new(NOW, AttentionReason::Conflict));
     let open = begin(&ledger, 1).await;
     let unknown = Operation { state: State::Unknown, attention: flag, next_check_at: None, ..open };
     ledger.update(unknown).await.expect("it is flagged");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use http::StatusCode;
 use mainstay_policies::{
-    evidence::Cause,
+    evidence::{Cause, Evidence},
     operation::{Source, State},
     problem::Problem,
 };
@@ -98,6 +98,7 @@ pub(super) struct Counters {
     pub(crate) breaker_rejected: AtomicU64,
     pub(crate) begun: AtomicU64,
     pub(crate) settled: [[AtomicU64; SOURCES.len()]; STATES.len()],
+    pub(crate) contradicted: Contradictions,
     pub(crate) replays: AtomicU64,
     pub(crate) refused: Reasons,
     pub(crate) problems: [AtomicU64; PROBLEMS],
@@ -122,9 +123,25 @@ impl Default for Counters {
             breaker_rejected: AtomicU64::default(),
             begun: AtomicU64::default(),
             settled: Default::default(),
+            contradicted: Contradictions::default(),
             replays: AtomicU64::default(),
             refused: Reasons::default(),
             problems: [const { AtomicU64::new(0) }; PROBLEMS],
+        }
+    }
+}
+
+/// Settled writes that were contradicted: by their state, what was heard, and from whom. There are few kinds, and each time is
+/// one too many, so a lock will do.
+#[derive(Debug, Default)]
+pub(super) struct Contradictions(pub(super) Mutex<Vec<((State, Evidence, Source), u64)>>);
+
+impl Contradictions {
+    pub(crate) fn add(&self, state: State, heard: Evidence, source: Source) {
+        let mut counts = self.0.lock();
+        match counts.iter_mut().find(|(kind, _)| *kind == (state, heard, source)) {
+            Some((_, count)) => *count += 1,
+            None => counts.push(((state, heard, source), 1)),
         }
     }
 }

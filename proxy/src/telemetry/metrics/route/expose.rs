@@ -132,6 +132,14 @@ impl Page {
             }
             Ok(())
         })?;
+        let (name, help) =
+            ("mainstay_operations_contradicted", "Settled operations that were contradicted: look at each");
+        self.counter(to, name, help, |counters, emit| {
+            counters.contradicted.0.lock().iter().try_for_each(|((state, heard, source), count)| {
+                let labels = [("settled", state.label()), ("heard", heard.label()), ("source", source.label())];
+                emit(&labels, *count)
+            })
+        })?;
         self.counter(to, "mainstay_replays", "Stored answers replayed", |counters, emit| {
             emit(&[], counters.replays.load(Relaxed))
         })?;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 use http::StatusCode;
 use mainstay_policies::{
     concurrency_limit::OverloadedBy,
+    evidence::Evidence,
     operation::{Source, State},
     problem::Problem,
 };
@@ -95,6 +96,11 @@ impl RouteMetrics {
     /// An operation came to this state, and this told us so (`None`: nothing did, as with `unknown`).
     pub fn operation_settled(&self, state: State, source: Option<Source>) {
         self.0.counters().settled[state as usize][source.map_or(0, |source| source as usize + 1)].fetch_add(1, Relaxed);
+    }
+
+    /// A settled operation was contradicted: it stays in this state, and this was heard, from there.
+    pub fn operation_contradicted(&self, state: State, heard: Evidence, source: Source) {
+        self.0.counters().contradicted.add(state, heard, source);
     }
 
     /// A stored answer was replayed.
