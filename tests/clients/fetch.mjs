@@ -1,0 +1,8 @@
+// Node's fetch, with its defaults, as check.py wants it: the status, and below it the body.
+const [url, key, body] = process.argv.slice(2);
+const answer = await fetch(url, {
+  method: "POST",
+  headers: { "Idempotency-Key": key, "Content-Type": "application/json" },
+  body,
+});
+process.stdout.write(`${answer.status}\n${await answer.text()}`);
