@@ -10,12 +10,15 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
 async fn forwarded(propagation: &str, headers: &[(&str, &str)]) -> Seen {
+    let collector = Collector::start().await;
+    let propagation = if propagation.is_empty() { String::new() } else { format!(", propagation: [{propagation}]") };
+    let telemetry = format!("telemetry: {{ otlp: {{ endpoint: \"http://{}\" }}{propagation} }}", collector.addr());
+    forwarded_with(&telemetry, headers).await
+}
+
+async fn forwarded_with(telemetry: &str, headers: &[(&str, &str)]) -> Seen {
     let upstream = Upstream::answering(Answer::ok("ok")).await;
-    let mut config = Config::single(upstream.addr, "timeout: 5s");
-    if !propagation.is_empty() {
-        config = config.top(&format!("telemetry: {{ propagation: [{propagation}] }}"));
-    }
-    let proxy = Proxy::start(config).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 5s").top(telemetry)).await;
     let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(name, value));
     proxy.send(request).await.expect_upstream(200);
     upstream.only()
@@ -30,6 +33,55 @@ fn w3c(seen: &Seen) -> (String, String, String) {
     assert_eq!((version.as_str(), trace.len(), span.len()), ("00", 32, 16));
     assert!(trace != "0".repeat(32) && span != "0".repeat(16));
     (trace, span, flags)
+}
+
+/// Every field that says something of a trace, in order.
+fn trace_fields(seen: &Seen) -> Vec<(String, String)> {
+    let names = ["traceparent", "tracestate", "baggage", "b3", "uber-trace-id"];
+    let is_one = |name: &str| names.contains(&name) || name.starts_with("x-b3-") || name.starts_with("uberctx-");
+    let fields = seen.head.headers.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    let mut fields: Vec<_> = fields.filter(|(name, _)| is_one(name)).collect();
+    fields.sort();
+    fields
+}
+
+#[tokio::test]
+async fn without_an_exporter_trace_headers_pass_byte_for_byte_and_none_is_added() {
+    let parent = format!("00-{TRACE}-{PARENT}-00");
+    let many = vec!["v=1"; 40].join(",");
+    let jaeger = format!("{TRACE}:{PARENT}:0:1");
+    let single = format!("{TRACE}-{PARENT}-1");
+    for sent in [
+        &[][..],
+        &[("baggage", "user=7"), ("traceparent", &parent), ("tracestate", "vendor=1,other=2")],
+        &[("b3", &single), ("uber-trace-id", &jaeger), ("uberctx-a", "1")],
+        &[("x-b3-sampled", "1"), ("x-b3-spanid", PARENT), ("x-b3-traceid", TRACE)],
+        // Nor is anything judged: not what is malformed, doubled, or longer than it may be.
+        &[("traceparent", "nonsense"), ("tracestate", &many)],
+        &[("b3", "0"), ("b3", "1"), ("traceparent", &parent), ("traceparent", &parent)],
+    ] {
+        for telemetry in ["", "telemetry: { propagation: [w3c, b3, b3multi, jaeger], sample_ratio: 1 }"] {
+            let seen = forwarded_with(telemetry, sent).await;
+            let mut sent: Vec<_> = sent.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            sent.sort();
+            assert_eq!(trace_fields(&seen), sent, "{telemetry}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_an_exporter_logs_and_documents_name_the_callers_trace_or_one_that_goes_nowhere_else() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let config = Config::new().upstream("app", upstream.addr, "").policy("p", "timeout: 5s");
+    let proxy = Proxy::start(config.route("path: /ok", "app", "p")).await;
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    let named = proxy.send(Request::get("/none").header("traceparent", &parent)).await;
+    assert_eq!(named.expect_problem(404, "no-route")["trace_id"], TRACE);
+    let (one, two) = (proxy.get("/none").await, proxy.get("/none").await);
+    let id = |reply: &Reply| reply.expect_problem(404, "no-route")["trace_id"].as_str().unwrap().to_owned();
+    assert!(id(&one).len() == 32 && id(&one) != id(&two), "{} and {}", id(&one), id(&two));
+    proxy.get("/ok").await.expect_upstream(200);
+    assert_eq!(trace_fields(&upstream.only()), []);
 }
 
 #[tokio::test]

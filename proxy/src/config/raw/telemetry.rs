@@ -23,9 +23,11 @@ section! {
     RawTelemetry {
         /// `service.name` of spans. Default mainstay.
         service_name: String,
-        /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default none.
+        /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default none: then trace headers pass
+        /// as they came, and none is added.
         otlp: MaybeOtlp,
-        /// Formats of trace context, in order of preference; `b3` reads both forms of B3. Default [w3c, b3, jaeger].
+        /// Formats of trace context, in order of preference; `b3` reads both forms of B3. Written only where spans are
+        /// exported. Default [w3c, b3, jaeger].
         propagation: Vec<Propagation>,
         /// The share of new traces that are sampled, 0 to 1. Default 1.
         sample_ratio: f64,

@@ -36,7 +36,7 @@ pub struct Ids {
 pub struct TraceContext {
     /// The trace; not zero.
     pub trace_id: u128,
-    /// Our span, which becomes the parent of the service's; not zero.
+    /// Our span, which becomes the parent of the service's; zero where no span is exported and so none is written.
     pub span_id: u64,
     /// Whether the trace is sampled.
     pub sampled: bool,

@@ -3,7 +3,8 @@
 //!
 //! **Extraction** tries the configured formats in order; the first that is well-formed wins, and a malformed header counts as
 //! absent. **Injection** writes every configured format, as OpenTelemetry's composite propagator does, so that whichever one
-//! the service reads names our attempt as its parent.
+//! the service reads names our attempt as its parent. Where no spans are exported nothing is injected, and every field passes
+//! as it came ([`Propagator::SILENT`]).
 //!
 //! * `b3` reads both forms of B3, as OpenTelemetry's propagator does. It writes one header, and to a trace that came in several
 //!   it writes these, too. `b3multi` is for services that read nothing else.
@@ -42,6 +43,9 @@ pub struct Propagator {
 const FORMATS: usize = 4;
 
 impl Propagator {
+    /// Knows no format: it writes nothing and replaces nothing.
+    pub const SILENT: Self = Self { formats: [None; FORMATS] };
+
     /// A propagator for `formats`, in order of preference; repeats are ignored.
     pub fn new(formats: &[Propagation]) -> Self {
         let mut kept = [None; FORMATS];
@@ -53,6 +57,11 @@ impl Propagator {
             }
         }
         Self { formats: kept }
+    }
+
+    /// Whether it writes nothing.
+    pub const fn is_silent(&self) -> bool {
+        self.formats[0].is_none()
     }
 
     /// The caller's context in the first configured format that is well-formed.
@@ -71,6 +80,9 @@ impl Propagator {
 
     /// Writes `cx` in every configured format, in place of what was there.
     pub fn inject(&self, cx: &TraceContext, headers: &mut HeaderMap) {
+        if self.is_silent() {
+            return;
+        }
         let replaced: Vec<HeaderName> =
             headers.keys().filter(|name| self.replaces(cx, name, headers)).cloned().collect();
         for name in replaced {
@@ -83,6 +95,9 @@ impl Propagator {
 
     /// Hands every field of `cx`, name and value, to `put`: for a head that is written without a map.
     pub fn write(&self, cx: &TraceContext, put: &mut impl FnMut(&'static str, &[u8])) {
+        if self.is_silent() {
+            return;
+        }
         let digits = Digits::of(cx.trace_id, cx.span_id);
         for format in self.formats() {
             match format {
@@ -101,6 +116,9 @@ impl Propagator {
 
     /// Whether the field `name` of a request with these `headers` must not stand beside what [`write`](Self::write) writes.
     pub fn replaces(&self, cx: &TraceContext, name: &HeaderName, headers: &HeaderMap) -> bool {
+        if self.is_silent() {
+            return false;
+        }
         match format_of(name) {
             Some(Propagation::W3c) if *name == w3c::TRACESTATE => {
                 self.has(Propagation::W3c) && !w3c::keeps_state(cx, headers)

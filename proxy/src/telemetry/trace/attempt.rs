@@ -52,7 +52,8 @@ impl TraceHandle {
 
     /// A client span for one attempt, with an id of its own under the request's span.
     pub fn attempt(&self, start: &AttemptStart<'_>, now: Instant) -> AttemptSpan {
-        let cx = TraceContext { span_id: random_span_id(), ..self.cx };
+        let is_told = self.recorder.is_some() || !self.propagator.is_silent();
+        let cx = if is_told { TraceContext { span_id: random_span_id(), ..self.cx } } else { self.cx };
         let span = self.recorder.as_ref().map(|recorder| {
             let recorder = Arc::clone(recorder);
             let mut span = Recording::new(recorder, cx, Some(self.cx.span_id), SpanKind::Client, now);

@@ -5,7 +5,11 @@
 //! `error.type`, so a trace shows also the requests whose callers left.
 //!
 //! Sampling is parent-based: the caller's decision stands; where there is none, the trace id decides by `sample_ratio`, so
-//! that every hop with the same ratio decides alike. Without an exporter the decision still travels, for those behind us.
+//! that every hop with the same ratio decides alike.
+//!
+//! Without an exporter there is no footprint: trace headers pass byte for byte and none is added, since a span that nobody
+//! exports would be a hole between the caller's and the service's. Logs and documents then name the caller's trace, or one
+//! that goes nowhere else.
 
 mod attempt;
 mod export;
@@ -57,6 +61,7 @@ pub struct Tracing {
 
 /// What one configuration says; replaced as a whole.
 struct Settings {
+    /// What is read of a caller's context, and written where there is an exporter.
     propagator: Propagator,
     sampler: RatioSampler,
     destination: Option<Destination>,
@@ -127,7 +132,7 @@ impl Tracing {
                 about: None,
             })
         });
-        let handle = TraceHandle { cx, propagator: settings.propagator, recorder };
+        let handle = TraceHandle { cx, propagator: settings.written(), recorder };
         RequestTrace::new(handle, parent.and_then(|parent| parent.ids), SpanKind::Server, now)
     }
 
@@ -144,7 +149,7 @@ impl Tracing {
                 about: origin,
             })
         });
-        let handle = TraceHandle { cx, propagator: settings.propagator, recorder };
+        let handle = TraceHandle { cx, propagator: settings.written(), recorder };
         RequestTrace::new(handle, None, SpanKind::Internal, now)
     }
 
@@ -160,16 +165,21 @@ impl Tracing {
 
 impl Settings {
     fn empty() -> Self {
-        Self { propagator: Propagator::new(&[]), sampler: RatioSampler::new(0.0), destination: None, exporter: None }
+        Self { propagator: Propagator::SILENT, sampler: RatioSampler::new(0.0), destination: None, exporter: None }
     }
 
-    /// Our span's context under that parent.
+    /// The formats that our context is written in.
+    fn written(&self) -> Propagator {
+        if self.exporter.is_some() { self.propagator } else { Propagator::SILENT }
+    }
+
+    /// Our span's context under that parent. Without an exporter there is no span, and nobody is told of one.
     fn context(&self, parent: Option<&Parent>) -> TraceContext {
         let ids = parent.and_then(|parent| parent.ids);
         let trace_id = ids.map_or_else(random_trace_id, |ids| ids.trace_id);
         TraceContext {
             trace_id,
-            span_id: random_span_id(),
+            span_id: if self.exporter.is_some() { random_span_id() } else { 0 },
             sampled: parent.and_then(|parent| parent.decision).unwrap_or_else(|| self.sampler.samples(trace_id)),
             debug: parent.is_some_and(|parent| parent.debug),
             random: parent.is_some_and(|parent| parent.random),

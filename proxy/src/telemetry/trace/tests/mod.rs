@@ -165,7 +165,8 @@ async fn a_receiver_gets_a_client_span_for_each_attempt() {
 
 #[tokio::test]
 async fn the_service_sees_the_attempt_as_its_parent() {
-    let tracing = offline(1.0);
+    let receiver = Receiver::start(&[]).await;
+    let (tracing, _) = tracing_to(&url(&receiver), 1.0);
     let mut forwarded = headers(&[("traceparent", PARENT), ("tracestate", "vendor=1"), ("baggage", "a=1")]);
     let trace = tracing.start(&forwarded, Instant::now());
     let (authority, upstream) = ("a:1".parse().unwrap(), "app".into());
@@ -185,6 +186,33 @@ async fn the_service_sees_the_attempt_as_its_parent() {
     assert_ne!(parent.span_id, trace.context().span_id);
     assert_eq!(forwarded["tracestate"], "vendor=1");
     assert_eq!(forwarded["baggage"], "a=1");
+}
+
+#[test]
+fn without_an_exporter_nothing_is_written_whatever_came() {
+    let tracing = offline(1.0);
+    for fields in [
+        &[][..],
+        &[("traceparent", PARENT), ("tracestate", "vendor=1")],
+        &[("traceparent", "nonsense"), ("tracestate", "vendor=1"), ("b3", "0"), ("b3", "1"), ("uber-trace-id", "")],
+    ] {
+        let came: HeaderMap = headers(fields);
+        let mut forwarded = came.clone();
+        let trace = tracing.start(&came, Instant::now());
+        let (authority, upstream) = ("a:1".parse().unwrap(), "app".into());
+        let start = AttemptStart {
+            number: 1,
+            method: &Method::GET,
+            path: "/",
+            authority: &authority,
+            upstream: &upstream,
+            retry_reason: None,
+        };
+        trace.attempt(&start, Instant::now()).inject(&mut forwarded);
+        trace.inject(&mut forwarded);
+        tracing.start_about(trace.handle().origin(), Instant::now()).inject(&mut forwarded);
+        assert_eq!(forwarded, came);
+    }
 }
 
 #[tokio::test]
@@ -271,7 +299,7 @@ async fn a_trace_that_is_not_sampled_sends_nothing() {
 fn check_decision(ratio: f64, fields: &[(&'static str, &str)], sampled: bool) -> TraceContext {
     let cx = *offline(ratio).start(&headers(fields), Instant::now()).context();
     assert_eq!(cx.sampled, sampled, "{fields:?} at {ratio}");
-    assert!(cx.trace_id != 0 && cx.span_id != 0);
+    assert_ne!(cx.trace_id, 0);
     cx
 }
 
