@@ -12,6 +12,7 @@ pub mod concurrency_limit;
 pub mod evidence;
 pub mod fallback;
 pub mod faults;
+pub mod grpc;
 pub mod idempotency;
 pub mod operation;
 pub mod path;

@@ -22,6 +22,7 @@ mod fallback;
 mod forwarding;
 mod forwarding_streams;
 mod framing;
+mod grpc_answers;
 mod h2_connections;
 mod h2_interim;
 mod h2_streams;

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
     evidence::Cause,
+    grpc::Dialect,
     idempotency::{Standing, WriteOutcome},
     operation::{OperationId, State},
     problem::Problem,
@@ -34,6 +35,8 @@ pub(crate) struct Exchange {
     session: Arc<Session>,
     pub(crate) started: Instant,
     pub(crate) method: Method,
+    /// How its caller is answered, if it is a gRPC call.
+    pub(crate) grpc: Option<Dialect>,
     /// What the access log says of it; `None` if there was no log when it came.
     uri: Option<Uri>,
     /// `None` once it has been finished.
@@ -75,6 +78,8 @@ impl Exchange {
             session,
             started: now,
             method: parts.method.clone(),
+            // gRPC calls are POSTs: reads need not be looked at.
+            grpc: if parts.method.is_safe() { None } else { Dialect::of(&parts.headers) },
             uri,
             trace: Some(trace),
             is_http1: parts.version != Version::HTTP_2,

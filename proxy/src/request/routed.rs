@@ -67,7 +67,8 @@ pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failu
     let failure = if exchange.is_draining() { of_a_drain(&exchange.method, failure) } else { failure };
     let trace_id = exchange.trace().trace_id().to_string();
     let operation = exchange.operation.map(|(id, _)| id);
-    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation };
+    let grpc = exchange.grpc;
+    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation, grpc };
     let (response, problem) = respond::failure(&voice, failure);
     exchange.problem = Some(problem);
     exchange.answer(response)

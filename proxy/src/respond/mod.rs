@@ -1,10 +1,11 @@
 //! Every answer that Mainstay makes itself: errors to responses, in one place.
 //!
-//! RFC 9457 documents, marked with `Mainstay-Error` so that they can never be taken for the upstream's. No upstream
-//! address, body, key or credential appears in one.
+//! RFC 9457 documents, marked with `Mainstay-Error` so that they can never be taken for the upstream's; to a gRPC call what
+//! its client reads ([`grpc`]). No upstream address, body, key or credential appears in one.
 
 pub(crate) mod explain;
 pub(crate) mod failure;
+pub(crate) mod grpc;
 
 pub mod document;
 
@@ -17,6 +18,7 @@ use http::{
 use mainstay_policies::{
     concurrency_limit::{Overloaded, OverloadedBy},
     evidence::{AttemptError, Cause, Sent},
+    grpc::Dialect,
     idempotency::{MAINSTAY_OUTCOME, Standing},
     operation::OperationId,
     problem::{Effect, Problem},
@@ -42,6 +44,8 @@ pub(crate) struct ProblemContext<'a> {
     pub(crate) trace_id: Option<&'a str>,
     /// The write's, if there is one.
     pub(crate) operation: Option<OperationId>,
+    /// How the call is answered, if it is one of gRPC.
+    pub(crate) grpc: Option<Dialect>,
 }
 
 /// A failure in the parts of a document.
@@ -71,6 +75,24 @@ pub(crate) fn failure(voice: &ProblemContext<'_>, failure: Failure) -> (Response
     let said = say(failure);
     let problem = said.problem;
     let operation = said.operation.or(voice.operation);
+    let mut response = match voice.grpc {
+        Some(dialect) => grpc::response(dialect, &said, operation),
+        None => documented(voice, &said, operation),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(MAINSTAY_ERROR, HeaderValue::from_static(problem.slug()));
+    if let Some(wait) = said.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs(wait)));
+    }
+    if let Some(operation) = operation {
+        locate(headers, voice.prefix, operation);
+    }
+    (response, problem)
+}
+
+/// The document, as a response.
+fn documented(voice: &ProblemContext<'_>, said: &ProblemParts, operation: Option<OperationId>) -> Response<ProxyBody> {
     let body = document::document(
         voice.prefix,
         said.problem,
@@ -82,15 +104,8 @@ pub(crate) fn failure(voice: &ProblemContext<'_>, failure: Failure) -> (Response
     );
     let mut response = Response::new(ProxyBody::from(body));
     *response.status_mut() = said.status;
-    let headers = response.headers_mut();
-    mark(headers, problem);
-    if let Some(wait) = said.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_secs(wait)));
-    }
-    if let Some(operation) = operation {
-        locate(headers, voice.prefix, operation);
-    }
-    (response, problem)
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+    response
 }
 
 fn say(failure: Failure) -> ProblemParts {
@@ -201,13 +216,6 @@ fn attempt(error: &AttemptError) -> ProblemParts {
             ProblemParts::new(Problem::Timeout, "This proxy ended before the service had answered.", effect)
         }
     }
-}
-
-/// Marks an answer as ours.
-pub(crate) fn mark(headers: &mut HeaderMap, problem: Problem) {
-    headers.insert(CONTENT_TYPE, PROBLEM_JSON);
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(MAINSTAY_ERROR, HeaderValue::from_static(problem.slug()));
 }
 
 /// Adds the address of the operation.

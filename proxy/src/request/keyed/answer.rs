@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::{
     idempotency::{Answer, AnswerKind, Refusal},
-    operation::{Operation, OperationId, StoredResponse},
+    operation::{Operation, OperationId, State, StoredResponse},
     problem::Problem,
 };
 use tokio::time::Instant;
@@ -68,17 +68,22 @@ pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Respons
     let Answer { operation, kind, preference_applied } = answer;
     routed.exchange.operation = Some((operation.id, operation.state));
     let prefix = routed.snapshot.config.control.path.clone();
-    let mut response = match kind {
-        AnswerKind::Refused(refusal) => refuse(routed, refusal),
-        AnswerKind::Replay(stored) => replay(routed, &stored),
-        AnswerKind::Resolved(resolved) => {
+    let grpc = routed.exchange.grpc.filter(|_| operation.state == State::Succeeded);
+    let mut response = match (kind, grpc) {
+        // What stands for an answer that nobody has is a document, which no gRPC client can read.
+        (AnswerKind::Resolved(_) | AnswerKind::Document | AnswerKind::SeeOther, Some(dialect)) => {
+            routed.exchange.answer(respond::grpc::happened(dialect))
+        }
+        (AnswerKind::Refused(refusal), _) => refuse(routed, refusal),
+        (AnswerKind::Replay(stored), _) => replay(routed, &stored),
+        (AnswerKind::Resolved(resolved), _) => {
             let mut response = Response::new(ProxyBody::from(Bytes::from(resolved.body)));
             *response.status_mut() = resolved.status;
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             routed.exchange.answer(response)
         }
-        AnswerKind::Document | AnswerKind::Freed => show(routed, &prefix, &operation),
-        AnswerKind::SeeOther => see_other(routed, &prefix, operation.id),
+        (AnswerKind::Document | AnswerKind::Freed, _) => show(routed, &prefix, &operation),
+        (AnswerKind::SeeOther, _) => see_other(routed, &prefix, operation.id),
     };
     respond::locate(response.headers_mut(), &prefix, operation.id);
     if let Some(waited) = preference_applied
