@@ -193,20 +193,80 @@ fn grpc_ms(value: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn grpc_calls_carry_their_deadline_in_grpc_timeout() {
+async fn a_grpc_calls_own_deadline_passes_only_ever_shortened_whoever_sent_it() {
     let upstream = H2Upstream::start(|_| H2Step::GrpcEcho).await;
-    let config = Config::new().upstream("app", upstream.addr, "protocol: http2").policy("p", "timeout: 4s");
-    let proxy = Proxy::start(config.route("path: /**", "app", "p").listener("trust_deadline: true")).await;
-    let client = H2Client::connect(proxy.addr).await;
-    for (sent, most) in [(None, 4000), (Some("900m"), 900), (Some("60S"), 4000), (Some("2000000u"), 2000)] {
-        let mut request =
-            client.request("POST", "/a.B/C").header("content-type", "application/grpc").header("te", "trailers");
-        if let Some(sent) = sent {
-            request = request.header("grpc-timeout", sent);
+    for (timeout, listener) in [("4s", "trust_deadline: true"), ("4s", ""), ("{ total: 4s, attempt: 700ms }", "")] {
+        let attempt = if timeout == "4s" { u64::MAX } else { 700 };
+        let policy = format!("timeout: {timeout}, idempotency: {{ required: false }}");
+        let config = Config::new().upstream("app", upstream.addr, "protocol: http2").policy("p", &policy);
+        let config = config.route("path: /**", "app", "p");
+        let config = if listener.is_empty() { config } else { config.listener(listener) };
+        let proxy = Proxy::start(config).await;
+        let client = H2Client::connect(proxy.addr).await;
+        for (keyed, (sent, given)) in [false, true].into_iter().flat_map(|keyed| {
+            [(Some("900m"), 900), (Some("60S"), 60_000), (Some("2000000u"), 2000), (None, 0)].map(|sent| (keyed, sent))
+        }) {
+            let mut request =
+                client.request("POST", "/a.B/C").header("content-type", "application/grpc").header("te", "trailers");
+            if let Some(sent) = sent {
+                request = request.header("grpc-timeout", sent);
+            }
+            if keyed {
+                request = request.header("idempotency-key", format!("k{given}"));
+            }
+            let whole = client.call(request.body(full("x")).unwrap()).await;
+            assert_eq!(whole.trailers.unwrap()["grpc-status"], "0", "{:?}", whole.headers);
+            let seen = upstream.requests().pop().unwrap();
+            let got = seen.head.headers.get("grpc-timeout").map(|value| grpc_ms(value.to_str().unwrap()));
+            let Some(_) = sent else {
+                assert_eq!(got, None, "none is invented");
+                continue;
+            };
+            let (got, most) = (got.unwrap(), given.min(attempt));
+            assert!(got <= most && got + 600 >= most, "{sent:?} became {got} ms under {timeout}");
         }
-        assert_eq!(client.call(request.body(full("x")).unwrap()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_callers_deadline_ends_its_call_on_any_listener() {
+    let upstream = H2Upstream::start(|_| H2Step::Stall).await;
+    let config = Config::new().upstream("app", upstream.addr, "protocol: http2").policy("p", "timeout: 9s");
+    let proxy = Proxy::start(config.route("path: /**", "app", "p")).await;
+    let client = H2Client::connect(proxy.addr).await;
+    let request = client.request("POST", "/a.B/C").header("content-type", "application/grpc");
+    let request = request.header("grpc-timeout", "300m").body(full("x")).unwrap();
+    let whole = taking(Duration::from_millis(290), client.call(request)).await;
+    assert_eq!((whole.status, &whole.headers["grpc-status"]), (200, &"4".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_stream_outlasts_the_total_time_once_its_head_has_come() {
+    let upstream = Upstream::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n";
+        vec![
+            Step::Body,
+            Step::Send(format!("{head}1\r\na\r\n").into()),
+            Step::Delay(Duration::from_millis(900)),
+            Step::Send("1\r\nb\r\n0\r\ngrpc-status: 0\r\n\r\n".into()),
+        ]
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 400ms, idempotency: { required: false }").await;
+    let client = H2Client::connect(proxy.addr).await;
+    for (key, deadline) in [(None, None), (Some("1"), None), (None, Some("60S")), (Some("2"), Some("60S"))] {
+        let mut request = client.request("POST", "/a.B/C").header("content-type", "application/grpc");
+        for (name, value) in [("idempotency-key", key), ("grpc-timeout", deadline)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let whole = client.call(request.header("te", "trailers").body(full("x")).unwrap()).await;
+        assert_eq!((whole.status, &whole.body[..]), (200, &b"ab"[..]));
+        assert_eq!(whole.trailers.unwrap()["grpc-status"], "0", "{key:?} {deadline:?}");
         let seen = upstream.requests().pop().unwrap();
-        let got = grpc_ms(seen.head.headers["grpc-timeout"].to_str().unwrap());
-        assert!(got <= most && got + 1500 >= most.min(1500), "{sent:?} became {got} ms");
+        let told = seen.header("grpc-timeout").map(grpc_ms);
+        assert!(told.is_none_or(|told| told > 10_000), "the service is not told to cut it, either: {told:?}");
+        assert_eq!(told.is_some(), deadline.is_some());
     }
 }

@@ -18,10 +18,18 @@ pub fn deadline_from_headers(headers: &HeaderMap) -> Option<Duration> {
     ours.chain(grpc).min()
 }
 
-/// Tells the upstream how long its answer is waited for: always `Mainstay-Deadline-Ms`, and `grpc-timeout` when `grpc`.
-/// Rounded down, so that the upstream never believes it has longer.
+/// How long the caller of a gRPC call waits for the whole of it, as it says itself: the smallest of several. Malformed values
+/// are ignored.
+pub fn grpc_timeout_from_headers(headers: &HeaderMap) -> Option<Duration> {
+    headers.get_all(GRPC_TIMEOUT).iter().filter_map(|value| grpc_timeout(value.as_bytes())).min()
+}
+
+/// Tells the upstream how long its answer is waited for: always `Mainstay-Deadline-Ms`, and `grpc-timeout` where the caller
+/// sent one, of which `grpc` is left. Rounded down, so that the upstream never believes it has longer.
+///
+/// None is made for a call that has none: it bounds the whole stream, where our own time ends with the response's head.
 #[expect(clippy::missing_panics_doc, reason = "digits and a letter are always fit for a header")]
-pub fn set_deadline_headers(headers: &mut HeaderMap, remaining: Duration, grpc: bool) {
+pub fn set_deadline_headers(headers: &mut HeaderMap, remaining: Duration, grpc: Option<Duration>) {
     write_deadline(remaining, grpc, |name, value| {
         let value = HeaderValue::from_bytes(value).expect("digits and a letter are fit for a header");
         headers.insert(HeaderName::from_static(name), value);
@@ -29,11 +37,11 @@ pub fn set_deadline_headers(headers: &mut HeaderMap, remaining: Duration, grpc: 
 }
 
 /// Hands the same fields, name and value, to `put`: for a head that is written without a map.
-pub fn write_deadline(remaining: Duration, grpc: bool, mut put: impl FnMut(&'static str, &[u8])) {
+pub fn write_deadline(remaining: Duration, grpc: Option<Duration>, mut put: impl FnMut(&'static str, &[u8])) {
     let ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
     put(DEADLINE_MS, itoa::Buffer::new().format(ms).as_bytes());
-    if grpc {
-        put(GRPC_TIMEOUT, grpc_value(remaining).as_bytes());
+    if let Some(left) = grpc {
+        put(GRPC_TIMEOUT, grpc_value(left).as_bytes());
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout_at};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{IdleBody, Timeout, set_deadline_headers};
+use super::{IdleBody, Timeout, grpc_timeout_from_headers, set_deadline_headers};
 use crate::{
     body::BoxError,
     evidence::{AttemptError, Cause, Sent},
+    grpc::is_grpc,
 };
 
 /// When the total time of a request ends: a request extension, for the layers within.
@@ -98,10 +99,10 @@ where
         let (total, idle) = (self.params.total, self.params.idle);
         Box::pin(async move {
             let now = Instant::now();
+            let given = grpc_timeout_from_headers(request.headers()).filter(|_| is_grpc(request.headers()));
+            let total = given.map_or(total, |given| given.min(total));
             let deadline = now.checked_add(total).unwrap_or_else(|| now + Duration::from_hours(24 * 365 * 30));
-            let is_grpc = request.headers().get(http::header::CONTENT_TYPE);
-            let is_grpc = is_grpc.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-            set_deadline_headers(request.headers_mut(), total, is_grpc);
+            set_deadline_headers(request.headers_mut(), total, given);
             request.extensions_mut().insert(Deadline(deadline));
             match timeout_at(deadline, inner.call(request)).await {
                 Ok(outcome) => {

@@ -3,16 +3,18 @@
 //! `total` runs from the last byte of the request's head to the response's head, `attempt` bounds each attempt within it, and
 //! `idle` bounds silence in a body ([`IdleBody`]). A timeout says nothing about whether the service acted.
 //!
-//! The time that remains travels upstream as `Mainstay-Deadline-Ms` and, for gRPC, `grpc-timeout`:
+//! The time that remains travels upstream as `Mainstay-Deadline-Ms`. A gRPC call's own deadline, `grpc-timeout`, is the
+//! caller's: it passes, only ever shortened, and none is made for a call that has none:
 //!
 //! ```
 //! use std::time::Duration;
 //! use mainstay_policies::timeout::{deadline_from_headers, set_deadline_headers};
 //!
 //! let mut headers = http::HeaderMap::new();
-//! set_deadline_headers(&mut headers, Duration::from_millis(1500), true);
+//! set_deadline_headers(&mut headers, Duration::from_millis(1500), None);
 //! assert_eq!(headers["mainstay-deadline-ms"], "1500");
 //! assert_eq!(deadline_from_headers(&headers), Some(Duration::from_millis(1500)));
+//! assert!(!headers.contains_key("grpc-timeout"));
 //! ```
 
 mod deadline;

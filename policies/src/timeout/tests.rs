@@ -57,10 +57,10 @@ fn deadlines_are_written_rounded_down_in_at_most_eight_digits() {
     ] {
         let mut headers = HeaderMap::new();
         headers.insert("mainstay-deadline-ms", HeaderValue::from_static("7"));
-        set_deadline_headers(&mut headers, remaining, false);
+        set_deadline_headers(&mut headers, remaining, None);
         assert_eq!(headers["mainstay-deadline-ms"], ms, "{remaining:?}");
         assert!(!headers.contains_key("grpc-timeout"));
-        set_deadline_headers(&mut headers, remaining, true);
+        set_deadline_headers(&mut headers, remaining, Some(remaining));
         assert_eq!(headers["grpc-timeout"], grpc, "{remaining:?}");
         assert_eq!(headers.get_all("mainstay-deadline-ms").iter().count(), 1);
     }
@@ -72,7 +72,7 @@ proptest! {
     fn a_deadline_that_travels_is_never_longer(seconds in 0_u64..100_000, nanos in 0_u32..1_000_000_000, grpc in any::<bool>()) {
         let remaining = Duration::new(seconds, nanos).max(Duration::from_nanos(1));
         let mut headers = HeaderMap::new();
-        set_deadline_headers(&mut headers, remaining, grpc);
+        set_deadline_headers(&mut headers, remaining, grpc.then_some(remaining));
         let read = deadline_from_headers(&headers).unwrap();
         prop_assert!(read <= remaining, "{remaining:?} became {read:?}");
         prop_assert!(read + Duration::from_millis(1) + remaining / 1000 > remaining, "{remaining:?} became {read:?}");
@@ -124,6 +124,20 @@ async fn a_slow_reader_is_not_a_silent_body() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data");
 }
 
+#[test]
+fn a_calls_own_deadline_is_the_smallest_that_can_be_read() {
+    for (values, expected) in
+        [(&["1S"][..], Some(SECOND)), (&["2S", "soon", "900m"], Some(SECOND * 9 / 10)), (&["soon"], None), (&[], None)]
+    {
+        let mut headers = HeaderMap::new();
+        headers.insert("mainstay-deadline-ms", HeaderValue::from_static("7"));
+        for value in values {
+            headers.append("grpc-timeout", HeaderValue::from_static(value));
+        }
+        assert_eq!(grpc_timeout_from_headers(&headers), expected, "{values:?}");
+    }
+}
+
 mod layered {
     use http::{Request, Response};
     use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -152,6 +166,31 @@ mod layered {
             let error = service.oneshot(Request::new(())).await.unwrap_err();
             let error = error.downcast_ref::<AttemptError>().unwrap();
             assert_eq!((error.cause, error.sent, began.elapsed()), (cause, Sent::Maybe, after));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grpc_call_keeps_its_own_deadline_and_gets_none_that_it_has_not() {
+        for (media_type, given, passed, after) in [
+            ("application/grpc", Some("1S"), true, SECOND),
+            ("application/grpc", Some("60S"), true, 3 * SECOND),
+            ("application/grpc", None, false, 3 * SECOND),
+            ("application/json", Some("1S"), true, 3 * SECOND),
+        ] {
+            let service = service_fn(move |request: Request<()>| async move {
+                assert_eq!(request.headers().contains_key("grpc-timeout"), passed);
+                std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>().await
+            });
+            let layer = TotalTimeoutLayer::new(Timeout { total: 3 * SECOND, ..Timeout::default() });
+            let service = ServiceBuilder::new().layer(layer).service(service);
+            let mut request = Request::new(());
+            request.headers_mut().insert("content-type", HeaderValue::from_static(media_type));
+            request
+                .headers_mut()
+                .extend(given.map(|given| (HeaderName::from_static("grpc-timeout"), HeaderValue::from_static(given))));
+            let began = Instant::now();
+            service.oneshot(request).await.unwrap_err();
+            assert_eq!(began.elapsed(), after, "{media_type} {given:?}");
         }
     }
 }

@@ -37,8 +37,17 @@ pub(crate) struct Outbound {
     pub(crate) trace: TraceHandle,
     /// When the total time ends.
     pub(crate) deadline: Instant,
+    /// That it is a gRPC call.
+    pub(crate) grpc: Option<GrpcCall>,
     /// Where the client takes interim responses from.
     pub(crate) interim: Option<Interim>,
+}
+
+/// What a gRPC call says of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct GrpcCall {
+    /// When its caller gives up, the whole stream included; `None` if it does not say.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// One attempt, from the breaker's permit to what it proved.
@@ -143,7 +152,12 @@ impl Outbound {
     /// What an attempt that starts now adds to its head.
     pub(crate) fn added<'a>(&self, trace: SpanFields, head: &'a Head, now: Instant) -> Added<'a> {
         let time_left = self.deadline.saturating_duration_since(now);
-        Added { hop: head.hop.as_ref(), trace, time_left, is_grpc: head.is_grpc() }
+        // Not shortened to the total time: that ends with the response's head, and this bounds a stream to its end.
+        let grpc_left = self.grpc.and_then(|call| call.deadline).map(|given| {
+            let left = given.saturating_duration_since(now);
+            self.route.params.policy.timeout.attempt.map_or(left, |attempt| left.min(attempt))
+        });
+        Added { hop: head.hop.as_ref(), trace, time_left, grpc_left }
     }
 
     /// Sends one attempt and waits for its response's head, until the attempt's time or the total time ends. When it ends by

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 use mainstay_policies::{
+    grpc::is_grpc,
     idempotency::Protection,
     operation::{Operation, StoredRequest, ledger::LedgerError},
 };
@@ -16,7 +17,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::write::{Executed, Execution};
 use crate::{
     attempts::{
-        attempt::{Nth, Outbound},
+        attempt::{GrpcCall, Nth, Outbound},
         head::Head,
     },
     respond::failure::Failure,
@@ -65,6 +66,7 @@ impl Redispatch {
             deadline: now + route.params.policy.timeout.total,
             trace: trace.handle().clone(),
             worker: runtime.resources.background(),
+            grpc: is_grpc(&request.headers).then_some(GrpcCall { deadline: None }),
             interim: None,
             route,
         };

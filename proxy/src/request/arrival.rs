@@ -9,7 +9,10 @@ use http::{
     request::Parts,
 };
 use http_body::Body as _;
-use mainstay_policies::{problem::Problem, timeout::deadline_from_headers};
+use mainstay_policies::{
+    problem::Problem,
+    timeout::{deadline_from_headers, grpc_timeout_from_headers},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -22,7 +25,7 @@ use super::{
     unambiguous,
 };
 use crate::{
-    attempts::attempt::Outbound,
+    attempts::attempt::{GrpcCall, Outbound},
     config::model::{self, Principal},
     listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
@@ -114,8 +117,10 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     };
     let route = route.clone();
     exchange.take_route(route.clone());
+    let grpc = grpc_call(&exchange, &parts.headers);
     let outbound = Outbound {
-        deadline: deadline(&exchange, &route, &listener, &parts.headers),
+        deadline: deadline(&exchange, &route, &listener, &parts.headers, grpc),
+        grpc,
         trace: exchange.trace().handle().clone(),
         worker: session.worker,
         interim: extras.interim.take(),
@@ -125,11 +130,25 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, extras, principal }))
 }
 
-/// When the total time ends. A deadline that the caller sends counts only where it is trusted, and only if it is smaller.
-fn deadline(exchange: &Exchange, route: &Route, listener: &model::Listener, headers: &HeaderMap) -> Instant {
+/// What a gRPC call says of itself; `None` if the request is none.
+fn grpc_call(exchange: &Exchange, headers: &HeaderMap) -> Option<GrpcCall> {
+    exchange.grpc?;
+    Some(GrpcCall { deadline: grpc_timeout_from_headers(headers).map(|given| exchange.started + given) })
+}
+
+/// When the total time ends. A deadline that the caller sends counts only where it is trusted, and only if it is smaller; that of
+/// a gRPC call is its caller's own, and counts everywhere.
+fn deadline(
+    exchange: &Exchange,
+    route: &Route,
+    listener: &model::Listener,
+    headers: &HeaderMap,
+    grpc: Option<GrpcCall>,
+) -> Instant {
     let total = route.params.policy.timeout.total;
     let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
-    exchange.started + given.map_or(total, |given| given.min(total))
+    let end = exchange.started + given.map_or(total, |given| given.min(total));
+    grpc.and_then(|call| call.deadline).map_or(end, |given| given.min(end))
 }
 
 /// Who is calling; an empty header is no principal.

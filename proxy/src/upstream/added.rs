@@ -20,15 +20,15 @@ pub struct Added<'a> {
     pub trace: SpanFields,
     /// How long the answer is waited for.
     pub time_left: Duration,
-    /// Whether the upstream shall be told of that in gRPC's way, too.
-    pub is_grpc: bool,
+    /// What is left of the caller's own deadline, where it makes a gRPC call that has one.
+    pub grpc_left: Option<Duration>,
 }
 
 impl Added<'_> {
     /// Whether the field `name` of a request with these `headers` must not stand beside this.
     pub(super) fn replaces(&self, name: &HeaderName, headers: &HeaderMap) -> bool {
         self.hop.is_some() && Hop::replaces(name)
-            || is_deadline(name.as_str(), self.is_grpc)
+            || is_deadline(name.as_str(), self.grpc_left.is_some())
             || self.trace.replaces(name, headers)
     }
 
@@ -38,7 +38,7 @@ impl Added<'_> {
             hop.write(headers, &mut put);
         }
         self.trace.write(&mut put);
-        write_deadline(self.time_left, self.is_grpc, put);
+        write_deadline(self.time_left, self.grpc_left, put);
     }
 
     /// Makes `headers` those of the attempt.
@@ -47,7 +47,7 @@ impl Added<'_> {
             hop.apply(headers);
         }
         self.trace.inject(headers);
-        set_deadline_headers(headers, self.time_left, self.is_grpc);
+        set_deadline_headers(headers, self.time_left, self.grpc_left);
     }
 }
 
@@ -117,7 +117,8 @@ mod tests {
             let cx = TraceContext { trace_id: 7, span_id: 8, sampled: true, debug, random: false, origin };
             let trace = SpanFields::new(cx, Propagator::new(&formats));
             let time_left = Duration::from_millis(1500);
-            let added = Added { hop: has_hop.then_some(&hop), trace, time_left, is_grpc };
+            let grpc_left = is_grpc.then_some(time_left);
+            let added = Added { hop: has_hop.then_some(&hop), trace, time_left, grpc_left };
             let [written, applied] = both(&added, &headers);
             prop_assert_eq!(&written, &applied);
             let values = |name: &str| -> Vec<_> { written.iter().filter(|(n, _)| n == name).collect() };
