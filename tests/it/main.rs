@@ -23,6 +23,7 @@ mod forwarding;
 mod forwarding_streams;
 mod framing;
 mod grpc_answers;
+mod grpc_outcomes;
 mod h2_connections;
 mod h2_interim;
 mod h2_streams;

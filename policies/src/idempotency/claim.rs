@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Settlement, status::AttemptGuard};
+use super::{Settlement, response_reason, status::AttemptGuard};
 use crate::{
     evidence::Evidence,
     operation::{
@@ -108,8 +108,8 @@ impl Claim {
             Settlement::Ambiguous { reason, status, stored } => {
                 (Evidence::Ambiguous, reason.into(), status, stored.map_or(Retained::None, Retained::Stored))
             }
-            Settlement::Response { evidence, status, retained, .. } => {
-                (evidence, format!("http_{}", status.as_u16()).into(), Some(status), retained)
+            Settlement::Response { evidence, status, code, retained, .. } => {
+                (evidence, response_reason(status, code), Some(status), retained)
             }
         };
         let is_late = source == Source::LateResponse;

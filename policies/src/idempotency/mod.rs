@@ -47,8 +47,8 @@ pub use self::{
     recognise::Recognised,
     refusal::Refusal,
     repeat::MAX_PREFER_WAIT,
-    rules::{JsonCondition, JsonExpect, Rule},
-    settlement::Settlement,
+    rules::{JsonCondition, JsonExpect, ResponseStatus, Rule},
+    settlement::{Settlement, response_reason},
     standing::{MAINSTAY_OUTCOME, Standing, WriteOutcome, until_due},
     status::{self as query, Asker, QueryGate, target as template},
 };

@@ -3,9 +3,10 @@
 use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
 use serde_json::Value;
 
-use super::{Outcomes, Verdict, rules};
+use super::{Outcomes, ResponseStatus, Verdict, rules};
 use crate::{
     evidence::Evidence,
+    grpc::Code,
     operation::{Operation, State},
 };
 
@@ -15,7 +16,14 @@ use crate::{
 /// other 4xx failed. A 5xx proves nothing, because a service may fail after it has acted; a 408 proves nothing, because
 /// intermediaries send it too.
 pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> Evidence {
-    by_rule(outcomes, status, headers, body).unwrap_or_else(|| by_status(outcomes, status))
+    by_rule(outcomes, status, headers, body).unwrap_or_else(|| by_status(outcomes, status.into()))
+}
+
+/// The evidence of a complete gRPC answer by its code, as if it were the [twin](Code::twin) of HTTP; what the policy says of the
+/// code itself comes first. Conditions on a body hold on none of its messages: they are not JSON.
+pub fn classify_grpc(outcomes: &Outcomes, code: Code) -> Evidence {
+    let by_rule = rules::first_match(&outcomes.rules, code, None).map(evidence_of);
+    by_rule.unwrap_or_else(|| by_status(outcomes, code.into()))
 }
 
 /// Whether a failure by this response may only say how another attempt of the same write has left things: "in progress",
@@ -23,8 +31,15 @@ pub fn classify(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, bo
 /// only to services that honour keys, where it is the answer to the key.
 pub fn speaks_of_state(outcomes: &Outcomes, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) -> bool {
     status == StatusCode::CONFLICT
-        && !outcomes.failed.contains(&status)
+        && listed(outcomes, status.into()).is_none()
         && by_rule(outcomes, status, headers, body).is_none()
+}
+
+/// The same of a gRPC answer.
+pub fn grpc_speaks_of_state(outcomes: &Outcomes, code: Code) -> bool {
+    code == Code::AlreadyExists
+        && listed(outcomes, code.into()).is_none()
+        && rules::first_match(&outcomes.rules, code, None).is_none()
 }
 
 /// What a rule says; `None` if none matches.
@@ -56,21 +71,33 @@ pub fn may_pass(recorded: &Operation, status: StatusCode, says: Evidence) -> boo
     }
 }
 
-fn by_status(outcomes: &Outcomes, status: StatusCode) -> Evidence {
-    if outcomes.ongoing.contains(&status) {
-        Evidence::Ongoing
-    } else if outcomes.not_executed.contains(&status) {
-        Evidence::NotExecuted
-    } else if outcomes.succeeded.contains(&status) {
-        Evidence::Succeeded
-    } else if outcomes.failed.contains(&status) {
-        Evidence::Failed
-    } else if (status.is_success() || status.is_redirection()) && outcomes.succeeded.is_empty() {
-        Evidence::Succeeded
-    } else if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
-        Evidence::Failed
-    } else {
-        Evidence::Ambiguous
+fn by_status(outcomes: &Outcomes, status: ResponseStatus) -> Evidence {
+    listed(outcomes, status).unwrap_or_else(|| by_default(outcomes, status))
+}
+
+/// What the lists say of a status itself, or else of its twin.
+fn listed(outcomes: &Outcomes, status: ResponseStatus) -> Option<Evidence> {
+    let twin = status.twin().map(ResponseStatus::Http);
+    [Some(status), twin].into_iter().flatten().find_map(|status| {
+        let lists = [
+            (&outcomes.ongoing, Evidence::Ongoing),
+            (&outcomes.not_executed, Evidence::NotExecuted),
+            (&outcomes.succeeded, Evidence::Succeeded),
+            (&outcomes.failed, Evidence::Failed),
+        ];
+        lists.into_iter().find(|(list, _)| list.contains(&status)).map(|(_, evidence)| evidence)
+    })
+}
+
+fn by_default(outcomes: &Outcomes, status: ResponseStatus) -> Evidence {
+    // There is one success in gRPC, so a list of those of HTTP is not about it.
+    let names_successes = outcomes.succeeded.iter().any(|status| matches!(status, ResponseStatus::Http(_)));
+    let is_success = |status: StatusCode| (status.is_success() || status.is_redirection()) && !names_successes;
+    match status.twin() {
+        _ if status == ResponseStatus::Grpc(Code::Ok) => Evidence::Succeeded,
+        Some(status) if is_success(status) => Evidence::Succeeded,
+        Some(status) if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => Evidence::Failed,
+        Some(_) | None => Evidence::Ambiguous,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 
-use super::{KeySource, Rule};
+use super::{KeySource, ResponseStatus, Rule};
 use crate::operation::{QuerySchedule, Redispatch};
 
 /// How keyed writes are recognised, recorded and answered.
@@ -68,13 +68,13 @@ pub enum FingerprintBody {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcomes {
     /// Statuses by which the service says that it did nothing.
-    pub not_executed: Vec<StatusCode>,
-    /// Statuses of success; empty means any 2xx or 3xx.
-    pub succeeded: Vec<StatusCode>,
+    pub not_executed: Vec<ResponseStatus>,
+    /// Statuses of success; without one of HTTP, any 2xx or 3xx is one.
+    pub succeeded: Vec<ResponseStatus>,
     /// Statuses of definite failure, beside every other 4xx except 408.
-    pub failed: Vec<StatusCode>,
+    pub failed: Vec<ResponseStatus>,
     /// Statuses by which the service says that it is still at it.
-    pub ongoing: Vec<StatusCode>,
+    pub ongoing: Vec<ResponseStatus>,
     /// Refinements by body; the first match wins over the lists above.
     pub rules: Vec<Rule>,
 }
@@ -171,13 +171,15 @@ impl Default for Outcomes {
     /// 401, 403 and 407 are refused before the work, 425 and 429 ask for a repeat.
     fn default() -> Self {
         Self {
-            not_executed: vec![
+            not_executed: [
                 StatusCode::UNAUTHORIZED,
                 StatusCode::FORBIDDEN,
                 StatusCode::PROXY_AUTHENTICATION_REQUIRED,
                 StatusCode::TOO_EARLY,
                 StatusCode::TOO_MANY_REQUESTS,
-            ],
+            ]
+            .map(ResponseStatus::from)
+            .to_vec(),
             succeeded: Vec::new(),
             failed: Vec::new(),
             ongoing: Vec::new(),

@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     /// The answer to a repeat of a write that the service decided against, in words that nobody heard.
-    pub(super) fn write_failed(operation: &Operation) -> Self {
+    pub fn write_failed(operation: &Operation) -> Self {
         let detail = "The service decided against this write; what it answered is not known. Nothing was done: to try \
                       again, send a new write with a fresh key.";
         Self::new(Problem::WriteFailed, detail).about(operation)

@@ -6,13 +6,50 @@ use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::evidence::Verdict;
+use crate::{evidence::Verdict, grpc::Code};
+
+/// A status that a list or a rule names, or that a response has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseStatus {
+    /// Of HTTP.
+    Http(StatusCode),
+    /// Of gRPC.
+    Grpc(Code),
+}
+
+impl ResponseStatus {
+    /// The HTTP status that says the same. ABORTED has none: that it collided does not say whether the work was undone.
+    pub fn twin(self) -> Option<StatusCode> {
+        match self {
+            Self::Http(status) => Some(status),
+            Self::Grpc(Code::Aborted) => None,
+            Self::Grpc(code) => Some(code.twin()),
+        }
+    }
+
+    /// Whether a rule that names this one is about a response that has the other.
+    fn covers(self, other: Self) -> bool {
+        self == other || matches!(self, Self::Http(status) if other.twin() == Some(status))
+    }
+}
+
+impl From<StatusCode> for ResponseStatus {
+    fn from(status: StatusCode) -> Self {
+        Self::Http(status)
+    }
+}
+
+impl From<Code> for ResponseStatus {
+    fn from(code: Code) -> Self {
+        Self::Grpc(code)
+    }
+}
 
 /// One rule over a response: every part that is given must match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// The status, or `None` for any.
-    pub status: Option<StatusCode>,
+    pub status: Option<ResponseStatus>,
     /// Conditions on the JSON body; all must hold.
     pub json: Vec<JsonCondition>,
     /// What a match proves.
@@ -50,20 +87,21 @@ pub fn is_pointer(text: &str) -> bool {
 }
 
 /// The verdict of the first rule that matches. Without a readable body (`None`) no rule with conditions on it matches.
-pub fn first_match(rules: &[Rule], status: StatusCode, json: Option<&Value>) -> Option<Verdict> {
+pub fn first_match(rules: &[Rule], status: impl Into<ResponseStatus>, json: Option<&Value>) -> Option<Verdict> {
+    let status = status.into();
     rules.iter().find(|rule| matches(rule, status, json)).map(|rule| rule.then)
 }
 
 /// Whether a rule that could apply to this status has conditions on the body.
 pub(super) fn depend_on_body(rules: &[Rule], status: StatusCode) -> bool {
-    rules.iter().any(|rule| applies(rule, status) && !rule.json.is_empty())
+    rules.iter().any(|rule| applies(rule, status.into()) && !rule.json.is_empty())
 }
 
-fn applies(rule: &Rule, status: StatusCode) -> bool {
-    rule.status.is_none_or(|wanted| wanted == status)
+fn applies(rule: &Rule, status: ResponseStatus) -> bool {
+    rule.status.is_none_or(|named| named.covers(status))
 }
 
-fn matches(rule: &Rule, status: StatusCode, json: Option<&Value>) -> bool {
+fn matches(rule: &Rule, status: ResponseStatus, json: Option<&Value>) -> bool {
     applies(rule, status)
         && (rule.json.is_empty() || json.is_some_and(|json| rule.json.iter().all(|condition| holds(condition, json))))
 }
@@ -166,9 +204,25 @@ mod tests {
             expect: expect.clone(),
         };
         Rule {
-            status: status.map(|status| StatusCode::from_u16(status).unwrap()),
+            status: status.map(|status| StatusCode::from_u16(status).unwrap().into()),
             json: json.iter().map(condition).collect(),
             then: Verdict::Evidence(then),
+        }
+    }
+
+    #[test]
+    fn a_rule_on_a_status_is_about_its_grpc_twins_too_and_one_on_a_code_about_that_alone() {
+        let on = |status: ResponseStatus| [Rule { status: Some(status), ..rule(None, &[], Evidence::Failed) }];
+        let status = |status| ResponseStatus::Http(StatusCode::from_u16(status).unwrap());
+        for (named, seen, matched) in [
+            (status(409), Code::AlreadyExists.into(), true),
+            (status(409), Code::Aborted.into(), false),
+            (status(429), Code::ResourceExhausted.into(), true),
+            (Code::Aborted.into(), Code::Aborted.into(), true),
+            (Code::AlreadyExists.into(), status(409), false),
+            (Code::InvalidArgument.into(), Code::OutOfRange.into(), false),
+        ] {
+            assert_eq!(first_match(&on(named), seen, None).is_some(), matched, "{named:?} on {seen:?}");
         }
     }
 

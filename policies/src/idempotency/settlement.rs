@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::{
     evidence::Evidence,
+    grpc::Code,
     operation::{Retained, StoredResponse},
 };
 
@@ -30,14 +31,24 @@ pub enum Settlement {
     Response {
         /// What it proves.
         evidence: Evidence,
-        /// Its status.
+        /// Its status; for gRPC the twin of its code.
         status: StatusCode,
+        /// Its code, if it is one of gRPC.
+        code: Option<Code>,
         /// What is kept of it.
         retained: Retained,
         /// It may only say how another attempt of the same write has left things ("exists already"), and the policy does not
         /// say that it means more.
         of_state: bool,
     },
+}
+
+/// The reason of an operation that was settled by a response.
+pub fn response_reason(status: StatusCode, code: Option<Code>) -> Arc<str> {
+    match code {
+        Some(code) => code.reason().into(),
+        None => format!("http_{}", status.as_u16()).into(),
+    }
 }
 
 impl Settlement {

@@ -106,7 +106,7 @@ pub(super) fn post(path: &str) -> Parts {
 
 pub(super) fn asking(fenced: bool) -> Idempotency {
     let rule = |status: u16, state: Option<&str>, then| Rule {
-        status: Some(StatusCode::from_u16(status).unwrap()),
+        status: Some(StatusCode::from_u16(status).unwrap().into()),
         json: state
             .map(|state| JsonCondition { pointer: "/state".into(), expect: JsonExpect::OneOf(vec![state.into()]) })
             .into_iter()

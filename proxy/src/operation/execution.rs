@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Evidence, Sent},
-    idempotency::{Refusal, Settlement, proof::settlement},
+    idempotency::{
+        Refusal, Settlement,
+        proof::{proves_nothing_was_done, settlement},
+    },
     operation::{Source, State},
     problem::{Effect, Problem},
     retry::{Decision, Repeatable},
@@ -117,7 +120,7 @@ impl Execution {
                 } else {
                     drop(sending);
                 }
-                self.give_up(result, now + after).await;
+                self.give_up(result, &first, now + after).await;
                 alarm::pause_until(now + after).await;
                 return Next::Again(nth.next(endpoint, reason));
             }
@@ -148,7 +151,7 @@ impl Execution {
     }
 
     /// An attempt is given up for another one. What it said is kept for the client, in case the other ones say nothing.
-    async fn give_up(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, next: Instant) {
+    async fn give_up(&mut self, result: Result<Response<UpstreamBody>, AttemptError>, first: &First, next: Instant) {
         let response = match result {
             Err(error) => {
                 if error.sent == Sent::Maybe {
@@ -156,7 +159,16 @@ impl Execution {
                 }
                 return;
             }
-            Ok(response) if self.protection.proves_nothing_was_done(response.status(), response.headers()) => return,
+            Ok(response)
+                if proves_nothing_was_done(
+                    &self.protection,
+                    response.status(),
+                    response.headers(),
+                    first_frame::trailers(first),
+                ) =>
+            {
+                return;
+            }
             Ok(response) => response,
         };
         self.claim.leave_in_doubt();

@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, response::Parts};
 use http_body::Body;
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
-    idempotency::{Protection, Settlement, proof::settlement, query::GivenUpGuard},
+    idempotency::{Protection, Settlement, proof::settlement, query::GivenUpGuard, response_reason},
     operation::{
         OperationId, Source,
         ledger::LedgerError,
@@ -116,11 +116,13 @@ impl GivenUp {
     pub(super) async fn overhear(self, sending: Sending) {
         let Some((head, body, trailers)) = answer(&self.protection, self.is_grpc, sending).await else { return };
         let settlement = settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
-        let Settlement::Response { evidence: Evidence::Succeeded, status, retained, .. } = settlement else { return };
+        let Settlement::Response { evidence: Evidence::Succeeded, status, code, retained, .. } = settlement else {
+            return;
+        };
         let observation = Observation {
             evidence: Evidence::Succeeded,
             source: Source::LateResponse,
-            reason: format!("http_{}", status.as_u16()).into(),
+            reason: response_reason(status, code),
             status: Some(status),
             retained,
         };

@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
-    evidence::{Cause, Evidence},
+    evidence::Cause,
     idempotency::{
         Settlement, outcome,
-        proof::{is_grpc, media_type_starts, settlement},
+        proof::{is_grpc, media_type_starts, settlement, status_meant},
     },
     operation::Source,
     timeout::IdleBody,
@@ -25,6 +25,7 @@ use crate::{
         attempt::ended_by,
         first_frame::{First, Resumed},
     },
+    respond::{self, ProblemContext},
     upstream::UpstreamBody,
     wire::body::{BoxError, ProxyBody},
 };
@@ -78,10 +79,15 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether the response may be handed to the client after it was settled: one that claims an outcome must not stand beside a
-/// record that knows none, or another one. gRPC tells the outcome by itself.
-fn may_pass(execution: &Execution, status: StatusCode, headers: &HeaderMap, says: Evidence) -> bool {
-    is_grpc(headers) || outcome::may_pass(execution.claim.operation(), status, says)
+/// The end of a streamed answer that must not end as the service ended it. A gRPC client is told why, as it was promised a code;
+/// else the end is withheld, so the client cannot take the answer for a settled one.
+fn untold(execution: &Execution, headers: &HeaderMap) -> Result<Frame<Bytes>, BoxError> {
+    if !is_grpc(headers) {
+        return Err("the outcome is not known".into());
+    }
+    let snapshot = execution.runtime.snapshot.load();
+    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: None, operation: None, grpc: None };
+    Ok(Frame::trailers(respond::grpc::trailers(&voice, execution.outcome_unknown(StatusCode::BAD_GATEWAY))))
 }
 
 /// The head of an answer of which no more than the status can be told. Of gRPC that proves nothing: its status is elsewhere.
@@ -101,9 +107,10 @@ async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
 
 async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
     let settlement = settlement(&execution.protection, head.status, &head.headers, Some(body.clone()), None);
+    let meant = status_meant(head.status, &head.headers, None);
     let says = settlement.evidence();
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
-    let outcome = if recorded && may_pass(execution, head.status, &head.headers, says) {
+    let outcome = if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
         Ok(Response::from_parts(head, ProxyBody::from(body)))
     } else {
         Err(execution.outcome_unknown(StatusCode::BAD_GATEWAY))
@@ -150,18 +157,18 @@ where
             let trailers = end.iter().find_map(Frame::trailers_ref);
             let settlement = settlement(&execution.protection, status, &headers, None, trailers);
             let says = settlement.evidence();
+            let meant = status_meant(status, &headers, trailers);
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
-            if recorded && may_pass(execution, status, &headers, says) {
+            if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
                 end.into_iter().map(Ok).collect()
             } else {
-                // The end is withheld, so the client cannot take the answer for a settled one.
-                vec![Err("the outcome is not known".into())]
+                vec![untold(execution, &headers)]
             }
         }
         Err(error) => {
             let settlement = Settlement::Ambiguous { reason: "truncated", status: Some(status), stored: None };
             execution.settle(settlement, Source::Response).await;
-            vec![Err(error)]
+            vec![if is_grpc(&headers) { untold(execution, &headers) } else { Err(error) }]
         }
     };
     for frame in last {

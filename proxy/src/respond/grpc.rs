@@ -14,7 +14,7 @@ use mainstay_policies::{
     rate_limit::retry_after_secs,
 };
 
-use super::ProblemParts;
+use super::{MAINSTAY_ERROR, ProblemContext, ProblemParts, failure::Failure, locate, say};
 use crate::wire::body::ProxyBody;
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -85,6 +85,18 @@ pub(crate) fn happened(dialect: Dialect) -> Response<ProxyBody> {
     let mut response = trailers_only(dialect, Code::AlreadyExists, words);
     response.headers_mut().insert(MAINSTAY_OUTCOME, WriteOutcome::Succeeded.value());
     response
+}
+
+/// The end of an answer that has begun, and that must not end as the service ended it.
+pub(crate) fn trailers(voice: &ProblemContext<'_>, failure: Failure) -> HeaderMap {
+    let said = say(failure);
+    let mut fields = HeaderMap::new();
+    tell(&mut fields, code(said.problem, said.status, said.effect), &said.detail);
+    fields.insert(MAINSTAY_ERROR, HeaderValue::from_static(said.problem.slug()));
+    if let Some(operation) = said.operation.or(voice.operation) {
+        locate(&mut fields, voice.prefix, operation);
+    }
+    fields
 }
 
 fn trailers_only(dialect: Dialect, code: Code, message: &str) -> Response<ProxyBody> {

@@ -11,7 +11,7 @@ use crate::{
 fn response(evidence: Evidence, status: u16) -> Settlement {
     let status = StatusCode::from_u16(status).unwrap();
     let of_state = status == StatusCode::CONFLICT;
-    Settlement::Response { evidence, status, retained: Retained::StatusOnly, of_state }
+    Settlement::Response { evidence, status, code: None, retained: Retained::StatusOnly, of_state }
 }
 
 const TIMEOUT: Settlement = Settlement::Ambiguous { reason: "attempt_timeout", status: None, stored: None };
@@ -155,8 +155,9 @@ async fn one_late_refusal_of_two_attempts_in_doubt_does_not_free_the_key() {
 /// With an attempt in doubt, "exists already" and its like may tell of that attempt's success.
 #[tokio::test]
 async fn a_failure_that_may_tell_of_another_attempt_is_none_unless_the_policy_calls_it_one() {
-    let rule = Rule { status: Some(StatusCode::CONFLICT), json: Vec::new(), then: Verdict::Evidence(Evidence::Failed) };
-    let listed = Outcomes { failed: vec![StatusCode::CONFLICT], ..Outcomes::default() };
+    let rule =
+        Rule { status: Some(StatusCode::CONFLICT.into()), json: Vec::new(), then: Verdict::Evidence(Evidence::Failed) };
+    let listed = Outcomes { failed: vec![StatusCode::CONFLICT.into()], ..Outcomes::default() };
     let ruled = Outcomes { rules: vec![rule], ..Outcomes::default() };
     let said = |outcome| Idempotency { outcome, ..Idempotency::default() };
     for (params, status, expected) in [

@@ -25,9 +25,9 @@ fn statuses_prove_what_the_table_says() {
 #[test]
 fn a_list_of_successes_stands_for_2xx_and_3xx_and_one_of_failures_adds_to_4xx() {
     let outcomes = Outcomes {
-        succeeded: vec![StatusCode::CREATED, StatusCode::GONE],
-        failed: vec![StatusCode::NOT_IMPLEMENTED],
-        ongoing: vec![StatusCode::ACCEPTED],
+        succeeded: vec![StatusCode::CREATED.into(), StatusCode::GONE.into()],
+        failed: vec![StatusCode::NOT_IMPLEMENTED.into()],
+        ongoing: vec![StatusCode::ACCEPTED.into()],
         ..Outcomes::default()
     };
     for (status, expected) in [
@@ -46,9 +46,63 @@ fn a_list_of_successes_stands_for_2xx_and_3xx_and_one_of_failures_adds_to_4xx() 
     }
 }
 
+#[test]
+fn codes_prove_what_their_twins_do_and_aborted_nothing() {
+    let outcomes = Outcomes::default();
+    for code in Code::ALL {
+        let expected = match code {
+            Code::Ok => Evidence::Succeeded,
+            Code::Unauthenticated | Code::PermissionDenied | Code::ResourceExhausted => Evidence::NotExecuted,
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented => Evidence::Failed,
+            _ => Evidence::Ambiguous,
+        };
+        assert_eq!(classify_grpc(&outcomes, code), expected, "{code:?}");
+        assert_eq!(grpc_speaks_of_state(&outcomes, code), code == Code::AlreadyExists, "{code:?}");
+    }
+}
+
+#[test]
+fn a_code_that_a_list_or_a_rule_names_proves_what_that_says() {
+    let outcomes = Outcomes {
+        not_executed: vec![StatusCode::UNAUTHORIZED.into(), Code::Aborted.into()],
+        succeeded: vec![StatusCode::CREATED.into(), Code::AlreadyExists.into()],
+        failed: vec![StatusCode::TOO_MANY_REQUESTS.into(), Code::Unavailable.into()],
+        rules: vec![
+            Rule { status: Some(Code::DataLoss.into()), json: Vec::new(), then: Verdict::Evidence(Evidence::Ongoing) },
+            by_state().rules.remove(0),
+        ],
+        ..Outcomes::default()
+    };
+    for (code, expected) in [
+        (Code::Aborted, Evidence::NotExecuted),
+        (Code::Unauthenticated, Evidence::NotExecuted),
+        // 403 is not in the list any more, and neither is its twin.
+        (Code::PermissionDenied, Evidence::Failed),
+        (Code::ResourceExhausted, Evidence::Failed),
+        (Code::AlreadyExists, Evidence::Succeeded),
+        (Code::Unavailable, Evidence::Failed),
+        (Code::DataLoss, Evidence::Ongoing),
+        // The one success of gRPC: neither a list of those of HTTP nor a rule on a JSON body is about it.
+        (Code::Ok, Evidence::Succeeded),
+    ] {
+        assert_eq!(classify_grpc(&outcomes, code), expected, "{code:?}");
+    }
+    assert!(!grpc_speaks_of_state(&outcomes, Code::AlreadyExists));
+    assert_eq!(evidence(&outcomes, 503, None), Evidence::Ambiguous, "a code says nothing of HTTP");
+    assert_eq!(
+        evidence(&Outcomes { succeeded: vec![Code::Ok.into()], ..Outcomes::default() }, 200, None),
+        Evidence::Succeeded
+    );
+}
+
 fn by_state() -> Outcomes {
     let rule = |state: &str, then| Rule {
-        status: Some(StatusCode::OK),
+        status: Some(StatusCode::OK.into()),
         json: vec![JsonCondition { pointer: "/state".into(), expect: JsonExpect::OneOf(vec![json!(state)]) }],
         then: Verdict::Evidence(then),
     };
@@ -88,8 +142,9 @@ fn a_deciding_body_that_was_not_seen_proves_nothing() {
 #[test]
 fn a_status_that_claims_an_outcome_is_not_passed_on_beside_a_record_that_knows_none_or_another() {
     let recorded = |state, last_evidence| Operation { state, last_evidence, ..operation() };
-    let says =
-        |status| evidence(&Outcomes { ongoing: vec![StatusCode::ACCEPTED], ..Outcomes::default() }, status, None);
+    let says = |status| {
+        evidence(&Outcomes { ongoing: vec![StatusCode::ACCEPTED.into()], ..Outcomes::default() }, status, None)
+    };
     for (operation, status, passes) in [
         (recorded(State::Succeeded, Some(Evidence::Succeeded)), 200, true),
         (recorded(State::NotExecuted, Some(Evidence::NotExecuted)), 429, true),
@@ -111,6 +166,6 @@ fn a_status_that_claims_an_outcome_is_not_passed_on_beside_a_record_that_knows_n
 
 #[test]
 fn not_found_in_answer_to_the_write_itself_proves_nothing() {
-    let rules = vec![Rule { status: Some(StatusCode::NOT_FOUND), json: Vec::new(), then: Verdict::NotFound }];
+    let rules = vec![Rule { status: Some(StatusCode::NOT_FOUND.into()), json: Vec::new(), then: Verdict::NotFound }];
     assert_eq!(evidence(&Outcomes { rules, ..Outcomes::default() }, 404, Some("")), Evidence::Ambiguous);
 }

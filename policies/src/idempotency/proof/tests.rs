@@ -1,7 +1,10 @@
 use http::header::HeaderName;
 
 use super::*;
-use crate::idempotency::{Idempotency, test_kit::Kit};
+use crate::{
+    grpc::Code,
+    idempotency::{Idempotency, test_kit::Kit},
+};
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
@@ -15,7 +18,9 @@ fn grpc_proves_by_its_own_status_wherever_it_stands() {
         (Some("0"), Evidence::Succeeded, false),
         (Some("3"), Evidence::Failed, false),
         (Some("6"), Evidence::Failed, true),
-        (Some("16"), Evidence::Failed, false),
+        (Some("16"), Evidence::NotExecuted, false),
+        (Some("8"), Evidence::NotExecuted, false),
+        (Some("10"), Evidence::Ambiguous, false),
         (Some("4"), Evidence::Ambiguous, false),
         (Some("14"), Evidence::Ambiguous, false),
         (Some("nonsense"), Evidence::Ambiguous, false),
@@ -48,11 +53,25 @@ fn what_is_not_grpc_or_is_refused_before_it_proves_by_its_http_status() {
 }
 
 #[test]
-fn a_media_type_is_known_by_its_beginning_in_whatever_case() {
-    for (value, expected) in
-        [("application/grpc", true), ("Application/GRPC-web+proto", true), ("application/json", false), ("app", false)]
-    {
-        assert_eq!(is_grpc(&headers(&[("content-type", value)])), expected, "{value}");
+fn a_grpc_failure_is_kept_as_it_was_told_and_a_success_with_messages_is_not() {
+    let kit = Kit::new(Idempotency::default());
+    let head = headers(&[("content-type", "application/grpc"), ("date", "then")]);
+    let trailers = |code| headers(&[("grpc-status", code), ("grpc-message", "no"), ("grpc-status-details-bin", "Cg")]);
+    let of =
+        |code, body: Option<Bytes>| settlement(&kit.protection, StatusCode::OK, &head, body, Some(&trailers(code)));
+    let Settlement::Response { status, code, retained: Retained::Stored(stored), .. } = of("5", None) else {
+        panic!("kept")
+    };
+    assert_eq!((status, code, stored.status), (StatusCode::NOT_FOUND, Some(Code::NotFound), StatusCode::OK));
+    let expected = [
+        ("content-type", "application/grpc"),
+        ("grpc-status", "5"),
+        ("grpc-message", "no"),
+        ("grpc-status-details-bin", "Cg"),
+    ];
+    assert_eq!((&stored.headers, &stored.body), (&headers(&expected), &Bytes::new()));
+    for (body, is_kept) in [(None, false), (Some(Bytes::from_static(b"m")), false), (Some(Bytes::new()), true)] {
+        let Settlement::Response { retained, .. } = of("0", body) else { panic!("settled") };
+        assert_eq!(matches!(retained, Retained::Stored(_)), is_kept);
     }
-    assert!(!is_grpc(&HeaderMap::new()));
 }

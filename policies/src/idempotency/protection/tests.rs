@@ -168,7 +168,7 @@ async fn an_upstreams_own_5xx_is_replayed_while_the_outcome_is_unknown() {
 
 #[tokio::test]
 async fn an_ongoing_answer_is_kept_and_leaves_the_outcome_unknown() {
-    let outcome = Outcomes { ongoing: vec![StatusCode::ACCEPTED], ..Outcomes::default() };
+    let outcome = Outcomes { ongoing: vec![StatusCode::ACCEPTED.into()], ..Outcomes::default() };
     let kit = Kit::new(Idempotency { outcome, ..Idempotency::default() });
     let mut claim = kit.claim("k").await;
     let settlement = kit.protection.settlement(StatusCode::ACCEPTED, &HeaderMap::new(), Some(Bytes::new()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Asker, Heard, QUERY_TIMEOUT, ask, target};
 use crate::{
-    evidence::{Evidence, Verdict},
-    idempotency::{Claim, Protection, StatusQuery, outcome, replay},
+    evidence::Verdict,
+    idempotency::{Claim, Protection, StatusQuery, replay},
     operation::{Applied, Event, Operation, StoredResponse, ledger::LedgerError},
 };
 
@@ -78,11 +78,6 @@ impl Protection {
         let mut claim = self.claim(operation)?;
         claim.leave_in_doubt();
         Some(claim)
-    }
-
-    /// Whether a response says by its status that its attempt did nothing.
-    pub fn proves_nothing_was_done(&self, status: http::StatusCode, headers: &http::HeaderMap) -> bool {
-        outcome::classify(&self.params.outcome, status, headers, None) == Evidence::NotExecuted
     }
 
     /// Queries per second to this upstream; `None` if it cannot be asked.

@@ -28,9 +28,9 @@ pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;
 pub(crate) use listener::RawListener;
-pub(crate) use outcome::VERDICTS;
 #[cfg(test)]
 pub(crate) use outcome::to_json;
+pub(crate) use outcome::{VERDICTS, shown};
 pub(crate) use policy::RawPolicy;
 pub(crate) use retry::GRPC;
 pub(crate) use route::RawRoute;

@@ -3,27 +3,29 @@
 use http::StatusCode;
 use mainstay_policies::{
     evidence::Evidence,
-    idempotency::{JsonCondition, JsonExpect, Outcomes, Rule, Verdict, rules::is_pointer},
+    grpc::Code,
+    idempotency::{JsonCondition, JsonExpect, Outcomes, ResponseStatus, Rule, Verdict, rules::is_pointer},
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::config::{
-    decode::{Cx, Setting, or, section, words},
+    decode::{Cx, Setting, any_of, or, section, words},
     node::{At, Kind, Node},
 };
 
 section! {
-    /// What a complete response proves about a write. 5xx and 408 prove nothing unless a list or a rule says so.
+    /// What a complete response proves about a write. 5xx and 408 prove nothing unless a list or a rule says so. A gRPC answer is
+    /// judged by its code: named as grpc:aborted, or else as the HTTP status that says the same.
     RawOutcome {
         /// Statuses by which the service says that it did nothing. Default [401, 403, 407, 425, 429].
-        not_executed: Vec<StatusCode>,
+        not_executed: Vec<ResponseStatus>,
         /// Statuses of success, in place of every 2xx and 3xx: one that is not named proves nothing then.
-        succeeded: Vec<StatusCode>,
+        succeeded: Vec<ResponseStatus>,
         /// Statuses of definite failure, beside every other 4xx except 408.
-        failed: Vec<StatusCode>,
+        failed: Vec<ResponseStatus>,
         /// Statuses by which the service says that it is still at it. Default none.
-        ongoing: Vec<StatusCode>,
+        ongoing: Vec<ResponseStatus>,
         /// Refinements by body; the first match wins over the lists.
         rules: Vec<At<Rule>>,
     }
@@ -32,8 +34,8 @@ section! {
 section! {
     /// One rule over a response; every part that is given must match.
     RawRule {
-        /// The status. Default: any.
-        status: StatusCode,
+        /// The status, or a gRPC code such as grpc:aborted. Default: any.
+        status: ResponseStatus,
         /// Conditions on the JSON body, by JSON Pointer (RFC 6901); all must hold.
         json: JsonConditions,
         /// What a match proves.
@@ -50,13 +52,13 @@ impl Setting for Outcomes {
             ("failed", &raw.failed),
             ("ongoing", &raw.ongoing),
         ];
-        let mut seen: Vec<(StatusCode, &str)> = Vec::new();
+        let mut seen: Vec<(ResponseStatus, &str)> = Vec::new();
         for (name, list) in lists {
             let Some(list) = list else { continue };
             for status in &list.value {
                 match seen.iter().find(|(other, _)| other == status) {
                     Some((_, first)) => {
-                        let message = format!("{} stands in `{first}` and in `{name}`", status.as_u16());
+                        let message = format!("{} stands in `{first}` and in `{name}`", shown(*status));
                         cx.error::<()>(list.at, message, "one status proves one thing");
                     }
                     None => seen.push((*status, name)),
@@ -98,6 +100,38 @@ impl Setting for Rule {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawRule::schema(generator)
+    }
+}
+
+/// A status as configuration has it.
+pub(crate) fn shown(status: ResponseStatus) -> String {
+    match status {
+        ResponseStatus::Http(status) => status.as_str().to_owned(),
+        ResponseStatus::Grpc(code) => format!("grpc:{}", code.name()),
+    }
+}
+
+impl Setting for ResponseStatus {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let Some(scalar) = node.scalar() else {
+            return cx.mismatch(node, "a status code from 100 to 599, or a gRPC code such as grpc:aborted");
+        };
+        let Some(word) = scalar.text.strip_prefix("grpc:") else {
+            return StatusCode::decode(node, cx).map(Self::Http);
+        };
+        if let Some(code) = Code::from_word(word) {
+            return Some(Self::Grpc(code));
+        }
+        let names = Code::ALL.map(|code| shown(code.into()));
+        let help = crate::config::report::suggest(&scalar.text, names.iter().map(String::as_str));
+        let help = help.unwrap_or_else(|| "a gRPC code is a name or 0 to 16: grpc:aborted".into());
+        cx.error(node.at, format!("{} is not a gRPC code", scalar.shown()), help)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let names = Code::ALL.map(Code::name).join("|");
+        let code = json_schema!({ "type": "string", "pattern": format!("^grpc:({names}|[0-9]|1[0-6])$") });
+        any_of([StatusCode::schema(generator), code])
     }
 }
 

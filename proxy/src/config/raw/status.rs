@@ -3,12 +3,12 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::Method;
-use mainstay_policies::idempotency::{QuerySchedule, Rule, StatusQuery};
+use mainstay_policies::idempotency::{QuerySchedule, ResponseStatus, Rule, StatusQuery};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, or, section},
-    node::{Node, Pos, shorten},
+    node::{At, Node, Pos, shorten},
     report::suggest,
     scalars::Rate,
 };
@@ -24,7 +24,7 @@ section! {
         /// Method and path: `GET /payments/by-ref/{key}`; also `{operation}` and `{path.NAME}` of the route.
         request: Request = required,
         /// What its answers mean; the first match wins, and no match is no evidence.
-        rules: Vec<Rule> = required,
+        rules: Vec<At<Rule>> = required,
         /// `not_found` proves that nothing happened only this long after the last dispatch. Default 60s.
         settle_after: Duration,
         /// The endpoint itself bars a late original, so `not_found` proves at once. Default false.
@@ -57,6 +57,12 @@ impl Setting for StatusQuery {
         if rules.value.is_empty() {
             return cx.error(rules.at, "`rules` is empty, so no answer proves anything", "say what the answers mean");
         }
+        for rule in &rules.value {
+            if let Some(ResponseStatus::Grpc(_)) = rule.value.status {
+                let help = "the question is asked over HTTP: name the status, such as 200 or 404";
+                cx.error::<()>(rule.at, "a status endpoint answers with no gRPC code", help);
+            }
+        }
         let request = raw.request?.value;
         let usual = [1, 60, 3600, 86400].map(Duration::from_secs);
         let rate =
@@ -64,7 +70,7 @@ impl Setting for StatusQuery {
         Some(Self {
             method: request.method,
             path: request.path,
-            rules: rules.value,
+            rules: rules.value.into_iter().map(|rule| rule.value).collect(),
             settle_after: or(raw.settle_after, SETTLE_AFTER),
             fenced: or(raw.fenced, false),
             schedule: or(raw.schedule, QuerySchedule::default()),

@@ -1,6 +1,6 @@
 //! Policies, shown.
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use mainstay_policies::{
     access::{AccessList, PathRule, Rule as AccessRule},
     circuit_breaker::{CircuitBreaker, Scope},
@@ -8,7 +8,7 @@ use mainstay_policies::{
     fallback::{Fallback, To},
     idempotency::{
         FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
-        Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, Rule, StatusQuery,
+        Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, ResponseStatus, Rule, StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
     retry::{Backoff, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::words::{duration, map, size, text, with, word};
 use crate::config::{
     model::{Cache, Policy},
-    raw::{GRPC, VERDICTS},
+    raw::{GRPC, VERDICTS, shown},
     units::{format_duration, format_rate},
 };
 
@@ -382,7 +382,7 @@ fn rule(rule: &Rule) -> Value {
     with(
         json!({}),
         [
-            ("status", rule.status.map(|status| status.as_u16().into())),
+            ("status", rule.status.map(response_status)),
             ("json", json),
             ("then", Some(word(&VERDICTS, &rule.then).into())),
         ],
@@ -411,8 +411,15 @@ fn escaped(value: &Value) -> Value {
     }
 }
 
-fn statuses(statuses: &[StatusCode]) -> Value {
-    statuses.iter().map(|status| Value::from(status.as_u16())).collect()
+fn statuses<S: Copy + Into<ResponseStatus>>(statuses: &[S]) -> Value {
+    statuses.iter().map(|status| response_status((*status).into())).collect()
+}
+
+fn response_status(status: ResponseStatus) -> Value {
+    match status {
+        ResponseStatus::Http(status) => status.as_u16().into(),
+        ResponseStatus::Grpc(_) => shown(status).into(),
+    }
 }
 
 fn headers(headers: &[HeaderName]) -> Value {

@@ -77,12 +77,13 @@ policies:
       key: { header: X-Key, syntax: strict, mint: uuidv7 }
       fingerprint: { body: json, headers: [X-Currency] }
       outcome:
-        not_executed: [429]
+        not_executed: [429, "grpc:aborted", grpc:16]
         succeeded: [200, 201]
         failed: [422]
         ongoing: [202]
         rules:
           - { status: 200, json: { /state: REJECTED, /code: [1, "1", ~], /x: { exists: true } }, then: failed }
+          - { status: grpc:data_loss, then: ambiguous }
           - { json: { /a$b: { equals: { c: "$d" } } }, then: ambiguous }
       on_concurrent: { wait: 2s }
       max_body: 2MiB

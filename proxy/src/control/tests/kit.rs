@@ -71,11 +71,11 @@ fn upstream(name: &str) -> Arc<Upstream> {
 
 fn idempotency() -> Idempotency {
     let rule = |state: &str, then| Rule {
-        status: Some(StatusCode::OK),
+        status: Some(StatusCode::OK.into()),
         json: vec![JsonCondition { pointer: "/state".into(), expect: JsonExpect::OneOf(vec![json!(state)]) }],
         then: Verdict::Evidence(then),
     };
-    let not_found = Rule { status: Some(StatusCode::NOT_FOUND), json: Vec::new(), then: Verdict::NotFound };
+    let not_found = Rule { status: Some(StatusCode::NOT_FOUND.into()), json: Vec::new(), then: Verdict::NotFound };
     let status = StatusQuery {
         method: Method::GET,
         path: "/{path.shop}/by-ref/{key}".into(),
@@ -205,6 +205,7 @@ impl Kit {
         let response = Settlement::Response {
             evidence: Evidence::Succeeded,
             status: StatusCode::CREATED,
+            code: None,
             retained,
             of_state: false,
         };

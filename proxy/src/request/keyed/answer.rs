@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mainstay_policies::{
+    grpc::is_grpc,
     idempotency::{Answer, AnswerKind, Refusal},
-    operation::{Operation, OperationId, State, StoredResponse},
+    operation::{Operation, OperationId, Source, State, StoredResponse},
     problem::Problem,
 };
 use tokio::time::Instant;
@@ -68,22 +69,18 @@ pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Respons
     let Answer { operation, kind, preference_applied } = answer;
     routed.exchange.operation = Some((operation.id, operation.state));
     let prefix = routed.snapshot.config.control.path.clone();
-    let grpc = routed.exchange.grpc.filter(|_| operation.state == State::Succeeded);
-    let mut response = match (kind, grpc) {
-        // What stands for an answer that nobody has is a document, which no gRPC client can read.
-        (AnswerKind::Resolved(_) | AnswerKind::Document | AnswerKind::SeeOther, Some(dialect)) => {
-            routed.exchange.answer(respond::grpc::happened(dialect))
-        }
-        (AnswerKind::Refused(refusal), _) => refuse(routed, refusal),
-        (AnswerKind::Replay(stored), _) => replay(routed, &stored),
-        (AnswerKind::Resolved(resolved), _) => {
+    let kind = if routed.exchange.grpc.is_some() { for_grpc(&operation, kind) } else { kind };
+    let mut response = match kind {
+        AnswerKind::Refused(refusal) => refuse(routed, refusal),
+        AnswerKind::Replay(stored) => replay(routed, &stored),
+        AnswerKind::Resolved(resolved) => {
             let mut response = Response::new(ProxyBody::from(Bytes::from(resolved.body)));
             *response.status_mut() = resolved.status;
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             routed.exchange.answer(response)
         }
-        (AnswerKind::Document | AnswerKind::Freed, _) => show(routed, &prefix, &operation),
-        (AnswerKind::SeeOther, _) => see_other(routed, &prefix, operation.id),
+        AnswerKind::Document | AnswerKind::Freed => show(routed, &prefix, &operation),
+        AnswerKind::SeeOther => see_other(routed, &prefix, operation.id),
     };
     respond::locate(response.headers_mut(), &prefix, operation.id);
     if let Some(waited) = preference_applied
@@ -92,6 +89,23 @@ pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Respons
         response.headers_mut().insert(PREFERENCE_APPLIED, value);
     }
     response
+}
+
+/// What a gRPC caller gets in place of documents and answers of other endpoints, which its client cannot read. A write that
+/// happened, and whose caller was told that nobody knew, is never refused: that would read as a failure of the write.
+fn for_grpc(operation: &Operation, kind: AnswerKind) -> AnswerKind {
+    let is_unseen = operation.state == State::Succeeded && operation.source != Some(Source::Response);
+    match kind {
+        AnswerKind::Resolved(_) if operation.state == State::Failed => {
+            AnswerKind::Refused(Refusal::write_failed(operation))
+        }
+        AnswerKind::Resolved(_) | AnswerKind::SeeOther => AnswerKind::Document,
+        AnswerKind::Replay(stored) if is_unseen && !is_grpc(&stored.headers) => AnswerKind::Document,
+        AnswerKind::Refused(refusal) if is_unseen && refusal.problem == Problem::ResponseNotRetained => {
+            AnswerKind::Document
+        }
+        kind => kind,
+    }
 }
 
 fn replay(mut routed: Box<Routed>, stored: &StoredResponse) -> Response<ProxyBody> {
@@ -107,6 +121,9 @@ fn replay(mut routed: Box<Routed>, stored: &StoredResponse) -> Response<ProxyBod
 
 /// A write that was done, and of which there is nothing to show but its record.
 fn show(routed: Box<Routed>, prefix: &str, operation: &Operation) -> Response<ProxyBody> {
+    if let Some(dialect) = routed.exchange.grpc {
+        return routed.exchange.answer(respond::grpc::happened(dialect));
+    }
     let body = Bytes::from(document::of_operation(operation).to_string());
     let mut response = Response::new(ProxyBody::from(body));
     let headers = response.headers_mut();
