@@ -42,7 +42,7 @@ async fn what_was_refused_before_it_was_sent_is_told_by_its_code() {
     for (policy, fields, code, slug) in [
         ("idempotency: { required: true }", &[][..], 3, "key-missing"),
         ("idempotency: { required: true }", &[("idempotency-key", "\"")], 3, "key-invalid"),
-        ("idempotency: { required: true, max_body: 1 }", &[("idempotency-key", "k")], 3, "body-too-large"),
+        ("idempotency: { required: true, max_body: 1B }", &[("idempotency-key", "k")], 3, "body-too-large"),
         ("idempotency: { principal: required }", &[("idempotency-key", "k")], 16, "principal-missing"),
         ("access: { deny: [{ path: /** }] }", &[], 7, "forbidden"),
     ] {

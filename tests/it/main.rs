@@ -24,6 +24,7 @@ mod forwarding_streams;
 mod framing;
 mod grpc_answers;
 mod grpc_outcomes;
+mod grpc_policies;
 mod h2_connections;
 mod h2_interim;
 mod h2_streams;

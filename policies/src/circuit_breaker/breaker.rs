@@ -1,6 +1,6 @@
 //! A breaker that threads share, and the permits it hands out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -93,9 +93,15 @@ impl Breaker {
 
 impl Permit {
     /// The call ended at `now`; its latency since the permit decides whether it was slow.
-    pub fn record(mut self, outcome: CallOutcome, now: Instant) {
+    pub fn record(self, outcome: CallOutcome, now: Instant) {
+        let latency = now.saturating_duration_since(self.acquired);
+        self.record_after(outcome, latency, now);
+    }
+
+    /// The same of a call whose answer began after `latency` and told its outcome only at its end, `now`: how long a stream lasts
+    /// does not make it slow.
+    pub fn record_after(mut self, outcome: CallOutcome, latency: Duration, now: Instant) {
         if let Some(ticket) = self.ticket.take() {
-            let latency = now.saturating_duration_since(self.acquired);
             self.shared.machine.lock().record(&self.shared.params, ticket, outcome, latency, now);
         }
     }

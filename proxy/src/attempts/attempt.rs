@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     alarm::{self, TimeIsUp},
+    first_frame::First,
     head::Head,
+    judged::{Told, Unjudged, judge, told},
 };
 use crate::{
     respond::failure::Failure,
@@ -60,6 +62,7 @@ pub(crate) struct Attempt {
     route: Arc<Route>,
     permit: Option<Permit>,
     span: AttemptSpan,
+    is_grpc: bool,
     pub(crate) started: Instant,
 }
 
@@ -127,6 +130,7 @@ impl Outbound {
             route: route.clone(),
             permit,
             span: self.trace.attempt(&start, now),
+            is_grpc: self.grpc.is_some(),
             started: now,
         })
     }
@@ -205,16 +209,16 @@ impl Attempt {
         self.permit = None;
     }
 
-    /// Tells breaker, span and metrics what became of the attempt. A permit that is dropped without this is a cancel, and no
-    /// sample.
-    pub(crate) fn record<B>(&mut self, result: &Result<Response<B>, AttemptError>, now: Instant) {
+    /// Tells breaker, span and metrics what became of the attempt; a gRPC answer that has not told its code tells it at its end.
+    /// A permit that is dropped without this is a cancel, and no sample.
+    pub(crate) fn record(
+        &mut self,
+        result: &mut Result<Response<UpstreamBody>, AttemptError>,
+        first: &First,
+        now: Instant,
+    ) {
         let (outcome, counted) = match result {
-            Ok(response) => {
-                let status = response.status();
-                self.span.status(status);
-                let failed = self.route.breakers.of(self.endpoint).is_some_and(|breaker| breaker.is_error(status));
-                (if failed { CallOutcome::Error } else { CallOutcome::Success }, AttemptResult::Response(status))
-            }
+            Ok(response) => return self.answered(response, first, now),
             // The caller's doing, or our end: its permit is dropped, which is a cancel and no sample.
             Err(error) if matches!(error.cause, Cause::RequestBody | Cause::Drain) => {
                 self.span.error(error.cause.label());
@@ -230,6 +234,29 @@ impl Attempt {
             permit.record(outcome, now);
         }
         self.route.metrics.attempt(counted, now.duration_since(self.started));
+    }
+
+    fn answered(&mut self, response: &mut Response<UpstreamBody>, first: &First, now: Instant) {
+        self.span.status(response.status());
+        let took = now.duration_since(self.started);
+        let told = if self.is_grpc { told(response, first) } else { Told::Status(response.status()) };
+        let status = match told {
+            Told::Status(status) => status,
+            Told::Code(code) => {
+                self.span.code(code);
+                code.twin()
+            }
+            Told::Later => {
+                return response.body_mut().tell(Box::new(Unjudged {
+                    route: self.route.clone(),
+                    endpoint: self.endpoint,
+                    permit: self.permit.take(),
+                    span: Some(self.span.take()),
+                    took,
+                }));
+            }
+        };
+        judge(&self.route, self.endpoint, self.permit.take(), status, took, now);
     }
 
     /// Ends the attempt's span; what stays is the count of requests in flight, until the body has ended.

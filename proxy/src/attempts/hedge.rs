@@ -57,14 +57,14 @@ impl Race<'_> {
             };
             tokio::select! {
                 biased;
-                Some((mut attempt, result)) = running.next() => {
+                Some((mut attempt, mut result)) = running.next() => {
                     let now = Instant::now();
                     begun.retain(|(number, _)| *number != attempt.number);
                     if self.is_good(&result) || running.is_empty() {
                         self.learn(&attempt, &result, &begun, now);
                         return (attempt, result);
                     }
-                    attempt.record(&result, now);
+                    attempt.record(&mut result, &None, now);
                     attempt.finish(now);
                 }
                 () = rival => {

@@ -6,5 +6,6 @@ pub(crate) mod decide;
 pub(crate) mod first_frame;
 pub(crate) mod head;
 pub(crate) mod hedge;
+mod judged;
 pub(crate) mod run;
 pub(crate) mod sending;

@@ -129,7 +129,7 @@ impl Judge<'_> {
         if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
-        attempt.record(&result, now);
+        attempt.record(&mut result, &first, now);
         let decision = attempts.map(|attempts| {
             let trailers = first_frame::trailers(&first);
             // Asked first: a retry that cannot be sent must not cost the budget.

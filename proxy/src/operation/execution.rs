@@ -109,7 +109,7 @@ impl Execution {
         if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
-        attempt.record(&result, now);
+        attempt.record(&mut result, &first, now);
         match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
                 outbound.route.metrics.retry(reason);

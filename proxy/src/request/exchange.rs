@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
     evidence::Cause,
-    grpc::Dialect,
+    grpc::{Code, Dialect, is_grpc},
     idempotency::{Standing, WriteOutcome},
     operation::{OperationId, State},
     problem::Problem,
@@ -56,6 +57,12 @@ pub(crate) struct Exchange {
     /// Bytes of the request's body, as far as they are known.
     pub(crate) bytes_in: u64,
     status: Option<StatusCode>,
+    /// The code of a gRPC answer, once it has come.
+    code: Option<Code>,
+    /// Whether that comes with the trailers.
+    awaits_code: bool,
+    /// What an adaptive limit learns with the code: how long the head took.
+    head_after: Option<Duration>,
     bytes: u64,
 }
 
@@ -93,6 +100,9 @@ impl Exchange {
             standing: None,
             bytes_in: 0,
             status: None,
+            code: None,
+            awaits_code: false,
+            head_after: None,
             bytes: 0,
         }
     }
@@ -113,10 +123,7 @@ impl Exchange {
 
     /// An answer that is at hand whole.
     pub(crate) fn answer(mut self, mut response: Response<ProxyBody>) -> Response<ProxyBody> {
-        if let Some(standing) = self.standing {
-            respond::stand(response.headers_mut(), standing);
-        }
-        self.status = Some(response.status());
+        self.begin_answer(&mut response);
         self.bytes = response.body().size_hint().exact().unwrap_or_default();
         self.end(Ended::Complete);
         response
@@ -127,10 +134,7 @@ impl Exchange {
     where
         B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
-        if let Some(standing) = self.standing {
-            respond::stand(response.headers_mut(), standing);
-        }
-        self.status = Some(response.status());
+        self.begin_answer(&mut response);
         response.map(|body| {
             if body.is_end_stream() {
                 self.end(Ended::Complete);
@@ -147,18 +151,36 @@ impl Exchange {
         })
     }
 
-    /// Tells an adaptive concurrency limit how the upstream is doing. An answered request keeps its place to the end of the
-    /// body.
-    pub(crate) fn teach_limit(&mut self, outcome: Result<StatusCode, &Failure>) {
+    /// Says how a keyed write stands, and notes what the answer says by itself.
+    fn begin_answer<B>(&mut self, response: &mut Response<B>) {
+        if let Some(standing) = self.standing {
+            respond::stand(response.headers_mut(), standing);
+        }
+        self.status = Some(response.status());
+        if self.tells_code(response) {
+            self.code = Code::in_fields(response.headers());
+            self.awaits_code = self.code.is_none();
+        }
+    }
+
+    /// Whether an answer tells its outcome by a code of gRPC, in its head or in its trailers.
+    fn tells_code<B>(&self, response: &Response<B>) -> bool {
+        self.grpc.is_some() && response.status().is_success() && is_grpc(response.headers())
+    }
+
+    /// Tells an adaptive concurrency limit how the upstream is doing, or keeps what it needs for that until the code comes. An
+    /// answered request keeps its place to the end of the body.
+    pub(crate) fn teach_limit<B>(&mut self, outcome: Result<&Response<B>, &Failure>) {
         match outcome {
-            Ok(status) => {
-                let Some(permit) = &mut self.permit else { return };
+            Ok(response) => {
+                let Some(permit) = &self.permit else { return };
                 // Not the time in a queue: that is ours, and the longer it is the less may be concluded from it.
                 let latency = permit.acquired().elapsed();
-                match status {
-                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => permit.observe_drop(),
-                    _ if status.is_server_error() => permit.observe_error(latency),
-                    _ => permit.observe_latency(latency),
+                let code = self.tells_code(response).then(|| Code::in_fields(response.headers()));
+                match code {
+                    None => self.teach(response.status(), latency),
+                    Some(Some(code)) => self.teach(code.twin(), latency),
+                    Some(None) => self.head_after = Some(latency),
                 }
             }
             Err(Failure::Attempt(error)) if matches!(error.cause, Cause::RequestBody | Cause::Drain) => {}
@@ -177,6 +199,25 @@ impl Exchange {
         self.session.runtime.is_draining()
     }
 
+    fn teach(&mut self, status: StatusCode, latency: Duration) {
+        let Some(permit) = &mut self.permit else { return };
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => permit.observe_drop(),
+            _ if status.is_server_error() => permit.observe_error(latency),
+            _ => permit.observe_latency(latency),
+        }
+    }
+
+    /// The trailers, or the end without any, tell the code; clients read a missing one as UNKNOWN.
+    fn hear_code(&mut self, code: Option<Code>) {
+        self.awaits_code = false;
+        let code = code.unwrap_or(Code::Unknown);
+        self.code = Some(code);
+        if let Some(latency) = self.head_after.take() {
+            self.teach(code.twin(), latency);
+        }
+    }
+
     /// The connection changes protocol and carries no further request: what was the request's is now the tunnel's.
     pub(crate) fn switch(&mut self) -> (Option<Permit>, Arc<Connection>) {
         self.is_on_connection = false;
@@ -185,6 +226,9 @@ impl Exchange {
 
     fn end(&mut self, how: Ended) {
         let Some(mut trace) = self.trace.take() else { return };
+        if self.awaits_code && how != Ended::Cancelled {
+            self.hear_code(None);
+        }
         let session = &*self.session;
         if self.is_on_connection && self.is_http1 {
             session.connection.end();
@@ -196,10 +240,14 @@ impl Exchange {
         let status = self.status.filter(|_| how != Ended::Cancelled);
         let took = now.saturating_duration_since(self.started);
         if let Some(route) = &self.route {
-            route.metrics.end(status, took);
+            // As if it were the code's twin.
+            route.metrics.end(status.map(|status| self.code.map_or(status, Code::twin)), took);
         }
         if let Some(status) = status {
             trace.status(status);
+        }
+        if let Some(code) = self.code {
+            trace.code(code);
         }
         if let Some((id, state)) = self.operation {
             trace.operation(id, state);
@@ -288,6 +336,9 @@ where
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(trailers) = frame.trailers_ref().filter(|_| this.exchange.awaits_code) {
+                    this.exchange.hear_code(Code::in_fields(trailers));
+                }
                 if this.body.is_end_stream() {
                     this.exchange.end(Ended::Complete);
                 }

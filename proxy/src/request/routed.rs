@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response, request::Parts};
-use mainstay_policies::evidence::{Cause, Sent};
+use mainstay_policies::{
+    evidence::{Cause, Sent},
+    grpc::is_grpc,
+};
 use tokio::time::Instant;
 
 use super::{exchange::Exchange, fallback};
@@ -41,6 +44,8 @@ impl Routed {
         if let Some(reason) = fallback::of_failure(&route, &self.exchange.method, &failure)
             && let Some(response) = fallback::fixed(&route, reason)
             && (self.exchange.standing.is_none() || response.status().as_u16() >= 400)
+            // A gRPC client would take any other answer for a failure of the way to the service.
+            && (self.exchange.grpc.is_none() || is_grpc(response.headers()))
         {
             route.metrics.fallback(reason.label());
             self.exchange.trace().event("fallback", Instant::now());

@@ -35,6 +35,7 @@ use crate::{
 
 pub use self::added::Added;
 pub use self::body::UpstreamBody;
+pub(crate) use self::body::{BodyEnd, HearsEnd};
 pub(crate) use self::http1::switched::Switched;
 pub use self::informed::Informed;
 pub use self::progress::Progress;

@@ -36,7 +36,7 @@ pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> R
     routed.exchange.standing = Some(standing);
     routed.exchange.attempts = attempts;
     routed.exchange.operation = Some((operation, state));
-    routed.exchange.teach_limit(outcome.as_ref().map(http::Response::status));
+    routed.exchange.teach_limit(outcome.as_ref());
     let prefix = routed.snapshot.config.control.path.clone();
     let mut response = match outcome {
         Ok(response) => {

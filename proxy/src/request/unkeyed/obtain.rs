@@ -46,7 +46,7 @@ pub(crate) async fn obtain(
         { pin!(until_one_stands(&session.runtime, &routed.outbound, head, sending, &mut attempts)).await };
     routed.exchange.attempts = attempts;
     if answered.is_ok() || !sending.is_owed() {
-        routed.exchange.teach_limit(answered.as_ref().map(|answer| answer.response.status()));
+        routed.exchange.teach_limit(answered.as_ref().map(|answer| &answer.response));
     }
     if let Some(writing) = &mut writing {
         writing.ended(&answered, attempts);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, uri::Authority};
-use mainstay_policies::operation::TraceOrigin;
+use mainstay_policies::{grpc::Code, operation::TraceOrigin};
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
@@ -144,6 +144,21 @@ impl AttemptSpan {
         if let Some(span) = &mut self.span {
             span.status(status);
         }
+    }
+
+    /// The code of its gRPC answer; any but OK makes the span an error.
+    pub fn code(&mut self, code: Code) {
+        if let Some(span) = &mut self.span {
+            span.code(code);
+            if code != Code::Ok {
+                span.error(code.name());
+            }
+        }
+    }
+
+    /// What is left of it, for whoever learns later how it ended; this one is over.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { cx: self.cx, propagator: self.propagator, span: self.span.take() }
     }
 
     /// Why the attempt failed: [`Cause::label`](mainstay_policies::evidence::Cause::label).

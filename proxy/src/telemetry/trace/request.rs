@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, StatusCode, Version};
-use mainstay_policies::operation::{OperationId, State};
+use mainstay_policies::{
+    grpc::Code,
+    operation::{OperationId, State},
+};
 use opentelemetry::{KeyValue, Value, trace::SpanKind};
 use tokio::time::Instant;
 
@@ -162,6 +165,16 @@ impl RequestTrace {
     pub fn status(&mut self, status: StatusCode) {
         if let Some(span) = &mut self.span {
             span.status(status);
+        }
+    }
+
+    /// The code that a gRPC caller gets; one that blames the service makes the span an error.
+    pub fn code(&mut self, code: Code) {
+        if let Some(span) = &mut self.span {
+            span.code(code);
+            if code.twin().is_server_error() {
+                span.error(code.name());
+            }
         }
     }
 

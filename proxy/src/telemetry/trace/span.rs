@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use mainstay_policies::operation::TraceOrigin;
+use mainstay_policies::{grpc::Code, operation::TraceOrigin};
 use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId, Value,
     trace::{Event, Link, SpanContext, SpanKind, Status, TraceState},
@@ -135,6 +135,12 @@ impl Recording {
 
     pub(super) fn status(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// The code of a gRPC answer (semantic conventions of RPC).
+    pub(super) fn code(&mut self, code: Code) {
+        self.set("rpc.system", "grpc");
+        self.set("rpc.grpc.status_code", code as i64);
     }
 
     pub(super) fn error(&mut self, error: &'static str) {
