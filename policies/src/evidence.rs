@@ -71,6 +71,8 @@ pub struct AttemptError {
     pub sent: Sent,
     /// The status of a final answer that cannot be passed on: its status line was read, so it is evidence.
     pub status: Option<StatusCode>,
+    /// What happened more exactly than the cause says, from a bounded set of words.
+    pub detail: Option<&'static str>,
     /// The transport's own words, for logs only: never shown to a caller.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -78,7 +80,7 @@ pub struct AttemptError {
 impl AttemptError {
     /// An error of `cause` with what is known of the request.
     pub const fn new(cause: Cause, sent: Sent) -> Self {
-        Self { cause, sent, status: None, source: None }
+        Self { cause, sent, status: None, detail: None, source: None }
     }
 
     /// The same error with the status that was read before it.
@@ -86,6 +88,22 @@ impl AttemptError {
     pub const fn with_status(mut self, status: Option<StatusCode>) -> Self {
         self.status = status;
         self
+    }
+
+    /// The same error, named more exactly, such as `dns` or `eof`.
+    #[must_use]
+    pub const fn named(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// What happened, in one bounded word for logs: `refused`, `connect_timeout`, `dns`, `reset`, `eof`, `attempt_timeout`, …
+    pub fn word(&self) -> &'static str {
+        self.detail.unwrap_or(match self.cause {
+            // `refused` is a connection that was.
+            Cause::Refused => "not_taken",
+            cause => cause.label(),
+        })
     }
 
     /// The same error with the transport's words attached.

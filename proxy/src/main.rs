@@ -1,6 +1,11 @@
 //! The `mainstay` program: arguments, runtime, exit codes.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use mainstay::{
@@ -194,7 +199,8 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::
     }
     let digest = loaded.origin.digest;
     let app = App::start(loaded.config, foundation).await?;
-    let (watcher, mut reloads) = Watcher::start(path, digest);
+    app.announce(&path);
+    let (watcher, mut reloads) = Watcher::start(path.clone(), digest);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -207,7 +213,7 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::
                 break EXIT_LEDGER;
             }
             _ = hangup.recv() => watcher.reload(),
-            Some(read) = reloads.recv() => reload(&app, read),
+            Some(read) = reloads.recv() => reload(&app, &path, read),
         }
     };
     watcher.stop().await;
@@ -229,13 +235,14 @@ fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
 }
 
 /// Takes a configuration that was read again, or says why not.
-fn reload(app: &App, read: Result<Loaded, ConfigErrors>) {
+fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
+    let before = app.config();
     let taken = match read {
         Ok(loaded) => app.reload(&loaded.config).map_err(|error| error.to_string()),
         Err(errors) => Err(errors.to_string()),
     };
     match taken {
-        Ok(()) => tracing::info!("configuration reloaded"),
+        Ok(()) => app.announce_reload(path, &before),
         Err(error) => {
             app.reload_failed();
             tracing::error!("the configuration was not taken; the one in force stays\n{error}");

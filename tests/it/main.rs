@@ -45,6 +45,7 @@ mod ledger_faults;
 mod ledger_files;
 mod limiter_keys;
 mod limits;
+mod log_lines;
 mod operate;
 mod outcome_told;
 mod places;

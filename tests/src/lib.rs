@@ -9,6 +9,7 @@ pub mod config;
 pub mod frames;
 pub mod h2_upstream;
 pub mod h2c;
+pub mod lines;
 pub mod net;
 pub mod oracle;
 pub mod otlp;

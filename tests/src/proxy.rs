@@ -89,6 +89,13 @@ impl Drop for Proxy {
             let log = self.log();
             let tail = log.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
             eprintln!("--- the proxy's log\n{}\n--- its configuration\n{}---", &log[tail..], self.config.render());
+            return;
+        }
+        // Whatever a test is about, no line that its proxy wrote has one name twice.
+        for line in self.log().lines().filter(|line| line.starts_with('{')) {
+            if let Some(name) = crate::lines::repeated_name(line) {
+                panic!("`{name}` stands twice in {line}");
+            }
         }
     }
 }

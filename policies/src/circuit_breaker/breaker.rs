@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    CallOutcome, CircuitBreaker, Ejections, Forced, Rejected, Snapshot,
+    CallOutcome, CircuitBreaker, Ejections, Forced, Rejected, Snapshot, Trip,
     machine::{Machine, Ticket},
 };
 
@@ -78,6 +78,11 @@ impl Breaker {
     /// What the breaker looks like now.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.shared.machine.lock().snapshot(&self.shared.params, now)
+    }
+
+    /// Why it opened last, if it ever did.
+    pub fn trip(&self) -> Option<Trip> {
+        self.shared.machine.lock().trip()
     }
 
     /// Holds the breaker until [`release`](Self::release). Calls in flight no longer count.

@@ -91,6 +91,19 @@ pub struct Snapshot {
     pub transitions: Transitions,
 }
 
+/// Why a breaker opened last: what reached which bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trip {
+    /// The condition as the configuration names it; `half_open`: a probe was not good, or none ended in time.
+    pub condition: &'static str,
+    /// What it was: a ratio, or a count.
+    pub value: f64,
+    /// What it must stay below.
+    pub threshold: f64,
+    /// Completions in the window then.
+    pub requests: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Closed,
@@ -116,6 +129,7 @@ pub(super) struct Machine {
     /// Held while not closed.
     ejection: Option<Ejection>,
     transitions: Transitions,
+    trip: Option<Trip>,
 }
 
 impl Machine {
@@ -129,6 +143,7 @@ impl Machine {
             group: None,
             ejection: None,
             transitions: Transitions::default(),
+            trip: None,
         }
     }
 
@@ -139,7 +154,7 @@ impl Machine {
     /// A fresh machine for new parameters that keeps what an operator decided and what metrics count.
     pub(super) fn renewed(&self, params: &CircuitBreaker, now: Instant) -> Self {
         let (forced, group, transitions) = (self.forced, self.group.clone(), self.transitions);
-        Self { forced, group, transitions, ..Self::new(params, now) }
+        Self { forced, group, transitions, trip: self.trip, ..Self::new(params, now) }
     }
 
     /// A call wants to go through; the error is how long it should wait.
@@ -191,11 +206,14 @@ impl Machine {
                 self.window.at(now);
                 let counts = self.window.add(error, slow);
                 self.consecutive_errors = if error { self.consecutive_errors.saturating_add(1) } else { 0 };
-                if self.forced.is_none() && self.must_trip(params, counts) && self.may_eject() {
-                    self.open(now, params);
+                if self.forced.is_none()
+                    && let Some(trip) = self.trips(params, counts)
+                    && self.may_eject()
+                {
+                    self.open(now, params, trip);
                 }
             }
-            Phase::HalfOpen { .. } if error || slow => self.open(now, params),
+            Phase::HalfOpen { .. } if error || slow => self.open(now, params, PROBE_FAILED),
             Phase::HalfOpen { good, .. } => {
                 *good += 1;
                 if *good >= params.half_open.probes.get() {
@@ -252,29 +270,42 @@ impl Machine {
         }
     }
 
+    /// Why it opened last, if it ever did.
+    pub(super) const fn trip(&self) -> Option<Trip> {
+        self.trip
+    }
+
     /// A half-open epoch without a verdict was reopened when its time was over, whenever that is noticed.
     fn expire_probes(&mut self, params: &CircuitBreaker, now: Instant) {
         if let Phase::HalfOpen { deadline, .. } = self.phase
             && now >= deadline
         {
-            self.open(deadline, params);
+            self.open(deadline, params, PROBE_FAILED);
         }
     }
 
-    fn must_trip(&self, params: &CircuitBreaker, counts: Counts) -> bool {
-        let reached = |count: u64, limit: Option<NonZeroU32>| limit.is_some_and(|limit| count >= limit.get().into());
-        if reached(self.consecutive_errors.into(), params.consecutive_errors) {
-            return true;
-        }
-        if counts.requests < params.min_requests.get().into() {
-            return false;
+    /// Whether a condition is met, and which.
+    fn trips(&self, params: &CircuitBreaker, counts: Counts) -> Option<Trip> {
+        let trip = |condition, value, threshold| Trip { condition, value, threshold, requests: counts.requests };
+        let reached = |condition, count: u64, limit: Option<NonZeroU32>| {
+            let limit = limit.filter(|limit| count >= limit.get().into())?;
+            Some(trip(condition, count as f64, limit.get().into()))
+        };
+        let in_a_row = reached("consecutive_errors", self.consecutive_errors.into(), params.consecutive_errors);
+        if in_a_row.is_some() || counts.requests < params.min_requests.get().into() {
+            return in_a_row;
         }
         // A quotient of whole numbers is the f64 nearest to it, as is a ratio read from text: 3 of 10 is 0.3 exactly. A ratio
         // of 0 or less would trip on nothing at all: it asks for one. More than 1 counts as 1.
-        let share = |count: u64, ratio: f64| count > 0 && count as f64 / counts.requests as f64 >= ratio.min(1.0);
-        params.error_ratio.is_some_and(|ratio| !ratio.is_nan() && share(counts.errors, ratio))
-            || params.slow_call.as_ref().is_some_and(|slow| !slow.ratio.is_nan() && share(counts.slow, slow.ratio))
-            || reached(counts.errors, params.error_count)
+        let share = |condition, count: u64, ratio: f64| {
+            let share = count as f64 / counts.requests as f64;
+            (!ratio.is_nan() && count > 0 && share >= ratio.min(1.0)).then(|| trip(condition, share, ratio))
+        };
+        params
+            .error_ratio
+            .and_then(|ratio| share("error_ratio", counts.errors, ratio))
+            .or_else(|| params.slow_call.as_ref().and_then(|slow| share("slow_call", counts.slow, slow.ratio)))
+            .or_else(|| reached("error_count", counts.errors, params.error_count))
     }
 
     /// Whether the group lets one more be open; if so, this one counts.
@@ -288,7 +319,8 @@ impl Machine {
         true
     }
 
-    fn open(&mut self, at: Instant, params: &CircuitBreaker) {
+    fn open(&mut self, at: Instant, params: &CircuitBreaker, trip: Trip) {
+        self.trip = Some(trip);
         self.enter(Phase::Open { until: later(at, params.open_duration) });
         self.transitions.opened += 1;
     }
@@ -307,6 +339,9 @@ impl Machine {
         Ticket { epoch: self.epoch, probe }
     }
 }
+
+/// One probe is enough to know.
+const PROBE_FAILED: Trip = Trip { condition: "half_open", value: 1.0, threshold: 1.0, requests: 1 };
 
 /// `at + duration`, or as good as never (30 years) where that overflows.
 fn later(at: Instant, duration: Duration) -> Instant {

@@ -42,5 +42,5 @@ pub use breaker::*;
 pub use ejection::Ejections;
 pub use error::*;
 pub use layer::*;
-pub use machine::{CallOutcome, Forced, Snapshot, State, Transitions};
+pub use machine::{CallOutcome, Forced, Snapshot, State, Transitions, Trip};
 pub use params::*;

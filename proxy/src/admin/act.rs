@@ -142,7 +142,7 @@ impl<'a> Act<'a> {
 
     pub(super) fn log(&self, result: &str) {
         tracing::info!(
-            actor = %self.actor, action = self.action, target = %self.target, reason = %self.reason, result,
+            actor = %self.actor, action = self.action, subject = %self.target, reason = %self.reason, result,
             "an operator's act"
         );
     }

@@ -1,5 +1,6 @@
 //! The program's life: start, reload, drain, end.
 
+mod announce;
 mod drain;
 mod error;
 mod left;
@@ -141,6 +142,11 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.runtime.snapshot.load().config.clone()
     }
 
     /// The logs of the process.

@@ -24,6 +24,16 @@ use crate::{
     upstream::{InFlight, UpstreamBody},
 };
 
+/// How many attempts were made, and what became of the last one, for those who tell of the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) attempts: u32,
+    /// Where the last one went.
+    pub(crate) endpoint: Option<usize>,
+    /// Why the last one brought no answer, in one word.
+    pub(crate) error: Option<&'static str>,
+}
+
 /// A response whose head has come, with the count that it is in flight, and what was read of its body already.
 pub(crate) struct UpstreamResponse {
     pub(crate) response: Response<UpstreamBody>,
@@ -37,7 +47,7 @@ pub(crate) async fn until_one_stands(
     outbound: &Outbound,
     head: &mut Head,
     sending: &mut Sending,
-    made: &mut u32,
+    tally: &mut Tally,
 ) -> Result<UpstreamResponse, Failure> {
     let route = &outbound.route;
     let mut now = Instant::now();
@@ -62,11 +72,11 @@ pub(crate) async fn until_one_stands(
             Err(failure) => return last.unwrap_or(Err(failure)),
         };
         drop(last.take());
-        *made = nth.number;
+        tally.attempts = nth.number;
         let mut result;
         if let (Some(retrier), Some(attempts)) = (hedging, &attempts) {
             let race = Race { outbound, retrier, attempts, head };
-            (attempt, result) = Box::pin(race.run(attempt, now, &mut nth, made)).await;
+            (attempt, result) = Box::pin(race.run(attempt, now, &mut nth, &mut tally.attempts)).await;
         } else {
             outbound.prepare(head);
             result = pin!(outbound.send(&attempt, head, next_body, sending.gate.as_ref(), now)).await;
@@ -77,6 +87,7 @@ pub(crate) async fn until_one_stands(
         };
         now = Instant::now();
         let endpoint = attempt.endpoint;
+        (tally.endpoint, tally.error) = (Some(endpoint), result.as_ref().err().map(AttemptError::word));
         let (outcome, decision) = judge.judge(attempt, result, first, attempts.as_mut(), sending, now);
         match decision {
             Some(Decision::Retry { after, reason }) => {

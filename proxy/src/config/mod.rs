@@ -7,6 +7,7 @@
 //! Every step reports all it can find, with file, line, column and cure; nothing is ignored in silence.
 
 mod build;
+mod changes;
 pub mod check;
 mod decode;
 mod env;
@@ -22,12 +23,13 @@ mod units;
 pub mod watch;
 mod yaml;
 
+pub use changes::changes;
 pub use load::{Loaded, load, parse};
 pub(crate) use raw::default_admin;
 pub use report::{ConfigErrors, Origin, Warning};
 pub use schema::schema;
 pub(crate) use show::document;
-pub use show::show;
+pub use show::{hash, show};
 pub(crate) use units::{format_duration, parse_duration};
 
 #[cfg(test)]

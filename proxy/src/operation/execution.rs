@@ -110,6 +110,7 @@ impl Execution {
             attempt.excuse();
         }
         attempt.record(&mut result, &first, now);
+        (self.last.endpoint, self.last.error) = (Some(endpoint), result.as_ref().err().map(AttemptError::word));
         match decide(self, &result, first_frame::trailers(&first), now) {
             Some(Decision::Retry { after, reason }) => {
                 outbound.route.metrics.retry(reason);

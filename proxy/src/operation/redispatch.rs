@@ -19,6 +19,7 @@ use crate::{
     attempts::{
         attempt::{GrpcCall, Nth, Outbound},
         head::Head,
+        run::Tally,
     },
     respond::failure::Failure,
     runtime::{Runtime, route::Route},
@@ -82,6 +83,7 @@ impl Redispatch {
             body: request.body.clone(),
             is_redispatch: true,
             given_up: None,
+            last: Tally::default(),
             answer: told,
         };
         execution.claim.redispatched().await.map_err(NotSent::Ledger)?;

@@ -11,7 +11,7 @@ use mainstay_policies::{
 use tokio::sync::oneshot;
 
 use crate::{
-    attempts::{attempt::Outbound, head::Head},
+    attempts::{attempt::Outbound, head::Head, run::Tally},
     faults::{self, Point},
     respond::failure::Failure,
     runtime::Runtime,
@@ -30,6 +30,8 @@ pub(crate) struct Execution {
     pub(crate) is_redispatch: bool,
     /// The upstream's own 5xx to an attempt that was given up for another one.
     pub(crate) given_up: Option<(Parts, Bytes)>,
+    /// What became of the last attempt.
+    pub(crate) last: Tally,
     /// Taken by the answer.
     pub(crate) answer: Option<oneshot::Sender<Executed>>,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Execution {
 pub(crate) struct Executed {
     pub(crate) outcome: Result<Response<ProxyBody>, Failure>,
     pub(crate) attempts: u32,
+    /// What became of the last of them.
+    pub(crate) last: Tally,
     pub(crate) operation: OperationId,
     pub(crate) state: State,
     pub(crate) standing: Standing,
@@ -47,7 +51,14 @@ impl Executed {
     /// The task ended without an answer; its claim has put the operation in doubt.
     pub(crate) fn lost(operation: OperationId) -> Self {
         let failure = Failure::OutcomeUnknown { status: StatusCode::BAD_GATEWAY, operation };
-        Self { outcome: Err(failure), attempts: 1, operation, state: State::Unknown, standing: Standing::LOST }
+        Self {
+            outcome: Err(failure),
+            attempts: 1,
+            last: Tally::default(),
+            operation,
+            state: State::Unknown,
+            standing: Standing::LOST,
+        }
     }
 }
 
@@ -106,7 +117,7 @@ impl Execution {
         let (operation, state) = (self.claim.id(), self.claim.operation().state);
         let standing = self.standing(outcome.as_ref().err());
         if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Executed { outcome, attempts, operation, state, standing });
+            let _ = answer.send(Executed { outcome, attempts, last: self.last, operation, state, standing });
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Op
                 return Err(Failure::NoTime(Sent::No));
             }
             Admission::Wait(slot, _) => {
+                routed.exchange.told.waited = slot.until().saturating_duration_since(routed.exchange.started);
                 unless_cut_off(session, sleep_until(slot.until())).await?;
                 slot.taken();
             }
@@ -58,11 +59,13 @@ pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Op
         let Ok(acquired) = acquired else {
             return Err(Failure::NoTime(Sent::No));
         };
-        routed.exchange.permit = Some(acquired.map_err(|overloaded| {
+        let permit = acquired.map_err(|overloaded| {
             routed.outbound.route.metrics.overloaded(overloaded.by);
             routed.exchange.trace().event("overloaded", Instant::now());
             Failure::Overloaded(overloaded)
-        })?);
+        })?;
+        routed.exchange.told.waited = permit.acquired().saturating_duration_since(routed.exchange.started);
+        routed.exchange.permit = Some(permit);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use http::{
 };
 use http_body::Body as _;
 use mainstay_policies::{
+    idempotency::principal_hash,
     problem::Problem,
     timeout::{deadline_from_headers, grpc_timeout_from_headers},
 };
@@ -22,6 +23,7 @@ use super::{
     max_forwards,
     routed::{Routed, refuse},
     session::Session,
+    told::beginning,
     unambiguous,
 };
 use crate::{
@@ -102,6 +104,9 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
         return Found::Refused(exchange.answer(response));
     }
     let principal = principal(&listener, &parts.headers);
+    if principal.is_some() && exchange.is_told() {
+        exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
+    }
     if is_control(&snapshot, parts.uri.path()) {
         return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
     }

@@ -21,8 +21,9 @@ use mainstay_policies::{
 };
 use tokio::time::Instant;
 
-use super::session::Session;
+use super::{session::Session, told::Told};
 use crate::{
+    attempts::run::Tally,
     listener::Connection,
     respond::{self, failure::Failure},
     runtime::route::Route,
@@ -49,6 +50,9 @@ pub(crate) struct Exchange {
     /// Held to the end of the answer's body.
     pub(crate) permit: Option<Permit>,
     pub(crate) attempts: u32,
+    pub(crate) told: Told,
+    /// The route of the fallback, if the last attempt took it.
+    other: Option<Arc<Route>>,
     pub(crate) problem: Option<Problem>,
     pub(crate) operation: Option<(OperationId, State)>,
     pub(crate) replayed: bool,
@@ -94,6 +98,8 @@ impl Exchange {
             route: None,
             permit: None,
             attempts: 0,
+            told: Told::default(),
+            other: None,
             problem: None,
             operation: None,
             replayed: false,
@@ -109,6 +115,41 @@ impl Exchange {
 
     pub(crate) fn trace(&mut self) -> &mut RequestTrace {
         self.trace.as_mut().expect("the trace is taken only when the exchange ends")
+    }
+
+    /// What became of the attempts on `route`, which is the request's own or that of its fallback.
+    pub(crate) fn tell_attempts(&mut self, tally: Tally, route: &Arc<Route>) {
+        self.attempts = tally.attempts;
+        self.tell_last(tally, route);
+    }
+
+    /// What became of the last attempt of those that are told.
+    pub(crate) fn tell_last(&mut self, tally: Tally, route: &Arc<Route>) {
+        (self.told.endpoint, self.told.error) = (tally.endpoint, tally.error);
+        if self.route.as_ref().is_some_and(|own| !Arc::ptr_eq(own, route)) {
+            self.other = Some(route.clone());
+        }
+    }
+
+    /// What the cache did, or that nobody asked it.
+    pub(crate) fn tell_cache(&mut self, how: &'static str) {
+        self.told.cache = Some(how);
+        if let Some(route) = &self.route {
+            route.metrics.cache(how);
+        }
+    }
+
+    /// Why the answer is a fallback.
+    pub(crate) fn tell_fallback(&mut self, reason: &'static str) {
+        self.told.fallback = Some(reason);
+        if let Some(route) = &self.route {
+            route.metrics.fallback(reason);
+        }
+    }
+
+    /// Whether anybody reads what is told; for what costs more than a few words.
+    pub(crate) fn is_told(&self) -> bool {
+        self.uri.is_some()
     }
 
     /// The request takes this route.
@@ -224,6 +265,12 @@ impl Exchange {
         (self.permit.take(), self.session.connection.clone())
     }
 
+    /// Where the last attempt went.
+    fn endpoint(&self) -> Option<&str> {
+        let route = self.other.as_ref().or(self.route.as_ref())?;
+        Some(route.upstream.authority(self.told.endpoint?).as_str())
+    }
+
     fn end(&mut self, how: Ended) {
         let Some(mut trace) = self.trace.take() else { return };
         if self.awaits_code && how != Ended::Cancelled {
@@ -294,6 +341,13 @@ impl Exchange {
                 status,
                 duration: took,
                 attempts: self.attempts,
+                endpoint: self.endpoint(),
+                error: self.told.error,
+                cache: self.told.cache,
+                fallback: self.told.fallback,
+                waited: self.told.waited,
+                principal: self.told.principal,
+                key: self.told.key,
                 bytes_in: self.bytes_in,
                 bytes_out: self.bytes,
                 trace_id: trace.trace_id(),

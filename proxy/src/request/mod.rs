@@ -13,5 +13,6 @@ pub(crate) mod refused;
 mod routed;
 pub(crate) mod session;
 pub(crate) mod stack;
+pub(crate) mod told;
 mod unambiguous;
 pub(crate) mod unkeyed;

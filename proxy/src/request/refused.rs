@@ -44,12 +44,12 @@ pub(crate) async fn refused(session: &Session, mut routed: Box<Routed>, failure:
     if let Some(reason) = reason
         && let Some(stored) = cached::hit::stale(&routed)
     {
-        route.metrics.fallback(reason.label());
+        routed.exchange.tell_fallback(reason.label());
         return cached::hit::answer_stale(routed, &stored, reason);
     }
     match (reason, &route.fallback) {
         (Some(reason), Some(other)) if movable && Instant::now() < routed.outbound.deadline => {
-            route.metrics.fallback(reason.label());
+            routed.exchange.tell_fallback(reason.label());
             routed.outbound.route = other.clone();
             let mut response = unkeyed::serve(session, routed).await;
             mark(&mut response, reason);

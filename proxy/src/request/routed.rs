@@ -47,7 +47,7 @@ impl Routed {
             // A gRPC client would take any other answer for a failure of the way to the service.
             && (self.exchange.grpc.is_none() || is_grpc(response.headers()))
         {
-            route.metrics.fallback(reason.label());
+            self.exchange.tell_fallback(reason.label());
             self.exchange.trace().event("fallback", Instant::now());
             return self.exchange.answer(response);
         }

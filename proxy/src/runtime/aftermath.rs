@@ -27,8 +27,11 @@ impl Runtime {
 
 impl Witness for Runtime {
     fn changed(&self, before: &Operation, after: &Operation, actions: &[Action]) {
+        self.notices.changed(before, after);
         for action in actions {
-            if let Action::Alert(reason) = action {
+            if let Action::Alert(reason) = action
+                && self.notices.may_call()
+            {
                 tracing::warn!(operation = %after.id, reason = reason.label(), "an operation needs a person");
             }
         }

@@ -5,6 +5,7 @@ pub(crate) mod breakers;
 mod forget;
 pub(crate) mod gauges;
 pub(crate) mod named;
+mod notices;
 pub mod readiness;
 pub(crate) mod resources;
 pub(crate) mod route;
@@ -19,6 +20,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
 
 use self::{
+    notices::Notices,
     readiness::{Condition, Readiness},
     resources::Resources,
     snapshot::Snapshot,
@@ -37,6 +39,8 @@ pub(crate) struct Runtime {
     /// How far the end of the process has come.
     pub(crate) ending: watch::Sender<Ending>,
     pub(crate) places: Arc<Places>,
+    /// Log lines for what happens to operations, breakers and upstreams.
+    pub(crate) notices: Notices,
     /// The drain's time is over.
     pub(crate) cutting_off: watch::Sender<bool>,
     /// When readiness began to fail, by SIGTERM or by an operator.
@@ -53,6 +57,7 @@ impl Runtime {
             access,
             ending: watch::Sender::new(Ending::No),
             places: Places::new(),
+            notices: Notices::default(),
             cutting_off: watch::Sender::new(false),
             drain_began: OnceLock::new(),
         });

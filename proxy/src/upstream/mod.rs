@@ -13,6 +13,7 @@ mod http2;
 mod informed;
 mod pool;
 mod progress;
+mod reach;
 mod upload;
 
 use std::{
@@ -27,7 +28,8 @@ use http::{Response, uri::Authority};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
-use self::{connect::Target, head::RequestHead, pool::Pool};
+pub(crate) use self::reach::Reached;
+use self::{connect::Target, head::RequestHead, pool::Pool, reach::Reach};
 use crate::{
     config::model::{self, Protocol},
     wire::{body::ProxyBody, http1::HeadLimits},
@@ -53,6 +55,7 @@ struct Endpoint {
     pools: Vec<Arc<Pool>>,
     /// Requests in flight, all workers together.
     outstanding: AtomicUsize,
+    reach: Reach,
 }
 
 /// A request in flight to an endpoint; ends when dropped.
@@ -87,6 +90,7 @@ impl Upstream {
                 Endpoint {
                     pools: (0..workers).map(|_| pool()).collect(),
                     outstanding: AtomicUsize::new(0),
+                    reach: Reach::default(),
                     target: target.clone(),
                 }
             })
@@ -160,7 +164,7 @@ impl Upstream {
         informed: Informed<'_>,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
-        if self.speaks_http2() {
+        let answered = if self.speaks_http2() {
             let head = (head, self.authority(endpoint));
             Box::pin(http2::send(pool, head, body, progress, informed))
                 .await
@@ -169,7 +173,15 @@ impl Upstream {
             pin!(http1::send(pool, head, body, progress, informed))
                 .await
                 .map(|response| response.map(UpstreamBody::from))
-        }
+        };
+        self.endpoints[endpoint].reach.note(&answered);
+        answered
+    }
+
+    /// Whether an endpoint can be connected to.
+    pub(crate) fn reached(&self, endpoint: usize) -> Reached {
+        let endpoint = &self.endpoints[endpoint];
+        endpoint.reach.look(endpoint.target.authority.host())
     }
 
     /// Closes connections of `worker` that have been idle for too long.

@@ -5,6 +5,7 @@ mod words;
 
 use mainstay_policies::operation::ledger::Settle;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use self::words::{duration, map, size, text, with, word};
 use super::{
@@ -19,6 +20,19 @@ use super::{
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {
     serde_saphyr::to_string(&document(config)).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+/// Twelve hex digits that tell two effective configurations apart: of replicas that should run the same. What belongs to one
+/// machine or instance is left out: its number, and the threads that its CPUs give it.
+pub fn hash(config: &Config) -> String {
+    let mut document = document(config);
+    for (section, key) in [("/limits", "workers"), ("/ledger", "node")] {
+        if let Some(Value::Object(section)) = document.pointer_mut(section) {
+            section.remove(key);
+        }
+    }
+    let digest = Sha256::digest(document.to_string());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The same as a tree.

@@ -1,6 +1,7 @@
 //! What users write, and what they are told.
 
 mod bad;
+mod changes;
 mod directory;
 mod environment;
 mod good;

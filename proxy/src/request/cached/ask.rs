@@ -49,7 +49,7 @@ pub(super) async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Mi
             if let Some(lead) = miss.lead.take() {
                 lead.landed(Flown::Stored);
             }
-            routed.outbound.route.metrics.cache("revalidated");
+            routed.exchange.tell_cache("revalidated");
             from_stored(routed, &fresh, &miss.client, "mainstay; fwd=stale; fwd-status=304")
         }
         answered => match instead(&routed, &miss, &answered) {
@@ -57,7 +57,7 @@ pub(super) async fn ask(session: &Session, mut routed: Box<Routed>, mut miss: Mi
                 if let Some(lead) = miss.lead.take() {
                     lead.landed(Flown::Failed);
                 }
-                routed.outbound.route.metrics.cache("stale");
+                routed.exchange.tell_cache("stale");
                 let status = match &answered {
                     Ok(answer) => format!("mainstay; hit; fwd=stale; fwd-status={}", answer.response.status().as_u16()),
                     Err(_) => "mainstay; hit; fwd=stale".into(),
@@ -98,7 +98,7 @@ fn instead(
 /// Passes the answer on, and keeps it once it is whole.
 fn pass(
     session: &Session,
-    routed: Box<Routed>,
+    mut routed: Box<Routed>,
     mut miss: Miss,
     obtained: Obtained,
     delay: Duration,
@@ -108,7 +108,7 @@ fn pass(
         Some(found) if !found.ttl(Instant::now()).is_zero() => "request",
         Some(_) => "stale",
     };
-    routed.outbound.route.metrics.cache("miss");
+    routed.exchange.tell_cache("miss");
     let wall = session.runtime.resources.clock.now();
     if miss.found.is_some() {
         forget_superseded(&miss, &obtained);

@@ -69,7 +69,7 @@ pub(crate) fn answer_stale(routed: Box<Routed>, stored: &Stored, reason: Reason)
 
 pub(super) fn hit(mut routed: Box<Routed>, stored: &Stored, collapsed: bool) -> Response<ProxyBody> {
     let now = Instant::now();
-    routed.outbound.route.metrics.cache(if collapsed { "collapsed" } else { "hit" });
+    routed.exchange.tell_cache(if collapsed { "collapsed" } else { "hit" });
     let status = if collapsed {
         "mainstay; fwd=uri-miss; collapsed".to_owned()
     } else {
@@ -92,7 +92,7 @@ pub(super) fn hit_in_part(mut routed: Box<Routed>, stored: &Stored, bytes: Range
     if is_not_modified(&client, stored) {
         return from_stored(routed, stored, &client, &status);
     }
-    routed.outbound.route.metrics.cache("hit");
+    routed.exchange.tell_cache("hit");
     let mut response = Response::new(ProxyBody::from(stored.body.slice(bytes.clone())));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     *response.headers_mut() = part_headers(&stored.headers, &bytes, stored.body.len());

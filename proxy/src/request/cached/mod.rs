@@ -61,7 +61,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
         None => {}
     }
     if passes_by(&routed) {
-        routed.outbound.route.metrics.cache("bypass");
+        routed.exchange.tell_cache("bypass");
         let mut response = unkeyed::serve(session, routed).await;
         say(response.headers_mut(), "mainstay; fwd=bypass");
         return response;
@@ -104,7 +104,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
                     // It failed a moment ago, for somebody who asked the same: asking again would tell nothing new.
                     Ok(Some(Flown::Failed)) if or_if_error => {
                         let stored = stale.expect("what may stand in for a failure was found");
-                        routed.outbound.route.metrics.cache("stale");
+                        routed.exchange.tell_cache("stale");
                         let client = std::mem::take(&mut routed.parts.headers);
                         return from_stored(routed, &stored, &client, "mainstay; hit; fwd=stale; collapsed");
                     }

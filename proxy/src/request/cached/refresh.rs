@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempts::{
-        run::{self, UpstreamResponse},
+        run::{self, Tally, UpstreamResponse},
         sending::Sending,
     },
     request::{heads, routed::Routed, session::Session},
@@ -80,7 +80,8 @@ pub(super) fn spawn(
     let runtime = session.runtime.clone();
     let asked_at = store.now();
     tokio::spawn(async move {
-        let answered = run::until_one_stands(&runtime, &outbound, &mut head, &mut Sending::empty(), &mut 0).await;
+        let (mut sending, mut tally) = (Sending::empty(), Tally::default());
+        let answered = run::until_one_stands(&runtime, &outbound, &mut head, &mut sending, &mut tally).await;
         let Ok(UpstreamResponse { mut response, first: None, .. }) = answered else { return };
         let (delay, wall) = (began.elapsed(), runtime.resources.clock.now());
         if asks && response.status() == StatusCode::NOT_MODIFIED {

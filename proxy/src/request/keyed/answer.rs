@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::document,
+    attempts::run::Tally,
     operation::write::Executed,
     request::{heads::name_attempts, routed::Routed},
     respond::{self, failure::Failure},
@@ -32,9 +33,9 @@ pub(super) fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<Prox
 
 /// The answer to the first request.
 pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<ProxyBody> {
-    let Executed { outcome, attempts, operation, state, standing } = executed;
+    let Executed { outcome, attempts, last, operation, state, standing } = executed;
     routed.exchange.standing = Some(standing);
-    routed.exchange.attempts = attempts;
+    routed.exchange.tell_attempts(Tally { attempts, ..last }, &routed.outbound.route);
     routed.exchange.operation = Some((operation, state));
     routed.exchange.teach_limit(outcome.as_ref());
     let prefix = routed.snapshot.config.control.path.clone();

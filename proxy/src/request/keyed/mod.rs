@@ -22,11 +22,12 @@ use tokio::sync::oneshot;
 
 use self::answer::{refuse, respond_executed, respond_repeat};
 use super::{routed::Routed, session::Session, unkeyed};
-use crate::request::heads;
+use crate::request::{heads, told::beginning};
 use crate::{
     attempts::{
         alarm::{self, TimeIsUp},
         head::Head,
+        run::Tally,
     },
     faults::{self, Point},
     listener::body::ClientBody,
@@ -129,6 +130,10 @@ async fn begin(
     let route = routed.outbound.route.clone();
     let params = path::params(&route.params.matches.path, routed.parts.uri.path());
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if routed.exchange.is_told() {
+        let hash = key.hash(routed.principal.as_deref(), &route.params.upstream.name);
+        routed.exchange.told.key = Some(beginning(&hash.0));
+    }
     faults::reach(Point::BeforeBegin);
     let beside = RecordedWith {
         request: protection.step_policy().redispatch.map(|_| {
@@ -156,6 +161,7 @@ async fn begin(
                     body,
                     is_redispatch: false,
                     given_up: None,
+                    last: Tally::default(),
                     answer: Some(answer),
                 };
                 let id = execution.claim.id();
@@ -170,9 +176,11 @@ async fn begin(
                 let wait = preferred_wait(&routed.parts.headers);
                 let before = repeat.operation.state;
                 let operation = (repeat.operation.id, repeat.operation.state);
+                let standing = Standing::of(&repeat.operation, protection.now());
                 let resolving = protection.resolve_repeat(repeat, wait, Some(&asker));
                 let Ok(answer) = alarm::unless_cut_off(resolving).await else {
                     routed.exchange.operation = Some(operation);
+                    routed.exchange.standing = Some(standing);
                     return routed.refuse(Failure::Draining);
                 };
                 if before == State::Unknown && answer.operation.state == State::Succeeded {

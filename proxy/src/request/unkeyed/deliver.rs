@@ -26,7 +26,7 @@ pub(crate) fn deliver(mut routed: Box<Routed>, obtained: Obtained) -> Response<P
                 .filter(|_| instead.is_none())
                 && let Some(mut fixed) = fallback::fixed(&routed.outbound.route, reason)
             {
-                routed.outbound.route.metrics.fallback(reason.label());
+                routed.exchange.tell_fallback(reason.label());
                 name_attempts(fixed.headers_mut(), attempts);
                 return routed.exchange.answer(fixed);
             }

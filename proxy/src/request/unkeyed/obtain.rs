@@ -10,7 +10,7 @@ use crate::{
     attempts::{
         attempt::Outbound,
         head::Head,
-        run::{UpstreamResponse, until_one_stands},
+        run::{Tally, UpstreamResponse, until_one_stands},
         sending::Sending,
     },
     request::{fallback, routed::Routed, session::Session},
@@ -36,15 +36,15 @@ pub(crate) async fn obtain(
     validators: Option<HeaderMap>,
     sending: &mut Sending,
 ) -> Obtained {
-    let mut attempts = 0;
+    let mut tally = Tally::default();
     let other = routed.outbound.route.fallback.as_ref().map(|route| (route.clone(), head.clone()));
     for (name, value) in validators.iter().flatten() {
         head.headers.insert(name, value.clone());
     }
     let mut writing = (!head.method.is_safe()).then(|| Writing::begin(session, &routed.outbound, head));
-    let mut answered =
-        { pin!(until_one_stands(&session.runtime, &routed.outbound, head, sending, &mut attempts)).await };
-    routed.exchange.attempts = attempts;
+    let mut answered = { pin!(until_one_stands(&session.runtime, &routed.outbound, head, sending, &mut tally)).await };
+    let attempts = tally.attempts;
+    routed.exchange.tell_attempts(tally, &routed.outbound.route);
     if answered.is_ok() || !sending.is_owed() {
         routed.exchange.teach_limit(answered.as_ref().map(|answer| &answer.response));
     }
@@ -54,7 +54,12 @@ pub(crate) async fn obtain(
     let mut instead = None;
     if let Some((route, head)) = other {
         let other = Outbound { route, ..routed.outbound.clone() };
-        instead = Box::pin(try_other(session, routed, other, head, sending, &mut answered)).await;
+        let others = other.route.clone();
+        if let Some((reason, tally)) = Box::pin(try_other(session, routed, other, head, sending, &mut answered)).await {
+            routed.exchange.tell_fallback(reason.label());
+            routed.exchange.tell_last(tally, &others);
+            instead = Some(reason);
+        }
     }
     Obtained { answered, attempts, instead, finished: false }
 }
@@ -68,7 +73,7 @@ async fn try_other(
     mut head: Head,
     sending: &mut Sending,
     answered: &mut Result<UpstreamResponse, Failure>,
-) -> Option<Reason> {
+) -> Option<(Reason, Tally)> {
     let (route, method) = (&routed.outbound.route, &routed.exchange.method);
     let reason = match &*answered {
         Ok(answer) => fallback::of_response(route, method, &answer.response),
@@ -78,16 +83,16 @@ async fn try_other(
         return None;
     }
     let mut writing = (!method.is_safe()).then(|| Writing::begin(session, &other, &head));
-    let mut attempts = 0;
-    let other_answered = until_one_stands(&session.runtime, &other, &mut head, sending, &mut attempts).await;
+    let mut tally = Tally::default();
+    let other_answered = until_one_stands(&session.runtime, &other, &mut head, sending, &mut tally).await;
+    let attempts = tally.attempts;
     if let Some(writing) = &mut writing {
         writing.ended(&other_answered, attempts);
     }
     match other_answered {
         Ok(answer) => {
-            route.metrics.fallback(reason.label());
             *answered = Ok(answer);
-            Some(reason)
+            Some((reason, tally))
         }
         // What is told speaks for both: the other one may have acted.
         Err(Failure::Attempt(error)) if error.sent == Sent::Maybe && !method.is_safe() => {

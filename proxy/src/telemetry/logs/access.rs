@@ -47,6 +47,20 @@ pub struct AccessEntry<'a> {
     pub duration: Duration,
     /// Attempts made.
     pub attempts: u32,
+    /// Where the last attempt went.
+    pub endpoint: Option<&'a str>,
+    /// Why the last attempt brought no answer, in one word: `refused`, `connect_timeout`, `reset`, `attempt_timeout`, ….
+    pub error: Option<&'a str>,
+    /// What the cache did: `hit`, `miss`, `stale`, ….
+    pub cache: Option<&'a str>,
+    /// Why the answer is a fallback.
+    pub fallback: Option<&'a str>,
+    /// How long it waited for its turn under a limit.
+    pub waited: Duration,
+    /// The beginning of the hash of who called.
+    pub principal: Option<u32>,
+    /// The beginning of the hash of a write's key.
+    pub key: Option<u32>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the response's body.
@@ -138,6 +152,16 @@ impl AccessEntry<'_> {
         line.extend_from_slice(b",\"duration_ms\":");
         self.duration_ms(line);
         number_field(line, "attempts", u64::from(self.attempts));
+        number_field(line, "retries", u64::from(self.attempts.saturating_sub(1)));
+        number_field(line, "waited_ms", self.waited_ms());
+        for (name, value) in self.words() {
+            text_field(line, name, value);
+        }
+        for (name, hash) in self.hashes() {
+            if let Some(hash) = hash {
+                write(line, format_args!(",\"{name}\":\"{hash:08x}\""));
+            }
+        }
         number_field(line, "bytes_in", self.bytes_in);
         number_field(line, "bytes_out", self.bytes_out);
         line.extend_from_slice(b",\"trace_id\":\"");
@@ -167,10 +191,19 @@ impl AccessEntry<'_> {
         if let Some(client) = self.client {
             write(line, format_args!(" client={client}"));
         }
-        for (name, value) in [("listener", Some(self.listener)), ("route", self.route), ("upstream", self.upstream)] {
+        let places = [("listener", Some(self.listener)), ("route", self.route), ("upstream", self.upstream)];
+        for (name, value) in places.into_iter().chain(self.words()) {
             if let Some(value) = value {
                 write(line, format_args!(" {name}="));
                 json_string(value, line);
+            }
+        }
+        if self.waited_ms() > 0 {
+            write(line, format_args!(" waited={}ms", self.waited_ms()));
+        }
+        for (name, hash) in self.hashes() {
+            if let Some(hash) = hash {
+                write(line, format_args!(" {name}={hash:08x}"));
             }
         }
         line.extend_from_slice(b" trace_id=");
@@ -180,6 +213,19 @@ impl AccessEntry<'_> {
         if let Some((id, state)) = self.operation {
             write(line, format_args!(" operation_id={id} operation_state={}", state.label()));
         }
+    }
+
+    /// What happened on the way, by name.
+    const fn words(&self) -> [(&'static str, Option<&str>); 4] {
+        [("endpoint", self.endpoint), ("error", self.error), ("cache", self.cache), ("fallback", self.fallback)]
+    }
+
+    const fn hashes(&self) -> [(&'static str, Option<u32>); 2] {
+        [("principal_hash", self.principal), ("key_hash", self.key)]
+    }
+
+    fn waited_ms(&self) -> u64 {
+        u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Milliseconds with three decimals, without a float on the way.

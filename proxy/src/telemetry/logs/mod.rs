@@ -4,6 +4,7 @@
 //! counted, and never a request. What a request brought is escaped, so that it cannot forge a line or steer a terminal.
 
 mod access;
+pub(crate) mod bound;
 mod escape;
 mod format;
 mod lines;

@@ -64,6 +64,13 @@ fn entry<'a>(method: &'a Method, path: &'a str) -> AccessEntry<'a> {
         status: Some(StatusCode::GATEWAY_TIMEOUT),
         duration: Duration::from_micros(2_000_042),
         attempts: 2,
+        endpoint: Some("127.0.0.1:9000"),
+        error: Some("attempt_timeout"),
+        cache: None,
+        fallback: None,
+        waited: Duration::from_millis(3),
+        principal: None,
+        key: Some(0xbeef),
         bytes_in: 17,
         bytes_out: 345,
         trace_id: TraceId(0xabc),
@@ -91,7 +98,8 @@ fn an_access_line_in_json_says_what_became_of_the_request() {
         concat!(
             r#"{"timestamp":"2026-11-21T05:30:00.042Z","level":"INFO","target":"access","listener":"inbound","#,
             r#""client":"192.0.2.7:51000","method":"POST","path":"/payments/7","route":"/payments/**","#,
-            r#""upstream":"app","status":504,"duration_ms":2000.042,"attempts":2,"bytes_in":17,"bytes_out":345,"#,
+            r#""upstream":"app","status":504,"duration_ms":2000.042,"attempts":2,"retries":1,"waited_ms":3,"#,
+            r#""endpoint":"127.0.0.1:9000","error":"attempt_timeout","key_hash":"0000beef","bytes_in":17,"bytes_out":345,"#,
             r#""trace_id":"00000000000000000000000000000abc","outcome":"outcome-unknown","#,
             r#""operation_id":"00000000000000010000000000000002","operation_state":"unknown"}"#,
             "\n"
@@ -108,6 +116,7 @@ fn an_access_line_in_text_says_the_same() {
         concat!(
             r#"2026-11-21T05:30:00.042Z POST "/payments/7" 504 2000.042ms attempts=2 in=17 out=345 "#,
             r#"client=192.0.2.7:51000 listener="inbound" route="/payments/**" upstream="app" "#,
+            r#"endpoint="127.0.0.1:9000" error="attempt_timeout" waited=3ms key_hash=0000beef "#,
             "trace_id=00000000000000000000000000000abc outcome=outcome-unknown ",
             "operation_id=00000000000000010000000000000002 operation_state=unknown\n"
         )

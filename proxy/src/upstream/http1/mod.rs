@@ -132,7 +132,9 @@ impl Failed {
             Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
         };
         let sent = if outgoing.has_begun() { Sent::Maybe } else { Sent::No };
-        AttemptError::new(cause, sent).with_status(status).with_source(self)
+        let error = AttemptError::new(cause, sent).with_status(status);
+        let error = if matches!(self, Self::Closed) { error.named("eof") } else { error };
+        error.with_source(self)
     }
 }
 

@@ -1,0 +1,70 @@
+//! Whether an endpoint can be connected to, as far as attempts tell.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use mainstay_policies::evidence::{AttemptError, Cause};
+use parking_lot::Mutex;
+
+use super::connect::{DNS, REFUSED, TIMED_OUT};
+
+/// What attempts tell of an endpoint. Where all is well, it costs each of them a look at one flag.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    is_lost: AtomicBool,
+    failures: AtomicU64,
+    why: Mutex<&'static str>,
+}
+
+/// How it stands with an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Why the last attempt found no connection; `None` if it found one.
+    pub(crate) lost: Option<String>,
+    /// Attempts that found none, since the start.
+    pub(crate) failures: u64,
+}
+
+impl Reach {
+    /// An attempt ended.
+    pub(super) fn note<T>(&self, result: &Result<T, AttemptError>) {
+        match result {
+            Err(error) if matches!(error.cause, Cause::Connect | Cause::Tls) => {
+                *self.why.lock() = error.word();
+                self.failures.fetch_add(1, Relaxed);
+                self.is_lost.store(true, Relaxed);
+            }
+            _ if self.is_lost.load(Relaxed) => self.is_lost.store(false, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// How it stands with the endpoint at `host`.
+    pub(super) fn look(&self, host: &str) -> Reached {
+        let lost = self.is_lost.load(Relaxed).then(|| match *self.why.lock() {
+            DNS => format!("cannot resolve {host}"),
+            REFUSED => "connection refused".to_owned(),
+            TIMED_OUT => "timed out".to_owned(),
+            other => other.to_owned(),
+        });
+        Reached { lost, failures: self.failures.load(Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_policies::evidence::Sent;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_lost_from_the_first_failed_connection_to_the_next_that_is_made() {
+        let reach = Reach::default();
+        assert_eq!(reach.look("a"), Reached { lost: None, failures: 0 });
+        for (word, said) in [(DNS, "cannot resolve a"), (REFUSED, "connection refused"), (TIMED_OUT, "timed out")] {
+            reach.note::<()>(&Err(AttemptError::new(Cause::Connect, Sent::No).named(word)));
+            assert_eq!(reach.look("a").lost.as_deref(), Some(said));
+        }
+        reach.note::<()>(&Err(AttemptError::new(Cause::Reset, Sent::Maybe)));
+        assert_eq!(reach.look("a"), Reached { lost: None, failures: 3 }, "a connection that breaks was made");
+    }
+}
