@@ -71,7 +71,7 @@ impl Check<'_> {
     pub(crate) async fn settles(&self) -> Vec<String> {
         let mut open = Vec::new();
         for _ in 0..SETTLING_LOOKS {
-            let listed = ask(self.proxy.addr, &Request::get("/_mainstay/operations?state=unknown&limit=500")).await;
+            let listed = ask(self.proxy.addr, &Request::get("/_mainstay/operations?state=unknown&limit=200")).await;
             let Some(listed) = listed else { return vec!["no answer to a listing".to_owned()] };
             let document = listed.json();
             let operations = document["operations"].as_array().cloned().unwrap_or_default();

@@ -72,7 +72,7 @@ impl<'a> Load<'a> {
                 continue;
             };
             self.history.sends(&key, self.position.now());
-            if connection.wire.send(&write(&key).bytes()).await.is_err() {
+            if connection.wire.send(&named(&write(&key))).await.is_err() {
                 continue;
             }
             match rng.u32(0..20) {
@@ -131,11 +131,16 @@ pub(crate) fn write(key: &str) -> Request {
     Request::keyed("/pay", key, format!("pay for {key}"))
 }
 
+/// A request on the wire, with the name of its caller: only who is named may list operations.
+fn named(request: &Request) -> Vec<u8> {
+    request.clone().header("X-Caller", "load").bytes()
+}
+
 /// Sends on a connection of its own; `None` if no whole answer came.
 pub(crate) async fn ask(addr: SocketAddr, request: &Request) -> Option<Reply> {
     let exchange = async {
         let mut client = Client { wire: Wire::new(TcpStream::connect(addr).await.ok()?) };
-        client.wire.send(&request.bytes()).await.ok()?;
+        client.wire.send(&named(request)).await.ok()?;
         client.try_reply().await.ok().filter(|reply| reply.body.complete)
     };
     timeout(PATIENCE, exchange).await.ok().flatten()

@@ -57,6 +57,7 @@ impl World {
              idempotency: {{ required: true, max_response: 4KiB, late_response: 2s{more} }}"
         );
         Config::new()
+            .listener("principal: { header: X-Caller }")
             .upstream("app", service, upstream)
             .policy("p", &policy)
             .route("path: /**", "app", "p")

@@ -12,6 +12,7 @@ mod breaker_scopes;
 mod cache;
 mod cache_bounds;
 mod cache_writes;
+mod callers;
 mod canary;
 mod cli;
 mod client_bodies;

@@ -3,17 +3,21 @@
 //! HMAC-SHA-256 over length-prefixed parts, so that no two lists of parts run together to the same bytes. The secret keeps
 //! a reader of the ledger from guessing small bodies.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac, digest::Key};
 use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION},
     request::Parts,
 };
 use sha2::Sha256;
 
 use super::{Fingerprint, FingerprintBody, canonical_json};
-use crate::path::normalise;
+use crate::{operation::FingerprintVersion, path::normalise};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Makes fingerprints under one secret.
 #[derive(Clone)]
@@ -29,10 +33,18 @@ impl Fingerprinter {
         Self { keyed, rule }
     }
 
-    /// The fingerprint of a request.
+    /// The fingerprint of a request, by all that counts today.
     pub fn of(&self, parts: &Parts, body: &Bytes) -> [u8; 32] {
+        self.of_version(FingerprintVersion::CURRENT, parts, body)
+    }
+
+    /// The fingerprint of a request by what counted under `version`, to compare it with one that was made then.
+    pub fn of_version(&self, version: FingerprintVersion, parts: &Parts, body: &Bytes) -> [u8; 32] {
         let mut mac = Prefixed(self.keyed.clone());
         mac.part(parts.method.as_str().as_bytes());
+        if version == FingerprintVersion::WithHost {
+            mac.optional(host(parts).as_deref().map(str::as_bytes));
+        }
         mac.part(normalise(parts.uri.path()).as_bytes());
         mac.optional(parts.uri.query().map(str::as_bytes));
         mac.part(media_type(&parts.headers).as_bytes());
@@ -51,11 +63,35 @@ impl Fingerprinter {
         mac.0.finalize().into_bytes().into()
     }
 
+    /// What a request proves its caller by, where nobody has said who that is: `Authorization`, `Proxy-Authorization`, `Cookie`
+    /// and `X-Api-Key`. A caller that proves nothing is one of its own.
+    pub fn of_credentials(&self, headers: &HeaderMap) -> [u8; 32] {
+        of_credentials(self.keyed.clone(), headers)
+    }
+
     /// The canonical body, if the rule asks for it and the body has one; an encoded body is not looked into.
     fn canonical(&self, headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
         let wanted = self.rule.body == FingerprintBody::Json && !headers.contains_key(CONTENT_ENCODING);
         wanted.then(|| canonical_json::canonical(body)).flatten()
     }
+}
+
+/// [The same](Fingerprinter::of_credentials), for whoever has no rule at hand. `secret` is the ledger's.
+pub fn credentials(secret: &[u8; 32], headers: &HeaderMap) -> [u8; 32] {
+    of_credentials(Hmac::new(&keyed_block(secret)), headers)
+}
+
+fn of_credentials(keyed: Hmac<Sha256>, headers: &HeaderMap) -> [u8; 32] {
+    let mut mac = Prefixed(keyed);
+    // A fingerprint begins with a method, which is never empty.
+    mac.part(b"");
+    for name in [AUTHORIZATION, PROXY_AUTHORIZATION, X_API_KEY] {
+        mac.values(headers, &name);
+    }
+    // Over HTTP/2 a client may send its cookies in as many fields as it likes (RFC 9113 section 8.2.3).
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes).collect();
+    mac.part(&crumbs.join(&b"; "[..]));
+    mac.0.finalize().into_bytes().into()
 }
 
 /// A key shorter than SHA-256's block is padded with zeros (RFC 2104).
@@ -78,11 +114,23 @@ impl Prefixed {
         self.part(bytes.unwrap_or_default());
     }
 
-    fn values(&mut self, headers: &HeaderMap, name: &http::HeaderName) {
+    fn values(&mut self, headers: &HeaderMap, name: &HeaderName) {
         let values = headers.get_all(name);
         self.0.update(&(values.iter().count() as u64).to_be_bytes());
         values.iter().for_each(|value| self.part(value.as_bytes()));
     }
+}
+
+/// The host in lower case, without its port. An address or `localhost` counts as none: replicas and forwarded ports have
+/// different ones for the same service.
+fn host(parts: &Parts) -> Option<String> {
+    let of_field = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or_else(of_field)?;
+    let name = authority.split_once(':').map_or(authority, |(name, _)| name);
+    // An IPv6 address stands in brackets.
+    let is_address = name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
+    let counts = !name.is_empty() && !is_address && !name.eq_ignore_ascii_case("localhost");
+    counts.then(|| name.to_ascii_lowercase())
 }
 
 /// The media type without its parameters, in lower case; empty if there is none.

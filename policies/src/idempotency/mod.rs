@@ -35,7 +35,7 @@ pub mod status;
 pub use self::{
     answer::{Answer, AnswerKind, answer},
     claim::Claim,
-    fingerprint::Fingerprinter,
+    fingerprint::{Fingerprinter, credentials},
     key::{
         IdKind, IdMint, Incoming, Key, KeyError, KeyFrom, KeyPart, KeyRead, KeySource, KeySyntax, KeyTemplate,
         MAX_KEY_OCTETS, Mint, NODES, TemplateError, Underivable,

@@ -16,6 +16,8 @@ pub struct Idempotency {
     pub methods: Vec<Method>,
     /// A keyed write without a principal is refused.
     pub principal_required: bool,
+    /// Whether a key belongs to the credentials that it was first used with, where no principal is declared.
+    pub credentials: Credentials,
     /// Where the key comes from.
     pub key: KeySource,
     /// What makes two requests the same.
@@ -44,6 +46,15 @@ pub struct Idempotency {
     pub resolved_response: ResolvedResponses,
     /// A repeat of such a write that was done is sent to its operation by 303, in place of an answer.
     pub redirect: bool,
+}
+
+/// What the credentials of a request mean, where no principal says who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// A key belongs to those that it was first used with: nobody else is answered from the record.
+    Bind,
+    /// Whoever knows a key may repeat its request and read its answer.
+    Ignore,
 }
 
 /// What makes two requests the same.
@@ -141,6 +152,8 @@ impl Default for Idempotency {
             required: false,
             methods: vec![Method::POST, Method::PATCH],
             principal_required: false,
+            // A key is easily guessed or shared; an answer that was meant for somebody else cannot be taken back.
+            credentials: Credentials::Bind,
             key: KeySource::default(),
             fingerprint: Fingerprint { body: FingerprintBody::Exact, headers: Vec::new() },
             outcome: Outcomes::default(),

@@ -3,18 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claim, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, Refusal, StatusQuery,
+    Claim, Credentials, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, Refusal, StatusQuery,
     status::{GivenUpGuard, QueryGate, target},
 };
 use crate::{
     clock::WallClock,
     operation::{
-        KeptRequest, Operation, OperationId, Recorder, Retained, State, StoredRequest, TraceOrigin, UnixMillis,
-        ledger::{Begun, Ledger},
+        FingerprintVersion, KeptRequest, Operation, OperationId, Recorder, Retained, State, StoredRequest, TraceOrigin,
+        UnixMillis,
+        ledger::{Begun, Ledger, LedgerError},
         step::{Asking, StepPolicy, after},
     },
 };
@@ -58,6 +59,8 @@ pub struct RecordedWith {
     pub request: Option<StoredRequest>,
     /// The span of this request, if it is recorded.
     pub origin: Option<TraceOrigin>,
+    /// What [`Protection::credentials`] says of it, where no principal is declared: only these may repeat it.
+    pub credentials: Option<[u8; 32]>,
 }
 
 /// A repeat of a known request: same key, same fingerprint.
@@ -174,20 +177,70 @@ impl Protection {
     ) -> Begin {
         let fingerprint = self.fingerprinter.of(parts, body);
         let now = self.recorder.clock().now();
-        let mut draft = self.draft(key, principal, fingerprint, path_params, now);
-        draft.request = with.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
-        draft.origin = with.origin;
-        match self.recorder.ledger().begin(draft, now).await {
+        let presented = with.credentials;
+        let begun = match self.begun_before(key, principal, parts, body, now).await {
+            Ok(Some(operation)) => Ok(Begun::Known(operation)),
+            Ok(None) => {
+                let mut draft = self.draft(key, principal, fingerprint, path_params, now);
+                draft.request = with.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
+                draft.origin = with.origin;
+                draft.credentials = with.credentials;
+                self.recorder.ledger().begin(draft, now).await
+            }
+            Err(error) => Err(error),
+        };
+        match begun {
             Ok(Begun::New(operation)) => {
                 let claim = self.claim(operation);
                 Begin::Execute(claim.expect("nobody knew of a new operation, so nobody attempts it"))
             }
-            Ok(Begun::Known(operation)) if operation.fingerprint != fingerprint => {
-                Begin::Refused(Refusal::key_reused(&operation))
+            Ok(Begun::Known(operation)) => {
+                let fingerprint = match operation.fingerprint_version {
+                    FingerprintVersion::CURRENT => fingerprint,
+                    earlier => self.fingerprinter.of_version(earlier, parts, body),
+                };
+                self.known(operation, fingerprint, presented)
             }
-            Ok(Begun::Known(operation)) => Begin::Known(Repeat { operation }),
             Err(error) => Begin::Refused(Refusal::ledger_unavailable(&error)),
         }
+    }
+
+    /// An operation that holds the content of a request by what counted of it in an earlier version: its repeat is no new
+    /// write only because more counts today.
+    async fn begun_before(
+        &self,
+        key: &Key,
+        principal: Option<&[u8]>,
+        parts: &Parts,
+        body: &Bytes,
+        now: UnixMillis,
+    ) -> Result<Option<Operation>, LedgerError> {
+        if !key.is_content() {
+            return Ok(None);
+        }
+        let earlier = self.fingerprinter.of_version(FingerprintVersion::WithoutHost, parts, body);
+        let Some(key) = key.by_content(earlier) else { return Ok(None) };
+        let known = self.recorder.ledger().find(key.hash(principal, &self.upstream)).await?;
+        let steady = self.recorder.clock().steady(now);
+        Ok(known.filter(|operation| operation.holds_key(now, steady)))
+    }
+
+    /// What becomes of a request whose key `operation` holds.
+    fn known(&self, operation: Operation, fingerprint: [u8; 32], credentials: Option<[u8; 32]>) -> Begin {
+        let is_callers = self.params.credentials == Credentials::Ignore || operation.is_open_to(credentials);
+        match (operation.fingerprint == fingerprint, is_callers) {
+            (true, true) => Begin::Known(Repeat { operation }),
+            (true, false) => Begin::Refused(Refusal::caller_differs()),
+            (false, true) => Begin::Refused(Refusal::key_reused().about(&operation)),
+            // Another caller learns no address of it.
+            (false, false) => Begin::Refused(Refusal::key_reused()),
+        }
+    }
+
+    /// The credentials to which a request's key is bound, for one that came where no principal is declared. `None`: the
+    /// policy does not ask for them.
+    pub fn credentials(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+        (self.params.credentials == Credentials::Bind).then(|| self.fingerprinter.of_credentials(headers))
     }
 
     /// Whether a request with this key may be a repeat: an operation holds the key, or the ledger cannot say.
@@ -212,6 +265,8 @@ impl Protection {
             key_hash: key.hash(principal, &self.upstream),
             principal: principal_hash(principal),
             fingerprint,
+            fingerprint_version: FingerprintVersion::CURRENT,
+            credentials: None,
             route: Arc::clone(&self.route),
             upstream: Arc::clone(&self.upstream),
             state: State::Pending,

@@ -61,10 +61,19 @@ impl Refusal {
         Self::new(Problem::LedgerUnavailable, detail).after(SOON)
     }
 
-    pub(super) fn key_reused(known: &Operation) -> Self {
-        let detail = "This key was used for a request with another method, path or content. \
+    pub(super) fn key_reused() -> Self {
+        let detail = "This key was used for a request with another method, host, path or content. \
                       Use a fresh key for a new request, or repeat the first one unchanged.";
-        Self::new(Problem::KeyReused, detail).about(known)
+        Self::new(Problem::KeyReused, detail)
+    }
+
+    /// The key belongs to a caller with other credentials: nothing of its operation is said.
+    pub(super) fn caller_differs() -> Self {
+        let detail = "This key was first used with other credentials. Nothing was sent. To repeat that request, send the \
+                      same Authorization, Proxy-Authorization, Cookie and X-Api-Key with it; for a new one, use a fresh \
+                      key. Whoever runs this proxy can declare `principal` on its listener instead, which also lets \
+                      tokens be renewed.";
+        Self::new(Problem::CallerDiffers, detail)
     }
 
     /// The answer to a repeat of a write that the service decided against, in words that nobody heard.

@@ -19,8 +19,8 @@ use crate::{
     clock::WallClock,
     evidence::{AttemptError, Cause, Evidence, Sent},
     operation::{
-        InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis, ledger::Ledger,
-        memory::MemoryLedger,
+        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
+        ledger::Ledger, memory::MemoryLedger,
     },
 };
 
@@ -32,6 +32,8 @@ pub(super) fn operation() -> Operation {
         key_hash: KeyHash([0; 32]),
         principal: [0; 32],
         fingerprint: [0; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "r".into(),
         upstream: "app".into(),
         state: State::Pending,

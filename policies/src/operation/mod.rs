@@ -22,7 +22,7 @@ pub use event::{Action, Event, Observation};
 pub use policy::{Asking, QuerySchedule, Redispatch, StepPolicy};
 pub use question::{QUESTION_LOOKS, Question};
 pub use record::{
-    Attention, AttentionReason, Contradiction, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained,
-    Source, State, StoredRequest, StoredResponse, TraceOrigin,
+    Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation,
+    OperationId, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
 };
 pub use recorder::{Applied, Recorder, Witness};

@@ -233,6 +233,21 @@ pub struct TraceOrigin {
     pub span_id: [u8; 8],
 }
 
+/// Which parts of a request its fingerprint was made of. A repeat is compared by the parts that counted when the operation
+/// began, so that a new version of this program takes no repeat of an old write for another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FingerprintVersion {
+    /// Method, path, query, media type, `Content-Encoding`, body and the headers that the policy names.
+    WithoutHost,
+    /// The same, and the host.
+    WithHost,
+}
+
+impl FingerprintVersion {
+    /// The version under which new fingerprints are made.
+    pub const CURRENT: Self = Self::WithHost;
+}
+
 /// The record of one operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -244,6 +259,11 @@ pub struct Operation {
     pub principal: [u8; 32],
     /// HMAC-SHA-256 of the request.
     pub fingerprint: [u8; 32],
+    /// What the fingerprint was made of.
+    pub fingerprint_version: FingerprintVersion,
+    /// HMAC-SHA-256 of the first request's credentials, where it had no principal: who may repeat it and find it by its key.
+    /// `None`: it is bound to none.
+    pub credentials: Option<[u8; 32]>,
     /// The route's name, for documents and metrics.
     pub route: Arc<str>,
     /// The upstream's name.
@@ -312,6 +332,11 @@ impl Operation {
         let is_past_window =
             self.attention.is_none() && self.state.is_terminal() && self.window_ms.is_some_and(is_over);
         !self.frees_key() && !is_past_window && self.forgotten_at().is_none_or(|at| steady < at)
+    }
+
+    /// Whether a caller with these credentials may repeat it and find it by its key. Its principal is another matter.
+    pub fn is_open_to(&self, credentials: Option<[u8; 32]>) -> bool {
+        self.credentials.is_none() || self.credentials == credentials
     }
 
     /// When something is to be done about it; `None` if it is terminal, or a person's alone.

@@ -40,7 +40,7 @@ async fn item(asked: &CallerRequest<'_>, key: &str, index: usize, upstream: Opti
     let Ok(key) = key_of(key) else { return Ok(json!({ "not_found": true, "key_index": index })) };
     Ok(match find(asked, &key, upstream).await? {
         Found::One(operation) => document::of_operation(&operation),
-        Found::None => json!({ "not_found": true, "key_index": index }),
+        Found::None | Found::Hidden => json!({ "not_found": true, "key_index": index }),
         Found::Several => json!({ "key_ambiguous": true, "key_index": index }),
     })
 }

@@ -10,8 +10,9 @@
 //! POST     ids?count=N&kind=        fresh keys: uuidv7 (the default) or snowflake
 //! ```
 //!
-//! Everything is seen with the eyes of the caller's principal: another's operation is absent. What operators may do lives
-//! on the admin listener.
+//! Everything is seen with the eyes of the caller's principal: another's operation is absent. Where no principal is declared,
+//! an operation is found by its key only with the credentials that it is bound to, and nobody lists any. What operators may do
+//! lives on the admin listener.
 
 mod batch;
 mod operations;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use http::{Method, request::Parts};
 use mainstay_policies::{
     clock::WallClock,
-    idempotency::{Asker, IdMint, QueryGate},
+    idempotency::{Asker, IdMint, QueryGate, credentials},
     operation::ledger::Ledger,
 };
 
@@ -51,10 +52,20 @@ pub struct ControlContext {
 #[derive(Clone, Debug)]
 pub struct TraceId(pub Arc<str>);
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Reader<'a> {
+    /// Whoever reaches a listener that declares no principal. Its credentials are all that tells one from another.
+    Anonymous,
+    /// Whom the listener names, if it names anybody.
+    Principal(Option<&'a [u8]>),
+}
+
 /// One request as the interface sees it.
 struct CallerRequest<'a> {
     cx: &'a ControlContext,
     parts: &'a Parts,
+    reader: Reader<'a>,
     principal: Option<&'a [u8]>,
     principal_hash: [u8; 32],
 }
@@ -71,12 +82,20 @@ impl CallerRequest<'_> {
         Err(Fault::method(methods))
     }
 
+    /// The credentials by which operations that are bound to some are shown.
+    fn credentials(&self) -> Option<[u8; 32]> {
+        match self.reader {
+            Reader::Anonymous => Some(credentials(self.cx.ledger.fingerprint_secret(), &self.parts.headers)),
+            Reader::Principal(_) => None,
+        }
+    }
+
     fn trace_id(&self) -> Option<&str> {
         self.parts.extensions.get::<TraceId>().map(|id| &*id.0)
     }
 }
 
-/// Also if another principal has one.
+/// Also if another principal has one, or one with other credentials.
 pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key.";
 
 #[cfg(test)]

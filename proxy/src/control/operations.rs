@@ -14,13 +14,14 @@ use mainstay_policies::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{CallerRequest, NO_OPERATION_WITH_KEY, passthrough};
+use super::{CallerRequest, NO_OPERATION_WITH_KEY, Reader, passthrough};
 use crate::api::{
     Fault, document,
     listing::{self, NO_OPERATION, Page, etag},
     query::{Params, is_none_match},
     reply::Reply,
 };
+use crate::config::model::List;
 
 /// `GET operations/{id}`
 pub(super) async fn read(asked: &CallerRequest<'_>, id: &str) -> Result<Reply, Fault> {
@@ -47,6 +48,7 @@ pub(super) async fn find_or_list(asked: &CallerRequest<'_>) -> Result<Reply, Fau
             Problem::KeyAmbiguous,
             "More than one operation has this key: name its upstream with &upstream=NAME, or read it by its id.",
         )),
+        Found::Hidden => Err(Fault::absent(NO_OPERATION_WITH_KEY)),
         Found::None => match params.of("path") {
             Some(path) => passthrough::ask(asked, &key, path, params.of("upstream")).await,
             None => Err(Fault::absent(NO_OPERATION_WITH_KEY)),
@@ -57,6 +59,8 @@ pub(super) async fn find_or_list(asked: &CallerRequest<'_>) -> Result<Reply, Fau
 /// What is known under a key.
 pub(super) enum Found {
     None,
+    /// Only an operation that is bound to other credentials than the caller's.
+    Hidden,
     One(Box<Operation>),
     Several,
 }
@@ -66,20 +70,26 @@ pub(super) enum Found {
 pub(super) async fn find(asked: &CallerRequest<'_>, key: &Key, upstream: Option<&str>) -> Result<Found, Fault> {
     let configured = asked.cx.config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name));
     let upstreams = upstream.map_or_else(|| configured.collect(), |name| vec![Arc::from(name)]);
-    let mut found = None;
+    let credentials = asked.credentials();
+    let (mut found, mut is_hidden) = (None, false);
     for upstream in upstreams {
         // Where the proxy makes the keys, a caller may know one by its template.
         let derived = Key::derived(key.as_str()).ok();
         for key in std::iter::once(key).chain(&derived) {
             let hash = key.hash(asked.principal, &upstream);
-            if let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())?
-                && found.replace(operation).is_some()
-            {
+            let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())? else { continue };
+            if !operation.is_open_to(credentials) {
+                is_hidden = true;
+            } else if found.replace(operation).is_some() {
                 return Ok(Found::Several);
             }
         }
     }
-    Ok(found.map_or(Found::None, |operation| Found::One(Box::new(operation))))
+    Ok(match found {
+        Some(operation) => Found::One(Box::new(operation)),
+        None if is_hidden => Found::Hidden,
+        None => Found::None,
+    })
 }
 
 /// A key as callers write it: quoted as in the header, or the bare characters.
@@ -138,9 +148,28 @@ async fn wait_for_news(
     Ok(operation)
 }
 
+/// A listing tells more than whoever knows a key knows, so it is for those who are named.
+fn may_list(asked: &CallerRequest<'_>) -> Result<(), Fault> {
+    if asked.cx.config.control.list == List::Off {
+        return Err(Fault::new(Problem::Forbidden, "Operations are not listed here: ask by key, ?key=..."));
+    }
+    match asked.reader {
+        Reader::Anonymous => {
+            let detail = "This listener does not know who is calling, so it lists nothing: ask by key, ?key=...";
+            Err(Fault::new(Problem::Forbidden, detail))
+        }
+        Reader::Principal(Some(principal)) if !principal.is_empty() => Ok(()),
+        Reader::Principal(_) => {
+            let detail = "Operations are listed for an identified caller only, and this request names none.";
+            Err(Fault::new(Problem::PrincipalMissing, detail))
+        }
+    }
+}
+
 async fn list(asked: &CallerRequest<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
     let page = Page::read(params, asked.cx.ledger.fingerprint_secret())?;
     let filter = Filter { principal: Some(asked.principal_hash), state: listing::state(params)?, ..Filter::default() };
+    may_list(asked)?;
     // One more than asked for tells whether there is a next page.
     let found = asked.cx.ledger.list(filter, page.after, page.limit + 1).await;
     let mut found = found.map_err(|_| Fault::ledger())?;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use http::header;
 use mainstay_policies::{
     idempotency::{
-        FingerprintBody, IdKind, Idempotency, KeyFrom, KeySyntax, MAX_KEY_OCTETS, MAX_PREFER_WAIT, Mint, OnConcurrent,
+        Credentials, FingerprintBody, IdKind, Idempotency, KeyFrom, KeySyntax, MAX_KEY_OCTETS, MAX_PREFER_WAIT, Mint,
+        OnConcurrent,
     },
     problem::Problem,
 };
@@ -34,7 +35,7 @@ pub(super) fn published_policy(config: &Config) -> Reply {
 fn route_policy(route: &Route, policy: &Idempotency) -> Value {
     let takes = |method: &&http::Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
     let methods: Vec<&str> = policy.methods.iter().filter(takes).map(http::Method::as_str).collect();
-    let mut inputs = vec!["method", "path", "query", "media type", "content-encoding", "body"];
+    let mut inputs = vec!["method", "host", "path", "query", "media type", "content-encoding", "body"];
     inputs.extend(policy.fingerprint.headers.iter().map(http::HeaderName::as_str));
     let (from, window) = match &policy.key.from {
         None => (None, None),
@@ -47,6 +48,10 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
         "methods": methods,
         "required": policy.required,
         "principal_required": policy.principal_required,
+        "credentials": match policy.credentials {
+            Credentials::Bind => "bind",
+            Credentials::Ignore => "ignore",
+        },
         "key": {
             "header": policy.key.header.as_str(),
             "syntax": match policy.key.syntax {

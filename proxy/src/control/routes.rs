@@ -4,12 +4,16 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use mainstay_policies::{idempotency::principal_hash, problem::Problem};
 
-use super::{CallerRequest, ControlContext, batch, operations, pages};
+use super::{CallerRequest, ControlContext, Reader, batch, operations, pages};
 use crate::api::{Fault, reply::Reply};
 
 /// Answers a request under the control prefix. The rate limit was applied by the caller.
-pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, principal: Option<&[u8]>) -> Response<Bytes> {
-    let asked = CallerRequest { cx, parts, principal, principal_hash: principal_hash(principal) };
+pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, reader: Reader<'_>) -> Response<Bytes> {
+    let principal = match reader {
+        Reader::Anonymous => None,
+        Reader::Principal(principal) => principal,
+    };
+    let asked = CallerRequest { cx, parts, reader, principal, principal_hash: principal_hash(principal) };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,
         Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),

@@ -5,13 +5,14 @@
 //!             created_at(8) dispatched_at? settled_at? next_check_at? checks(4) attention? last_evidence? retained(1)
 //!             status_target? retention_ms(8) tombstone_ms(8) owner(16) epoch(8) revision(8)
 //!             has_request(1) redispatches(4) (trace_id(16) span_id(8))? window_ms? (evidence(1) source(1) http_status?)?
+//!             fingerprint_version(1) credentials(32)?
 //! response  = version(1) status(2) headers(4) (name value)* body
 //! request   = version(1) method target headers(4) (name value)* body
 //! ```
 //!
 //! Integers are big-endian, texts have a length before them (4), and `?` has a byte before it that is 1 if the value is
-//! there. Version 1 of a record ends with its revision. The id and the state have columns of their own; a kept response or
-//! request is a row of its own.
+//! there. Version 1 of a record ends with its revision, version 2 with the origin, version 3 with the window, version 4 with the
+//! contradiction. The id and the state have columns of their own; a kept response or request is a row of its own.
 
 use std::sync::Arc;
 
@@ -20,15 +21,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use mainstay_policies::{
     evidence::Evidence,
     operation::{
-        Attention, AttentionReason, Contradiction, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained,
-        Source, State, StoredRequest, StoredResponse, TraceOrigin,
+        Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation,
+        OperationId, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
     },
 };
 
 /// Of responses and requests.
 const VERSION: u8 = 1;
-/// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window, version 3 no contradiction.
-const RECORD_VERSION: u8 = 4;
+/// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window, version 3 no contradiction,
+/// version 4 neither credentials nor a host in its fingerprint.
+const RECORD_VERSION: u8 = 5;
 
 /// Bytes that say something else than this version writes: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,8 @@ pub(super) fn encode(operation: &Operation) -> Vec<u8> {
         out.u8(source_number(heard.source));
         out.option(heard.status, |out, status| out.u16(status.as_u16()));
     });
+    out.u8(fingerprint_version_number(operation.fingerprint_version));
+    out.option(operation.credentials, |out, credentials| out.0.extend_from_slice(&credentials));
     out.0
 }
 
@@ -102,6 +106,8 @@ pub(super) fn decode(
         key_hash: KeyHash(input.array()?),
         principal: input.array()?,
         fingerprint: input.array()?,
+        fingerprint_version: FingerprintVersion::WithoutHost,
+        credentials: None,
         route: input.text()?,
         upstream: input.text()?,
         reason: input.text()?,
@@ -155,6 +161,10 @@ pub(super) fn decode(
             None if heard.is_some() => return Err(Unreadable),
             None => {}
         }
+    }
+    if version >= 5 {
+        operation.fingerprint_version = fingerprint_version_of(input.u8()?)?;
+        operation.credentials = input.option(In::array)?;
     }
     input.end()?;
     Ok(operation)
@@ -283,6 +293,21 @@ const fn evidence_of(number: u8) -> Result<Evidence, Unreadable> {
         3 => Evidence::Failed,
         4 => Evidence::Ongoing,
         5 => Evidence::Ambiguous,
+        _ => return Err(Unreadable),
+    })
+}
+
+const fn fingerprint_version_number(version: FingerprintVersion) -> u8 {
+    match version {
+        FingerprintVersion::WithoutHost => 1,
+        FingerprintVersion::WithHost => 2,
+    }
+}
+
+const fn fingerprint_version_of(number: u8) -> Result<FingerprintVersion, Unreadable> {
+    Ok(match number {
+        1 => FingerprintVersion::WithoutHost,
+        2 => FingerprintVersion::WithHost,
         _ => return Err(Unreadable),
     })
 }

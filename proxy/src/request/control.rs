@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::{exchange::Exchange, routed::refuse, session::Session};
 use crate::{
     attempts::alarm,
-    config::model,
-    control::{self, ControlContext},
+    config::model::{self, Principal},
+    control::{self, ControlContext, Reader},
     listener::{ClientIncoming, body::ClientBody},
     operation::asker::StatusAsker,
     respond::failure::Failure,
@@ -68,7 +68,11 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
     };
     parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
     parts.extensions.insert(ClientAddress(session.peer.ip()));
-    let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, principal.as_deref())).await;
+    let reader = match listener.principal {
+        Principal::Anonymous => Reader::Anonymous,
+        Principal::Header(_) => Reader::Principal(principal.as_deref()),
+    };
+    let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, reader)).await;
     let Ok(response) = handled else { return refuse(exchange, &snapshot, Failure::Draining) };
     exchange.answer(response.map(ProxyBody::from))
 }

@@ -61,7 +61,7 @@ const fn of_the_request(problem: Problem) -> (&'static str, &'static str) {
 const fn of_the_write(problem: Problem) -> (&'static str, &'static str) {
     match problem {
         Problem::KeyReused => (
-            "The idempotency key belongs to a request with another method, path or content. This request was not sent to \
+            "The idempotency key belongs to a request with another method, host, path or content. This request was not sent to \
              the service.",
             "Use a fresh key for a new write. To repeat the first one, send it unchanged.",
         ),

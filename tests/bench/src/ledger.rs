@@ -22,7 +22,8 @@ use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredResponse,
+        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
+        StoredResponse,
         ledger::{Begun, Ledger, Settle},
     },
 };
@@ -220,6 +221,8 @@ fn draft() -> Operation {
         key_hash: KeyHash(key),
         principal: [1; 32],
         fingerprint: [7; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "payments".into(),
         upstream: "app".into(),
         state: State::Pending,

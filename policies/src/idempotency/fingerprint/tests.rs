@@ -1,4 +1,4 @@
-use http::{HeaderName, Request};
+use http::Request;
 
 use super::*;
 
@@ -115,4 +115,70 @@ fn it_is_hmac_sha_256() {
     long_way.update(b"x");
     short_way.update(b"x");
     assert_eq!(long_way.finalize().into_bytes(), short_way.finalize().into_bytes());
+}
+
+fn host_of(line: &'static str, headers: &'static [(&'static str, &'static str)]) -> [u8; 32] {
+    print(&exact(), Case(line, headers, ""))
+}
+
+#[test]
+fn the_host_counts_without_its_port_and_in_any_case() {
+    let shop = host_of("POST /p", &[("host", "shop.example")]);
+    for headers in [&[("host", "SHOP.example")][..], &[("host", "shop.example:8080")]] {
+        assert_eq!(host_of("POST /p", headers), shop, "{headers:?}");
+    }
+    // Over HTTP/2, and in absolute form, the target names it.
+    assert_eq!(host_of("POST http://shop.example:80/p", &[("host", "other")]), shop);
+    for headers in [&[("host", "other.example")][..], &[("host", "")], &[]] {
+        assert_ne!(host_of("POST /p", headers), shop, "{headers:?}");
+    }
+}
+
+#[test]
+fn an_address_or_localhost_counts_as_no_host() {
+    let none = host_of("POST /p", &[]);
+    for headers in [
+        &[("host", "10.0.0.7:8080")][..],
+        &[("host", "127.0.0.1")],
+        &[("host", "[::1]:80")],
+        &[("host", "LocalHost:9000")],
+        &[("host", "")],
+    ] {
+        assert_eq!(host_of("POST /p", headers), none, "{headers:?}");
+    }
+    assert_ne!(host_of("POST /p", &[("host", "10.0.0.7.example")]), none);
+}
+
+#[test]
+fn a_host_did_not_count_in_the_first_version() {
+    let of = |host: &str| {
+        let (parts, body) = Request::post("/p").header("host", host).body(Bytes::new()).unwrap().into_parts();
+        Fingerprinter::new(&SECRET, exact()).of_version(FingerprintVersion::WithoutHost, &parts, &body)
+    };
+    assert_eq!(of("shop.example"), of("other.example"));
+}
+
+#[test]
+fn every_credential_counts_and_nothing_else_does() {
+    let of = |fields: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let alone = credentials(&SECRET, &headers);
+        assert_eq!(Fingerprinter::new(&SECRET, exact()).of_credentials(&headers), alone, "{fields:?}");
+        alone
+    };
+    let all = [
+        of(&[]),
+        of(&[("authorization", "a")]),
+        of(&[("proxy-authorization", "a")]),
+        of(&[("x-api-key", "a")]),
+        of(&[("cookie", "a")]),
+        of(&[("authorization", "b")]),
+        of(&[("authorization", "a"), ("x-api-key", "a")]),
+    ];
+    assert_eq!(std::collections::BTreeSet::from(all).len(), all.len());
+    assert_eq!(of(&[("accept", "a"), ("host", "x")]), of(&[]));
+    assert_eq!(of(&[("cookie", "a=1"), ("cookie", "b=2")]), of(&[("cookie", "a=1; b=2")]));
 }

@@ -130,6 +130,11 @@ impl Key {
         Self::with(text.into(), Origin::Content(fingerprint))
     }
 
+    /// The key of the same content by another fingerprint of it; `None` if it is not made of content.
+    pub(super) fn by_content(&self, fingerprint: [u8; 32]) -> Option<Self> {
+        self.is_content().then(|| Self::with(self.text.clone(), Origin::Content(fingerprint)))
+    }
+
     /// Its characters.
     pub fn as_str(&self) -> &str {
         &self.text

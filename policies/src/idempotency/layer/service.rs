@@ -22,8 +22,8 @@ use crate::{
     caller::Principal,
     evidence::{AttemptError, Sent},
     idempotency::{
-        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, Refusal, Settlement, Standing, outcome,
-        preferred_wait,
+        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, RecordedWith, Refusal, Settlement, Standing,
+        outcome, preferred_wait,
     },
     operation::{Source, State},
     problem::Problem,
@@ -131,8 +131,12 @@ impl<S> IdempotencyService<S> {
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let mut in_progress = None;
+        // A program that names its callers has said who they are; any other knows them by what they send.
+        let credentials = if principal.is_none() { self.protection.credentials(&parts.headers) } else { None };
+        let with = RecordedWith { credentials, ..RecordedWith::default() };
         for _ in 0..MAX_BEGINS {
-            let repeat = match self.protection.begin(key, principal, &parts, &body, &[]).await {
+            let begun = self.protection.begin_keeping(key, principal, &parts, &body, &[], with.clone()).await;
+            let repeat = match begun {
                 Begin::Execute(claim) => {
                     let request = Request::from_parts(parts, Either::Right(Full::new(body)));
                     let (id, replies) = (claim.id(), self.replies.clone());

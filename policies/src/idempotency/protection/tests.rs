@@ -177,3 +177,42 @@ async fn an_ongoing_answer_is_kept_and_leaves_the_outcome_unknown() {
     let answer = kit.protection.resolve_repeat(kit.repeat("k").await, None, None).await;
     assert!(matches!(answer.kind, AnswerKind::Replay(stored) if stored.status == StatusCode::ACCEPTED));
 }
+
+/// A write as it was recorded before the host counted.
+async fn begun_before_the_host_counted(kit: &Kit, key: &Key, body: &Bytes) -> OperationId {
+    let parts = post("/p");
+    let fingerprint = kit.protection.fingerprinter.of_version(FingerprintVersion::WithoutHost, &parts, body);
+    let key = key.by_content(fingerprint).unwrap_or_else(|| key.clone());
+    let draft = kit.protection.draft(&key, None, fingerprint, &[], kit.clock.now());
+    let draft = Operation { fingerprint_version: FingerprintVersion::WithoutHost, ..draft };
+    match kit.ledger.begin(draft, kit.clock.now()).await {
+        Ok(Begun::New(operation)) => operation.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn to_host(host: &str) -> Parts {
+    http::Request::post("/p").header("host", host).body(()).unwrap().into_parts().0
+}
+
+#[tokio::test]
+async fn a_repeat_is_compared_by_what_counted_when_its_write_was_recorded() {
+    let kit = Kit::new(Idempotency::default());
+    let (key, body) = (Key::from_text("k").unwrap(), Bytes::from_static(b"x"));
+    let id = begun_before_the_host_counted(&kit, &key, &body).await;
+    let repeat = kit.protection.begin(&key, None, &to_host("shop.example"), &body, &[]).await;
+    assert!(matches!(&repeat, Begin::Known(repeat) if repeat.operation.id == id), "{repeat:?}");
+    let other = kit.protection.begin(&key, None, &to_host("shop.example"), &Bytes::new(), &[]).await;
+    assert!(matches!(&other, Begin::Refused(refusal) if refusal.problem == Problem::KeyReused), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_content_that_was_recorded_before_more_of_it_counted_is_no_new_write() {
+    let kit = Kit::new(from_content(Duration::from_secs(10)));
+    let (parts, body) = (to_host("shop.example"), Bytes::from_static(b"x"));
+    let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
+    let key = kit.protection.key(&incoming, &body).await.unwrap().expect("every content is a key");
+    let id = begun_before_the_host_counted(&kit, &key, &body).await;
+    let repeat = kit.protection.begin(&key, None, &parts, &body, &[]).await;
+    assert!(matches!(&repeat, Begin::Known(repeat) if repeat.operation.id == id), "{repeat:?}");
+}

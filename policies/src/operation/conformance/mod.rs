@@ -18,8 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinSet;
 
 use super::{
-    Attention, AttentionReason, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State, StoredRequest,
-    StoredResponse, TraceOrigin, UnixMillis,
+    Attention, AttentionReason, FingerprintVersion, KeptRequest, KeyHash, Operation, OperationId, Retained, Source,
+    State, StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
     audit::AuditEntry,
     ledger::{Begun, Ledger, LedgerError},
 };
@@ -327,6 +327,8 @@ fn draft(key: u8, now: UnixMillis) -> Operation {
         key_hash: key_hash(key),
         principal: [key % 2; 32],
         fingerprint: [7; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: Some([9; 32]),
         route: "payments".into(),
         upstream: "app".into(),
         state: State::Pending,

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::conformance;
+use crate::operation::{FingerprintVersion, conformance};
 
 #[tokio::test]
 async fn it_conforms_on_one_thread() {
@@ -23,6 +23,8 @@ fn draft(key: u8) -> Operation {
         key_hash: KeyHash([key; 32]),
         principal: [0; 32],
         fingerprint: [0; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "r".into(),
         upstream: "u".into(),
         state: State::Pending,

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     evidence::Evidence,
     operation::{
-        AttentionReason, InstanceId, KeptRequest, KeyHash, Observation, OperationId, Question, Redispatch, Retained,
-        Source, State, StoredRequest, UnixMillis,
+        AttentionReason, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Observation, OperationId, Question,
+        Redispatch, Retained, Source, State, StoredRequest, UnixMillis,
         audit::Audited,
         ledger::{Begun, Due, Filter, LedgerFuture},
         memory::MemoryLedger,
@@ -190,6 +190,8 @@ fn draft() -> Operation {
         key_hash: KeyHash([0; 32]),
         principal: [0; 32],
         fingerprint: [0; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "r".into(),
         upstream: "u".into(),
         state: State::Pending,

@@ -8,8 +8,8 @@ use super::{settle::proven_state, *};
 use crate::{
     evidence::{Evidence, Verdict},
     operation::{
-        Attention, AttentionReason, Contradiction, InstanceId, KeptRequest, KeyHash, OperationId, QuerySchedule,
-        Redispatch, Retained, Source,
+        Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, OperationId,
+        QuerySchedule, Redispatch, Retained, Source,
     },
     retry::{Backoff, Jitter},
 };
@@ -30,6 +30,8 @@ fn pending() -> Operation {
         key_hash: KeyHash([0; 32]),
         principal: [0; 32],
         fingerprint: [0; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "r".into(),
         upstream: "u".into(),
         state: State::Pending,

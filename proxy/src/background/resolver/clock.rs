@@ -61,7 +61,7 @@ mod tests {
     use mainstay_policies::{
         clock::WallClock,
         operation::{
-            InstanceId, KeptRequest, KeyHash, Retained, State,
+            FingerprintVersion, InstanceId, KeptRequest, KeyHash, Retained, State,
             ledger::{Begun, Ledger as _, Settle},
         },
     };
@@ -98,6 +98,8 @@ mod tests {
             key_hash: KeyHash([key; 32]),
             principal: [0; 32],
             fingerprint: [0; 32],
+            fingerprint_version: FingerprintVersion::CURRENT,
+            credentials: None,
             route: "r".into(),
             upstream: "app".into(),
             state: State::Pending,

@@ -15,7 +15,7 @@ pub use self::{
     listener::{Listener, Principal},
     policy::{Cache, Policy},
     route::{Match, Route},
-    server::{Admin, Control, Drain, Limits, Probes, Ready, ReadyLedger},
+    server::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     telemetry::{LogFormat, Logs, Otlp, Propagation, Telemetry},
     upstream::{Endpoint, Protocol, Upstream},
 };

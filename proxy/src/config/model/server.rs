@@ -54,6 +54,17 @@ pub struct Control {
     pub path: Arc<str>,
     /// Bounds all of it together, per listener, apart from traffic.
     pub rate_limit: RateLimit,
+    /// Who may list operations.
+    pub list: List,
+}
+
+/// Who may list operations on the data listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Each principal its own; nobody where a listener names none.
+    Own,
+    /// Nobody.
+    Off,
 }
 
 /// Bounds.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 use mainstay_policies::idempotency::{
-    Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponses, StatusQuery,
+    Credentials, Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponses,
+    StatusQuery,
 };
 use mainstay_policies::retry::Backoff;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -49,6 +50,9 @@ section! {
         methods: Vec<Method>,
         /// `required` refuses a keyed write without a principal. Default optional.
         principal: PrincipalRule,
+        /// Whether a key belongs to the credentials that it was first used with, where the listener declares no principal:
+        /// `bind` or `ignore`. Default bind.
+        credentials: Credentials,
         /// Where the key comes from.
         key: KeySource,
         /// What makes two requests the same.
@@ -142,6 +146,7 @@ impl Setting for Idempotency {
             required: or(raw.required, default.required),
             methods: or(raw.methods, default.methods),
             principal_required: or(raw.principal, PrincipalRule(default.principal_required)).0,
+            credentials: or(raw.credentials, default.credentials),
             key,
             fingerprint: or(raw.fingerprint, default.fingerprint),
             outcome: or(raw.outcome, default.outcome),
@@ -235,6 +240,16 @@ impl Setting for PrincipalRule {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         words(&["optional", "required"])
+    }
+}
+
+impl Setting for Credentials {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("bind", Self::Bind), ("ignore", Self::Ignore)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["bind", "ignore"])
     }
 }
 

@@ -14,7 +14,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{Admin, Control, Drain, Limits, Probes, Ready, ReadyLedger},
+    model::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     node::Node,
     scalars::Size,
 };
@@ -55,6 +55,8 @@ section! {
         path: ControlPath,
         /// Bounds all of it together, per listener. Default 100/s.
         rate_limit: RateLimit,
+        /// Who may list operations: `own`, each principal its own and an anonymous caller none, or `off`. Default own.
+        list: List,
     }
 }
 
@@ -167,7 +169,9 @@ impl Setting for MaybeAdmin {
 /// 100/s answers every lost client of a bad second, and costs less than a core.
 pub(crate) fn default_control() -> Control {
     const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
-    Control { path: Arc::from("/_mainstay"), rate_limit: RateLimit::per(RATE, Duration::from_secs(1)) }
+    let rate_limit = RateLimit::per(RATE, Duration::from_secs(1));
+    // A listing is more than whoever knows a key is owed.
+    Control { path: Arc::from("/_mainstay"), rate_limit, list: List::Own }
 }
 
 impl Setting for Control {
@@ -177,11 +181,22 @@ impl Setting for Control {
         Some(Self {
             path: raw.path.map_or(default.path, |path| path.value.0),
             rate_limit: or(raw.rate_limit, default.rate_limit),
+            list: or(raw.list, default.list),
         })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawControl::schema(generator)
+    }
+}
+
+impl Setting for List {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("own", Self::Own), ("off", Self::Off)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["own", "off"])
     }
 }
 

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, Config, Ledger, Limits, Listener, LogFormat, Match, OnFailure, Otlp, Principal, Propagation, Protocol,
-        ReadyLedger, Route, Store, Telemetry, Upstream,
+        Admin, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Principal,
+        Propagation, Protocol, ReadyLedger, Route, Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -52,9 +52,17 @@ pub(crate) fn document(config: &Config) -> Value {
             "ready": { "ledger": match config.probes.ready.ledger { ReadyLedger::Auto => "auto", ReadyLedger::Never => "never" } },
         },
         "admin": admin(config.admin.as_ref()),
-        "control": { "path": &*config.control.path, "rate_limit": policy::rate_limit(&config.control.rate_limit) },
+        "control": control(&config.control),
         "limits": limits(&config.limits),
         "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
+    })
+}
+
+fn control(control: &Control) -> Value {
+    json!({
+        "path": &*control.path,
+        "rate_limit": policy::rate_limit(&control.rate_limit),
+        "list": match control.list { List::Own => "own", List::Off => "off" },
     })
 }
 

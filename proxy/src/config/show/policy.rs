@@ -7,8 +7,8 @@ use mainstay_policies::{
     concurrency_limit::{Adaptive, Aimd, Bbr, ConcurrencyLimit},
     fallback::{Fallback, To},
     idempotency::{
-        FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint, OnConcurrent,
-        Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, ResponseStatus, Rule, StatusQuery,
+        Credentials, FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint,
+        OnConcurrent, Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, ResponseStatus, Rule, StatusQuery,
     },
     rate_limit::{Behavior, Key, RateLimit, WarmUp},
     retry::{Backoff, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
@@ -269,6 +269,7 @@ fn idempotency(idempotency: &Idempotency) -> Value {
         "required": idempotency.required,
         "methods": methods,
         "principal": if idempotency.principal_required { "required" } else { "optional" },
+        "credentials": match idempotency.credentials { Credentials::Bind => "bind", Credentials::Ignore => "ignore" },
         "key": key(&idempotency.key),
         "fingerprint": {
             "body": match idempotency.fingerprint.body { FingerprintBody::Exact => "exact", FingerprintBody::Json => "json" },

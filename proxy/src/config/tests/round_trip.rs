@@ -74,6 +74,7 @@ policies:
       required: true
       methods: [POST, PUT]
       principal: required
+      credentials: ignore
       key: { header: X-Key, syntax: strict, mint: uuidv7 }
       fingerprint: { body: json, headers: [X-Currency] }
       outcome:
@@ -119,7 +120,7 @@ telemetry:
   logs: { format: text, level: "info,mainstay=debug", access: false }
 probes: { address: 127.0.0.1:9999, ready: { ledger: never } }
 admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
-control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip } }
+control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
   { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, keep_alive: 30s,
     connections: 10, streams: 5, workers: 3 }

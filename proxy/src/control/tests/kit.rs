@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 use mainstay_policies::path::{PathPattern, Segment};
 
 use crate::config::model::{
-    Control, Drain, Limits, LogFormat, Logs, Match, Policy, Probes, Protocol, Ready, Route, Store, Telemetry, Upstream,
+    Control, Drain, Limits, List, LogFormat, Logs, Match, Policy, Probes, Protocol, Ready, Route, Store, Telemetry,
+    Upstream,
 };
 use crate::control::{routes::handle, *};
 
@@ -127,7 +128,7 @@ fn config() -> Config {
         },
         probes: Probes { address: any, ready: Ready::default() },
         admin: None,
-        control: Control { path: "/_mainstay".into(), rate_limit: rate_limit() },
+        control: Control { path: "/_mainstay".into(), rate_limit: rate_limit(), list: List::Own },
         limits: Limits {
             header_bytes: NonZeroUsize::MIN,
             header_count: NonZeroUsize::MIN,
@@ -219,7 +220,8 @@ impl Kit {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
-        let response = handle(&self.cx, &parts, Bytes::copy_from_slice(body.as_bytes()), who).await;
+        let reader = if who.is_some() { Reader::Principal(who) } else { Reader::Anonymous };
+        let response = handle(&self.cx, &parts, Bytes::copy_from_slice(body.as_bytes()), reader).await;
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Got { status: parts.status.as_u16(), headers: parts.headers, body }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use mainstay_policies::{
     evidence::Evidence,
-    operation::{Retained, Source, StoredResponse, conformance},
+    operation::{FingerprintVersion, Retained, Source, StoredResponse, conformance},
 };
 
 use rusqlite::Connection;
@@ -59,6 +59,8 @@ pub(super) fn draft(key: u32) -> Operation {
         key_hash: KeyHash(key_hash),
         principal: [1; 32],
         fingerprint: [7; 32],
+        fingerprint_version: FingerprintVersion::CURRENT,
+        credentials: None,
         route: "payments".into(),
         upstream: "app".into(),
         state: State::Pending,

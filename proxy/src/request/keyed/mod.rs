@@ -29,6 +29,7 @@ use crate::{
         head::Head,
         run::Tally,
     },
+    config::model::Principal,
     faults::{self, Point},
     listener::body::ClientBody,
     operation::{
@@ -143,6 +144,10 @@ async fn begin(
             redispatch::stored(head, body.clone())
         }),
         origin: routed.exchange.trace().handle().origin(),
+        credentials: match routed.listener.principal {
+            Principal::Anonymous => protection.credentials(&routed.parts.headers),
+            Principal::Header(_) => None,
+        },
     };
     for _ in 0..MAX_ROUNDS {
         let principal = routed.principal.as_deref();
