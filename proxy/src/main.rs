@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use mainstay::{
-    app::{App, Foundation},
+    app::{App, Foundation, findings},
     cli,
     config::{self, ConfigErrors, Loaded, watch::Watcher},
     demo::{self, DemoOptions},
@@ -51,14 +51,7 @@ enum Command {
     /// Serve (the same as no command)
     Run(RunArguments),
     /// Validate a configuration; print worst cases per route, and warn about what cannot work
-    Check {
-        /// The configuration: a YAML file, or a directory of them
-        #[arg(value_name = "FILE", required_unless_present = "config")]
-        path: Option<PathBuf>,
-        /// The same, as everywhere else
-        #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
-        config: Option<PathBuf>,
-    },
+    Check(cli::CheckCommand),
     /// Show the effective configuration, or its schema
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -83,8 +76,8 @@ enum Command {
 enum ConfigCommand {
     /// Print the whole effective configuration, every default filled in
     Show {
-        /// The configuration: a YAML file, or a directory of them
-        #[arg(value_name = "FILE", required_unless_present = "config")]
+        /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
+        #[arg(value_name = "FILE")]
         path: Option<PathBuf>,
         /// The same, as everywhere else
         #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
@@ -119,9 +112,9 @@ fn main() -> ExitCode {
     match arguments.command {
         None => run(arguments.run),
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),
-        Some(Command::Check { path, config }) => cli::check(&path.or(config).expect("clap asks for one of them")),
+        Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
         Some(Command::Config(ConfigCommand::Show { path, config })) => {
-            cli::show(&path.or(config).expect("clap asks for one of them"))
+            cli::show(path.or(config).or(arguments.run.config))
         }
         Some(Command::Config(ConfigCommand::Schema)) => cli::schema(),
         Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
@@ -135,11 +128,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: RunArguments) -> ExitCode {
-    let here = || Some(PathBuf::from("mainstay.yaml")).filter(|path| path.exists());
-    let Some(path) = arguments.config.or_else(here) else {
-        eprintln!(
-            "mainstay: give the configuration with -c FILE, or as mainstay.yaml in this directory; --help tells more"
-        );
+    let Some(path) = cli::configuration(arguments.config) else {
+        eprintln!("{}", cli::NO_CONFIGURATION);
         return ExitCode::from(EXIT_INVALID);
     };
     let loaded = match config::load(&path) {
@@ -194,11 +184,11 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::
     let foundation = foundation(&loaded)?;
     #[cfg(feature = "faults")]
     mainstay::faults::arm()?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    let digest = loaded.origin.digest;
-    let app = App::start(loaded.config, foundation).await?;
+    findings::tell(&foundation.metrics, &loaded.findings);
+    let (config, digest) = (loaded.config.clone(), loaded.origin.digest);
+    // What was written is kept no longer than it is needed for the places of findings.
+    drop(loaded);
+    let app = App::start(config, foundation).await?;
     app.announce(&path);
     let (watcher, mut reloads) = Watcher::start(path.clone(), digest);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -237,14 +227,14 @@ fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
 /// Takes a configuration that was read again, or says why not.
 fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
     let before = app.config();
-    let taken = match read {
-        Ok(loaded) => app.reload(&loaded.config).map_err(|error| error.to_string()),
-        Err(errors) => Err(errors.to_string()),
+    let (taken, errors) = match read {
+        Ok(loaded) => (app.reload(&loaded).map_err(|error| error.to_string()), 0),
+        Err(errors) => (Err(errors.to_string()), errors.count()),
     };
     match taken {
         Ok(()) => app.announce_reload(path, &before),
         Err(error) => {
-            app.reload_failed();
+            app.reload_failed(errors);
             tracing::error!("the configuration was not taken; the one in force stays\n{error}");
         }
     }

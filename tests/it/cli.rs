@@ -48,7 +48,7 @@ async fn a_configuration_is_named_in_one_way_everywhere_or_lies_where_it_is_look
     let dir = TempDir::new();
     let path = file(&dir, EXAMPLE);
     assert_eq!(run(&["check", "-c", &path]).await.status.code(), Some(0));
-    assert_eq!(run(&["check"]).await.status.code(), Some(2), "neither");
+    assert_eq!(run(&["check"]).await.status.code(), Some(1), "neither");
     file(&dir, "listeners: [");
     let serve = || tokio::process::Command::new(binary()).current_dir(dir.join("")).output();
     let output = within("the program ends", serve()).await.unwrap();

@@ -14,6 +14,7 @@ mod cache_bounds;
 mod cache_writes;
 mod callers;
 mod canary;
+mod check;
 mod cli;
 mod client_bodies;
 mod derived_keys;

@@ -3,6 +3,7 @@
 mod announce;
 mod drain;
 mod error;
+pub mod findings;
 mod left;
 mod listeners;
 mod worker;
@@ -29,7 +30,10 @@ use crate::{
         routes,
     },
     background::{self, cpu},
-    config::model::{Config, Store},
+    config::{
+        self, Loaded, Severity,
+        model::{Config, Store},
+    },
     ledger::open::open_ledger,
     runtime::{
         Runtime, gauges,
@@ -51,6 +55,8 @@ pub struct App {
     stop_probes: watch::Sender<bool>,
     /// Whether operations are kept where the configuration says.
     ledger_is_open: bool,
+    /// What the process was started with: some of it no reload changes.
+    started: Arc<Config>,
 }
 
 /// What the program is started with.
@@ -96,6 +102,7 @@ impl App {
             tasks: Vec::new(),
             stop_probes: watch::Sender::new(false),
             ledger_is_open,
+            started: runtime.snapshot.load().config.clone(),
         };
         for number in 0..workers {
             app.workers.push(worker::start(number, runtime.clone()).map_err(StartError::Worker)?);
@@ -103,7 +110,8 @@ impl App {
         let listeners = runtime.snapshot.load().config.listeners.clone();
         app.listeners.bind(&listeners, &app.workers)?;
         gauges::register(&runtime);
-        runtime.resources.metrics.config_loaded(true);
+        let hash = config::hash(&runtime.snapshot.load().config);
+        runtime.resources.metrics.config_taken(&hash, &runtime.resources.clock);
         probes.readiness.set(Condition::ConfigValid, true);
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);
@@ -117,11 +125,13 @@ impl App {
         Ok(app)
     }
 
-    /// Serves `config` from now on. Requests in flight keep the one that they began with.
+    /// Serves what was read from now on, and says what was found in it. Requests in flight keep the configuration that they
+    /// began with.
     ///
     /// # Errors
     /// A new address cannot be bound; everything stays as it was.
-    pub fn reload(&self, config: &Arc<Config>) -> Result<(), StartError> {
+    pub fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
+        let config = &loaded.config;
         let before = self.runtime.snapshot.load_full();
         if !self.ledger_is_open && config.protects_writes() {
             return Err(StartError::LedgerNotOpen);
@@ -135,12 +145,11 @@ impl App {
         if let Err(error) = self.logging.apply(&config.telemetry.logs) {
             tracing::warn!(%error, "the log level stays as it was");
         }
-        self.runtime.resources.metrics.config_loaded(true);
-        for (what, changed) in fixed_at_start(&before.config, config) {
-            if changed {
-                tracing::warn!("a change of `{what}` takes effect at the next start");
-            }
-        }
+        let metrics = &self.runtime.resources.metrics;
+        metrics.config_taken(&config::hash(config), &self.runtime.resources.clock);
+        let mut found = loaded.findings.clone();
+        found.extend(loaded.restarts(&self.started));
+        findings::tell(metrics, &found);
         Ok(())
     }
 
@@ -154,9 +163,11 @@ impl App {
         self.logging.clone()
     }
 
-    /// A configuration was refused; the one in force stays.
-    pub fn reload_failed(&self) {
-        self.runtime.resources.metrics.config_loaded(false);
+    /// A configuration was refused, for so many errors that were found in it; the one in force stays.
+    pub fn reload_failed(&self, errors: usize) {
+        let metrics = &self.runtime.resources.metrics;
+        metrics.config_refused();
+        metrics.config_findings(Severity::Error.word(), errors);
     }
 }
 
@@ -176,14 +187,4 @@ fn resources(config: &Config, ledger: Arc<dyn Ledger>, clock: WallClock, metrics
         mint: Arc::new(mint),
         cpu: CpuLoad::unknown(),
     }
-}
-
-/// What a reload does not change.
-fn fixed_at_start(before: &Config, after: &Config) -> [(&'static str, bool); 4] {
-    [
-        ("limits.workers", before.limits.workers != after.limits.workers),
-        ("probes", before.probes != after.probes),
-        ("admin", before.admin != after.admin),
-        ("ledger", before.ledger != after.ledger),
-    ]
 }

@@ -1,48 +1,116 @@
 //! `mainstay check`.
 
-use std::{fmt::Write as _, path::Path, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use super::output::{fail, print};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::{
+    named::{NO_CONFIGURATION, configuration},
+    output::{FAILED, fail, print},
+};
 use crate::config::{
-    self, Loaded,
-    check::{Report, RouteBounds},
+    self, ConfigErrors, Finding, Loaded, Severity,
+    check::{RouteBounds, bounds},
     format_duration,
 };
 
-/// Validates a file or directory and prints what it means in the worst case. Exit code 0 if it is valid, warnings or not.
-pub fn check(path: &Path) -> ExitCode {
-    match config::load(path) {
-        Ok(loaded) => print(describe(path, &loaded).trim_end()),
-        Err(errors) => {
-            let count = errors.count();
-            let plural = if count == 1 { "error" } else { "errors" };
-            fail(format_args!("{errors}\n\n{} is not valid: {count} {plural}", path.display()))
+/// Stands for standard input.
+const STDIN: &str = "-";
+
+/// What to check, and how to say it.
+#[derive(Args)]
+pub struct CheckCommand {
+    /// The configuration: a YAML file, a directory of them, or `-` for standard input. Default: mainstay.yaml, if it is there
+    #[arg(value_name = "FILE")]
+    path: Option<PathBuf>,
+    /// The same, as everywhere else
+    #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
+    config: Option<PathBuf>,
+    /// What makes the check fail beside errors
+    #[arg(long, value_name = "WHAT")]
+    deny: Option<Denied>,
+    /// How to say it: for people, or as a JSON list of findings
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Denied {
+    Warnings,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Validates a configuration and prints what it means in the worst case, with all that was found. Exit code 0 if it is valid,
+/// and no warning is denied. `default` is the file if the command names none.
+pub fn check(command: &CheckCommand, default: Option<PathBuf>) -> ExitCode {
+    let named = command.path.clone().or_else(|| command.config.clone());
+    let Some(path) = configuration(named.or(default)) else {
+        return fail(NO_CONFIGURATION);
+    };
+    let read = if path == Path::new(STDIN) { config::read("<stdin>", io::stdin()) } else { config::load(&path) };
+    let name = if path == Path::new(STDIN) { "<stdin>".into() } else { path.display().to_string() };
+    let findings = match &read {
+        Ok(loaded) => loaded.findings.as_slice(),
+        Err(errors) => errors.findings(),
+    };
+    if command.output == Output::Json {
+        let list: Vec<Value> = findings.iter().map(Finding::document).collect();
+        let printed = print(format_args!("{:#}", Value::from(list)));
+        return if read.is_err() || is_denied(command.deny, findings) { ExitCode::from(FAILED) } else { printed };
+    }
+    match &read {
+        Ok(loaded) => {
+            let printed = print(describe(&name, loaded).trim_end());
+            if is_denied(command.deny, findings) {
+                return fail(format_args!("\n{name} is refused: warnings are denied"));
+            }
+            printed
         }
+        Err(errors) => refuse(&name, errors),
     }
 }
 
-fn describe(path: &Path, loaded: &Loaded) -> String {
+fn refuse(name: &str, errors: &ConfigErrors) -> ExitCode {
+    fail(format_args!("{errors}\n\n{name} is not valid: {}", count(errors.count(), "error", "errors")))
+}
+
+fn is_denied(denied: Option<Denied>, findings: &[Finding]) -> bool {
+    match denied {
+        Some(Denied::Warnings) => findings.iter().any(|finding| finding.severity == Severity::Warning),
+        None => false,
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn describe(name: &str, loaded: &Loaded) -> String {
     let config = &loaded.config;
-    let Report { routes, warnings } = config::check::check(config);
-    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let mut out = format!(
-        "{} is valid: {}, {}, {}, {}\n",
-        path.display(),
+        "{name} is valid: {}, {}, {}, {}\n",
         count(config.listeners.len(), "listener", "listeners"),
         count(config.upstreams.len(), "upstream", "upstreams"),
         count(config.routes.len(), "route", "routes"),
         count(config.policies.len(), "policy", "policies"),
     );
-    for route in &routes {
+    for route in &bounds(config) {
         out.push('\n');
         out.push_str(&describe_route(route));
     }
-    let warnings: Vec<_> = loaded.warnings.iter().chain(&warnings).collect();
-    if !warnings.is_empty() {
-        out.push('\n');
-    }
-    for warning in warnings {
-        let _ = writeln!(out, "warning: {warning}");
+    for finding in &loaded.findings {
+        let _ = writeln!(out, "\n{finding}");
     }
     out
 }

@@ -4,12 +4,14 @@
 mod check;
 mod config;
 mod ledger;
+mod named;
 mod operate;
 mod output;
 
-pub use check::check;
+pub use check::{CheckCommand, check};
 pub use config::{schema, show};
 pub use ledger::{LedgerCommand, ledger};
+pub use named::{NO_CONFIGURATION, configuration};
 pub use operate::{
     AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, audit, breakers, drain, ops, probe,
 };

@@ -24,7 +24,12 @@ use super::{
 /// Builds the configuration; `None` means that errors were reported.
 pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     if matches!(root.kind, Kind::Null) {
-        return cx.error(root.at, "this configuration is empty", "it needs `listeners`, `upstreams` and `routes`");
+        return cx.coded(
+            "missing-key",
+            root.at,
+            "this configuration is empty",
+            "it needs `listeners`, `upstreams` and `routes`",
+        );
     }
     let raw = Root::decode(root, cx)?;
     let listeners_at = raw.listeners.as_ref().map(|it| it.at);
@@ -184,7 +189,7 @@ impl Names<'_> {
             }
         });
         let message = format!("there is no {what} `{}`", super::node::shorten(&reference.value));
-        cx.error::<()>(reference.at, message, help);
+        cx.coded::<()>("unknown-reference", reference.at, message, help);
     }
 }
 
@@ -224,7 +229,7 @@ fn check_settling(cx: &mut Cx, names: &Names<'_>) {
             "the smallest value that is right is {}; or, if the endpoint itself bars a late original, say `fenced: true`",
             human(smallest)
         );
-        cx.error::<()>(written().unwrap_or(names.root.at), message, help);
+        cx.coded::<()>("settle-too-early", written().unwrap_or(names.root.at), message, help);
     }
 }
 

@@ -9,9 +9,13 @@ use std::time::Duration;
 use schemars::{Schema, SchemaGenerator};
 
 use super::{
-    node::{At, Kind, Node, Pos},
-    report::{Issue, closest, suggest},
+    foreign,
+    node::{At, Kind, Node, Pos, Scalar},
+    report::{Issue, MAX_KEPT, closest, closest_of, suggest},
 };
+
+/// How alike two keys are, from 0 to 1, if one is the other with a slip of the keyboard.
+const SLIP: f64 = 0.8;
 
 /// Something that can be written in the configuration.
 pub(crate) trait Setting: Sized {
@@ -31,22 +35,35 @@ pub(crate) struct Field {
 }
 
 /// What has been reported so far, and where in the document reading stands.
-#[derive(Default)]
 pub(crate) struct Cx {
     pub(crate) issues: Vec<Issue>,
     path: Vec<String>,
+    /// Where a key may stand that a section does not have; given, for whoever knows all sections stands above them.
+    belongs: fn(&[String], &str) -> Option<String>,
 }
 
 impl Cx {
-    /// Goes on after what was reported before.
-    pub(crate) fn with(issues: Vec<Issue>) -> Self {
-        Self { issues, path: Vec::new() }
+    /// Goes on after what was reported before; `belongs` tells where a key may stand.
+    pub(crate) fn with(issues: Vec<Issue>, belongs: fn(&[String], &str) -> Option<String>) -> Self {
+        Self { issues, path: Vec::new(), belongs }
     }
 
     /// Reports an error; `None`, for `return cx.error(…)`.
     pub(crate) fn error<T>(&mut self, at: Pos, message: impl Into<String>, help: impl Into<String>) -> Option<T> {
-        let help = help.into();
-        self.issues.push(Issue { help: (!help.is_empty()).then_some(help), ..Issue::new(at, message) });
+        self.coded("invalid-value", at, message, help)
+    }
+
+    /// Reports an error of a kind that has a name of its own.
+    pub(crate) fn coded<T>(
+        &mut self,
+        code: &'static str,
+        at: Pos,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<T> {
+        let issue = Issue::new(at, message).code(code).help(help);
+        let subject = (!self.path.is_empty()).then(|| self.path.join("."));
+        self.issues.push(Issue { subject, ..issue });
         None
     }
 
@@ -58,6 +75,13 @@ impl Cx {
             (_, Some(key)) => format!("`{key}` cannot be {}", node.describe()),
         };
         self.error(node.at, message, format!("expected {expected}"))
+    }
+
+    /// Reports that a number is beyond its bounds.
+    pub(crate) fn out_of_range<T>(&mut self, node: &Node, bounds: &str) -> Option<T> {
+        let key = self.path.last().map_or("this", String::as_str);
+        let shown = node.scalar().map_or_else(String::new, Scalar::shown);
+        self.coded("out-of-range", node.at, format!("{shown} is out of range for `{key}`"), bounds)
     }
 
     /// The section being read, for messages.
@@ -91,23 +115,47 @@ impl Cx {
             let name = key.value.as_str();
             if later.contains(&name) {
                 let message = format!("`{name}` is not available in this version");
-                self.error::<()>(key.at, message, "remove it");
+                self.coded::<()>("not-available", key.at, message, "remove it");
             } else if !known().any(|known| known == name) {
                 let message = format!("unknown key `{}` {}", super::node::shorten(name), self.place());
-                let help = suggest(name, known())
-                    .unwrap_or_else(|| format!("known keys: {}", known().collect::<Vec<_>>().join(", ")));
-                self.error::<()>(key.at, message, help);
+                let (code, help) = self.unknown(name, &known().collect::<Vec<_>>());
+                self.coded::<()>(code, key.at, message, help);
                 meant.extend(closest(name, known()));
             }
         }
         for field in fields.iter().filter(|field| field.required && !meant.contains(&field.key)) {
             if node.lookup(field.key).is_none() {
                 let message = format!("`{}` is missing {}", field.key, self.place());
-                self.error::<()>(node.at, message, format!("add it: {}", field.doc.trim()));
+                self.coded::<()>("missing-key", node.at, message, format!("add it: {}", field.doc.trim()));
             }
         }
         // A section that lacks something is read all the same, so that its other errors show in the same run.
         Some(entries)
+    }
+
+    /// What kind of mistake a key is that this section does not have, and its cure: a slip of the keyboard, a name from
+    /// elsewhere, a key that belongs to another section, or anything.
+    fn unknown(&self, name: &str, known: &[&str]) -> (&'static str, String) {
+        let all = || format!("known keys: {}", known.join(", "));
+        if self.issues.len() >= MAX_KEPT {
+            return ("unknown-key", all());
+        }
+        let slip = closest_of(name, known.iter().copied(), SLIP);
+        if let Some(slip) = slip {
+            return ("unknown-key", format!("did you mean `{slip}`?"));
+        }
+        let here = foreign::here(&self.path, name);
+        let foreign = || format!("here it is `{}`", here.join("` or `"));
+        if here.first().is_some_and(|ours| foreign::is_in(&self.path, ours)) {
+            return ("foreign-name", foreign());
+        }
+        if let Some(belongs) = (self.belongs)(&self.path, name) {
+            return ("wrong-place", belongs);
+        }
+        if !here.is_empty() {
+            return ("foreign-name", foreign());
+        }
+        ("unknown-key", suggest(name, known.iter().copied()).unwrap_or_else(all))
     }
 
     /// Reads the value under one key, if it is there.
@@ -157,7 +205,7 @@ impl Cx {
             None => default,
             Some(setting) if holds(&setting.value) => setting.value,
             Some(setting) => {
-                self.error::<()>(setting.at, format!("`{key}` is out of range"), range);
+                self.coded::<()>("out-of-range", setting.at, format!("`{key}` is out of range"), range);
                 default
             }
         }

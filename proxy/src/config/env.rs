@@ -26,7 +26,7 @@ pub(crate) fn substitute(node: &mut Node, lookup: Lookup<'_>, issues: &mut Vec<I
                     let written = std::mem::replace(&mut scalar.text, text);
                     scalar.written = written.contains("${").then_some(written);
                 }
-                Err((message, help)) => issues.push(Issue::new(node.at, message).help(help)),
+                Err((message, help)) => issues.push(Issue::new(node.at, message).code("environment").help(help)),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,11 +11,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     build::build,
+    check,
     decode::Cx,
     env::{self, Lookup},
-    model::{Config, Store},
+    finding::{Finding, Severity},
+    model::Config,
     node::{At, Kind, Node, Pos},
-    report::{ConfigErrors, Issue, Origin, Sources, Warning},
+    places,
+    report::{ConfigErrors, Issue, Origin, Sources},
     yaml,
 };
 
@@ -29,10 +32,26 @@ const MAX_FILES: usize = 256;
 pub struct Loaded {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What is allowed and should be known.
-    pub warnings: Vec<Warning>,
+    /// What is allowed and should be known: warnings and notes, in the order of the files.
+    pub findings: Vec<Finding>,
     /// Where it came from.
     pub origin: Origin,
+    written: Written,
+}
+
+/// What was written, for the places of what is found later.
+#[derive(Clone, Debug)]
+struct Written {
+    root: Node,
+    sources: Sources,
+}
+
+impl Loaded {
+    /// What differs from the configuration that the process was started with, and takes effect only at the next start.
+    pub fn restarts(&self, running: &Config) -> Vec<Finding> {
+        let Written { root, sources } = &self.written;
+        sources.findings(check::restarts(running, &self.config, root)).0
+    }
 }
 
 /// Reads a file, or a directory as its `*.yaml` in name order.
@@ -45,13 +64,18 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, ConfigErrors> {
     parse_with(name, text, &|name| std::env::var(name).ok())
 }
 
+/// Reads what a reader gives, to its end, as if it were a file of that name.
+pub fn read(name: &str, from: impl io::Read) -> Result<Loaded, ConfigErrors> {
+    parse(name, &text_of(Path::new(name), from)?)
+}
+
 pub(crate) fn load_with(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, ConfigErrors> {
     read_files(path)?.assemble(lookup)
 }
 
 pub(crate) fn parse_with(name: &str, text: &str, lookup: Lookup<'_>) -> Result<Loaded, ConfigErrors> {
     if text.len() as u64 > MAX_FILE {
-        return Err(ConfigErrors::unreadable(Path::new(name), "the file is larger than 4MiB"));
+        return Err(too_large(Path::new(name)));
     }
     Files { files: vec![(PathBuf::from(name), text.to_owned())], ignored: Vec::new() }.assemble(lookup)
 }
@@ -68,7 +92,7 @@ struct Files {
 }
 
 fn read_files(path: &Path) -> Result<Files, ConfigErrors> {
-    let metadata = fs::metadata(path).map_err(|error| ConfigErrors::unreadable(path, error))?;
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let (paths, ignored) = if metadata.is_dir() { list(path)? } else { (vec![path.to_owned()], Vec::new()) };
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
@@ -80,7 +104,7 @@ fn read_files(path: &Path) -> Result<Files, ConfigErrors> {
 
 /// The `*.yaml` of a directory in name order. Hidden names are left out: Kubernetes keeps its `..data` there.
 fn list(directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfigErrors> {
-    let unreadable = |error: std::io::Error| ConfigErrors::unreadable(directory, error);
+    let unreadable = |error: io::Error| unreadable(directory, &error);
     let (mut paths, mut ignored) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -94,11 +118,13 @@ fn list(directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfigErrors> 
             _ => {}
         }
         if paths.len() > MAX_FILES {
-            return Err(ConfigErrors::unreadable(directory, "the directory holds more than 256 *.yaml files"));
+            let problem = "the directory holds more than 256 *.yaml files";
+            return Err(ConfigErrors::unreadable(directory, problem, "put more than one section into a file"));
         }
     }
     if paths.is_empty() {
-        return Err(ConfigErrors::unreadable(directory, "the directory holds no *.yaml file"));
+        let cure = "put one there, or name the file itself";
+        return Err(ConfigErrors::unreadable(directory, "the directory holds no *.yaml file", cure));
     }
     paths.sort();
     ignored.sort();
@@ -106,18 +132,33 @@ fn list(directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfigErrors> 
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigErrors> {
+    text_of(path, fs::File::open(path).map_err(|error| unreadable(path, &error))?)
+}
+
+fn text_of(path: &Path, from: impl io::Read) -> Result<String, ConfigErrors> {
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| ConfigErrors::unreadable(path, error))?;
+    from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(ConfigErrors::unreadable(path, "the file is larger than 4MiB"));
+        return Err(too_large(path));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
-        ConfigErrors::unreadable(path, format!("line {line} is not UTF-8"))
+        ConfigErrors::unreadable(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
     })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ConfigErrors {
+    let cure = match error.kind() {
+        io::ErrorKind::NotFound => "give the configuration's file or directory",
+        io::ErrorKind::PermissionDenied => "let the user who runs Mainstay read it",
+        _ => "",
+    };
+    ConfigErrors::unreadable(path, error, cure)
+}
+
+fn too_large(path: &Path) -> ConfigErrors {
+    ConfigErrors::unreadable(path, "the file is larger than 4MiB", "split it into the files of a directory")
 }
 
 impl Files {
@@ -156,12 +197,13 @@ impl Files {
             return Err(ConfigErrors::new(&sources, issues));
         }
         let root = merge(roots, &sources, &mut issues);
-        let mut cx = Cx::with(issues);
+        let mut cx = Cx::with(issues, places::belongs);
         match build(&root, &mut cx) {
             Some(config) if cx.issues.is_empty() => Ok(Loaded {
-                warnings: warnings(&config, &self.ignored),
+                findings: findings(&config, &root, &mut sources, &self.ignored),
                 config: Arc::new(config),
                 origin: Origin { files: paths, digest },
+                written: Written { root, sources },
             }),
             _ => Err(ConfigErrors::new(&sources, cx.issues)),
         }
@@ -184,7 +226,10 @@ fn merge(roots: Vec<Node>, sources: &Sources, issues: &mut Vec<Issue>) -> Node {
                     merge_entry(into, entry, sources, issues);
                 }
             }
-            (_, _) => issues.push(Issue::new(root.at, "each file of a directory is a map of top-level keys")),
+            (_, _) => issues.push(
+                Issue::new(root.at, "each file of a directory is a map of top-level keys")
+                    .help("begin it with one of them, such as `policies:`"),
+            ),
         }
     }
     merged
@@ -219,14 +264,14 @@ fn merge_entry(
     }
 }
 
-fn warnings(config: &Config, ignored: &[PathBuf]) -> Vec<Warning> {
-    let not_read = |path: &PathBuf| Warning::new(format!("{} is not read: only *.yaml is", path.display()));
-    let mut warnings: Vec<Warning> = ignored.iter().map(not_read).collect();
-    let protects = config.policies.iter().any(|policy| policy.idempotency.is_some());
-    if protects && config.ledger.store == Store::Memory {
-        warnings.push(Warning::new(
-            "ledger: operations are kept in memory and are lost on exit; after a restart a repeated write executes again",
-        ));
+fn findings(config: &Config, root: &Node, sources: &mut Sources, ignored: &[PathBuf]) -> Vec<Finding> {
+    let mut issues: Vec<Issue> = Vec::new();
+    for path in ignored {
+        let file = sources.add(path.display().to_string(), "");
+        let issue = Issue::new(Pos::file(file), "this file is not read: only *.yaml is");
+        let issue = issue.code("not-read").help("rename it, or move it elsewhere");
+        issues.push(Issue { severity: Severity::Warning, ..issue });
     }
-    warnings
+    issues.extend(check::find(config, root));
+    sources.findings(issues).0
 }

@@ -1,5 +1,7 @@
 //! A YAML document as a tree in which every key and every value knows where it was written.
 
+use std::fmt::Write as _;
+
 /// Where something was written: a file by its number in [`Sources`](super::report::Sources), line and column from 1, in
 /// characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,39 @@ impl Node {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|(name, _)| name.value == key).map(|(_, node)| node),
             _ => None,
+        }
+    }
+
+    /// Where what `path` leads to was written, and how it is called from the top: keys, and the numbers of list items. What
+    /// was not written stands where its nearest parent does.
+    pub(crate) fn locate(&self, path: &[&str]) -> (Pos, String) {
+        let (mut here, mut at, mut name) = (Some(self), Pos::file(self.at.file), String::new());
+        for step in path {
+            if here.is_some_and(|node| matches!(node.kind, Kind::List(_))) {
+                let _ = write!(name, "[{step}]");
+            } else {
+                let dot = if name.is_empty() { "" } else { "." };
+                let _ = write!(name, "{dot}{step}");
+            }
+            let found = here.and_then(|node| node.child(step));
+            at = found.map_or(at, |(place, _)| place);
+            here = found.map(|(_, node)| node);
+        }
+        // A single value is underlined itself; of a map or a list the key says more than its first brace.
+        (here.filter(|node| node.scalar().is_some()).map_or(at, |node| node.at), name)
+    }
+
+    /// What `path` leads to, if it was written: keys, and the numbers of list items.
+    pub(crate) fn find(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, step| node.child(step).map(|(_, node)| node))
+    }
+
+    /// The value under a key or at a number, and where it begins.
+    fn child(&self, step: &str) -> Option<(Pos, &Self)> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|(key, _)| key.value == step).map(|(key, node)| (key.at, node)),
+            Kind::List(items) => step.parse().ok().and_then(|at: usize| items.get(at)).map(|node| (node.at, node)),
+            Kind::Null | Kind::Scalar(_) => None,
         }
     }
 

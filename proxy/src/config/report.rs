@@ -1,14 +1,19 @@
-//! What is said about a configuration: errors and warnings, with the place, the line and the cure.
+//! From what is noticed while reading to a [`Finding`] with its place, its line and its cure.
 
 use std::{
     fmt::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use super::node::{Pos, shorten_to};
+use super::{
+    finding::{Finding, Severity},
+    node::{Pos, shorten_to},
+};
 
 /// Errors shown of one configuration; the rest is counted.
 const MAX_SHOWN: usize = 20;
+/// Findings kept of one configuration: more than anybody reads, and few enough for a document.
+pub(crate) const MAX_KEPT: usize = 200;
 /// Characters of a line shown, so that a minified document does not flood a terminal.
 const MAX_LINE: usize = 140;
 
@@ -37,16 +42,47 @@ impl Sources {
         }
     }
 
-    fn line(&self, at: Pos) -> Option<&str> {
-        let (_, text) = self.0.get(at.file)?;
-        text.lines().nth(at.line.checked_sub(1)?)
+    /// The issue with all that its reader needs.
+    fn finding(&self, issue: Issue, lines: &[Vec<&str>]) -> Finding {
+        let line = lines.get(issue.at.file).zip(issue.at.line.checked_sub(1)).and_then(|(lines, at)| lines.get(at));
+        let source = line.copied().filter(|_| !issue.secret);
+        let picture = self.picture(&issue, source);
+        let known = |number: usize| (number > 0).then_some(number);
+        Finding {
+            code: issue.code,
+            severity: issue.severity,
+            file: self.0.get(issue.at.file).map(|(name, _)| name.clone()),
+            line: known(issue.at.line),
+            column: known(issue.at.line).and(known(issue.at.column)),
+            source: source.map(|line| crop(line, issue.at).0),
+            subject: issue.subject,
+            message: issue.message,
+            cure: issue.help.unwrap_or_default(),
+            picture,
+        }
     }
 
-    /// The message, its place, the line it is about and the cure under a caret.
-    fn render(&self, issue: &Issue) -> String {
-        let mut out = format!("{}: {}", self.place(issue.at), issue.message);
+    /// Issues in the order of the files, each said once, as many as are kept; and how many there are.
+    pub(crate) fn findings(&self, mut issues: Vec<Issue>) -> (Vec<Finding>, usize) {
+        issues.sort_by_key(|issue| (issue.at.file, issue.at.line, issue.at.column));
+        // What an alias repeats is wrong once.
+        issues.dedup_by(|later, earlier| later.at == earlier.at && later.message == earlier.message);
+        let all = issues.len();
+        // Split once, and not at all where there is nothing to show: a file may have a hundred thousand lines.
+        let texts = self.0.iter().filter(|_| all > 0);
+        let lines: Vec<Vec<&str>> = texts.map(|(_, text)| text.lines().collect()).collect();
+        (issues.into_iter().take(MAX_KEPT).map(|issue| self.finding(issue, &lines)).collect(), all)
+    }
+
+    /// The message, its place, the line it is about and the cure under a caret. What is no error says so, with its code.
+    fn picture(&self, issue: &Issue, line: Option<&str>) -> String {
+        let place = self.place(issue.at);
+        let mut out = match issue.severity {
+            Severity::Error => format!("{place}: {}", issue.message),
+            other => format!("{place}: {}: {} [{}]", other.word(), issue.message, issue.code),
+        };
         let help = issue.help.as_deref().unwrap_or_default();
-        if let Some(line) = self.line(issue.at).filter(|_| !issue.secret) {
+        if let Some(line) = line {
             let number = issue.at.line.to_string();
             let pad = " ".repeat(number.len());
             let (shown, indent, carets) = crop(line, issue.at);
@@ -71,10 +107,14 @@ fn crop(line: &str, at: Pos) -> (String, usize, usize) {
     (shown.trim_end().to_owned(), indent, at.width.clamp(1, room))
 }
 
-/// One thing that is wrong.
+/// One thing that was noticed.
 #[derive(Clone, Debug)]
 pub(crate) struct Issue {
+    pub(crate) code: &'static str,
+    pub(crate) severity: Severity,
     pub(crate) at: Pos,
+    /// The setting it is about, from the top.
+    pub(crate) subject: Option<String>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
     /// The line holds a credential and must not be shown.
@@ -82,8 +122,17 @@ pub(crate) struct Issue {
 }
 
 impl Issue {
+    /// An error, of the kind that has no better name.
     pub(crate) fn new(at: Pos, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), help: None, secret: false }
+        Self {
+            code: "invalid-value",
+            severity: Severity::Error,
+            at,
+            subject: None,
+            message: message.into(),
+            help: None,
+            secret: false,
+        }
     }
 
     /// The same issue with its cure.
@@ -91,61 +140,65 @@ impl Issue {
         self.help = Some(help.into());
         self
     }
+
+    /// The same issue of a kind.
+    pub(crate) fn code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
 }
 
 /// Why a configuration was refused: everything that could be found at once, each with its place and its cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render())]
 pub struct ConfigErrors {
-    rendered: Vec<String>,
-    more: usize,
+    findings: Vec<Finding>,
+    all: usize,
 }
 
 impl ConfigErrors {
-    pub(crate) fn new(sources: &Sources, mut issues: Vec<Issue>) -> Self {
-        issues.sort_by_key(|issue| (issue.at.file, issue.at.line, issue.at.column));
-        // What an alias repeats is wrong once.
-        issues.dedup_by(|later, earlier| later.at == earlier.at && later.message == earlier.message);
-        let rendered: Vec<String> = issues.iter().take(MAX_SHOWN).map(|issue| sources.render(issue)).collect();
-        Self { more: issues.len() - rendered.len(), rendered }
+    pub(crate) fn new(sources: &Sources, issues: Vec<Issue>) -> Self {
+        let (findings, all) = sources.findings(issues);
+        Self { findings, all }
     }
 
-    pub(crate) fn unreadable(path: &std::path::Path, problem: impl fmt::Display) -> Self {
-        Self { rendered: vec![format!("{}: {problem}", path.display())], more: 0 }
+    pub(crate) fn unreadable(path: &Path, problem: impl fmt::Display, cure: &str) -> Self {
+        let (file, message) = (path.display().to_string(), problem.to_string());
+        let mut picture = format!("{file}: {message}");
+        if !cure.is_empty() {
+            let _ = write!(picture, "\n   = {cure}");
+        }
+        let finding = Finding {
+            code: "unreadable",
+            severity: Severity::Error,
+            file: Some(file),
+            line: None,
+            column: None,
+            source: None,
+            subject: None,
+            message,
+            cure: cure.to_owned(),
+            picture,
+        };
+        Self { findings: vec![finding], all: 1 }
+    }
+
+    /// The errors, in the order of the files; the first two hundred of them.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
     }
 
     /// How many errors were found; at least one.
-    pub fn count(&self) -> usize {
-        self.rendered.len() + self.more
+    pub const fn count(&self) -> usize {
+        self.all
     }
 
     fn render(&self) -> String {
-        let mut out = self.rendered.join("\n\n");
-        if self.more > 0 {
-            let _ = write!(out, "\n\nand {} more", self.more);
+        let shown: Vec<String> = self.findings.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+        let mut out = shown.join("\n\n");
+        if self.all > shown.len() {
+            let _ = write!(out, "\n\nand {} more", self.all - shown.len());
         }
         out
-    }
-}
-
-/// Something that is allowed and probably not meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(pub(crate) String);
-
-impl Warning {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The warning without decoration, on one line.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -165,12 +218,21 @@ pub(crate) fn suggest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
 
 /// The candidate most like what was written, if any is close.
 pub(crate) fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    closest_of(written, candidates, 0.5)
+}
+
+/// The same, if it is at least as alike as that, from 0 to 1.
+pub(crate) fn closest_of<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    at_least: f64,
+) -> Option<&'a str> {
     let normal = |text: &str| shorten_to(text, 60).to_lowercase().replace('-', "_");
     let written = normal(written);
     candidates
         .into_iter()
         .map(|candidate| (strsim::normalized_damerau_levenshtein(&normal(candidate), &written), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.5)
+        .filter(|(likeness, _)| *likeness >= at_least)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }

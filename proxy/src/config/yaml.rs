@@ -25,7 +25,8 @@ pub(crate) fn read(file: usize, text: &str) -> Result<Node, Issue> {
         return Err(Issue::new(
             Pos { file, line, column, width: 1 },
             "this is not a text file: it holds a control character",
-        ));
+        )
+        .help("save it as plain text"));
     }
     let tree: Result<Option<Spanned<Tree>>, Error> = serde_saphyr::from_str_with_options(text, options());
     match tree {
@@ -81,6 +82,7 @@ fn issue(file: usize, text: &str, error: &Error) -> Issue {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("…");
             Issue::new(Pos { width: key.chars().count().max(1), ..pos }, format!("`{key}` is written twice in one map"))
+                .code("duplicate-key")
                 .help("keep one of the two")
         }
         Error::MultipleDocuments { .. } | Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
@@ -96,17 +98,60 @@ fn issue(file: usize, text: &str, error: &Error) -> Issue {
             if reason.contains("recursion limit") {
                 return too_deep(pos);
             }
-            let issue = Issue::new(pos, format!("this is not valid YAML: {}", shorten_to(&reason, 300)));
-            let line = text.lines().nth(pos.line.saturating_sub(1)).unwrap_or_default();
-            if line.contains("${") {
-                issue.help("inside { } and [ ] a variable needs quotes: \"${NAME}\"")
-            } else if reason.contains("flow ") {
-                issue.help("is a `{`, a `[` or a comma missing before this place?")
-            } else {
-                issue
-            }
+            let (code, help) = cure(text, pos, &reason);
+            Issue::new(pos, format!("this is not valid YAML: {}", shorten_to(&reason, 300))).code(code).help(help)
         }
     }
+}
+
+/// What kind of mistake it is that the library calls `reason`, and what to do about it.
+fn cure(text: &str, pos: Pos, reason: &str) -> (&'static str, String) {
+    let line = text.lines().nth(pos.line.saturating_sub(1)).unwrap_or_default();
+    if reason.contains("unknown value") || reason.contains("unknown anchor") {
+        let rest: String = line.chars().skip(pos.column.saturating_sub(1)).collect();
+        let name: String = rest.trim_start_matches('*').chars().take_while(|c| c.is_alphanumeric()).collect();
+        let name = if name.is_empty() { "name".to_owned() } else { name };
+        return ("yaml-alias", format!("quote it, or define &{name} above"));
+    }
+    if reason.contains("tab") && line.contains('\t') {
+        return ("yaml-tab", "use spaces".into());
+    }
+    if line.contains("${") {
+        return ("yaml-syntax", "inside { } and [ ] a variable needs quotes: \"${NAME}\"".into());
+    }
+    if reason.contains("unsupported tag") {
+        return ("yaml-syntax", "leave the tag out: each setting knows its type".into());
+    }
+    if reason.contains("flow ") {
+        return ("yaml-syntax", "is a `{`, a `[` or a comma missing before this place?".into());
+    }
+    if let Some(number) = neighbour(text, pos.line) {
+        return ("yaml-indent", format!("line up with line {number}"));
+    }
+    ("yaml-syntax", "is a quote, a colon or a bracket missing here or above?".into())
+}
+
+/// The line above with which a line that is indented like none was probably meant to line up, if it is indented like none.
+fn neighbour(text: &str, number: usize) -> Option<usize> {
+    let indent = |line: &str| line.chars().take_while(|c| *c == ' ').count();
+    let lines: Vec<&str> = text.lines().take(number).collect();
+    let own = indent(lines.get(number.checked_sub(1)?)?);
+    let (mut open, mut nearest) = (usize::MAX, None);
+    for (at, line) in lines.iter().enumerate().rev().skip(1) {
+        let is_said = !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        if !is_said || indent(line) >= open {
+            continue;
+        }
+        open = indent(line);
+        if open == own {
+            return None;
+        }
+        let off = open.abs_diff(own);
+        if nearest.is_none_or(|(least, _)| off < least) {
+            nearest = Some((off, at + 1));
+        }
+    }
+    nearest.map(|(_, number)| number)
 }
 
 fn over_budget(pos: Pos, breach: &BudgetBreach) -> Issue {

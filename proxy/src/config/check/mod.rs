@@ -1,27 +1,33 @@
 //! What a valid configuration means in the worst case, and what in it cannot work as it looks.
 
+mod found;
+mod policy;
+mod restart;
+mod route;
 mod routes;
-mod warnings;
+mod whole;
 
-use super::{Warning, model::Config};
+use super::{model::Config, node::Node, report::Issue};
 
+pub(super) use self::restart::restarts;
 pub use self::routes::RouteBounds;
 
-/// What `mainstay check` says about a valid configuration.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// One per route, in file order.
-    pub routes: Vec<RouteBounds>,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<Warning>,
+use self::found::Found;
+
+/// The bounds of every route, in file order.
+pub fn bounds(config: &Config) -> Vec<RouteBounds> {
+    config.routes.iter().map(|route| RouteBounds::of(route)).collect()
 }
 
-/// Computes the bounds of every route and looks for what cannot work.
-pub fn check(config: &Config) -> Report {
-    Report {
-        routes: config.routes.iter().map(|route| RouteBounds::of(route)).collect(),
-        warnings: warnings::find(config),
+/// Looks for what is allowed and cannot work as it looks, or should be known. `root` is what was written, for the places.
+pub(super) fn find(config: &Config, root: &Node) -> Vec<Issue> {
+    let mut found = Found::new(root);
+    for policy in &config.policies {
+        policy::find(policy, &mut found);
     }
+    route::find(config, &mut found);
+    whole::find(config, &mut found);
+    found.into_issues()
 }
 
 #[cfg(test)]

@@ -80,10 +80,14 @@ fn attempts(retry: Option<&Retry>, total: Duration) -> (u32, String) {
     } else {
         format!("1 + max_retries {}", retry.max_retries)
     };
-    if hedges > 0 {
-        return ((fitting + 1).saturating_mul(hedges + 1), format!("{because}, each with {hedges} hedges"));
-    }
-    (fitting + 1, because)
+    let because = if hedges > 0 { format!("{because}, each with {hedges} hedges") } else { because };
+    (most_attempts(retry, total), because)
+}
+
+/// How often the service sees one request at most.
+pub(super) fn most_attempts(retry: &Retry, total: Duration) -> u32 {
+    let hedges = retry.hedge.as_ref().map_or(0, |hedge| hedge.max);
+    (fitting_retries(retry, total) + 1).saturating_mul(hedges + 1)
 }
 
 /// How many retries can begin within the total time if every attempt fails at once and every wait is as short as it can be.

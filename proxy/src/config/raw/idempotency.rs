@@ -5,12 +5,11 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use mainstay_policies::idempotency::{
     Credentials, Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponses,
-    StatusQuery,
 };
 use mainstay_policies::retry::Backoff;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::outcome::to_json;
+use super::{outcome::to_json, status::MaybeStatus};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
     node::{At, Node, Pos},
@@ -73,8 +72,8 @@ section! {
         late_response: Duration,
         /// What is replayed beyond the built-in allow-list.
         replay: RawReplay,
-        /// How to ask the upstream what became of a write.
-        status: StatusQuery,
+        /// How to ask the upstream what became of a write; `none` says that a lost answer waits for a person. Default none.
+        status: MaybeStatus,
         /// How often a write in doubt is sent again, without its caller. Only to an upstream with `honours_key: true`.
         redispatch: Redispatch,
         /// What repeats get where a write was settled and its own response was never seen.
@@ -117,7 +116,7 @@ impl Setting for Idempotency {
             return Some(default);
         }
         if node.scalar().is_some() {
-            return cx.mismatch(node, "true, {} or a map; remove the key to switch it off");
+            return cx.mismatch(node, "true, off, or a map");
         }
         let raw = RawIdempotency::decode(node, cx)?;
         if let Some(methods) = raw.methods.as_ref() {
@@ -157,7 +156,7 @@ impl Setting for Idempotency {
             tombstone,
             late_response: or(raw.late_response, default.late_response),
             replay_headers: raw.replay.and_then(|replay| replayed(cx, replay.value)).unwrap_or_default(),
-            status: raw.status.map(|status| status.value),
+            status: raw.status.and_then(|status| status.value.0),
             redispatch: or(raw.redispatch, default.redispatch),
             resolved_response: or(raw.resolved_response, default.resolved_response),
             redirect: or(raw.redirect, default.redirect),
@@ -228,6 +227,19 @@ fn replayed(cx: &mut Cx, replay: RawReplay) -> Option<Vec<HeaderName>> {
         cx.error::<()>(header.at, message, "remove it");
     }
     Some(headers.into_iter().map(|header| header.value).collect())
+}
+
+/// `off`, or how keyed writes are protected.
+pub(crate) struct MaybeIdempotency(pub(crate) Option<Idempotency>);
+
+impl Setting for MaybeIdempotency {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.is_word("off") { Some(Self(None)) } else { Idempotency::decode(node, cx).map(Some).map(Self) }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["off"]), Idempotency::schema(generator)])
+    }
 }
 
 /// `optional` or `required`.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use mainstay_policies::{
     access::AccessList, circuit_breaker::CircuitBreaker, concurrency_limit::ConcurrencyLimit, fallback::Fallback,
-    idempotency::Idempotency, rate_limit::RateLimit, retry::Retry, timeout::Timeout,
+    rate_limit::RateLimit, retry::Retry, timeout::Timeout,
 };
 
+use super::idempotency::MaybeIdempotency;
 use crate::config::{
     decode::{or, section},
     model::{Cache, Policy},
@@ -25,8 +26,8 @@ section! {
         concurrency_limit: ConcurrencyLimit,
         /// When calls to a failing upstream stop: a ratio of errors, or a map.
         circuit_breaker: CircuitBreaker,
-        /// How keyed writes are protected: `true`, or a map.
-        idempotency: Idempotency,
+        /// How keyed writes are protected: `true`, or a map; `off` says that writes are not. Default off.
+        idempotency: MaybeIdempotency,
         /// Who may send what: a list of who may, or a map of `allow` and `deny`.
         access: Arc<AccessList>,
         /// What a caller gets instead of a failure: a status, or a map.
@@ -46,7 +47,7 @@ impl RawPolicy {
             rate_limit: self.rate_limit.map(|it| it.value),
             concurrency_limit: self.concurrency_limit.map(|it| it.value),
             circuit_breaker: self.circuit_breaker.map(|it| it.value),
-            idempotency: self.idempotency.map(|it| it.value),
+            idempotency: self.idempotency.and_then(|it| it.value.0),
             access: self.access.map(|it| it.value),
             fallback: self.fallback.map(|it| it.value),
             cache: self.cache.map(|it| it.value),

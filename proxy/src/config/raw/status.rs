@@ -7,7 +7,7 @@ use mainstay_policies::idempotency::{QuerySchedule, ResponseStatus, Rule, Status
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
-    decode::{Cx, Setting, or, section},
+    decode::{Cx, Setting, any_of, or, section, words},
     node::{At, Node, Pos, shorten},
     report::suggest,
     scalars::Rate,
@@ -80,6 +80,25 @@ impl Setting for StatusQuery {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawStatus::schema(generator)
+    }
+}
+
+/// `none`, or how the upstream is asked.
+pub(crate) struct MaybeStatus(pub(crate) Option<StatusQuery>);
+
+impl Setting for MaybeStatus {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.is_word("none") {
+            return Some(Self(None));
+        }
+        if node.scalar().is_some() {
+            return cx.mismatch(node, "none, or a map of request, rules");
+        }
+        StatusQuery::decode(node, cx).map(Some).map(Self)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["none"]), StatusQuery::schema(generator)])
     }
 }
 

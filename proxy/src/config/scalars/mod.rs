@@ -143,6 +143,11 @@ fn integer(node: &Node, cx: &mut Cx, min: u64, max: u64) -> Option<u64> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(number) if plain && (min..=max).contains(&number) => Some(number),
+        // More digits than fit are a whole number all the same, and so is one below zero.
+        _ if plain || text.strip_prefix('-').is_some_and(|rest| rest.parse::<u64>().is_ok()) => {
+            let bounds = if max == MANY { format!("it is from {min} to {MANY}") } else { format!("it is {expected}") };
+            cx.out_of_range(node, &bounds)
+        }
         _ => cx.mismatch(node, &expected),
     }
 }

@@ -63,6 +63,17 @@ fn each_bad_document_gets_its_exact_message() {
 }
 
 #[test]
+fn each_error_has_a_cure_and_a_kind() {
+    for case in cases() {
+        let Err(errors) = try_parse(&complete(&case)) else { continue };
+        for finding in errors.findings() {
+            assert!(!finding.cure.is_empty(), "{}: {finding}", case.title);
+            assert!(!finding.code.is_empty() && finding.line.is_some(), "{}: {finding}", case.title);
+        }
+    }
+}
+
+#[test]
 fn no_two_cases_have_one_title() {
     let mut titles: Vec<&str> = cases().map(|case| case.title).collect();
     let all = titles.len();

@@ -115,15 +115,15 @@ fn hidden_and_other_files_are_left_out() {
     directory.write("more.yml", "nonsense");
     let loaded = directory.load().expect("it is valid");
     assert_eq!(loaded.origin.files.len(), 1);
-    let warning = loaded.warnings[0].text();
-    assert!(warning.ends_with("more.yml is not read: only *.yaml is"), "{warning}");
+    let warning = loaded.findings.iter().find(|finding| finding.code == "not-read").expect("it is said").to_string();
+    assert!(warning.contains("more.yml: warning: this file is not read: only *.yaml is [not-read]"), "{warning}");
 }
 
 #[test]
 fn a_directory_without_yaml_and_a_missing_file_say_so() {
     let directory = Directory::new();
     let error = directory.load().expect_err("it is empty");
-    assert!(error.ends_with("the directory holds no *.yaml file"), "{error}");
+    assert!(error.contains("the directory holds no *.yaml file\n   = put one there"), "{error}");
     let error = load(&directory.0.join("absent.yaml")).expect_err("it is absent").to_string();
     assert!(error.contains("absent.yaml: No such file or directory"), "{error}");
 }

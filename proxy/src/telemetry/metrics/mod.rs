@@ -6,6 +6,7 @@
 //!
 //! What lives elsewhere (breakers, operations, queues) is read at scrape time: [`Metrics::on_scrape`].
 
+mod configuration;
 mod exposition;
 mod histogram;
 mod listener;
@@ -26,7 +27,9 @@ use mainstay_policies::clock::WallClock;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
-use self::{listener::Listeners, process::Process, route::expose::Routes, scrape::OnScrape};
+use self::{
+    configuration::Configuration, listener::Listeners, process::Process, route::expose::Routes, scrape::OnScrape,
+};
 
 pub use self::{
     listener::{ConnectionGuard, ListenerMetrics},
@@ -43,16 +46,8 @@ pub struct Metrics {
     listeners: Arc<Listeners>,
     spans: Arc<SpanCounters>,
     access_log_dropped: Arc<AtomicU64>,
-    reloads: Arc<Reloads>,
+    configuration: Arc<Configuration>,
     resolver: Arc<ResolverMetrics>,
-}
-
-/// What became of the configuration.
-#[derive(Debug, Default)]
-struct Reloads {
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-    last_failed: AtomicU64,
 }
 
 impl Metrics {
@@ -64,7 +59,7 @@ impl Metrics {
             listeners: Arc::default(),
             spans: Arc::default(),
             access_log_dropped: Arc::default(),
-            reloads: Arc::default(),
+            configuration: Arc::default(),
             resolver: Arc::default(),
         };
         {
@@ -75,6 +70,7 @@ impl Metrics {
             registry.register_collector(Box::new(Process::started(clock)));
         }
         metrics.register_own();
+        metrics.configuration.register(&metrics);
         metrics.resolver.register(&metrics);
         metrics
     }
@@ -104,13 +100,6 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
-    /// The configuration was loaded, at start or again, or was refused.
-    pub fn config_loaded(&self, success: bool) {
-        let (count, failed) = if success { (&self.reloads.succeeded, 0) } else { (&self.reloads.failed, 1) };
-        count.fetch_add(1, Relaxed);
-        self.reloads.last_failed.store(failed, Relaxed);
-    }
-
     /// A family that is read at each scrape. `name` without `_total`, which a counter gets by itself. Each name may be
     /// registered once in the life of the process; `read` must not block.
     pub fn on_scrape(
@@ -134,18 +123,6 @@ impl Metrics {
     }
 
     fn register_own(&self) {
-        let reloads = Arc::clone(&self.reloads);
-        self.on_scrape(
-            "mainstay_config_last_reload_successful",
-            "Whether the last configuration read was taken (1) or refused (0)",
-            Kind::Gauge,
-            move |samples| samples.push(&[], (1 - reloads.last_failed.load(Relaxed)) as f64),
-        );
-        let reloads = Arc::clone(&self.reloads);
-        self.on_scrape("mainstay_config_reloads", "Configurations read", Kind::Counter, move |samples| {
-            samples.push(&[("result", "success")], reloads.succeeded.load(Relaxed) as f64);
-            samples.push(&[("result", "failure")], reloads.failed.load(Relaxed) as f64);
-        });
         let dropped = Arc::clone(&self.access_log_dropped);
         self.on_scrape(
             "mainstay_log_lines_dropped",

@@ -255,8 +255,8 @@ fn what_lives_elsewhere_is_read_at_scrape_time() {
 #[test]
 fn the_process_and_its_configuration_are_shown() {
     let metrics = metrics();
-    metrics.config_loaded(true);
-    metrics.config_loaded(false);
+    metrics.config_taken("4f1c2a", &WallClock::system());
+    metrics.config_refused();
     let page = Page::of(&metrics);
     page.check("mainstay_config_last_reload_successful", 0.0);
     page.check(r#"mainstay_config_reloads_total{result="success"}"#, 1.0);
@@ -268,7 +268,7 @@ fn the_process_and_its_configuration_are_shown() {
     assert!(page.samples["process_resident_memory_bytes"] > 1e6);
     assert!(page.samples["process_open_fds"] > 2.0);
     assert!(page.samples["process_cpu_seconds_total"] >= 0.0);
-    metrics.config_loaded(true);
+    metrics.config_taken("4f1c2a", &WallClock::system());
     Page::of(&metrics).check("mainstay_config_last_reload_successful", 1.0);
 }
 

@@ -1,0 +1,190 @@
+//! What on a route cannot work as it looks: writes, keys, and requests that never come.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::Method;
+use mainstay_policies::{
+    idempotency::{Idempotency, KeyFrom, KeyTemplate},
+    path::{PathPattern, Segment},
+    retry::Condition,
+};
+
+use super::found::Found;
+use crate::config::model::{Config, Match, Route};
+
+/// What a path is thought to mean by those who write regular expressions.
+const REGEX: [char; 8] = ['[', ']', '+', '(', ')', '^', '$', '\\'];
+/// The methods whose repeats may do something twice, and which `idempotency` protects unless it says otherwise.
+const WRITES: [Method; 2] = [Method::POST, Method::PATCH];
+
+pub(super) fn find(config: &Config, found: &mut Found<'_>) {
+    let mut earlier = Earlier::default();
+    for (index, route) in config.routes.iter().enumerate() {
+        let number = index.to_string();
+        paths(config, route, &number, found);
+        writes(route, &number, found);
+        shared_keys(&config.routes[..index], route, found);
+        if let Some(first) = earlier.covering(&config.routes, &route.matches) {
+            let message = format!(
+                "route `{}` never matches: the earlier route `{}` takes all of its requests",
+                route.name, first.name
+            );
+            found.warn("never-matches", &["routes", &number, "match"], message, "put the narrower one first");
+        }
+        earlier.add(index, &route.matches.path);
+    }
+}
+
+/// Paths that do not mean what they look like.
+fn paths(config: &Config, route: &Route, number: &str, found: &mut Found<'_>) {
+    let text = &route.matches.path.text;
+    // A match may be its path alone.
+    let short = ["routes", number, "match"];
+    let long = ["routes", number, "match", "path"];
+    let at: &[&str] = if found.says(&short, text) { &short } else { &long };
+    if text.contains(REGEX) {
+        let message = format!(
+            "route `{}`: `{text}` looks like a regular expression, and is matched letter by letter",
+            route.name
+        );
+        found.warn("looks-like-regex", at, message, "paths are literal; {name} stands for one segment");
+    }
+    if text.len() > 1 && text.ends_with('/') {
+        let message = format!("route `{}`: `{text}` does not match `{}`", route.name, text.trim_end_matches('/'));
+        found.note("trailing-slash", at, message, "leave the slash out, unless the service insists on it");
+    }
+    let under = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    if text.strip_prefix(&*config.control.path).is_some_and(under) {
+        let message = format!("route `{}` never matches: `{}` belongs to Mainstay", route.name, config.control.path);
+        found.warn("never-matches", at, message, "move `control.path`");
+    }
+}
+
+/// Writes without a key, and retries of those with one.
+fn writes(route: &Route, number: &str, found: &mut Found<'_>) {
+    let policy = &route.policy;
+    let methods = &route.matches.methods;
+    let protected = policy.idempotency.as_ref().map(|idempotency| idempotency.methods.as_slice()).unwrap_or_default();
+    let matched = |method: &&Method| methods.is_empty() || methods.contains(method);
+    let (keyed, bare): (Vec<&Method>, Vec<&Method>) =
+        WRITES.iter().filter(matched).partition(|method| protected.contains(method));
+    let list = |methods: &[&Method]| methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(" and ");
+    let path = ["routes", number];
+    // What was provably not sent may be sent by anybody, and a policy that asks for no more gets what it says.
+    let is_unsent = |condition: &Condition| matches!(condition, Condition::ConnectError | Condition::Refused);
+    let retries = policy.retry.as_ref().is_some_and(|it| it.max_retries > 0 && !it.on.iter().all(is_unsent));
+    let off = found.says(&["policies", &policy.name, "idempotency"], "off");
+    let name = &route.name;
+    if !bare.is_empty() && !off {
+        let retried = if retries { ", and they are retried only when nothing was sent" } else { "" };
+        let message = format!(
+            "route `{name}`: {} requests carry no key here: nobody can tell what became of one whose answer is lost{retried}",
+            list(&bare)
+        );
+        let narrower = if methods.is_empty() { "name the `methods` of this route, or " } else { "" };
+        let cure = format!("{narrower}add `idempotency` to the policy, or say `idempotency: off`");
+        found.warn("unprotected-write", &path, message, cure);
+    }
+    if !bare.is_empty() && off && retries {
+        let message = format!(
+            "route `{name}`: {} requests carry no key here, so they are retried only when nothing was sent",
+            list(&bare)
+        );
+        found.warn("retry-without-key", &path, message, "add `idempotency`, or give writes a policy without `retry`");
+    }
+    if !keyed.is_empty() && retries && !route.upstream.honours_key {
+        let message = format!(
+            "route `{name}`: upstream `{}` does not declare `honours_key: true`, so keyed {} requests are retried only when nothing \
+             was sent",
+            route.upstream.name,
+            list(&keyed)
+        );
+        let cure = "declare it if the service executes a key once, or retry on [connect_error, refused] only";
+        found.warn("retry-not-honoured", &path, message, cure);
+    }
+}
+
+/// The template from which a policy makes keys.
+pub(super) fn template_of(idempotency: &Idempotency) -> Option<&KeyTemplate> {
+    match &idempotency.key.from {
+        Some(KeyFrom::Template(template)) => Some(template),
+        Some(KeyFrom::Content { .. }) | None => None,
+    }
+}
+
+/// Routes whose writes get the same keys.
+fn shared_keys(earlier: &[Arc<Route>], route: &Route, found: &mut Found<'_>) {
+    let template = |route: &Route| route.policy.idempotency.as_ref().and_then(template_of).cloned();
+    let Some(keys) = template(route) else { return };
+    let mut earlier = earlier.iter().filter(|earlier| earlier.upstream.name == route.upstream.name);
+    if let Some(earlier) = earlier.find(|earlier| template(earlier).as_ref() == Some(&keys)) {
+        let message = format!(
+            "route `{}`: its keys are those of route `{}`, so the second of two writes gets 422",
+            route.name, earlier.name
+        );
+        let path = ["policies", &route.policy.name, "idempotency", "key", "from"];
+        let cure = "begin `key.from` with a word of its own in each policy, such as `like:`";
+        found.warn("shared-keys", &path, message, cure);
+    }
+}
+
+/// The routes before, as a tree of their paths' segments, so that thousands of routes are not compared with each other.
+#[derive(Default)]
+struct Earlier {
+    literals: HashMap<String, Earlier>,
+    param: Option<Box<Earlier>>,
+    /// Routes whose paths end here.
+    exact: Vec<usize>,
+    /// Routes whose paths end here with any rest.
+    rest: Vec<usize>,
+}
+
+impl Earlier {
+    fn add(&mut self, index: usize, path: &PathPattern) {
+        let mut node = self;
+        for segment in &path.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Param(_) => node.param.get_or_insert_default(),
+            };
+        }
+        if path.rest { &mut node.rest } else { &mut node.exact }.push(index);
+    }
+
+    /// The first route that takes everything that this match would.
+    fn covering<'r>(&self, routes: &'r [Arc<Route>], matches: &Match) -> Option<&'r Route> {
+        let mut candidates = Vec::new();
+        self.collect(&matches.path.segments, matches.path.rest, &mut candidates);
+        candidates.retain(|index| covers(&routes[*index].matches, matches));
+        candidates.iter().min().map(|index| &*routes[*index])
+    }
+
+    /// The routes whose paths cover these segments.
+    fn collect(&self, segments: &[Segment], rest: bool, found: &mut Vec<usize>) {
+        found.extend(&self.rest);
+        let Some((first, others)) = segments.split_first() else {
+            if !rest {
+                found.extend(&self.exact);
+            }
+            return;
+        };
+        let literal = match first {
+            Segment::Literal(text) => self.literals.get(text),
+            Segment::Param(_) => None,
+        };
+        // A parameter is never empty, as the segment behind a last slash is.
+        let param = self.param.as_deref().filter(|_| !matches!(first, Segment::Literal(text) if text.is_empty()));
+        for next in literal.into_iter().chain(param) {
+            next.collect(others, rest, found);
+        }
+    }
+}
+
+/// Whether everything that the second matches is matched by the first, whose path covers the second's.
+fn covers(first: &Match, second: &Match) -> bool {
+    let methods = first.methods.is_empty()
+        || (!second.methods.is_empty() && second.methods.iter().all(|method| first.methods.contains(method)));
+    let host = first.host.is_none() || first.host == second.host;
+    let headers = first.headers.iter().all(|header| second.headers.contains(header));
+    methods && host && headers
+}

@@ -1,0 +1,118 @@
+//! What in the whole configuration cannot work as it looks: listeners, the ledger, what nobody uses, the end.
+
+use std::time::Duration;
+
+use mainstay_policies::{
+    fallback::{Fallback, To},
+    idempotency::{KeyPart, Mint},
+    rate_limit::Key,
+};
+
+use super::{found::Found, route::template_of};
+use crate::config::{
+    model::{Config, Policy, Principal, Route, Store},
+    units::human,
+};
+
+pub(super) fn find(config: &Config, found: &mut Found<'_>) {
+    memory(config, found);
+    principals(config, found);
+    nodes(config, found);
+    unused(config, found);
+    drain(config, found);
+}
+
+/// A ledger that forgets.
+fn memory(config: &Config, found: &mut Found<'_>) {
+    let protects = config.policies.iter().any(|policy| policy.idempotency.is_some());
+    if protects && config.ledger.store == Store::Memory {
+        let message = "ledger: operations are kept in memory and are lost on exit; after a restart a repeated write executes again";
+        found.warn(
+            "ledger-in-memory",
+            &["ledger", "store"],
+            message,
+            "give `ledger: { path: … }` a directory, but for trials",
+        );
+    }
+}
+
+/// Rules about principals where a listener knows none.
+fn principals(config: &Config, found: &mut Found<'_>) {
+    let Some(anonymous) = config.listeners.iter().find(|it| it.principal == Principal::Anonymous) else { return };
+    let listener = &anonymous.name;
+    let cure = format!("say how `{listener}` knows its callers: `principal: {{ header: X-Tenant }}`");
+    for policy in
+        config.policies.iter().filter(|policy| config.routes.iter().any(|route| route.policy.name == policy.name))
+    {
+        let name = &*policy.name;
+        let idempotency = policy.idempotency.as_ref();
+        if idempotency.is_some_and(|idempotency| idempotency.principal_required) {
+            let message = format!(
+                "policy `{name}`: `principal: required`, but listener `{listener}` is anonymous: there a keyed write always gets 401"
+            );
+            found.warn("no-principal", &["policies", name, "idempotency", "principal"], message, &*cure);
+        }
+        let template = idempotency.and_then(template_of);
+        if template.is_some_and(|template| template.parts().any(|part| *part == KeyPart::Principal)) {
+            let message = format!(
+                "policy `{name}`: `key.from` names {{principal}}, but listener `{listener}` is anonymous: there no key is ever made"
+            );
+            found.warn("no-principal", &["policies", name, "idempotency", "key", "from"], message, &*cure);
+        }
+        if policy.rate_limit.as_ref().is_some_and(|limit| limit.key == Key::Principal) {
+            let message = format!(
+                "policy `{name}`: `rate_limit.key: principal`, but listener `{listener}` is anonymous: there all callers share one \
+                 limit"
+            );
+            found.warn("no-principal", &["policies", name, "rate_limit", "key"], message, &*cure);
+        }
+    }
+}
+
+/// Snowflakes of instances that cannot be told apart.
+fn nodes(config: &Config, found: &mut Found<'_>) {
+    let mints = |policy: &Policy| {
+        policy.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.mint == Mint::Snowflake)
+    };
+    if config.ledger.node.is_none()
+        && let Some(route) = config.routes.iter().find(|route| mints(&route.policy))
+    {
+        let message = format!(
+            "route `{}` mints snowflakes without `ledger.node`: two instances in a thousand draw the same node, and may mint the \
+             same key",
+            route.name
+        );
+        let path = ["policies", &route.policy.name, "idempotency", "key", "mint"];
+        found.warn("snowflake-without-node", &path, message, "number the instances, or use uuidv7");
+    }
+}
+
+fn unused(config: &Config, found: &mut Found<'_>) {
+    for policy in &config.policies {
+        if !config.routes.iter().any(|route| route.policy.name == policy.name) {
+            let message = format!("policy `{}`: no route uses it", policy.name);
+            found.warn("unused", &["policies", &policy.name], message, "name it in a route, or remove it");
+        }
+    }
+    let stands_in = |policy: &Policy, name: &str| matches!(&policy.fallback, Some(Fallback { to: To::Upstream(upstream), .. }) if &**upstream == name);
+    for upstream in &config.upstreams {
+        let is_used = |route: &Route| route.upstream.name == upstream.name || stands_in(&route.policy, &upstream.name);
+        if !config.routes.iter().any(|route| is_used(route)) {
+            let message = format!("upstream `{}`: no route uses it", upstream.name);
+            found.warn("unused", &["upstreams", &upstream.name], message, "name it in a route, or remove it");
+        }
+    }
+}
+
+/// Requests that may outlive the drain.
+fn drain(config: &Config, found: &mut Found<'_>) {
+    let longest = config.routes.iter().map(|route| route.policy.timeout.total).max().unwrap_or(Duration::ZERO);
+    if config.drain.timeout < longest {
+        let message = format!(
+            "`drain.timeout` ({}) is shorter than the longest `timeout.total` ({}): requests in flight may be cut off at exit",
+            human(config.drain.timeout),
+            human(longest)
+        );
+        found.warn("drain-too-short", &["drain", "timeout"], message, format!("make it at least {}", human(longest)));
+    }
+}
