@@ -63,6 +63,11 @@ impl World {
             .route("path: /**", "app", "p")
             .top("control: { rate_limit: 1000000/s }")
             .top("limits: { workers: 2 }")
-            .ledger(&format!("store: disk, path: \"{}\", settle: {}", ledger.display(), self.settle()))
+            // It stays when its disk fails, so that what it does then can be looked at.
+            .ledger(&format!(
+                "store: disk, path: \"{}\", settle: {}, on_failure: stay",
+                ledger.display(),
+                self.settle()
+            ))
     }
 }

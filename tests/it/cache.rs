@@ -90,6 +90,31 @@ async fn a_stale_answer_is_validated_and_lives_on() {
 }
 
 #[tokio::test]
+async fn reads_that_cannot_be_stored_do_not_queue_behind_each_other() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| {
+        let answer = Answer::ok("mine").header("Cache-Control", "no-store");
+        if seen.index == 0 { answer.steps() } else { answer.behind(&held) }
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 9s, cache: {}").await;
+    proxy.get("/account").await.expect_upstream(200);
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        let mut reader = proxy.connect().await;
+        reader.write(&Request::get("/account").bytes()).await;
+        readers.push(reader);
+    }
+    // All of them are asked for before any is answered.
+    upstream.wait_requests(6).await;
+    gate.open();
+    for reader in &mut readers {
+        reader.reply().await.expect_upstream(200);
+    }
+}
+
+#[tokio::test]
 async fn concurrent_misses_make_one_call() {
     let upstream = Upstream::start(|seen| {
         Answer::ok(format!("{}", seen.index)).header("Cache-Control", "max-age=60").after(Duration::from_millis(200))

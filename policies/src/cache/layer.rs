@@ -106,7 +106,7 @@ impl CacheLayer {
             // What is asked on a condition, or without a body, may be answered by less than an answer.
             let alone = *method == Method::HEAD || conditional || round == MAX_ROUNDS;
             let lead = match (!alone).then(|| self.store.join(&key, &client)) {
-                None => None,
+                None | Some(Flight::Alone) => None,
                 Some(Flight::Lead(lead)) => Some(lead),
                 Some(Flight::Follow(mut told)) => {
                     round += 1;

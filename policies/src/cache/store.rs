@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName};
 use moka::sync::Cache as Map;
 use parking_lot::RwLock;
 
-use super::{Cache, Flight, Stored, flights::Flights, vary};
+use super::{Cache, Flight, Lead, Stored, flights::Flights, vary};
 use crate::path::PathRule;
 
 /// Marks by hash of path, 256 KiB of them. Two paths that share one are forgotten together: needless now and then, never wrong.
@@ -112,10 +112,13 @@ impl Store {
         let Some(names) = vary::names(&stored.headers) else { return };
         let names: Arc<[HeaderName]> = names.into();
         let answer = Slot::Answer(Arc::new(stored));
+        self.flights.stored(&key.text);
         if names.is_empty() {
             self.map.insert(key.text.clone(), answer);
         } else {
-            self.map.insert(variant(key, &names, request), answer);
+            let variant = variant(key, &names, request);
+            self.flights.stored(&variant);
+            self.map.insert(variant, answer);
             self.map.insert(key.text.clone(), Slot::Vary(names));
         }
     }
@@ -131,11 +134,22 @@ impl Store {
 
     /// What to do about a miss. Requests that the answer may vary on are told apart by `request` where that is known.
     pub fn join(&self, key: &Key, request: &HeaderMap) -> Flight {
-        let text = match self.map.get(&key.text) {
+        self.flights.join(&self.variant_of(key, request))
+    }
+
+    /// The duty to refresh what is stored, unless somebody has it already.
+    pub fn refresh(&self, key: &Key, request: &HeaderMap) -> Option<Lead> {
+        match self.flights.lead_or_follow(&self.variant_of(key, request)) {
+            Flight::Lead(lead) => Some(lead),
+            Flight::Follow(_) | Flight::Alone => None,
+        }
+    }
+
+    fn variant_of(&self, key: &Key, request: &HeaderMap) -> Arc<str> {
+        match self.map.get(&key.text) {
             Some(Slot::Vary(names)) => variant(key, &names, request),
             _ => key.text.clone(),
-        };
-        self.flights.join(&text)
+        }
     }
 
     /// Forgets what is stored for a path of a service, whatever its query, and what is on its way.

@@ -242,11 +242,13 @@ fn it_is_bounded_by_bytes() {
 async fn one_fills_and_the_others_hear_how_it_ended() {
     let store = store();
     let none = headers(&[]);
-    for (how, heard) in
-        [(Some(Flown::Stored), Flown::Stored), (Some(Flown::NotStorable), Flown::NotStorable), (None, Flown::Broken)]
-    {
-        let Flight::Lead(lead) = store.join(&key(&store, "/a"), &none) else { panic!("the first leads") };
-        let Flight::Follow(mut told) = store.join(&key(&store, "/a"), &none) else { panic!("the second follows") };
+    for (path, how, heard) in [
+        ("/a", Some(Flown::Stored), Flown::Stored),
+        ("/a", None, Flown::Broken),
+        ("/a", Some(Flown::NotStorable), Flown::NotStorable),
+    ] {
+        let Flight::Lead(lead) = store.join(&key(&store, path), &none) else { panic!("the first leads") };
+        let Flight::Follow(mut told) = store.join(&key(&store, path), &none) else { panic!("the second follows") };
         assert!(matches!(store.join(&key(&store, "/b"), &none), Flight::Lead(_)), "another key");
         match how {
             Some(how) => lead.landed(how),
@@ -254,6 +256,23 @@ async fn one_fills_and_the_others_hear_how_it_ended() {
         }
         assert_eq!(*told.wait_for(Option::is_some).await.unwrap(), Some(heard));
     }
+}
+
+#[test]
+fn nobody_waits_for_an_answer_like_one_that_could_not_be_stored_until_one_can() {
+    let store = store();
+    let none = headers(&[]);
+    let join = || store.join(&key(&store, "/a"), &none);
+    let Flight::Lead(lead) = join() else { panic!("the first leads") };
+    lead.landed(Flown::NotStorable);
+    assert!(matches!(join(), Flight::Alone) && matches!(join(), Flight::Alone));
+    assert!(matches!(store.join(&key(&store, "/b"), &none), Flight::Lead(_)), "another key");
+    // What is stored is refreshed by one, whatever became of the last refresh.
+    let refreshing = store.refresh(&key(&store, "/a"), &none);
+    assert!(refreshing.is_some() && store.refresh(&key(&store, "/a"), &none).is_none());
+    drop(refreshing);
+    put(&store, "/a", &[], &[]);
+    assert!(matches!(join(), Flight::Lead(_)), "answers can be stored again");
 }
 
 #[test]

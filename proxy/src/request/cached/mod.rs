@@ -76,7 +76,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
         match (verdict, &found) {
             (Some(Verdict::Fresh), Some(stored)) => return hit(routed, stored, collapsed),
             (Some(Verdict::WhileRevalidating), Some(stored)) => {
-                if let Flight::Lead(lead) = store.join(&key, headers) {
+                if let Some(lead) = store.refresh(&key, headers) {
                     refresh::spawn(session, &mut routed, store.clone(), key, stored.clone(), lead);
                 }
                 return hit(routed, stored, false);
@@ -94,7 +94,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>, store: Arc
         let (client, stale) = (headers.clone(), found.clone());
         let miss = |lead| Miss { store: store.clone(), key: key.clone(), found, or_if_error, lead, asked_at, client };
         match flight {
-            None => return ask(session, routed, miss(None)).await,
+            None | Some(Flight::Alone) => return ask(session, routed, miss(None)).await,
             Some(Flight::Lead(lead)) => return ask(session, routed, miss(Some(lead))).await,
             Some(Flight::Follow(mut told)) => {
                 let until = routed.outbound.deadline.min(Instant::now() + FILL_PATIENCE);
