@@ -61,6 +61,7 @@ mod retry;
 mod retry_evidence;
 mod retry_safety;
 mod routing;
+mod secrets;
 mod self_test;
 mod settlement_alerts;
 mod settlements;

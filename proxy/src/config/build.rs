@@ -9,6 +9,7 @@ use mainstay_policies::{
 };
 
 use super::{
+    FromEnvironment,
     decode::{Cx, Setting, or},
     model::{Config, Listener, Match, Policy, Principal, Route, Upstream},
     node::{At, Kind, Node, Pos},
@@ -74,6 +75,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         control,
         limits: or(raw.limits, default_limits()),
         drain: or(raw.drain, default_drain()),
+        environment: FromEnvironment::default(),
     })
 }
 

@@ -11,17 +11,22 @@ use super::{
 /// Looks a variable up; injected, so that a test needs no process-wide state.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Substitutes in every scalar of the tree.
-pub(crate) fn substitute(node: &mut Node, lookup: Lookup<'_>, issues: &mut Vec<Issue>) {
+/// Substitutes in every scalar of the tree; `given` gets each value and the variable that it came from.
+pub(crate) fn substitute(
+    node: &mut Node,
+    lookup: Lookup<'_>,
+    given: &mut Vec<(String, String)>,
+    issues: &mut Vec<Issue>,
+) {
     match &mut node.kind {
         Kind::Null => {}
-        Kind::List(items) => items.iter_mut().for_each(|item| substitute(item, lookup, issues)),
-        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| substitute(value, lookup, issues)),
+        Kind::List(items) => items.iter_mut().for_each(|item| substitute(item, lookup, given, issues)),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| substitute(value, lookup, given, issues)),
         Kind::Scalar(scalar) => {
             if !scalar.text.contains('$') {
                 return;
             }
-            match expand(&scalar.text, lookup) {
+            match expand(&scalar.text, lookup, given) {
                 Ok(text) => {
                     let written = std::mem::replace(&mut scalar.text, text);
                     scalar.written = written.contains("${").then_some(written);
@@ -32,7 +37,7 @@ pub(crate) fn substitute(node: &mut Node, lookup: Lookup<'_>, issues: &mut Vec<I
     }
 }
 
-fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, (String, String)> {
+fn expand(text: &str, lookup: Lookup<'_>, given: &mut Vec<(String, String)>) -> Result<String, (String, String)> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -45,7 +50,7 @@ fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, (String, String)> {
             let Some((inside, after)) = after.split_once('}') else {
                 return Err(("`${` is never closed".into(), "write ${NAME}, or $$ for a dollar sign".into()));
             };
-            out.push_str(&variable(inside, lookup)?);
+            out.push_str(&variable(inside, lookup, given)?);
             rest = after;
         } else {
             out.push('$');
@@ -55,7 +60,7 @@ fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, (String, String)> {
     Ok(out)
 }
 
-fn variable(inside: &str, lookup: Lookup<'_>) -> Result<String, (String, String)> {
+fn variable(inside: &str, lookup: Lookup<'_>, given: &mut Vec<(String, String)>) -> Result<String, (String, String)> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
@@ -71,10 +76,12 @@ fn variable(inside: &str, lookup: Lookup<'_>) -> Result<String, (String, String)
         ));
     }
     match (lookup(name), default) {
-        (Some(value), None) => Ok(value),
-        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (Some(value), default) if default.is_none() || !value.is_empty() => {
+            given.push((value.clone(), name.to_owned()));
+            Ok(value)
+        }
         (_, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err((
+        (_, None) => Err((
             format!("the environment variable `{name}` is not set"),
             format!("set it, or give a default: ${{{name}:-…}}"),
         )),

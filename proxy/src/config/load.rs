@@ -10,6 +10,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    FromEnvironment,
     build::build,
     check,
     decode::Cx,
@@ -180,6 +181,7 @@ impl Files {
         let mut roots = Vec::with_capacity(self.files.len());
         let mut issues = Vec::new();
         let mut paths = Vec::with_capacity(self.files.len());
+        let mut given = Vec::new();
         for (path, text) in self.files {
             // A byte order mark is no part of the document.
             let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
@@ -187,7 +189,7 @@ impl Files {
             paths.push(path);
             match yaml::read(file, sources.text(file)) {
                 Ok(mut root) => {
-                    env::substitute(&mut root, lookup, &mut issues);
+                    env::substitute(&mut root, lookup, &mut given, &mut issues);
                     roots.push(root);
                 }
                 Err(issue) => issues.push(issue),
@@ -196,16 +198,20 @@ impl Files {
         if !issues.is_empty() {
             return Err(ConfigErrors::new(&sources, issues));
         }
+        let environment = FromEnvironment::new(given);
         let root = merge(roots, &sources, &mut issues);
         let mut cx = Cx::with(issues, places::belongs);
-        match build(&root, &mut cx) {
+        match build(&root, &mut cx).map(|config| Config { environment: environment.clone(), ..config }) {
             Some(config) if cx.issues.is_empty() => Ok(Loaded {
                 findings: findings(&config, &root, &mut sources, &self.ignored),
                 config: Arc::new(config),
                 origin: Origin { files: paths, digest },
                 written: Written { root, sources },
             }),
-            _ => Err(ConfigErrors::new(&sources, cx.issues)),
+            _ => {
+                let issues = cx.issues.into_iter().map(|issue| issue.hiding(&environment));
+                Err(ConfigErrors::new(&sources, issues.collect()))
+            }
         }
     }
 }
@@ -272,6 +278,6 @@ fn findings(config: &Config, root: &Node, sources: &mut Sources, ignored: &[Path
         let issue = issue.code("not-read").help("rename it, or move it elsewhere");
         issues.push(Issue { severity: Severity::Warning, ..issue });
     }
-    issues.extend(check::find(config, root));
+    issues.extend(check::find(config, root).into_iter().map(|issue| issue.hiding(&config.environment)));
     sources.findings(issues).0
 }

@@ -62,12 +62,11 @@ pub(crate) struct Scalar {
 }
 
 impl Scalar {
-    /// The text for an error message, with the variable it came from.
+    /// The text for an error message, or the variable that it came from: it may be a secret.
     pub(crate) fn shown(&self) -> String {
-        let text = shorten(&self.text);
         match &self.written {
-            Some(written) => format!("`{text}` (from `{}`)", shorten(written)),
-            None => format!("`{text}`"),
+            Some(written) => format!("what came from `{}`", shorten(written)),
+            None => format!("`{}`", shorten(&self.text)),
         }
     }
 }

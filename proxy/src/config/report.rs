@@ -1,11 +1,13 @@
 //! From what is noticed while reading to a [`Finding`] with its place, its line and its cure.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::{
+    FromEnvironment,
     finding::{Finding, Severity},
     node::{Pos, shorten_to},
 };
@@ -133,6 +135,20 @@ impl Issue {
             help: None,
             secret: false,
         }
+    }
+
+    /// The same issue without what came from the environment.
+    pub(crate) fn hiding(mut self, environment: &FromEnvironment) -> Self {
+        let hide = |text: &mut String| {
+            if let Cow::Owned(hidden) = environment.hide(text) {
+                *text = hidden;
+            }
+        };
+        hide(&mut self.message);
+        for text in [&mut self.subject, &mut self.help].into_iter().flatten() {
+            hide(text);
+        }
+        self
     }
 
     /// The same issue with its cure.

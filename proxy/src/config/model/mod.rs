@@ -10,6 +10,8 @@ mod upstream;
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::FromEnvironment;
+
 pub use self::{
     ledger::{Ledger, OnFailure, Store},
     listener::{Listener, Principal},
@@ -45,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// Shutdown.
     pub drain: Drain,
+    /// What came from the environment, and is not shown.
+    pub environment: FromEnvironment,
 }
 
 impl Config {

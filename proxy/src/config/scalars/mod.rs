@@ -128,8 +128,8 @@ impl Setting for Percent {
 }
 
 fn quantity(node: &Node, cx: &mut Cx, scalar: &Scalar, (message, help): units::Wrong) {
-    let origin = scalar.written.as_ref().map(|written| format!(" (from `{written}`)")).unwrap_or_default();
-    cx.error::<()>(node.at, format!("{message}{origin}"), help);
+    let message = if scalar.written.is_some() { format!("{} is not a quantity", scalar.shown()) } else { message };
+    cx.error::<()>(node.at, message, help);
 }
 
 /// Reads a whole number in a range.

@@ -35,12 +35,12 @@ pub fn hash(config: &Config) -> String {
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The same as a tree.
+/// The same as a tree. What came from the environment is named, not shown.
 pub(crate) fn document(config: &Config) -> Value {
     let listeners = config.listeners.iter().map(|it| (it.name.to_string(), listener(it)));
     let upstreams = config.upstreams.iter().map(|it| (it.name.to_string(), upstream(it)));
     let policies = config.policies.iter().map(|it| (it.name.to_string(), policy::policy(it)));
-    json!({
+    let mut document = json!({
         "listeners": map(listeners),
         "upstreams": map(upstreams),
         "routes": config.routes.iter().map(|it| route(it)).collect::<Vec<_>>(),
@@ -55,7 +55,9 @@ pub(crate) fn document(config: &Config) -> Value {
         "control": control(&config.control),
         "limits": limits(&config.limits),
         "drain": { "delay": duration(config.drain.delay), "timeout": duration(config.drain.timeout) },
-    })
+    });
+    config.environment.hide_in(&mut document);
+    document
 }
 
 fn control(control: &Control) -> Value {

@@ -54,9 +54,23 @@ fn two_dollars_are_one_and_one_alone_is_itself() {
 #[test]
 fn a_value_adds_no_structure() {
     let error = try_parse(&with("'${NASTY}'", "3")).expect_err("it is no duration").to_string();
-    assert!(error.contains("from `${NASTY}`"), "{error}");
+    assert!(error.contains("what came from `${NASTY}` is not a quantity"), "{error}");
     let config = parse(&format!("{EXAMPLE}telemetry: {{ service_name: '${{NASTY}}' }}\n"));
     assert_eq!(config.telemetry.service_name, "1s }\nretry: 9 # \"'");
+}
+
+#[test]
+fn what_comes_from_the_environment_is_shown_nowhere() {
+    let config =
+        parse(&format!("{EXAMPLE}telemetry: {{ service_name: 'x ${{NASTY}}' }}\nledger: {{ path: '/${{PORT}}/x' }}\n"));
+    let shown = crate::config::show(&config);
+    assert!(shown.contains("x «from ${NASTY}»") && shown.contains("/«from ${PORT}»/x"), "{shown}");
+    assert!(!shown.contains("retry: 9"), "{shown}");
+    assert!(!format!("{:?}", config.environment).contains("retry: 9"));
+    for (timeout, retry) in [("'${NASTY}'", "3"), ("1s", "'${NASTY}'")] {
+        let error = try_parse(&with(timeout, retry)).expect_err("it is no such thing").to_string();
+        assert!(!error.contains("retry: 9") && error.contains("${NASTY}"), "{error}");
+    }
 }
 
 #[test]

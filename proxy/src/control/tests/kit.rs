@@ -141,6 +141,7 @@ fn config() -> Config {
             workers: NonZeroUsize::MIN,
         },
         drain: Drain { delay: Duration::ZERO, timeout: Duration::ZERO },
+        environment: crate::config::FromEnvironment::default(),
     }
 }
 
