@@ -56,6 +56,7 @@ async fn a_code_proves_what_its_http_twin_does_and_no_client_reads_more_than_tha
         };
         let first = keyed(&client, &format!("k{index}")).await;
         let document = proxy.operation_in(id(&first), state).await;
+        assert_eq!(field(&first, "mainstay-outcome"), Some(state), "{first:#?}");
         // CANCELLED and ABORTED speak of a write that was undone, and nobody knows that.
         let (told, slug) = if matches!(*code, "1" | "10") { ("2", Some("outcome-unknown")) } else { (*code, None) };
         assert_eq!((field(&first, "grpc-status"), field(&first, "mainstay-error")), (Some(told), slug), "{first:#?}");

@@ -50,6 +50,20 @@ fn opened(params: CircuitBreaker, now: Instant) -> Breaker {
     breaker
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_tells_its_outcome_late_is_as_slow_as_its_beginning() {
+    let slow_call = Some(SlowCall { duration: Duration::from_secs(1), ratio: 0.1 });
+    let breaker =
+        Breaker::new(CircuitBreaker { slow_call, min_requests: NonZeroU32::MIN, ..CircuitBreaker::default() });
+    for (latency, state) in [(1, State::Closed), (2, State::Open)] {
+        let began = Instant::now();
+        let permit = breaker.acquire(began).unwrap();
+        tokio::time::advance(Duration::from_mins(1)).await;
+        permit.record_after(CallOutcome::Success, Duration::from_secs(latency), Instant::now());
+        assert_eq!(breaker.snapshot(Instant::now()).state, state);
+    }
+}
+
 #[test]
 fn each_condition_trips_on_exactly_the_call_that_meets_it() {
     let count = CircuitBreaker { error_count: NonZeroU32::new(3), ..CircuitBreaker::default() };

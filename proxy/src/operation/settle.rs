@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use mainstay_policies::{
     evidence::Cause,
     idempotency::{
-        Settlement, outcome,
+        MAINSTAY_OUTCOME, Settlement, WriteOutcome, outcome,
         proof::{is_grpc, media_type_starts, settlement, status_meant},
     },
     operation::Source,
@@ -90,6 +90,17 @@ fn untold(execution: &Execution, headers: &HeaderMap) -> Result<Frame<Bytes>, Bo
     Ok(Frame::trailers(respond::grpc::trailers(&voice, execution.outcome_unknown(StatusCode::BAD_GATEWAY))))
 }
 
+/// The end of a gRPC answer says how the write stands: its head went out before anybody knew.
+fn standing(frame: Frame<Bytes>, outcome: WriteOutcome) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers.insert(MAINSTAY_OUTCOME, outcome.value());
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
 /// The head of an answer of which no more than the status can be told. Of gRPC that proves nothing: its status is elsewhere.
 pub(super) fn told_by(status: StatusCode, is_grpc: bool) -> Parts {
     let mut head = Response::new(());
@@ -160,7 +171,9 @@ where
             let meant = status_meant(status, &headers, trailers);
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
             if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
-                end.into_iter().map(Ok).collect()
+                let outcome = WriteOutcome::of(execution.claim.operation());
+                let is_grpc = is_grpc(&headers);
+                end.into_iter().map(|frame| Ok(if is_grpc { standing(frame, outcome) } else { frame })).collect()
             } else {
                 vec![untold(execution, &headers)]
             }

@@ -87,12 +87,13 @@ pub(crate) fn happened(dialect: Dialect) -> Response<ProxyBody> {
     response
 }
 
-/// The end of an answer that has begun, and that must not end as the service ended it.
+/// The end of an answer to a keyed write that has begun, and that must not end as the service ended it.
 pub(crate) fn trailers(voice: &ProblemContext<'_>, failure: Failure) -> HeaderMap {
     let said = say(failure);
     let mut fields = HeaderMap::new();
     tell(&mut fields, code(said.problem, said.status, said.effect), &said.detail);
     fields.insert(MAINSTAY_ERROR, HeaderValue::from_static(said.problem.slug()));
+    fields.insert(MAINSTAY_OUTCOME, WriteOutcome::Unknown.value());
     if let Some(operation) = said.operation.or(voice.operation) {
         locate(&mut fields, voice.prefix, operation);
     }
