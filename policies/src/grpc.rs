@@ -148,6 +148,12 @@ impl Dialect {
     }
 }
 
+/// Whether a response with this head tells its code there or in its trailers. gRPC-Web may tell it in its body instead, where
+/// nobody looks.
+pub fn tells_in_fields(headers: &HeaderMap) -> bool {
+    Dialect::of(headers).is_some_and(|dialect| dialect == Dialect::Native || headers.contains_key(GRPC_STATUS))
+}
+
 /// Whether a message is one of gRPC.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     Dialect::of(headers).is_some()

@@ -90,6 +90,16 @@ async fn a_repeat_gets_the_failure_as_it_was_told_and_a_call_that_was_not_execut
 }
 
 #[tokio::test]
+async fn an_answer_that_is_none_of_grpc_proves_nothing_of_a_call() {
+    let upstream =
+        H2Upstream::start(|_| H2Step::Answer(200, vec![("content-type", "text/html")], "<html>".into(), vec![])).await;
+    let (proxy, client) = before(&upstream, "", "timeout: 5s, idempotency: { required: true }").await;
+    let first = keyed(&client, "k").await;
+    assert_eq!((field(&first, "grpc-status"), field(&first, "mainstay-error")), (Some("2"), Some("outcome-unknown")));
+    proxy.operation_in(id(&first), "unknown").await;
+}
+
+#[tokio::test]
 async fn lists_and_rules_may_name_a_code() {
     let outcome = "outcome: { not_executed: [\"grpc:aborted\"], ongoing: [202], succeeded: [\"grpc:6\"], \
                    rules: [{ status: \"grpc:unavailable\", then: failed }] }";

@@ -79,6 +79,18 @@ async fn codes_that_blame_the_service_open_the_breaker_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn a_grpc_web_answer_whose_code_is_in_its_body_is_no_error() {
+    let web = ("content-type", "application/grpc-web+proto");
+    let body = &b"\0\0\0\0\x01y\x80\0\0\0\x0fgrpc-status:0\r\n"[..];
+    let upstream = H2Upstream::start(move |_| H2Step::Answer(200, vec![web], body.into(), vec![])).await;
+    let (_proxy, client) = before(&upstream, "circuit_breaker: { consecutive_errors: 1, open_duration: 10m }").await;
+    for _ in 0..3 {
+        let request = client.request("POST", "/a.B/C").header(web.0, web.1).body(full("x")).unwrap();
+        assert_eq!(client.call(request).await.body, body);
+    }
+}
+
+#[tokio::test]
 async fn how_long_a_stream_lasts_does_not_make_its_service_slow() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
     let upstream = Upstream::start(move |_| {

@@ -16,50 +16,55 @@ use crate::{
     operation::{Retained, StoredResponse},
 };
 
-/// How a complete response settles its operation, whether it speaks HTTP or gRPC. `body` is `None` where it was not kept whole.
-pub fn settlement(
-    protection: &Protection,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: Option<Bytes>,
-    trailers: Option<&HeaderMap>,
-) -> Settlement {
-    if speaks_grpc(status, headers) {
-        let is_empty = body.is_some_and(|body| body.is_empty());
-        return protection.grpc_settlement(status, headers, trailers, is_empty);
+/// A complete response as a witness of its write, whether it speaks HTTP or gRPC.
+#[derive(Clone, Copy, Debug)]
+pub struct Testimony<'a> {
+    /// Whether the request was a gRPC call: then an answer that is none of gRPC has no code, and proves nothing.
+    pub to_grpc: bool,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its head.
+    pub headers: &'a HeaderMap,
+    /// Its trailers, if it had any.
+    pub trailers: Option<&'a HeaderMap>,
+}
+
+impl Testimony<'_> {
+    /// How it settles its operation. `body` is `None` where it was not kept whole.
+    pub fn settlement(&self, protection: &Protection, body: Option<Bytes>) -> Settlement {
+        if self.tells_code() {
+            let is_empty = body.is_some_and(|body| body.is_empty());
+            return protection.grpc_settlement(self, is_empty);
+        }
+        protection.settlement(self.status, self.headers, body)
     }
-    protection.settlement(status, headers, body)
-}
 
-/// Whether a response tells its outcome by a code of gRPC, and not by its status.
-fn speaks_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
-    status.is_success() && is_grpc(headers)
-}
+    /// The status that it stands for: its own, or the twin of its code. Clients read a missing code as UNKNOWN.
+    pub fn status_meant(&self) -> StatusCode {
+        if self.tells_code() { self.code().unwrap_or(Code::Unknown).twin() } else { self.status }
+    }
 
-/// The code of a complete gRPC response. One that is missing is not the service's word, and proves nothing.
-fn code(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Option<Code> {
-    trailers.and_then(Code::in_fields).or_else(|| Code::in_fields(headers))
-}
+    /// Whether it says, as far as it has come, that its attempt did nothing.
+    pub fn proves_nothing_was_done(&self, protection: &Protection) -> bool {
+        let outcomes = &protection.params.outcome;
+        let evidence = if self.tells_code() {
+            self.code().map_or(Evidence::Ambiguous, |code| outcome::classify_grpc(outcomes, code))
+        } else {
+            outcome::classify(outcomes, self.status, self.headers, None)
+        };
+        evidence == Evidence::NotExecuted
+    }
 
-/// The status that a complete response stands for: its own, or the twin of its code. Clients read a missing code as UNKNOWN.
-pub fn status_meant(status: StatusCode, headers: &HeaderMap, trailers: Option<&HeaderMap>) -> StatusCode {
-    if speaks_grpc(status, headers) { code(headers, trailers).unwrap_or(Code::Unknown).twin() } else { status }
-}
+    /// Whether it tells its outcome by a code of gRPC, and not by its status.
+    fn tells_code(&self) -> bool {
+        let is_good = self.status.is_success() || self.to_grpc && self.status.is_redirection();
+        is_good && (self.to_grpc || is_grpc(self.headers))
+    }
 
-/// Whether a response says, as far as it has come, that its attempt did nothing.
-pub fn proves_nothing_was_done(
-    protection: &Protection,
-    status: StatusCode,
-    headers: &HeaderMap,
-    trailers: Option<&HeaderMap>,
-) -> bool {
-    let outcomes = &protection.params.outcome;
-    let evidence = if speaks_grpc(status, headers) {
-        code(headers, trailers).map_or(Evidence::Ambiguous, |code| outcome::classify_grpc(outcomes, code))
-    } else {
-        outcome::classify(outcomes, status, headers, None)
-    };
-    evidence == Evidence::NotExecuted
+    /// Its code. One that is missing is not the service's word, and proves nothing.
+    fn code(&self) -> Option<Code> {
+        self.trailers.and_then(Code::in_fields).or_else(|| Code::in_fields(self.headers))
+    }
 }
 
 impl Protection {
@@ -90,15 +95,9 @@ impl Protection {
     }
 
     /// How a complete gRPC response settles its operation: by its code, as HTTP would by the code's twin.
-    fn grpc_settlement(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        trailers: Option<&HeaderMap>,
-        is_empty: bool,
-    ) -> Settlement {
-        let Some(code) = code(headers, trailers) else {
-            return Settlement::Ambiguous { reason: "grpc_status", status: Some(status), stored: None };
+    fn grpc_settlement(&self, response: &Testimony<'_>, is_empty: bool) -> Settlement {
+        let Some(code) = response.code() else {
+            return Settlement::Ambiguous { reason: "grpc_status", status: Some(response.status), stored: None };
         };
         let evidence = outcome::classify_grpc(&self.params.outcome, code);
         let of_state = evidence == Evidence::Failed && outcome::grpc_speaks_of_state(&self.params.outcome, code);
@@ -108,23 +107,22 @@ impl Protection {
             }
             Evidence::NotExecuted => Retained::None,
             // What a failure says is in its fields; messages before it are none of its matter.
-            _ if is_empty || evidence == Evidence::Failed => {
-                Retained::Stored(Arc::new(self.trailers_only(status, headers, trailers)))
-            }
+            _ if is_empty || evidence == Evidence::Failed => Retained::Stored(Arc::new(self.trailers_only(response))),
             Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => Retained::StatusOnly,
         };
         Settlement::Response { evidence, status: code.twin(), code: Some(code), retained, of_state }
     }
 
     /// A gRPC response without a message, as its repeats get it: all in the head.
-    fn trailers_only(&self, status: StatusCode, head: &HeaderMap, trailers: Option<&HeaderMap>) -> StoredResponse {
-        let mut headers = replay::kept_headers(head, &self.params.replay_headers);
+    fn trailers_only(&self, response: &Testimony<'_>) -> StoredResponse {
+        let mut headers = replay::kept_headers(response.headers, &self.params.replay_headers);
         for name in [GRPC_STATUS, GRPC_MESSAGE, GRPC_STATUS_DETAILS] {
-            if let Some(value) = trailers.and_then(|fields| fields.get(&name)).or_else(|| head.get(&name)) {
+            let told = response.trailers.and_then(|fields| fields.get(&name));
+            if let Some(value) = told.or_else(|| response.headers.get(&name)) {
                 headers.insert(name, value.clone());
             }
         }
-        StoredResponse { status, headers, body: Bytes::new() }
+        StoredResponse { status: response.status, headers, body: Bytes::new() }
     }
 }
 

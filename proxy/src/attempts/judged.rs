@@ -10,7 +10,7 @@ use http_body::Body as _;
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::Cause,
-    grpc::{Code, is_grpc},
+    grpc::{Code, tells_in_fields},
 };
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ pub(super) enum Told {
 
 /// What the answer to a gRPC call says.
 pub(super) fn told(response: &Response<UpstreamBody>, first: &First) -> Told {
-    if !response.status().is_success() || !is_grpc(response.headers()) {
+    if !response.status().is_success() || !tells_in_fields(response.headers()) {
         return Told::Status(response.status());
     }
     let code = first_frame::trailers(first).and_then(Code::in_fields).or_else(|| Code::in_fields(response.headers()));

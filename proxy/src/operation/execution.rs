@@ -6,10 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, response::Parts};
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Evidence, Sent},
-    idempotency::{
-        Refusal, Settlement,
-        proof::{proves_nothing_was_done, settlement},
-    },
+    idempotency::{Refusal, Settlement, proof::Testimony},
     operation::{Source, State},
     problem::{Effect, Problem},
     retry::{Decision, Repeatable},
@@ -161,12 +158,13 @@ impl Execution {
                 return;
             }
             Ok(response)
-                if proves_nothing_was_done(
-                    &self.protection,
-                    response.status(),
-                    response.headers(),
-                    first_frame::trailers(first),
-                ) =>
+                if (Testimony {
+                    to_grpc: self.head.is_grpc(),
+                    status: response.status(),
+                    headers: response.headers(),
+                    trailers: first_frame::trailers(first),
+                })
+                .proves_nothing_was_done(&self.protection) =>
             {
                 return;
             }
@@ -227,7 +225,8 @@ impl Execution {
     /// The service has answered, and its answer cannot be passed on: its status settles the operation all the same.
     async fn not_passable(&mut self, status: StatusCode, attempts: u32) {
         let told = settle::told_by(status, self.head.is_grpc());
-        let settlement = settlement(&self.protection, status, &told.headers, None, None);
+        let testimony = Testimony { to_grpc: self.head.is_grpc(), status, headers: &told.headers, trailers: None };
+        let settlement = testimony.settlement(&self.protection, None);
         let says = settlement.evidence();
         let recorded = self.settle(settlement, Source::Response).await;
         let failure = match says {

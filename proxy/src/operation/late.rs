@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, response::Parts};
 use http_body::Body;
 use mainstay_policies::{
     evidence::{AttemptError, Evidence},
-    idempotency::{Protection, Settlement, proof::settlement, query::GivenUpGuard, response_reason},
+    idempotency::{Protection, Settlement, proof::Testimony, query::GivenUpGuard, response_reason},
     operation::{
         OperationId, Source,
         ledger::LedgerError,
@@ -35,9 +35,15 @@ pub(super) async fn wait(execution: &mut Execution, sending: Sending) {
         return;
     };
     execution.forget_named(&head);
-    let settlement = settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    let settlement =
+        testimony(execution.head.is_grpc(), &head, trailers.as_ref()).settlement(&execution.protection, body);
     // A ledger that does not take it has said so in the log; the operation stays unknown.
     execution.settle(settlement, Source::LateResponse).await;
+}
+
+/// A late answer as a witness.
+const fn testimony<'a>(to_grpc: bool, head: &'a Parts, trailers: Option<&'a HeaderMap>) -> Testimony<'a> {
+    Testimony { to_grpc, status: head.status, headers: &head.headers, trailers }
 }
 
 /// Waits for the rest of an answer whose head came in time.
@@ -50,7 +56,8 @@ pub(super) async fn rest<B>(
 {
     let whole = timeout(execution.protection.params().late_response, kept(collecting)).await;
     let Ok(Some((body, trailers))) = whole else { return };
-    let settlement = settlement(&execution.protection, head.status, &head.headers, body, trailers.as_ref());
+    let settlement =
+        testimony(execution.head.is_grpc(), head, trailers.as_ref()).settlement(&execution.protection, body);
     execution.settle(settlement, Source::LateResponse).await;
 }
 
@@ -115,7 +122,7 @@ impl GivenUp {
     /// Listens for its answer.
     pub(super) async fn overhear(self, sending: Sending) {
         let Some((head, body, trailers)) = answer(&self.protection, self.is_grpc, sending).await else { return };
-        let settlement = settlement(&self.protection, head.status, &head.headers, body, trailers.as_ref());
+        let settlement = testimony(self.is_grpc, &head, trailers.as_ref()).settlement(&self.protection, body);
         let Settlement::Response { evidence: Evidence::Succeeded, status, code, retained, .. } = settlement else {
             return;
         };

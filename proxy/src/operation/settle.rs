@@ -10,7 +10,7 @@ use mainstay_policies::{
     evidence::Cause,
     idempotency::{
         MAINSTAY_OUTCOME, Settlement, WriteOutcome, outcome,
-        proof::{is_grpc, media_type_starts, settlement, status_meant},
+        proof::{Testimony, is_grpc, media_type_starts},
     },
     operation::Source,
     timeout::IdleBody,
@@ -117,8 +117,10 @@ async fn broken(execution: &mut Execution, head: &Parts, attempts: u32) {
 }
 
 async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u32) {
-    let settlement = settlement(&execution.protection, head.status, &head.headers, Some(body.clone()), None);
-    let meant = status_meant(head.status, &head.headers, None);
+    let to_grpc = execution.head.is_grpc();
+    let testimony = Testimony { to_grpc, status: head.status, headers: &head.headers, trailers: None };
+    let settlement = testimony.settlement(&execution.protection, Some(body.clone()));
+    let meant = testimony.status_meant();
     let says = settlement.evidence();
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
     let outcome = if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
@@ -166,9 +168,11 @@ where
     let last: Vec<Result<Frame<Bytes>, BoxError>> = match ended {
         Ok(()) => {
             let trailers = end.iter().find_map(Frame::trailers_ref);
-            let settlement = settlement(&execution.protection, status, &headers, None, trailers);
+            let to_grpc = execution.head.is_grpc();
+            let testimony = Testimony { to_grpc, status, headers: &headers, trailers };
+            let settlement = testimony.settlement(&execution.protection, None);
             let says = settlement.evidence();
-            let meant = status_meant(status, &headers, trailers);
+            let meant = testimony.status_meant();
             let recorded = execution.settle(settlement, Source::Response).await.is_some();
             if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
                 let outcome = WriteOutcome::of(execution.claim.operation());

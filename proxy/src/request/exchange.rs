@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
     evidence::Cause,
-    grpc::{Code, Dialect, is_grpc},
+    grpc::{Code, Dialect, tells_in_fields},
     idempotency::{Standing, WriteOutcome},
     operation::{OperationId, State},
     problem::Problem,
@@ -206,7 +206,7 @@ impl Exchange {
 
     /// Whether an answer tells its outcome by a code of gRPC, in its head or in its trailers.
     fn tells_code<B>(&self, response: &Response<B>) -> bool {
-        self.grpc.is_some() && response.status().is_success() && is_grpc(response.headers())
+        self.grpc.is_some() && response.status().is_success() && tells_in_fields(response.headers())
     }
 
     /// Tells an adaptive concurrency limit how the upstream is doing, or keeps what it needs for that until the code comes. An

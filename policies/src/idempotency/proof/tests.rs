@@ -10,6 +10,36 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
+fn settlement(
+    protection: &Protection,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+    trailers: Option<&HeaderMap>,
+) -> Settlement {
+    Testimony { to_grpc: false, status, headers, trailers }.settlement(protection, body)
+}
+
+#[test]
+fn to_a_grpc_call_an_answer_that_is_none_of_grpc_proves_nothing_unless_its_status_refuses() {
+    let kit = Kit::new(Idempotency::default());
+    let head = headers(&[("content-type", "text/html")]);
+    for (status, to_grpc, evidence) in [
+        (200, true, Evidence::Ambiguous),
+        (302, true, Evidence::Ambiguous),
+        (200, false, Evidence::Succeeded),
+        (302, false, Evidence::Succeeded),
+        (404, true, Evidence::Failed),
+        (429, true, Evidence::NotExecuted),
+        (503, true, Evidence::Ambiguous),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let testimony = Testimony { to_grpc, status, headers: &head, trailers: None };
+        let settled = testimony.settlement(&kit.protection, Some(Bytes::from_static(b"<html>")));
+        assert_eq!(settled.evidence(), evidence, "{status} {to_grpc}");
+    }
+}
+
 #[test]
 fn grpc_proves_by_its_own_status_wherever_it_stands() {
     let kit = Kit::new(Idempotency::default());
