@@ -29,6 +29,22 @@ enum Source {
         since: Instant,
     },
     Manual(Arc<AtomicU64>),
+    Told(Arc<Told>),
+}
+
+/// A time that somebody else keeps, such as a store that several processes share: as it was last told, and what has passed
+/// since.
+struct Told {
+    since: Instant,
+    /// The time at `since`, as it was told first and last; 0 until it was.
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Told {
+    fn passed(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl WallClock {
@@ -42,11 +58,32 @@ impl WallClock {
         Self(Source::Manual(Arc::new(AtomicU64::new(start))))
     }
 
+    /// A clock that shows the time it was last [told](Self::tell) and what has passed since by the monotonic clock; 0 until it
+    /// was.
+    pub fn told() -> Self {
+        Self(Source::Told(Arc::new(Told { since: Instant::now(), first: AtomicU64::new(0), last: AtomicU64::new(0) })))
+    }
+
+    /// Tells a clock what time it was at `at`. Returns by how much that differs from what it would have shown, in ms: more, if it
+    /// is positive. Other clocks take no notice.
+    pub fn tell(&self, now: UnixMillis, at: Instant) -> i64 {
+        let Source::Told(told) = &self.0 else { return 0 };
+        let passed = u64::try_from(at.saturating_duration_since(told.since).as_millis()).unwrap_or(u64::MAX);
+        let start = now.saturating_sub(passed).max(1);
+        let _ = told.first.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
+        let before = told.last.swap(start, Ordering::Relaxed);
+        if before == 0 { 0 } else { start.cast_signed().wrapping_sub(before.cast_signed()) }
+    }
+
     /// Milliseconds since the Unix epoch; 0 before it.
     pub fn now(&self) -> UnixMillis {
         match &self.0 {
             Source::System { .. } => system_now(),
             Source::Manual(now) => now.load(Ordering::Relaxed),
+            Source::Told(told) => match told.last.load(Ordering::Relaxed) {
+                0 => 0,
+                start => start.saturating_add(told.passed()),
+            },
         }
     }
 
@@ -56,6 +93,7 @@ impl WallClock {
         match &self.0 {
             Source::System { start, since } => held_back(now, *start, since.elapsed()),
             Source::Manual(_) => now,
+            Source::Told(told) => held_back(now, told.first.load(Ordering::Relaxed), told.since.elapsed()),
         }
     }
 
@@ -100,5 +138,19 @@ mod tests {
         assert_eq!(held_back(3, u64::MAX, Duration::MAX), 3);
         let clock = WallClock::system();
         assert!(clock.steady(clock.now()).abs_diff(clock.now()) < 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_told_the_time_goes_on_by_itself_and_says_by_how_much_it_was_wrong() {
+        let clock = WallClock::told();
+        assert_eq!(clock.now(), 0, "nobody has told it");
+        assert_eq!(clock.tell(1_000_000, Instant::now()), 0);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(clock.now(), 1_003_000);
+        assert_eq!(clock.tell(1_063_000, Instant::now()), 60_000, "put forward");
+        assert_eq!((clock.now(), clock.steady(clock.now())), (1_063_000, 1_003_000), "nothing is forgotten by that");
+        assert_eq!(clock.tell(1_002_000, Instant::now()), -61_000, "put back");
+        assert_eq!((clock.now(), clock.steady(clock.now())), (1_002_000, 1_002_000));
+        assert_eq!(WallClock::manual(5).tell(9, Instant::now()), 0, "takes no notice");
     }
 }

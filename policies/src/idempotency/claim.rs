@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// Why an operation stays in doubt although its attempt says that nothing was done: another process has it.
+const OWNER_LOST: &str = "owner_lost";
+
 /// The exclusive right to execute one pending operation.
 ///
 /// Dropped while the operation is still pending, it leaves the operation `unknown`: whatever was under way, nobody will
@@ -20,6 +23,10 @@ pub struct Claim {
     policy: StepPolicy,
     /// Attempts that may have acted and have not answered.
     in_doubt: u32,
+    /// An attempt was allowed to be sent; whether it was is another matter.
+    was_allowed: bool,
+    /// The operation's epoch when it was claimed: with another, somebody else has taken it over.
+    epoch: u64,
     /// Nobody else attempts the operation as long as this is held.
     _in_flight: AttemptGuard,
 }
@@ -31,7 +38,8 @@ impl Claim {
         policy: StepPolicy,
         in_flight: AttemptGuard,
     ) -> Self {
-        Self { operation, recorder, policy, in_doubt: 0, _in_flight: in_flight }
+        let epoch = operation.epoch;
+        Self { operation, recorder, policy, in_doubt: 0, was_allowed: false, epoch, _in_flight: in_flight }
     }
 
     /// The operation as this claim last saw it.
@@ -53,6 +61,23 @@ impl Claim {
         if self.operation.state.is_terminal() {
             return Err(LedgerError::Stale(Box::new(self.operation.clone())));
         }
+        self.allow()
+    }
+
+    /// Whether another byte may go out for it: to be asked again as the last thing before the first one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fenced`]: somebody else has taken the operation over, or may have.
+    pub fn may_send(&self) -> Result<(), LedgerError> {
+        if self.operation.epoch != self.epoch {
+            return Err(LedgerError::Fenced);
+        }
+        self.recorder.ledger().may_dispatch(&self.operation)
+    }
+
+    fn allow(&mut self) -> Result<(), LedgerError> {
+        self.may_send()?;
+        self.was_allowed = true;
         Ok(())
     }
 
@@ -68,7 +93,7 @@ impl Claim {
         if self.operation.redispatches == counted || self.operation.state.is_terminal() {
             return Err(LedgerError::Stale(Box::new(self.operation.clone())));
         }
-        Ok(())
+        self.allow()
     }
 
     /// To be called when an attempt that may have acted is given up for another one. What later attempts prove is then
@@ -87,8 +112,20 @@ impl Claim {
     /// # Errors
     /// The ledger did not take it; the key is not freed.
     pub async fn settle(&mut self, what: Settlement, source: Source) -> Result<&Operation, LedgerError> {
+        let needs_to_be_alone = proves_only_itself(&what);
+        let says_unsent = matches!(what, Settlement::NotExecuted { .. });
         let observation = self.weigh(what, source);
-        self.apply(&Event::Observed(observation)).await
+        let (epoch, was_allowed) = (self.epoch, self.was_allowed);
+        let weighed = |of: &Operation| {
+            let mut observation = observation.clone();
+            if of.epoch != epoch {
+                let is_alone = of.redispatches == 0 && !(says_unsent && was_allowed);
+                observation.after_takeover(is_alone || !needs_to_be_alone);
+            }
+            Event::Observed(observation)
+        };
+        self.operation = self.recorder.apply_weighed(self.operation.clone(), weighed, &self.policy).await?.operation;
+        Ok(&self.operation)
     }
 
     async fn apply(&mut self, event: &Event) -> Result<&Operation, LedgerError> {
@@ -98,11 +135,7 @@ impl Claim {
 
     /// What the end of one attempt says about the whole operation.
     fn weigh(&mut self, what: Settlement, source: Source) -> Observation {
-        let proves_only_itself = match &what {
-            Settlement::NotExecuted { .. } | Settlement::Response { evidence: Evidence::NotExecuted, .. } => true,
-            Settlement::Ambiguous { .. } => false,
-            Settlement::Response { evidence, of_state, .. } => *evidence == Evidence::Failed && *of_state,
-        };
+        let proves_only_itself = proves_only_itself(&what);
         let (evidence, reason, status, retained) = match what {
             Settlement::NotExecuted { reason } => (Evidence::NotExecuted, reason.into(), None, Retained::None),
             Settlement::Ambiguous { reason, status, stored } => {
@@ -123,6 +156,28 @@ impl Claim {
             self.in_doubt = self.in_doubt.saturating_add(1);
         }
         Observation { evidence, source, reason, status, retained }
+    }
+}
+
+/// Whether the end of an attempt says nothing about other attempts of the same operation.
+fn proves_only_itself(what: &Settlement) -> bool {
+    match what {
+        Settlement::NotExecuted { .. } | Settlement::Response { evidence: Evidence::NotExecuted, .. } => true,
+        Settlement::Ambiguous { .. } => false,
+        Settlement::Response { evidence, of_state, .. } => *evidence == Evidence::Failed && *of_state,
+    }
+}
+
+impl Observation {
+    /// The operation was taken over meanwhile. A complete answer of the service is proof still, as one that comes late; that
+    /// nothing was sent, or an answer that speaks of its own attempt only, if `is_proof` says that it stands for all.
+    fn after_takeover(&mut self, is_proof: bool) {
+        if !is_proof {
+            self.evidence = Evidence::Ambiguous;
+            self.reason = OWNER_LOST.into();
+            self.retained = Retained::None;
+        }
+        self.source = Source::LateResponse;
     }
 }
 

@@ -73,7 +73,9 @@ impl Protection {
 
     /// Does what is due for an operation that time alone moves on, so that its repeats do not depend on a resolver.
     async fn catch_up(&self, operation: Operation) -> Operation {
-        let is_due = operation.next_check_at.is_some_and(|due| due <= self.recorder.clock().now());
+        // Whoever owns it keeps its times; what another process owns is that one's to move on.
+        let is_ours = operation.owner == self.recorder.ledger().instance();
+        let is_due = is_ours && operation.next_check_at.is_some_and(|due| due <= self.recorder.clock().now());
         let can_be_asked = self.policy.asking.is_some() && operation.status_target.is_some();
         if is_due && (operation.state == State::Pending || !can_be_asked) {
             let applied = self.apply(operation.clone(), &Event::Due).await;

@@ -6,6 +6,7 @@ use super::{
     InstanceId, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
 };
+use crate::clock::WallClock;
 
 /// A boxed future: a ledger is chosen at start-up, and a box is nothing beside a durable write.
 pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
@@ -68,12 +69,37 @@ pub trait Ledger: Send + Sync + 'static {
     /// `limit`.
     fn audit(&self, of: Option<OperationId>, before: Option<u64>, limit: usize) -> LedgerFuture<'_, Vec<Audited>>;
 
-    /// As [`update`](Self::update), at once and without waiting for durability: a crash may lose it. For what a restart
-    /// assumes anyway (an attempt was sent, the owner is gone). Never blocks.
+    /// Remembers that an attempt of `next` is about to be sent: its `attempts` and `dispatched_at`, nothing else of it. In this
+    /// process's memory only, and its revision stays: each later change of the operation brings it along. A crash loses it, and
+    /// whoever takes the operation over assumes that it was sent. Never blocks.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stale`] if the operation has changed, as far as this process knows.
+    fn sent(&self, next: Operation) -> Result<Operation, LedgerError>;
+
+    /// As [`update`](Self::update), without waiting for durability: a crash may lose it. For changes that matter to nobody after
+    /// one, such as when an operation is looked at next.
     ///
     /// # Errors
     /// As [`update`](Self::update).
-    fn note(&self, next: Operation) -> Result<Operation, LedgerError>;
+    fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation>;
+
+    /// As [`defer`](Self::defer), for where nobody can wait: what is returned is as this process sees it from now on. If it is
+    /// lost, the operation's due time finds it.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), as far as this process knows.
+    fn release(&self, next: Operation) -> Result<Operation, LedgerError>;
+
+    /// Whether an attempt of an operation may be sent by this process, now: it owns the operation, and can be sure that nobody
+    /// has taken it over. To be asked as the last thing before a byte goes out. Never blocks.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fenced`]: it may not.
+    fn may_dispatch(&self, of: &Operation) -> Result<(), LedgerError> {
+        let _ = of;
+        Ok(())
+    }
 
     /// The operation of that id, until its tombstone has passed.
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>>;
@@ -123,8 +149,29 @@ pub trait Ledger: Send + Sync + 'static {
         Health::Writable
     }
 
-    /// This process.
+    /// This process. It may get another name while it runs, so it is asked each time.
     fn instance(&self) -> InstanceId;
+
+    /// The time by which operations of this ledger are recorded, due and forgotten: one for all processes that share it.
+    fn clock(&self) -> &WallClock;
+
+    /// How many processes share it, as far as this one knows; itself among them.
+    fn replicas(&self) -> usize {
+        1
+    }
+
+    /// Which of the nodes that make snowflakes this process is, if the ledger hands them out: then `reserve` is for that node.
+    fn node(&self) -> Option<u16> {
+        None
+    }
+
+    /// This process ends, and has nothing under way any more: others need not wait until they are sure of that.
+    ///
+    /// # Errors
+    /// Nobody could be told.
+    fn leave(&self) -> LedgerFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// The secret under which fingerprints are made.
     fn fingerprint_secret(&self) -> &[u8; 32];
@@ -139,6 +186,8 @@ pub enum Health {
     Full,
     /// It met an error after which nothing may be written until a restart.
     Failed,
+    /// It is kept elsewhere, and cannot be reached: new operations are refused until it can.
+    Unreachable,
 }
 
 /// When the end of a write counts as recorded.
@@ -187,6 +236,9 @@ pub enum LedgerError {
     /// The record changed meanwhile; nothing was written.
     #[error("the operation changed meanwhile")]
     Stale(Box<Operation>),
+    /// This process may not act on the operation: another one owns it, or may by now.
+    #[error("the operation is another process's by now, or may be")]
+    Fenced,
     /// No such operation; nothing was written.
     #[error("no such operation")]
     Absent,

@@ -1,28 +1,27 @@
 //! A ledger in memory: for trials and tests, lost on exit.
 
+mod size;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::Bound,
     sync::Arc,
 };
 
-use http::HeaderMap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use self::size::{size_of_record, size_of_request};
 use super::{
     InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, Retained, State, StoredRequest,
-    StoredResponse, UnixMillis,
+    UnixMillis,
     audit::{AUDIT_KEPT, AuditEntry, Audited},
     ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
     share,
 };
 use crate::clock::WallClock;
-
-/// Bytes that a record costs beside its response: the record, its share of the indexes, and the allocator's rounding.
-const RECORD_BYTES: u64 = 640;
 
 /// Records looked at in one go before others are let at the ledger.
 const SCAN: usize = 512;
@@ -141,6 +140,9 @@ impl MemoryLedger {
             next.retained = Retained::StatusOnly;
         }
         next.revision += 1;
+        if let Some(known) = records.by_seq.get(&next.id.seq) {
+            next.keep_sent(known);
+        }
         if next.request == KeptRequest::None {
             records.drop_request(next.id.seq);
         }
@@ -155,6 +157,14 @@ impl MemoryLedger {
             waiters.notify_waiters();
         }
         Ok(next)
+    }
+
+    /// Gives an operation to another process, as a shared store does with what a dead one left.
+    #[cfg(test)]
+    pub(crate) fn take_over(&self, mut next: Operation) -> Operation {
+        (next.owner, next.epoch, next.revision) = (InstanceId(!next.owner.0), next.epoch + 1, next.revision + 1);
+        self.records.lock().insert(next.clone());
+        next
     }
 
     fn visible<'a>(&self, operation: Option<&'a Operation>) -> Option<&'a Operation> {
@@ -187,7 +197,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
-        Box::pin(async move { self.note(next) })
+        Box::pin(async move { self.change(next, None) })
     }
 
     fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
@@ -209,7 +219,22 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    fn note(&self, next: Operation) -> Result<Operation, LedgerError> {
+    fn sent(&self, next: Operation) -> Result<Operation, LedgerError> {
+        let mut records = self.records.lock();
+        let known = records.by_seq.get_mut(&next.id.seq).filter(|known| known.id == next.id);
+        let known = known.ok_or(LedgerError::Absent)?;
+        if (known.owner, known.epoch, known.revision) != (next.owner, next.epoch, next.revision) {
+            return Err(LedgerError::Stale(Box::new(known.clone())));
+        }
+        known.keep_sent(&next);
+        Ok(known.clone())
+    }
+
+    fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        self.update(next)
+    }
+
+    fn release(&self, next: Operation) -> Result<Operation, LedgerError> {
         self.change(next, None)
     }
 
@@ -320,6 +345,10 @@ impl Ledger for MemoryLedger {
 
     fn instance(&self) -> InstanceId {
         self.instance
+    }
+
+    fn clock(&self) -> &WallClock {
+        &self.clock
     }
 
     fn fingerprint_secret(&self) -> &[u8; 32] {
@@ -433,29 +462,6 @@ fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
         Retained::Stored(_) => operation.expires_at(),
         Retained::None | Retained::StatusOnly => operation.forgotten_at(),
     }
-}
-
-fn size_of_record(operation: &Operation) -> u64 {
-    let response = match &operation.retained {
-        Retained::Stored(response) => size_of_response(response),
-        Retained::None | Retained::StatusOnly => 0,
-    };
-    let texts = operation.reason.len() + operation.status_target.as_ref().map_or(0, |target| target.len());
-    RECORD_BYTES + (texts + response) as u64
-}
-
-fn size_of_response(response: &StoredResponse) -> usize {
-    size_of_headers(&response.headers) + response.body.len()
-}
-
-fn size_of_request(request: &StoredRequest) -> u64 {
-    (size_of_headers(&request.headers) + request.target.len() + request.body.len()) as u64
-}
-
-fn size_of_headers(headers: &HeaderMap) -> usize {
-    // A header costs its text, a slot of the map, and two handles.
-    const PER_HEADER: usize = 96;
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_HEADER).sum()
 }
 
 /// The order of [`Ledger::counts`].

@@ -317,6 +317,13 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// What [`Ledger::sent`](super::ledger::Ledger::sent) said of `known`, this operation's last version, is not lost by a change
+    /// that was made from an earlier look.
+    pub fn keep_sent(&mut self, known: &Self) {
+        self.attempts = self.attempts.max(known.attempts);
+        self.dispatched_at = self.dispatched_at.max(known.dispatched_at);
+    }
+
     /// Whether a repeat of the request executes. An operation that was settled as `not_executed` and then contradicted
     /// does not: the write may have happened after all.
     pub const fn frees_key(&self) -> bool {

@@ -5,9 +5,9 @@
 //! change depends on who made it.
 //!
 //! Here, too, is decided how safely a change is kept. What a client was told, what frees a key and what bounds a number of
-//! dispatches is on record before anybody acts on it. What a restart assumes anyway is only noted: that an attempt was sent,
-//! that its owner has gone, when an operation is looked at next. That saves a durable write where each request would wait
-//! for one.
+//! dispatches is on record before anybody acts on it. What whoever takes over assumes anyway is not waited for: that an
+//! attempt was sent, that its owner has gone, when an operation is looked at next. That saves a durable write where each
+//! request would wait for one.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -106,7 +106,7 @@ impl Recorder {
         &self.clock
     }
 
-    /// Applies `event`, over others' changes if need be: noted or durable, as the change demands. What comes back can be
+    /// Applies `event`, over others' changes if need be: as safely as the change demands. What comes back can be
     /// relied on as anything that is read.
     ///
     /// # Errors
@@ -133,20 +133,36 @@ impl Recorder {
     /// As of [`apply`](Self::apply).
     pub(crate) async fn apply_to_latest(
         &self,
-        mut operation: Operation,
+        operation: Operation,
         event: &Event,
         policy: &StepPolicy,
     ) -> Result<Applied, LedgerError> {
+        self.apply_weighed(operation, |_| event.clone(), policy).await
+    }
+
+    /// The same with an event that depends on how the record stands: what is evidence for whoever owns the operation may be
+    /// less in the hands of one from whom it was taken.
+    ///
+    /// # Errors
+    /// As of [`apply`](Self::apply).
+    pub(crate) async fn apply_weighed(
+        &self,
+        mut operation: Operation,
+        weigh: impl Fn(&Operation) -> Event + Send,
+        policy: &StepPolicy,
+    ) -> Result<Applied, LedgerError> {
         for _ in 0..MAX_TRIES {
+            let event = weigh(&operation);
             let (next, actions) = step(&operation, event.clone(), policy, self.clock.now());
             if !actions.contains(&Action::Record) {
                 return Ok(Applied { operation, actions });
             }
-            let written = match Keeping::of(event, &operation, &next) {
-                Keeping::Noted => self.ledger.note(next),
+            let written = match Keeping::of(&event, &operation, &next) {
+                Keeping::Remembered => self.ledger.sent(next),
+                Keeping::Deferred => self.ledger.defer(next).await,
                 Keeping::Durable => self.ledger.update(next).await,
                 Keeping::DurableIfItCan => match self.ledger.update(next.clone()).await {
-                    Err(LedgerError::Unavailable(_)) => self.ledger.note(next),
+                    Err(LedgerError::Unavailable(_)) => self.ledger.defer(next).await,
                     written => written,
                 },
             };
@@ -177,8 +193,8 @@ impl Recorder {
         Ok(self.written(&operation, after, actions))
     }
 
-    /// The owner of a pending operation leaves it: nobody will report on it. For where nobody can wait, so it is only noted,
-    /// as a restart assumes it anyway.
+    /// The owner of a pending operation leaves it: nobody will report on it. For where nobody can wait; a restart
+    /// assumes it anyway.
     ///
     /// # Errors
     /// The ledger did not take it: the operation stays pending until its due time makes it unknown.
@@ -188,7 +204,7 @@ impl Recorder {
             if !actions.contains(&Action::Record) {
                 return Ok(Applied { operation, actions });
             }
-            match self.ledger.note(next) {
+            match self.ledger.release(next) {
                 Ok(after) => return Ok(self.written(&operation, after, actions)),
                 Err(LedgerError::Stale(current)) => operation = *current,
                 Err(error) => return Err(error),
@@ -217,19 +233,22 @@ impl std::fmt::Debug for Recorder {
 /// How safely a change is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeping {
-    /// A crash may lose it.
-    Noted,
+    /// In memory until the next change brings it along.
+    Remembered,
+    /// Written, but not waited for: a crash may lose it.
+    Deferred,
     /// On record before anybody acts on it.
     Durable,
-    /// Durable; where the ledger has no room, rather noted than not at all.
+    /// Durable; where the ledger has no room, rather deferred than not at all.
     DurableIfItCan,
 }
 
 impl Keeping {
     fn of(event: &Event, before: &Operation, after: &Operation) -> Self {
         match event {
-            // A restart takes every pending operation for sent, and for lost.
-            Event::Dispatched | Event::OwnerLost { .. } => Self::Noted,
+            // Whoever takes over takes every pending operation for sent, and for lost.
+            Event::Dispatched => Self::Remembered,
+            Event::OwnerLost { .. } => Self::Deferred,
             // How an attempt ended is all that is left of it; and however often the process dies, no more dispatches are made
             // than the policy allows.
             Event::Observed(_) | Event::Redispatched => Self::Durable,
@@ -246,7 +265,7 @@ impl Keeping {
                 let only_time = (after.state, after.attention) == (before.state, before.attention)
                     && after.redispatches == before.redispatches
                     && after.retained == before.retained;
-                if only_time { Self::Noted } else { Self::Durable }
+                if only_time { Self::Deferred } else { Self::Durable }
             }
         }
     }

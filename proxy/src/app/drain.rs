@@ -86,6 +86,9 @@ impl App {
         if !joined.await.unwrap_or(false) {
             tracing::error!("a worker ended with a panic");
         }
+        if let Err(error) = runtime.resources.ledger.leave().await {
+            tracing::warn!(%error, "the other replicas could not be told of the end; they notice it by themselves");
+        }
         runtime.tracing.shutdown(FLUSH_WITHIN).await;
         let _ = stop_probes.send(true);
         tasks.iter().for_each(JoinHandle::abort);

@@ -27,6 +27,7 @@ pub(super) async fn tell(runtime: &Runtime) {
         (Store::Memory, _) => ("memory", false),
         (Store::Disk { .. }, Health::Failed) => ("failed", true),
         (Store::Disk { .. }, Health::Full) => ("full", true),
+        (Store::Disk { .. }, Health::Unreachable) => ("unreachable", true),
         (Store::Disk { .. }, Health::Writable) => ("written", true),
     };
     if in_doubt > 0 {

@@ -80,6 +80,8 @@ impl App {
         let workers = config.limits.workers.get();
         cpu::ensure_known(&config)?;
         let ledger = open_ledger(&config, &clock)?;
+        // Whatever is recorded is recorded by the time of the ledger, which replicas share.
+        let clock = ledger.clock().clone();
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
         let tracing = Tracing::new(&config.telemetry, &instance, metrics.spans());
         let probes = Arc::new(ProbeState { readiness: Arc::new(Readiness::new()), metrics: metrics.clone() });

@@ -137,7 +137,7 @@ async fn write(ledger: Arc<DiskLedger>) -> Duration {
     let start = Instant::now();
     let Ok(Begun::New(operation)) = ledger.begin(draft(), 0).await else { panic!("a new operation") };
     let begin = start.elapsed();
-    let operation = ledger.note(Operation { attempts: 1, ..operation }).expect("it is noted");
+    let operation = ledger.sent(Operation { attempts: 1, ..operation }).expect("it is remembered");
     ledger.update(settled(operation)).await.expect("it is settled");
     begin
 }

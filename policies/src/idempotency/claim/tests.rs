@@ -203,3 +203,47 @@ async fn a_claim_is_in_doubt_from_the_first_attempt_that_may_have_acted() {
     let claim = kit.protection.take_up(kit.read(claim.id()).await);
     assert!(claim.is_none(), "an attempt of it is held still");
 }
+
+/// Takes an operation from its owner, as another process does with what is pending.
+async fn take_over(kit: &Kit, id: crate::operation::OperationId) -> Operation {
+    let lost = step(&kit.read(id).await, Event::OwnerLost { reason: "owner_lost" }, kit.protection.step_policy(), 0).0;
+    kit.ledger.take_over(lost)
+}
+
+#[tokio::test]
+async fn nothing_is_sent_of_an_operation_that_somebody_else_took_over() {
+    let kit = Kit::new(Idempotency::default());
+    let mut claim = kit.claim("k").await;
+    assert!(claim.may_send().is_ok());
+    take_over(&kit, claim.id()).await;
+    assert!(matches!(claim.dispatched().await, Err(LedgerError::Fenced)));
+    assert!(matches!(claim.may_send(), Err(LedgerError::Fenced)));
+}
+
+/// The owner's word counts for less once another process acts, too: that may have sent.
+#[tokio::test]
+async fn after_a_takeover_only_a_complete_answer_or_a_check_that_nothing_passed_is_proof() {
+    for (was_allowed, redispatches, what, expected) in [
+        (false, 1, REFUSED, State::Unknown),
+        (true, 1, response(Evidence::NotExecuted, 429), State::Unknown),
+        (true, 1, response(Evidence::Failed, 409), State::Unknown),
+        (true, 1, response(Evidence::Failed, 422), State::Failed),
+        (false, 0, REFUSED, State::NotExecuted),
+        (true, 0, REFUSED, State::Unknown),
+        (true, 0, response(Evidence::NotExecuted, 429), State::NotExecuted),
+        (true, 0, response(Evidence::Failed, 422), State::Failed),
+        (true, 0, response(Evidence::Succeeded, 201), State::Succeeded),
+        (true, 0, TIMEOUT, State::Unknown),
+    ] {
+        let kit = Kit::new(Idempotency::default());
+        let mut claim = kit.claim("k").await;
+        if was_allowed {
+            claim.dispatched().await.unwrap();
+        }
+        let taken = take_over(&kit, claim.id()).await;
+        let taken = kit.ledger.update(Operation { redispatches, ..taken }).await.unwrap();
+        let after = claim.settle(what.clone(), Source::Response).await.unwrap().clone();
+        assert_eq!((after.state, after.epoch, after.owner), (expected, taken.epoch, taken.owner), "{what:?}");
+        assert_eq!(kit.read(after.id).await, after);
+    }
+}

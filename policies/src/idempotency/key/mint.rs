@@ -60,6 +60,8 @@ struct Reserved {
     end: UnixMillis,
     uuid: Option<Tick>,
     snowflake: Option<Tick>,
+    /// For which node.
+    node: u16,
 }
 
 /// The time and place of one key.
@@ -120,14 +122,19 @@ impl IdMint {
     /// # Errors
     /// The ledger takes no writes.
     pub async fn mint(&self, kind: IdKind) -> Result<String, LedgerError> {
-        let tick = self.tick(kind).await?;
+        let (tick, node) = self.tick(kind).await?;
         Ok(match kind {
             IdKind::UuidV7 => uuid(tick).to_string(),
-            IdKind::Snowflake => snowflake(tick, self.node).to_string(),
+            IdKind::Snowflake => snowflake(tick, node).to_string(),
         })
     }
 
-    async fn tick(&self, kind: IdKind) -> Result<Tick, LedgerError> {
+    /// The node that is this process's now: what the ledger hands out counts.
+    fn node(&self) -> u16 {
+        self.ledger.node().unwrap_or(self.node)
+    }
+
+    async fn tick(&self, kind: IdKind) -> Result<(Tick, u16), LedgerError> {
         loop {
             if let Ok(tick) = self.try_tick(kind) {
                 return Ok(tick);
@@ -138,14 +145,23 @@ impl IdMint {
                 Ok(tick) => return Ok(tick),
                 Err(from) => from,
             };
+            let node = self.node();
             let start = self.ledger.reserve(from, BLOCK_MS).await?;
-            let mut reserved = self.reserved.lock();
-            (reserved.start, reserved.end) = (start, start.saturating_add(BLOCK_MS));
+            if node == self.node() {
+                let mut reserved = self.reserved.lock();
+                (reserved.node, reserved.start, reserved.end) = (node, start, start.saturating_add(BLOCK_MS));
+            }
         }
     }
 
-    fn try_tick(&self, kind: IdKind) -> Result<Tick, UnixMillis> {
-        self.reserved.lock().next(kind, self.clock.now())
+    fn try_tick(&self, kind: IdKind) -> Result<(Tick, u16), UnixMillis> {
+        let (node, now) = (self.node(), self.clock.now());
+        let mut reserved = self.reserved.lock();
+        if reserved.node != node {
+            // What was reserved for another node may be somebody else's on this one.
+            reserved.end = 0;
+        }
+        Ok((reserved.next(kind, now)?, node))
     }
 }
 

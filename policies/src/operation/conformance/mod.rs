@@ -52,7 +52,9 @@ where
     fresh().await.a_contradicted_not_executed_keeps_the_key().await;
     fresh().await.no_other_state_frees_the_key().await;
     fresh().await.every_field_is_kept().await;
-    fresh().await.a_note_is_seen_at_once().await;
+    fresh().await.what_was_sent_is_remembered_and_changes_no_revision().await;
+    fresh().await.a_change_made_meanwhile_does_not_forget_what_was_sent().await;
+    fresh().await.a_deferred_or_released_change_is_seen_at_once().await;
     fresh().await.an_id_is_readable_until_its_tombstone().await;
     fresh().await.an_open_operation_never_expires().await;
     fresh().await.expiry_is_incremental().await;
@@ -202,12 +204,39 @@ impl Checks {
         assert_eq!((&settled.request, kept(settled.id).await), (&KeptRequest::None, None));
     }
 
-    async fn a_note_is_seen_at_once(self) {
+    async fn what_was_sent_is_remembered_and_changes_no_revision(self) {
         let operation = self.begin(1).await;
-        let noted = self.ledger.note(Operation { attempts: 1, ..operation.clone() }).expect("the note is not stale");
-        assert_eq!((noted.attempts, noted.revision), (1, operation.revision + 1));
-        assert_eq!(self.read(operation.id).await, Some(noted));
-        assert!(matches!(self.ledger.note(operation), Err(LedgerError::Stale(_))));
+        assert!(self.ledger.may_dispatch(&operation).is_ok(), "whoever has begun it may send");
+        let next = Operation { attempts: 1, dispatched_at: Some(START + 5), ..operation.clone() };
+        assert_eq!(self.ledger.sent(next.clone()).expect("nothing has changed"), next);
+        assert_eq!(self.read(operation.id).await, Some(next.clone()));
+        let settled = self.settle(next, State::Succeeded).await;
+        assert_eq!((settled.attempts, settled.dispatched_at), (1, Some(START + 5)));
+        let late = Operation { attempts: 2, ..operation };
+        assert!(matches!(self.ledger.sent(late), Err(LedgerError::Stale(current)) if *current == settled));
+    }
+
+    async fn a_change_made_meanwhile_does_not_forget_what_was_sent(self) {
+        let operation = self.begin(1).await;
+        let sent = Operation { attempts: 3, dispatched_at: Some(START + 5), ..operation.clone() };
+        self.ledger.sent(sent).expect("nothing has changed");
+        // Made of the record as it was before: its revision is the same.
+        let unknown = self.update(Operation { state: State::Unknown, ..operation }).await;
+        assert_eq!((unknown.attempts, unknown.dispatched_at), (3, Some(START + 5)));
+        assert_eq!(self.read(unknown.id).await, Some(unknown));
+    }
+
+    async fn a_deferred_or_released_change_is_seen_at_once(self) {
+        let operation = self.begin(1).await;
+        let next = Operation { state: State::Unknown, checks: 1, ..operation.clone() };
+        let deferred = self.ledger.defer(next).await.expect("it is not stale");
+        assert_eq!((deferred.checks, deferred.revision), (1, operation.revision + 1));
+        assert_eq!(self.read(operation.id).await, Some(deferred.clone()));
+        assert!(matches!(self.ledger.defer(operation.clone()).await, Err(LedgerError::Stale(_))));
+        assert!(matches!(self.ledger.release(operation), Err(LedgerError::Stale(_))));
+        let released = self.ledger.release(Operation { checks: 2, ..deferred.clone() }).expect("it is not stale");
+        assert_eq!((released.checks, released.revision), (2, deferred.revision + 1));
+        assert_eq!(self.read(released.id).await, Some(released));
     }
 
     async fn an_id_is_readable_until_its_tombstone(self) {

@@ -30,7 +30,7 @@ impl Checks {
         assert_eq!(self.due(START + 99, None, 2).await, [place(10, 1), place(10, 3)]);
         assert_eq!(self.due(START + 99, Some(place(10, 3)), 9).await, [place(20, 2), place(30, 0)]);
         let first = self.read(operations[1].id).await.expect("it is there");
-        self.ledger.note(Operation { next_check_at: Some(START + 50), ..first }).expect("the note is taken");
+        self.ledger.defer(Operation { next_check_at: Some(START + 50), ..first }).await.expect("it is taken");
         assert_eq!(self.due(START + 99, None, 9).await, [place(10, 3), place(20, 2), place(30, 0), place(50, 1)]);
     }
 

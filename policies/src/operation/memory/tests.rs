@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
-use super::*;
-use crate::operation::{FingerprintVersion, conformance};
+use super::{size::RECORD_BYTES, *};
+use crate::operation::{FingerprintVersion, StoredResponse, conformance};
 
 #[tokio::test]
 async fn it_conforms_on_one_thread() {
@@ -68,7 +68,9 @@ fn settle(ledger: &MemoryLedger, operation: Operation, body: usize) -> Operation
         StoredResponse { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::from(vec![0; body]) };
     let retained = Retained::Stored(Arc::new(response));
     let settled_at = Some(ledger.clock.now());
-    ledger.note(Operation { state: State::Succeeded, settled_at, next_check_at: None, retained, ..operation }).unwrap()
+    ledger
+        .release(Operation { state: State::Succeeded, settled_at, next_check_at: None, retained, ..operation })
+        .unwrap()
 }
 
 #[test]
@@ -184,14 +186,14 @@ fn perform(ledger: &MemoryLedger, deed: Deed) {
             if let Some(open) = latest(key).filter(|operation| !operation.state.is_terminal()) {
                 let settled = Operation { settled_at: None, ..settle(ledger, open, body) };
                 let settled_at = state.is_terminal().then(|| ledger.clock.now());
-                ledger.note(Operation { state, settled_at, ..settled }).unwrap();
+                ledger.release(Operation { state, settled_at, ..settled }).unwrap();
             }
         }
         Deed::Flag(key) => {
             if let Some(operation) = latest(key) {
                 let reason = crate::operation::AttentionReason::Conflict;
                 let attention = Some(crate::operation::Attention::new(0, reason));
-                ledger.note(Operation { attention, ..operation }).unwrap();
+                ledger.release(Operation { attention, ..operation }).unwrap();
             }
         }
         Deed::Pass(ms) => ledger.clock.advance(Duration::from_millis(ms)),

@@ -64,9 +64,21 @@ impl Ledger for Spied {
         self.inner.audit(of, before, limit)
     }
 
-    fn note(&self, next: Operation) -> Result<Operation, LedgerError> {
-        self.wrote("noted")?;
-        self.inner.note(next)
+    fn sent(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.wrote("remembered")?;
+        self.inner.sent(next)
+    }
+
+    fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move {
+            self.wrote("deferred")?;
+            self.inner.defer(next).await
+        })
+    }
+
+    fn release(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.wrote("released")?;
+        self.inner.release(next)
     }
 
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {
@@ -122,6 +134,10 @@ impl Ledger for Spied {
 
     fn instance(&self) -> InstanceId {
         self.inner.instance()
+    }
+
+    fn clock(&self) -> &WallClock {
+        self.inner.clock()
     }
 
     fn fingerprint_secret(&self) -> &[u8; 32] {
@@ -314,7 +330,7 @@ async fn an_owner_that_leaves_is_told_of_without_a_wait() {
     let abandoned = kit.recorder.abandon(pending, &POLICY).unwrap().operation;
     assert_eq!((abandoned.state, &*abandoned.reason), (State::Unknown, "abandoned"));
     assert_eq!(kit.told.states(), [(State::Pending, State::Unknown)]);
-    assert_eq!(*kit.ledger.writes.lock(), ["noted"]);
+    assert_eq!(*kit.ledger.writes.lock(), ["released"]);
 }
 
 #[tokio::test]
@@ -339,10 +355,10 @@ async fn what_a_restart_assumes_anyway_is_noted_and_the_rest_is_durable() {
     let policy = StepPolicy { redispatch, ..POLICY };
     let (later, overdue) = (NOW + 90_000, Duration::from_mins(5));
     for (event, wait, written) in [
-        (Event::Dispatched, Duration::ZERO, "noted"),
-        (Event::PutOff { until: later }, Duration::ZERO, "noted"),
-        (Event::DueBy { at: NOW }, Duration::ZERO, "noted"),
-        (Event::Queried { verdict: None, asked_at: NOW, retry_after: None, answer: None }, Duration::ZERO, "noted"),
+        (Event::Dispatched, Duration::ZERO, "remembered"),
+        (Event::PutOff { until: later }, Duration::ZERO, "deferred"),
+        (Event::DueBy { at: NOW }, Duration::ZERO, "deferred"),
+        (Event::Queried { verdict: None, asked_at: NOW, retry_after: None, answer: None }, Duration::ZERO, "deferred"),
         (Event::ClockPutForward { by: PATIENCE }, Duration::ZERO, "durable"),
         (Event::Redispatched, Duration::ZERO, "durable"),
         (ended(Evidence::Ongoing), Duration::ZERO, "durable"),
@@ -364,7 +380,7 @@ async fn where_the_disk_has_no_room_a_jump_of_the_clock_is_at_least_noted() {
     let unknown = kit.unknown().await;
     *kit.ledger.failing.lock() = Some("durable");
     kit.recorder.apply(unknown.clone(), &Event::ClockPutForward { by: PATIENCE }, &POLICY).await.unwrap();
-    assert_eq!(*kit.ledger.writes.lock(), ["noted"]);
+    assert_eq!(*kit.ledger.writes.lock(), ["deferred"]);
     assert_eq!(kit.told.states().len(), 1);
     kit.recorder.apply(unknown, &ended(Evidence::Succeeded), &POLICY).await.unwrap_err();
 }

@@ -241,7 +241,8 @@ impl Worker {
             let patience = if lane.booked < BOOKED { BOOKED_AHEAD } else { LOOK_AHEAD };
             let found = self.runtime.resources.ledger.read(id).await?;
             let now = self.now();
-            let due = found.filter(|operation| operation.due_at().is_some_and(|at| at <= now));
+            let me = self.runtime.resources.ledger.instance();
+            let due = found.filter(|operation| operation.due_at().is_some_and(|at| at <= now) && operation.owner == me);
             let Some(operation) = due else {
                 self.lanes.skip(upstream);
                 continue;

@@ -136,6 +136,7 @@ impl Writer {
             return Ok(Err(LedgerError::Stale(Box::new(known))));
         }
         self.begin_transaction(batch)?;
+        next.keep_sent(&known);
         self.fit(&mut next, batch)?;
         next.revision = self.inner.records.lock().revision_after(next.revision);
         if let Err(current) = self.replace(&next, &in_file, known.revision, batch)? {

@@ -223,7 +223,7 @@ impl Records {
     /// A note came between; the version that it made.
     pub(super) fn stage(
         &mut self,
-        next: Operation,
+        mut next: Operation,
         in_file: Option<&InFile>,
         seen: u64,
     ) -> Result<Before, Box<Operation>> {
@@ -231,6 +231,9 @@ impl Records {
         let latest = self.entries.get(&seq).and_then(Entry::latest);
         if let Some(latest) = latest.filter(|latest| latest.revision != seen) {
             return Err(Box::new(latest.clone()));
+        }
+        if let Some(latest) = latest {
+            next.keep_sent(latest);
         }
         if in_file.is_none() {
             self.by_key.insert(next.key_hash, seq);
@@ -253,6 +256,7 @@ impl Records {
         if !is_successor(known, &next) {
             return Some(Err(LedgerError::Stale(Box::new(known.clone()))));
         }
+        next.keep_sent(known);
         entry.is_unwritten = true;
         next.revision = revision;
         self.publish_version(next.clone());
@@ -296,6 +300,19 @@ impl Records {
         }
     }
 
+    /// An attempt of an operation is about to be sent. Not in the file until the next change is.
+    pub(super) fn sent(&mut self, next: &Operation) -> Result<Operation, LedgerError> {
+        self.check()?;
+        let entry = self.entries.get_mut(&next.id.seq).ok_or(LedgerError::Absent)?;
+        let known = entry.staged.as_mut().or(entry.published.as_mut()).filter(|known| known.id == next.id);
+        let known = known.ok_or(LedgerError::Absent)?;
+        if !is_successor(known, next) {
+            return Err(LedgerError::Stale(Box::new(known.clone())));
+        }
+        known.keep_sent(next);
+        Ok(known.clone())
+    }
+
     /// Changes an operation at once, without the file.
     pub(super) fn note(&mut self, mut next: Operation) -> Result<Operation, LedgerError> {
         self.check()?;
@@ -307,6 +324,7 @@ impl Records {
         if !is_successor(known, &next) {
             return Err(LedgerError::Stale(Box::new(known.clone())));
         }
+        next.keep_sent(known);
         next.revision = revision;
         if entry.staged.is_some() {
             // It becomes visible together with the change that it follows.

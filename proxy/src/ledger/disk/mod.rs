@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  begin, update, expire ──► bounded queue ──► writer thread ──► one transaction per batch ──► fsync ──► answers
-//!  note, counts, read and find of what is open or recent ──► memory
+//!  sent, defer, counts, read and find of what is open or recent ──► memory
 //!  read and find of the rest, listings ──► a second connection, on a blocking thread
 //! ```
 //!
@@ -231,7 +231,15 @@ impl Ledger for DiskLedger {
         Box::pin(self.look_up(move |reader| trail::read(reader, of, before, limit)))
     }
 
-    fn note(&self, next: Operation) -> Result<Operation, LedgerError> {
+    fn sent(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.inner.records.lock().sent(&next)
+    }
+
+    fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move { self.release(next) })
+    }
+
+    fn release(&self, next: Operation) -> Result<Operation, LedgerError> {
         self.inner.records.lock().note(next)
     }
 
@@ -342,6 +350,10 @@ impl Ledger for DiskLedger {
 
     fn instance(&self) -> InstanceId {
         self.inner.instance
+    }
+
+    fn clock(&self) -> &WallClock {
+        &self.inner.clock
     }
 
     fn fingerprint_secret(&self) -> &[u8; 32] {

@@ -165,7 +165,7 @@ async fn what_was_settled_is_the_same_after_a_restart() {
 async fn what_was_in_flight_is_unknown_after_a_restart() {
     let home = Home::new();
     let ledger = home.open();
-    let before = ledger.note(Operation { attempts: 1, ..begin(&ledger, 1).await }).expect("it is noted");
+    let before = ledger.release(Operation { attempts: 1, ..begin(&ledger, 1).await }).expect("it is noted");
     drop(ledger);
     for epoch in 2..4 {
         let ledger = home.open();
@@ -411,7 +411,7 @@ async fn after_an_error_it_takes_no_more_writes_and_still_reads() {
     for _ in 0..2 {
         assert!(matches!(ledger.begin(draft(4), NOW).await, Err(LedgerError::Unavailable(_))));
         assert!(matches!(ledger.update(open.clone()).await, Err(LedgerError::Unavailable(_))));
-        assert!(matches!(ledger.note(open.clone()), Err(LedgerError::Unavailable(_))));
+        assert!(matches!(ledger.release(open.clone()), Err(LedgerError::Unavailable(_))));
     }
     assert_eq!(ledger.begin(draft(1), NOW).await.expect("it is known"), Begun::Known(settled.clone()));
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));

@@ -21,7 +21,7 @@ async fn a_writer_that_panics_leaves_a_ledger_that_has_failed_and_still_reads() 
     assert_eq!(ledger.health(), Health::Failed);
     assert!(matches!(ledger.begin(draft(4), NOW).await, Err(LedgerError::Unavailable(_))));
     assert!(matches!(ledger.update(open.clone()).await, Err(LedgerError::Unavailable(_))));
-    assert!(matches!(ledger.note(open), Err(LedgerError::Unavailable(_))));
+    assert!(matches!(ledger.release(open), Err(LedgerError::Unavailable(_))));
     assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled));
     drop(ledger);
     let ledger = home.open();
