@@ -13,6 +13,7 @@ pub mod lines;
 pub mod net;
 pub mod oracle;
 pub mod otlp;
+pub mod postgres;
 pub mod proxy;
 pub mod script;
 pub mod tamper;

@@ -75,6 +75,12 @@ impl Claim {
         self.recorder.ledger().may_dispatch(&self.operation)
     }
 
+    /// Asks the same, for where the claim is not at hand.
+    pub fn permission(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (recorder, operation) = (Arc::clone(&self.recorder), self.operation.clone());
+        move || recorder.ledger().may_dispatch(&operation).is_ok()
+    }
+
     fn allow(&mut self) -> Result<(), LedgerError> {
         self.may_send()?;
         self.was_allowed = true;

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{background::cpu::source::NoCpuAccount, ledger::disk::OpenError};
+use crate::{background::cpu::source::NoCpuAccount, ledger::open::OpenError};
 
 /// Why the program does not start, or a configuration is not taken.
 #[derive(Debug, thiserror::Error)]

@@ -25,9 +25,10 @@ pub(super) async fn tell(runtime: &Runtime) {
     let attention = ledger.flagged().await.unwrap_or_default();
     let (kept, is_kept) = match (&runtime.snapshot.load().config.ledger.store, ledger.health()) {
         (Store::Memory, _) => ("memory", false),
+        (Store::Postgres(_), Health::Writable) => ("shared", true),
         (Store::Disk { .. }, Health::Failed) => ("failed", true),
         (Store::Disk { .. }, Health::Full) => ("full", true),
-        (Store::Disk { .. }, Health::Unreachable) => ("unreachable", true),
+        (Store::Postgres(_), _) | (Store::Disk { .. }, Health::Unreachable) => ("unreachable", true),
         (Store::Disk { .. }, Health::Writable) => ("written", true),
     };
     if in_doubt > 0 {

@@ -26,7 +26,7 @@ const KEYS_AT_ONCE: usize = 4096;
 
 /// Forgets what has expired, off the path of requests, and looks whether the ledger still takes writes.
 ///
-/// A ledger that does not makes the pod unready, unlike a failing upstream or an open breaker: the disk is the pod's own, so
+/// A ledger on disk that does not makes the pod unready, unlike a failing upstream or an open breaker: the disk is the pod's own, so
 /// other pods can take the writes that this one would refuse. The pod stays alive, and what has been sent is followed up.
 pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>) {
     let mut every = interval(HOUSEKEEPING_EVERY);
@@ -52,9 +52,13 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
 
 /// Whether traffic should stay away while the ledger takes no writes.
 fn needs_ledger(config: &Config) -> bool {
-    config.protects_writes()
-        && matches!(config.ledger.store, Store::Disk { .. })
-        && config.probes.ready.ledger == ReadyLedger::Auto
+    let is_needed = match &config.ledger.store {
+        Store::Disk { .. } => config.probes.ready.ledger == ReadyLedger::Auto,
+        // It fails for every replica at once: if all were unready, the reads would be lost with the writes.
+        Store::Postgres(store) => !store.ready_without,
+        Store::Memory => false,
+    };
+    config.protects_writes() && is_needed
 }
 
 /// Forgets in small pieces, between which writes get their turn, but at most for one round's time.

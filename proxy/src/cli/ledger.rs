@@ -1,4 +1,5 @@
-//! `mainstay ledger check`, `stats` and `export`: what lies on the disk, also beside a running proxy. Nothing is written.
+//! `mainstay ledger check`, `stats` and `export`: what lies on the disk, also beside a running proxy. Nothing is written. And
+//! `schema`: what a database's owner is to run for a ledger in PostgreSQL.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -13,7 +14,10 @@ use super::output::{FAILED, fail, print};
 use crate::{
     api::document,
     config::{self, model::Store},
-    ledger::disk::{Inspection, OpenError, Stats},
+    ledger::{
+        disk::{Inspection, OpenError, Stats},
+        postgres::schema_sql,
+    },
 };
 
 /// Faults that are said; a ledger with more is beyond reading line by line.
@@ -33,6 +37,12 @@ pub enum LedgerCommand {
         /// As one JSON document
         #[arg(long)]
         json: bool,
+    },
+    /// Print the SQL that makes the schema of a ledger in PostgreSQL, for `migrate: check`
+    Schema {
+        /// The schema's name
+        #[arg(default_value = "mainstay")]
+        name: String,
     },
     /// Print the document of every operation, a line of JSON each: no bodies, no keys
     Export(Place),
@@ -58,6 +68,7 @@ pub fn ledger(command: LedgerCommand) -> ExitCode {
             Ok(if json { print(format_args!("{:#}", as_json(&stats))) } else { print(as_table(&stats)) })
         }),
         LedgerCommand::Export(place) => with(&place, export),
+        LedgerCommand::Schema { name } => print(schema_sql(&name)),
     }
 }
 
@@ -85,6 +96,10 @@ fn find(path: &Path) -> Result<(PathBuf, Option<PathBuf>), String> {
     let loaded = config::load(path).map_err(|errors| errors.to_string())?;
     match &loaded.config.ledger.store {
         Store::Disk { path, key_file, .. } => Ok((path.clone(), key_file.clone())),
+        Store::Postgres(_) => Err(format!(
+            "{} keeps operations in PostgreSQL: look at them through a running proxy (`mainstay ops`), or with psql",
+            path.display()
+        )),
         Store::Memory => Err(format!("{} keeps operations in memory: there is no ledger to look into", path.display())),
     }
 }

@@ -1,8 +1,11 @@
-//! Where operations are kept: [`disk`] is one store, `vault` and `record` are how any store writes and seals.
+//! Where operations are kept: [`disk`] is a store of one process, [`postgres`] one of several replicas, with what is the same
+//! for any such store in `shared`; `vault` and `record` are how each of them writes and seals.
 
 pub mod disk;
-pub(crate) mod open;
+pub mod open;
+pub mod postgres;
 mod record;
+mod shared;
 mod vault;
 
 pub use disk::{DiskLedger, Options};

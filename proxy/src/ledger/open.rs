@@ -1,17 +1,32 @@
 //! Which store a configuration asks for, opened.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_policies::{
     clock::WallClock,
     operation::{ledger::Ledger, memory::MemoryLedger},
 };
 
-use super::disk::{self, DiskLedger, OpenError};
+use super::{
+    disk::{self, DiskLedger},
+    postgres::{self, PostgresLedger},
+};
 use crate::config::model::{self, Config, Store};
 
-/// The ledger of `config`. If no route protects writes it is not opened: nothing would be kept there.
-pub(crate) fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// One on disk.
+    #[error(transparent)]
+    Disk(#[from] disk::OpenError),
+    /// One in PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
+}
+
+/// The ledger of `config`. If no route protects writes it is not opened: nothing would be kept there. Its tasks, if it has any,
+/// run on the runtime on which it is opened.
+pub(crate) async fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
         Store::Disk { path, settle, key_file, .. } if config.protects_writes() => {
@@ -23,6 +38,30 @@ pub(crate) fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn 
             };
             Arc::new(DiskLedger::open(path, clock.clone(), &options)?)
         }
-        Store::Disk { .. } | Store::Memory => Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes)),
+        Store::Postgres(settings) if config.protects_writes() => {
+            Arc::new(PostgresLedger::open(postgres_options(settings, config)).await?)
+        }
+        Store::Disk { .. } | Store::Postgres(_) | Store::Memory => {
+            Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes))
+        }
     })
+}
+
+/// How this process uses a ledger in PostgreSQL.
+pub fn postgres_options(settings: &model::Postgres, config: &Config) -> postgres::Options {
+    let retentions = config.policies.iter().filter_map(|policy| policy.idempotency.as_ref());
+    postgres::Options {
+        settings: settings.clone(),
+        name: host_name(),
+        max_open: config.ledger.max_open,
+        retention: retentions.map(|idempotency| idempotency.retention).max().unwrap_or(Duration::ZERO),
+        clock: None,
+    }
+}
+
+/// What people call this replica: in a cluster, the pod's name.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "mainstay".to_owned() } else { name.to_owned() }
 }

@@ -91,7 +91,7 @@ impl Execution {
         outbound.prepare(&mut head);
         let (until, cause) = outbound.attempt_deadline(now);
         let endpoint = attempt.endpoint;
-        let progress = Arc::new(std::mem::take(&mut attempt.progress));
+        let progress = Arc::new(std::mem::take(&mut attempt.progress).only_if(self.claim.permission()));
         let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
         let answering = pin!(faults::after_send(|| progress.sent(), sending.as_mut()));
         let mut result = match alarm::until(until, answering).await {

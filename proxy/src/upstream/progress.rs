@@ -1,20 +1,44 @@
 //! What is known of an attempt before it has ended.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use mainstay_policies::evidence::Sent;
 
-/// Whether a request may have been sent: what is known of an attempt that is cut off by time.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicBool);
+/// Whether a request may have been sent: what is known of an attempt that is cut off by time. And whether it may still be sent
+/// now: asked as the last thing before its first byte goes out, however long the way there took.
+#[derive(Default)]
+pub struct Progress {
+    is_sent: AtomicBool,
+    permission: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
 
 impl Progress {
     /// [`Sent::No`] until the kernel has taken a byte of the request, or an HTTP/2 connection its head.
     pub fn sent(&self) -> Sent {
-        if self.0.load(Ordering::Relaxed) { Sent::Maybe } else { Sent::No }
+        if self.is_sent.load(Ordering::Relaxed) { Sent::Maybe } else { Sent::No }
     }
 
     pub(super) fn set(&self, sent: bool) {
-        self.0.store(sent, Ordering::Relaxed);
+        self.is_sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// The first byte goes out only if `permission` says so then.
+    #[must_use]
+    pub fn only_if(mut self, permission: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.permission = Some(Box::new(permission));
+        self
+    }
+
+    pub(super) fn may_begin(&self) -> bool {
+        self.permission.as_ref().is_none_or(|permission| permission())
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Progress").field(&self.sent()).finish()
     }
 }

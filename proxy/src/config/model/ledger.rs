@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use mainstay_policies::operation::ledger::Settle;
 
+use super::Postgres;
+
 /// Where operations are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -33,6 +35,8 @@ pub enum Store {
         /// What becomes of the process when the disk fails.
         on_failure: OnFailure,
     },
+    /// In PostgreSQL, one for all replicas.
+    Postgres(Box<Postgres>),
 }
 
 /// What becomes of the process when the ledger's disk fails: only a restart opens the ledger again. A full disk is no failure.

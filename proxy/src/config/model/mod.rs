@@ -3,6 +3,7 @@
 mod ledger;
 mod listener;
 mod policy;
+mod postgres;
 mod route;
 mod server;
 mod telemetry;
@@ -16,6 +17,7 @@ pub use self::{
     ledger::{Ledger, OnFailure, Store},
     listener::{Listener, Principal},
     policy::{Cache, Policy},
+    postgres::{Postgres, Secret, StoreTimeouts},
     route::{Match, Route},
     server::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     telemetry::{LogFormat, Logs, Otlp, Propagation, Telemetry},

@@ -9,6 +9,7 @@ use crate::config::{
     decode::{Cx, Setting, or, section, words},
     model::{Ledger, OnFailure, Store},
     node::Node,
+    raw::postgres::{self, RawLease, RawStoreTimeouts, RawTls},
     scalars::Size,
 };
 use mainstay_policies::operation::ledger::Settle;
@@ -25,7 +26,7 @@ const MAX_OPEN: usize = 100_000;
 section! {
     /// Where operations (keyed writes) are kept.
     RawLedger {
-        /// `disk`: a restart loses nothing. `memory`: lost on exit, for trials. Default disk.
+        /// `disk`: a restart loses nothing. `memory`: lost on exit, for trials. `postgres`: one ledger for all replicas. Default disk.
         store: RawStore,
         /// The directory of a ledger on disk; made if it is absent. Default /var/lib/mainstay.
         path: String,
@@ -43,8 +44,34 @@ section! {
         max_open: usize,
         /// Bytes of operations and responses at most; one more is refused. Default 4GiB on disk, 64MiB in memory.
         max_bytes: Size,
-        /// Which of up to 1024 instances this is, in the snowflakes that it mints. Default: drawn once per ledger.
+        /// Which of up to 1024 instances this is, in the snowflakes that it mints. Default: drawn once per ledger; a shared
+        /// ledger hands them out.
         node: u32,
+        /// Where the store of `postgres` is: `postgres://user@host:port,host:port/database`, without a password.
+        url: String,
+        /// The store's password, as in `"${PGPASSWORD}"`. Default: none.
+        password: String,
+        /// A file with the store's password; read at every connect.
+        password_file: String,
+        /// How connections to the store are protected. Has to be said unless the store is on this machine.
+        tls: RawTls,
+        /// The schema in the store, one for each service. Default mainstay.
+        schema: String,
+        /// The service whose writes are kept in the store, which refuses those of another.
+        service: String,
+        /// How long the store may take.
+        timeouts: RawStoreTimeouts,
+        /// When a replica is taken for dead.
+        lease: RawLease,
+        /// How often it is looked whether what repeats wait for has changed in the store. Default 25ms.
+        wait_poll: std::time::Duration,
+        /// `auto`: the store's schema is made and migrated at start. `check`: only checked. Default auto.
+        migrate: RawMigrate,
+        /// `verified`: the store's settings are read, and one that may lose what it acknowledged is refused. `declared`: somebody
+        /// vouches for them. Default verified.
+        durability: RawDurability,
+        /// Whether the pod stays ready while the store cannot be reached: other replicas cannot reach it either. Default true.
+        ready_without: bool,
     }
 }
 
@@ -61,6 +88,19 @@ section! {
 pub(crate) enum RawStore {
     Disk,
     Memory,
+    Postgres,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawMigrate {
+    Auto,
+    Check,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawDurability {
+    Verified,
+    Declared,
 }
 
 /// On disk, bounded.
@@ -75,8 +115,13 @@ pub(crate) fn default_ledger() -> Ledger {
 
 impl Setting for Ledger {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let raw = RawLedger::decode(node, cx)?;
-        let (store, max_bytes) = match or(raw.store, RawStore::Disk) {
+        let mut raw = RawLedger::decode(node, cx)?;
+        let kind = raw.store.take().map_or(RawStore::Disk, |store| store.value);
+        if kind != RawStore::Postgres {
+            postgres::only_there(&raw, cx);
+        }
+        let (store, max_bytes) = match kind {
+            RawStore::Postgres => (postgres::store(&mut raw, node.at, cx)?, MAX_BYTES_ON_DISK),
             RawStore::Disk => {
                 let path = raw.path.map_or_else(|| PATH.into(), |path| path.value.into());
                 let key_file = raw.encrypt.map(|file| file.value.0);
@@ -121,7 +166,7 @@ impl Setting for Ledger {
 }
 
 /// `encrypt`.
-pub(crate) struct KeyFile(PathBuf);
+pub(crate) struct KeyFile(pub(super) PathBuf);
 
 impl Setting for KeyFile {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
@@ -156,10 +201,30 @@ impl Setting for OnFailure {
 
 impl Setting for RawStore {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        cx.choice(node, &[("disk", Self::Disk), ("memory", Self::Memory)])
+        cx.choice(node, &[("disk", Self::Disk), ("memory", Self::Memory), ("postgres", Self::Postgres)])
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        words(&["disk", "memory"])
+        words(&["disk", "memory", "postgres"])
+    }
+}
+
+impl Setting for RawMigrate {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("auto", Self::Auto), ("check", Self::Check)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["auto", "check"])
+    }
+}
+
+impl Setting for RawDurability {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("verified", Self::Verified), ("declared", Self::Declared)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["verified", "declared"])
     }
 }

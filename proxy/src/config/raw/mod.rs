@@ -14,6 +14,7 @@ mod listener;
 mod outcome;
 mod path;
 mod policy;
+mod postgres;
 mod rate_limit;
 mod resolved;
 mod retry;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Principal,
+        Admin, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
         Propagation, Protocol, ReadyLedger, Route, Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
@@ -78,6 +78,7 @@ fn ledger(ledger: &Ledger) -> Value {
     let (max_open, max_bytes) = (ledger.max_open, format_size(ledger.max_bytes));
     let shown = match &ledger.store {
         Store::Memory => json!({ "store": "memory", "max_open": max_open, "max_bytes": max_bytes }),
+        Store::Postgres(store) => postgres(store, max_open),
         Store::Disk { path, settle, key_file, on_failure } => {
             let settle = match settle {
                 Settle::Durable => "durable",
@@ -99,6 +100,31 @@ fn ledger(ledger: &Ledger) -> Value {
         }
     };
     with(shown, [("node", ledger.node.map(Value::from))])
+}
+
+/// Without the password, whatever its source.
+fn postgres(store: &Postgres, max_open: usize) -> Value {
+    let timeouts = &store.timeouts;
+    let shown = json!({
+        "store": "postgres",
+        "url": store.url,
+        "schema": store.schema,
+        "service": store.service,
+        "timeouts": {
+            "connect": duration(timeouts.connect), "answer": duration(timeouts.answer), "begin": duration(timeouts.begin),
+            "settle": duration(timeouts.settle), "read": duration(timeouts.read),
+        },
+        "lease": { "heartbeat": duration(store.heartbeat), "ttl": duration(store.ttl) },
+        "wait_poll": duration(store.wait_poll),
+        "migrate": if store.migrates { "auto" } else { "check" },
+        "durability": if store.durability_is_declared { "declared" } else { "verified" },
+        "ready_without": store.ready_without,
+        "max_open": max_open,
+    });
+    let encrypt = store.key_file.as_ref().map(|file| json!({ "key_file": file.to_string_lossy() }));
+    let password_file = store.password_file.as_ref().map(|file| json!(file.to_string_lossy()));
+    let tls = store.is_unprotected.then(|| json!({ "mode": "off" }));
+    with(shown, [("password_file", password_file), ("tls", tls), ("encrypt", encrypt)])
 }
 
 fn listener(listener: &Listener) -> Value {

@@ -142,6 +142,15 @@ fn what_is_shown_reads_back_equal() {
     survives(&format!(
         "{EXAMPLE}\nledger: {{ path: /data, settle: eventual, on_failure: stay, encrypt: {{ key_file: \"/etc/$$key\" }} }}\n"
     ));
+    survives(&format!(
+        "{EXAMPLE}\nledger: {{ store: postgres, url: \"postgres://m@localhost/d\", service: payments }}\n"
+    ));
+    survives(&format!(
+        "{EXAMPLE}\nledger: {{ store: postgres, url: \"postgres://m@db-1:5432,db-2:5433/d\", tls: {{ mode: off }}, schema: pay, \
+         service: payments, password_file: /p, timeouts: {{ connect: 2s, answer: 600ms, begin: 3s, settle: 4s, read: 5s }}, \
+         lease: {{ heartbeat: 1s, ttl: 7s }}, wait_poll: 30ms, migrate: check, durability: declared, ready_without: false, \
+         encrypt: {{ key_file: /k }}, max_open: 7 }}\n"
+    ));
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) async fn send(
             Err(failed) => failed,
         };
         outgoing = exchange.outgoing;
-        if outgoing.has_begun() || matches!(failed, Failed::Body(_)) {
+        if outgoing.has_begun() || matches!(failed, Failed::Body(_) | Failed::Withdrawn) {
             return Err(failed.into_error(&outgoing));
         }
         // The peer closed the idle connection before anything was written: proven unsent, so another one takes the request.
@@ -106,6 +106,8 @@ struct AnswerForm {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
+    #[error("it may not be sent any more")]
+    Withdrawn,
     #[error("the connection failed before a response")]
     Connection(#[source] io::Error),
     #[error("the connection was closed before a response")]
@@ -128,6 +130,7 @@ impl Failed {
     fn into_error(self, outgoing: &Outgoing) -> AttemptError {
         let (cause, status) = match self {
             Self::Malformed { status, .. } => (Cause::Malformed, status),
+            Self::Withdrawn => (Cause::Refused, None),
             Self::Interim | Self::Switched => (Cause::Malformed, None),
             Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
         };
@@ -167,6 +170,9 @@ impl<'a> Exchange<'a> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
         if self.write_error.is_some() {
             return Ok(());
+        }
+        if !self.outgoing.has_begun() && !self.progress.may_begin() {
+            return Err(Failed::Withdrawn);
         }
         let polled = self.outgoing.poll_send(self.lease.stream(), cx);
         if self.outgoing.has_begun() {

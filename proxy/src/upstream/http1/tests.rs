@@ -182,6 +182,17 @@ async fn a_body_that_breaks_off_before_the_first_write_proves_that_nothing_was_s
 }
 
 #[tokio::test]
+async fn what_may_not_be_sent_any_more_when_the_connection_is_up_is_not_sent() {
+    let pool = server(|_, mut stream| async move {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0, "something was sent");
+    })
+    .await;
+    let progress = Progress::default().only_if(|| false);
+    let error = send_request(&pool, request(Method::POST, ""), &progress, Informed::default()).await.err().unwrap();
+    assert_eq!((error.cause, error.sent, progress.sent()), (Cause::Refused, Sent::No, Sent::No));
+}
+
+#[tokio::test]
 async fn a_streamed_body_is_framed_as_its_head_says() {
     let pool = server(|_, mut stream| async move {
         let seen = read_to(&mut stream, b"0\r\nsum: 1\r\n\r\n").await;

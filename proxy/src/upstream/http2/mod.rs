@@ -53,6 +53,9 @@ pub(super) async fn send(
     let mut aged = 0;
     let (mut exchange, place) = loop {
         let (mut sender, place) = pool.place().await?;
+        if !progress.may_begin() {
+            return Err(AttemptError::new(Cause::Refused, Sent::No));
+        }
         let request = request(head, &body, authority);
         match begin(&mut sender, request, body.is_end_stream()) {
             Ok((response, stream)) => {

@@ -1,0 +1,158 @@
+//! What the ledger's users, its writer and its keeper share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use mainstay_policies::{
+    clock::WallClock,
+    operation::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis, ledger::LedgerError},
+};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Row;
+
+use super::{
+    connect::{Params, Session},
+    error::StoreError,
+    link::Link,
+    options::Options,
+    row::{Rows, key_column, owner_of},
+    sql::Statement,
+};
+use crate::ledger::shared::{lease::Lease, numbers::Numbers, owned::Owned, waiters::Waiters};
+
+/// What the ledger's users, its writer and its keeper share.
+pub(super) struct Inner {
+    pub(super) options: Options,
+    /// The store's time.
+    pub(super) clock: WallClock,
+    pub(super) secret: [u8; 32],
+    pub(super) rows: Rows,
+    pub(super) owned: Mutex<Owned>,
+    pub(super) waiters: Waiters,
+    pub(super) lease: Lease,
+    pub(super) numbers: Numbers,
+    pub(super) refused: Mutex<Refused>,
+    /// This replica's number, and its node.
+    pub(super) no: AtomicI64,
+    pub(super) node: AtomicI64,
+    pub(super) replicas: AtomicUsize,
+    /// Bytes that wait for the writer.
+    pub(super) queued_bytes: AtomicUsize,
+    pub(super) writer: Link,
+    pub(super) reader: Link,
+    pub(super) beats: Link,
+    /// When it is next looked for what has expired, by the ledger's clock.
+    pub(super) next_sweep: Mutex<UnixMillis>,
+}
+
+/// Begins that were refused although they may have been committed: what is found of them later was never sent.
+#[derive(Default)]
+pub(super) struct Refused(Vec<(OperationId, usize, Instant)>);
+
+/// When it is looked for what a refused begin left, after it was refused.
+const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+/// Refused begins that are remembered; for the rest there is the audit of what nobody knows.
+const REFUSED: usize = 4096;
+
+impl Refused {
+    pub(super) fn add(&mut self, id: OperationId) {
+        if self.0.len() < REFUSED {
+            self.0.push((id, 0, Instant::now()));
+        }
+    }
+
+    /// Those for which it is time to look.
+    pub(super) fn look_for(&mut self, now: Instant) -> Vec<OperationId> {
+        let mut due = Vec::new();
+        self.0.retain_mut(|(id, looks, since)| {
+            if now.duration_since(*since) >= LOOKS[*looks] {
+                due.push(*id);
+                *looks += 1;
+            }
+            *looks < LOOKS.len()
+        });
+        due
+    }
+}
+
+impl Inner {
+    pub(super) fn instance(&self) -> InstanceId {
+        owner_of(self.no.load(Relaxed))
+    }
+
+    /// Now, for what is forgotten.
+    pub(super) fn steady_now(&self) -> UnixMillis {
+        self.clock.steady(self.clock.now())
+    }
+
+    /// Asks over the connection for reads.
+    pub(super) async fn ask(&self, statement: Statement, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        let session = self.reader.session()?;
+        self.ask_over(&session, statement, params).await
+    }
+
+    async fn ask_over(
+        &self,
+        session: &Arc<Session>,
+        statement: Statement,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let within = self.options.settings.timeouts.read;
+        timeout(within, session.query(statement, params)).await.unwrap_or(Err(StoreError::NoAnswer(within)))
+    }
+
+    /// An operation as it stands in the store, whatever memory says. What was sent of it is known here only.
+    pub(super) async fn read_stored(&self, id: OperationId) -> Result<Option<Operation>, LedgerError> {
+        let seq = id.seq.cast_signed();
+        let rows = self.ask(Statement::Read, vec![&seq]).await?;
+        let Some(row) = rows.first() else {
+            self.owned.lock().forget(id.seq);
+            return Ok(None);
+        };
+        let found = self.rows.read(row, self.steady_now())?;
+        Ok(Some(self.seen(found)).filter(|found| found.id == id))
+    }
+
+    /// An operation was read: memory follows, and adds what it alone knows.
+    pub(super) fn seen(&self, mut found: Operation) -> Operation {
+        let mut owned = self.owned.lock();
+        owned.put(&found, self.instance());
+        if let Some(known) = owned.get(found.id).filter(|known| known.revision == found.revision) {
+            found.keep_sent(known);
+        }
+        found
+    }
+
+    /// The operation that holds a key.
+    pub(super) async fn find_stored(&self, key: KeyHash) -> Result<Option<Operation>, LedgerError> {
+        let keys = vec![key_column(key)];
+        let rows = self.ask(Statement::UnderKeys, vec![&keys]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let found = self.rows.read(row, self.steady_now())?;
+        if found.key_hash != key {
+            return Err(same_head());
+        }
+        Ok(Some(self.seen(found)))
+    }
+}
+
+/// Two keys whose hashes begin alike: as good as impossible, and then neither is served.
+pub(super) fn same_head() -> LedgerError {
+    LedgerError::Unavailable("another key's hash begins like this one's".into())
+}
+
+/// Whether an operation's tombstone has passed.
+pub(super) fn is_forgotten(operation: &Operation, now: UnixMillis) -> bool {
+    operation.state.is_terminal() && operation.forgotten_at().is_some_and(|at| at <= now)
+}
+
+/// Whether memory may answer for it: nobody can change any more what is settled and holds its key.
+pub(super) fn is_final(operation: &Operation, now: UnixMillis, steady: UnixMillis) -> bool {
+    matches!(operation.state, State::Succeeded | State::Failed) && operation.holds_key(now, steady)
+}

@@ -1,0 +1,9 @@
+//! What a ledger of several replicas needs, whatever engine keeps it: [`owned`] is what this replica owns, [`lease`] for how
+//! long it may act on that, [`watch`] which other replicas have died, [`waiters`] who waits for what another replica does,
+//! [`numbers`] the order of operations.
+
+pub(super) mod lease;
+pub(super) mod numbers;
+pub(super) mod owned;
+pub(super) mod waiters;
+pub(super) mod watch;
