@@ -379,7 +379,7 @@ async fn past_the_tombstone_the_key_is_new() {
     assert_eq!(upstream.count(), 2);
 }
 
-const DOCUMENT: [&str; 16] = [
+const DOCUMENT: [&str; 19] = [
     "id",
     "key_hash",
     "route",
@@ -396,6 +396,9 @@ const DOCUMENT: [&str; 16] = [
     "attention",
     "safe_to_use_new_key",
     "last_evidence",
+    "final",
+    "effect",
+    "advice",
 ];
 
 #[tokio::test]

@@ -183,6 +183,68 @@ async fn the_access_log_never_calls_a_write_in_doubt_ok() {
     }
 }
 
+/// A stream's head comes before its outcome is known, and its line in the log after.
+#[tokio::test]
+async fn a_streamed_answer_is_in_progress_at_its_head_and_logged_as_it_ended() {
+    let event = Answer::ok("data: 1\n\n").header("Content-Type", "text/event-stream").chunked();
+    let upstream = Upstream::answering(event).await;
+    let proxy = Proxy::single(upstream.addr, PLAIN).await;
+    let reply = proxy.send(write("k")).await;
+    assert_eq!((reply.expect_upstream(200).text(), told(&reply)), ("data: 1\n\n".into(), Some("in-progress")));
+    logged(&proxy, &["succeeded"]).await;
+}
+
+#[tokio::test]
+async fn the_operation_says_what_the_write_did_and_what_to_do() {
+    let upstream = Upstream::start(|seen| match seen.header("idempotency-key").unwrap() {
+        "lost" => vec![Step::Body, Step::Reset],
+        status => Answer::status(status.parse().unwrap()).steps(),
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, PLAIN).await;
+    for (body, effect, is_final, advice) in [
+        ("201", "happened", true, "repeat it with the same key"),
+        ("422", "none", true, "fresh key"),
+        ("429", "none", true, "same key"),
+        ("lost", "unknown", false, "Do not repeat it with a new key"),
+    ] {
+        let reply = proxy.send(Request::keyed("/pay", body, body)).await;
+        let document = proxy.operation(&reply.operation()).await;
+        assert_eq!((&document["effect"], &document["final"]), (&effect.into(), &is_final.into()), "{document}");
+        assert!(document["advice"].as_str().unwrap().contains(advice), "{document}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_in_doubt_waits_for_the_resolver_if_its_caller_wants_that() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match (seen.method.as_str(), seen.index) {
+        ("POST", _) => vec![Step::Body, Step::Reset],
+        // The repeat's own question brings nothing.
+        (_, 1) => Answer::status(503).steps(),
+        _ => Answer::json(200, "{\"state\":\"SUCCESS\"}").behind(&held),
+    })
+    .await;
+    let policy = "timeout: 8s, idempotency: { required: true, status: { request: \"GET /by-ref/{key}\", rate: 1000/s, \
+                  schedule: { first: 700ms, max: 700ms }, rules: [{ status: 200, then: succeeded }] } }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    proxy.send(write("k")).await.expect_problem(502, "outcome-unknown");
+    let mut client = proxy.connect().await;
+    client.write(&write("k").header("Prefer", "wait=20").bytes()).await;
+    upstream.wait_requests(3).await;
+    gate.open();
+    let reply = client.reply().await;
+    assert_eq!((reply.expect_upstream(200).status, told(&reply)), (200, Some("succeeded")));
+    assert_eq!(reply.header("preference-applied"), Some("wait=20"));
+    let stuck = Upstream::start(|_| vec![Step::Body, Step::Reset]).await;
+    let proxy = Proxy::single(stuck.addr, PLAIN).await;
+    proxy.send(write("k")).await.expect_problem(502, "outcome-unknown");
+    let waited = proxy.send(write("k").header("Prefer", "wait=1")).await;
+    waited.expect_problem(409, "outcome-unknown");
+    assert_eq!(waited.header("preference-applied"), Some("wait=1"));
+}
+
 /// Else a client with its defaults would take a write that was never sent for done.
 #[tokio::test]
 async fn no_fallback_tells_of_a_keyed_write_as_if_it_were_done() {

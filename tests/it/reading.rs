@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstay_tests::{prelude::*, proxy::TempDir};
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 19] = [
     "id",
     "key_hash",
     "route",
@@ -21,6 +21,9 @@ const FIELDS: [&str; 16] = [
     "attention",
     "safe_to_use_new_key",
     "last_evidence",
+    "final",
+    "effect",
+    "advice",
 ];
 
 async fn identified(upstream: &Upstream, policy: &str, top: &str) -> Proxy {

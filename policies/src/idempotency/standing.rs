@@ -40,9 +40,16 @@ impl WriteOutcome {
     pub fn of(operation: &Operation) -> Self {
         let is_contradicted = operation.attention.is_some_and(|flag| flag.reason == AttentionReason::Conflict);
         match operation.state {
+            State::Failed | State::NotExecuted if is_contradicted => Self::Unknown,
+            state => Self::of_state(state),
+        }
+    }
+
+    /// What a state says that nothing contradicts.
+    pub const fn of_state(state: State) -> Self {
+        match state {
             State::Pending => Self::InProgress,
             State::Succeeded => Self::Succeeded,
-            State::Failed | State::NotExecuted if is_contradicted => Self::Unknown,
             State::Failed => Self::Failed,
             State::NotExecuted => Self::NotExecuted,
             State::Unknown => Self::Unknown,

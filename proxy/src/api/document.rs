@@ -3,9 +3,13 @@
 use jiff::Timestamp;
 use mainstay_policies::{
     evidence::Evidence,
+    idempotency::WriteOutcome,
     operation::{Attention, KeyHash, Operation, Source, State, UnixMillis},
+    problem::Problem,
 };
 use serde_json::{Value, json};
+
+use crate::respond::explain::explain;
 
 /// The document of an operation: no bodies, no raw key.
 pub(crate) fn of_operation(operation: &Operation) -> Value {
@@ -26,6 +30,9 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
         "attention": operation.attention.map(|attention| of_attention(operation, attention)),
         "safe_to_use_new_key": is_safe_to_use_new_key(operation),
         "last_evidence": operation.last_evidence.map(Evidence::label),
+        "final": operation.state.is_terminal(),
+        "effect": effect(WriteOutcome::of(operation)),
+        "advice": advice(WriteOutcome::of(operation)),
     })
 }
 
@@ -69,7 +76,32 @@ pub(crate) fn of_upstream(
         "attention": null,
         "safe_to_use_new_key": matches!(state, State::Failed | State::NotExecuted),
         "last_evidence": evidence.map(Evidence::label),
+        "final": state.is_terminal(),
+        "effect": effect(WriteOutcome::of_state(state)),
+        "advice": advice(WriteOutcome::of_state(state)),
     })
+}
+
+/// What the write did, as far as that is known.
+const fn effect(outcome: WriteOutcome) -> &'static str {
+    match outcome {
+        WriteOutcome::Succeeded => "happened",
+        WriteOutcome::Failed | WriteOutcome::NotExecuted | WriteOutcome::None => "none",
+        WriteOutcome::Unknown | WriteOutcome::InProgress => "unknown",
+    }
+}
+
+/// What its caller should do: where a problem tells of it, in the words of the problem's page.
+const fn advice(outcome: WriteOutcome) -> &'static str {
+    match outcome {
+        WriteOutcome::Succeeded => "The write happened: repeat it with the same key to get its answer.",
+        WriteOutcome::NotExecuted | WriteOutcome::None => {
+            "Nothing was done: repeat the write with the same key, and it is sent to the service."
+        }
+        WriteOutcome::Failed => explain(Problem::WriteFailed).1,
+        WriteOutcome::InProgress => explain(Problem::InProgress).1,
+        WriteOutcome::Unknown => explain(Problem::OutcomeUnknown).1,
+    }
 }
 
 /// Only a write that is proven not to have happened, with nothing against it, may be tried under another key.

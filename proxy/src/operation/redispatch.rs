@@ -84,6 +84,7 @@ impl Redispatch {
             is_redispatch: true,
             given_up: None,
             last: Tally::default(),
+            ended: Arc::default(),
             answer: told,
         };
         execution.claim.redispatched().await.map_err(NotSent::Ledger)?;

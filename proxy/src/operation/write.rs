@@ -1,6 +1,6 @@
 //! A keyed write that is under way, and how its end is recorded and told.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{Response, StatusCode, response::Parts};
@@ -32,6 +32,8 @@ pub(crate) struct Execution {
     pub(crate) given_up: Option<(Parts, Bytes)>,
     /// What became of the last attempt.
     pub(crate) last: Tally,
+    /// How it ended, once that is recorded: for who speaks of it after its answer has begun.
+    pub(crate) ended: Arc<OnceLock<Standing>>,
     /// Taken by the answer.
     pub(crate) answer: Option<oneshot::Sender<Executed>>,
 }
@@ -44,7 +46,10 @@ pub(crate) struct Executed {
     pub(crate) last: Tally,
     pub(crate) operation: OperationId,
     pub(crate) state: State,
+    /// When its answer began.
     pub(crate) standing: Standing,
+    /// As in [`Execution`].
+    pub(crate) ended: Arc<OnceLock<Standing>>,
 }
 
 impl Executed {
@@ -58,6 +63,7 @@ impl Executed {
             operation,
             state: State::Unknown,
             standing: Standing::LOST,
+            ended: Arc::default(),
         }
     }
 }
@@ -91,6 +97,7 @@ impl Execution {
         match settled {
             Ok(operation) => {
                 faults::reach(Point::AfterSettle);
+                let _ = self.ended.set(Standing::of(operation, self.protection.now()));
                 Some(operation.state)
             }
             Err(error) => {
@@ -117,7 +124,9 @@ impl Execution {
         let (operation, state) = (self.claim.id(), self.claim.operation().state);
         let standing = self.standing(outcome.as_ref().err());
         if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Executed { outcome, attempts, last: self.last, operation, state, standing });
+            let ended = Arc::clone(&self.ended);
+            let last = self.last;
+            let _ = answer.send(Executed { outcome, attempts, last, operation, state, standing, ended });
         }
     }
 

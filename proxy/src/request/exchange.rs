@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -58,6 +58,8 @@ pub(crate) struct Exchange {
     pub(crate) replayed: bool,
     /// How the write stands, if this is a keyed one.
     pub(crate) standing: Option<Standing>,
+    /// How it stood when it ended, where its answer may have begun before.
+    pub(crate) write_ended: Option<Arc<OnceLock<Standing>>>,
     /// Bytes of the request's body, as far as they are known.
     pub(crate) bytes_in: u64,
     status: Option<StatusCode>,
@@ -104,6 +106,7 @@ impl Exchange {
             operation: None,
             replayed: false,
             standing: None,
+            write_ended: None,
             bytes_in: 0,
             status: None,
             code: None,
@@ -271,6 +274,12 @@ impl Exchange {
         Some(route.upstream.authority(self.told.endpoint?).as_str())
     }
 
+    /// What is known of the write, if this is a keyed one.
+    fn outcome(&self) -> Option<WriteOutcome> {
+        let ended = self.write_ended.as_ref().and_then(|ended| ended.get()).copied();
+        ended.or(self.standing).map(|standing| standing.outcome)
+    }
+
     fn end(&mut self, how: Ended) {
         let Some(mut trace) = self.trace.take() else { return };
         if self.awaits_code && how != Ended::Cancelled {
@@ -323,7 +332,7 @@ impl Exchange {
                 (Ended::Cancelled, _) => "client_disconnected",
                 (Ended::Truncated, _) => "truncated",
                 (Ended::Complete, Some(problem)) => problem.slug(),
-                (Ended::Complete, None) => match self.standing.map(|standing| standing.outcome) {
+                (Ended::Complete, None) => match self.outcome() {
                     // Whatever was answered: nobody knows, so it is not well.
                     Some(outcome @ WriteOutcome::Unknown) => outcome.label(),
                     _ if self.replayed => "replayed",

@@ -147,6 +147,33 @@ async fn a_repeat_in_doubt_waits_for_what_others_hear_as_long_as_its_caller_want
     }
 }
 
+/// We know better than a service that does not know the write: we are still sending it, or waiting for its answer.
+#[tokio::test(start_paused = true)]
+async fn not_found_proves_nothing_while_an_attempt_is_open_here_unless_the_endpoint_is_fenced() {
+    for (fenced, is_given_up) in [(false, false), (false, true), (true, false)] {
+        let kit = Kit::new(asking(fenced));
+        let mut claim = kit.claim("k").await;
+        claim.dispatched().await.unwrap();
+        let lost = Settlement::Ambiguous { reason: "attempt_timeout", status: None, stored: None };
+        claim.settle(lost, Source::Response).await.unwrap();
+        let given_up = is_given_up.then(|| kit.protection.give_up(claim.id()));
+        let claim = Some(claim).filter(|_| !is_given_up);
+        kit.clock.advance(Duration::from_hours(1));
+        let endpoint = Endpoint::json(404, "");
+        let state = async || {
+            let repeat = kit.repeat("k").await;
+            kit.protection.resolve_repeat(repeat, None, Some(&endpoint)).await.operation.state
+        };
+        let expected = if fenced { State::NotExecuted } else { State::Unknown };
+        assert_eq!(state().await, expected, "{fenced} {is_given_up}");
+        drop((claim, given_up));
+        if !fenced {
+            assert_eq!(state().await, State::NotExecuted, "no answer can come any more");
+        }
+        assert!(endpoint.asked() >= 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn concurrent_repeats_share_one_query() {
     let kit = Kit::new(asking(false));

@@ -33,8 +33,9 @@ pub(super) fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<Prox
 
 /// The answer to the first request.
 pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> Response<ProxyBody> {
-    let Executed { outcome, attempts, last, operation, state, standing } = executed;
+    let Executed { outcome, attempts, last, operation, state, standing, ended } = executed;
     routed.exchange.standing = Some(standing);
+    routed.exchange.write_ended = Some(ended);
     routed.exchange.tell_attempts(Tally { attempts, ..last }, &routed.outbound.route);
     routed.exchange.operation = Some((operation, state));
     routed.exchange.teach_limit(outcome.as_ref());

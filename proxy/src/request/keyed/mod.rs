@@ -167,6 +167,7 @@ async fn begin(
                     is_redispatch: false,
                     given_up: None,
                     last: Tally::default(),
+                    ended: Arc::default(),
                     answer: Some(answer),
                 };
                 let id = execution.claim.id();
