@@ -379,7 +379,7 @@ async fn past_the_tombstone_the_key_is_new() {
     assert_eq!(upstream.count(), 2);
 }
 
-const DOCUMENT: [&str; 19] = [
+const DOCUMENT: [&str; 20] = [
     "id",
     "key_hash",
     "route",
@@ -399,6 +399,7 @@ const DOCUMENT: [&str; 19] = [
     "final",
     "effect",
     "advice",
+    "result",
 ];
 
 #[tokio::test]

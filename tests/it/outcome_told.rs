@@ -263,3 +263,29 @@ async fn no_fallback_tells_of_a_keyed_write_as_if_it_were_done() {
         assert_eq!(proxy.send(Request::post("/pay", "x")).await.status, fallback);
     }
 }
+
+#[tokio::test]
+async fn the_result_of_a_write_is_for_its_caller_alone() {
+    let upstream = Upstream::start(|seen| match seen.header("idempotency-key").unwrap() {
+        "lost" => vec![Step::Body, Step::Reset],
+        _ => Answer::status(201).header("Content-Type", "text/plain").header("Set-Cookie", "a=b").body("made").steps(),
+    })
+    .await;
+    let proxy = Proxy::single(upstream.addr, PLAIN).await;
+    let known = |request: Request, who: &str| request.header("Authorization", who);
+    let first = proxy.send(known(write("k"), "Bearer ann")).await.expect_upstream(201).operation();
+    assert_eq!(
+        proxy.operation(&first).await["result"],
+        serde_json::json!({ "content_type": "text/plain", "bytes": 4 })
+    );
+    let read = async |id: &str, who: &str| {
+        proxy.send(known(Request::get(&format!("/_mainstay/operations/{id}/result")), who)).await
+    };
+    let result = read(&first, "Bearer ann").await;
+    assert_eq!((result.status, result.text(), result.header("content-type")), (201, "made".into(), Some("text/plain")));
+    assert_eq!((told(&result), result.header("set-cookie")), (Some("succeeded"), None));
+    read(&first, "Bearer bob").await.expect_problem(404, "operation-not-found");
+    let lost = proxy.send(known(write("lost"), "Bearer ann")).await.operation();
+    read(&lost, "Bearer ann").await.expect_problem(409, "outcome-unknown");
+    read(&"0".repeat(32), "Bearer ann").await.expect_problem(404, "operation-not-found");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstay_tests::{prelude::*, proxy::TempDir};
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "id",
     "key_hash",
     "route",
@@ -24,6 +24,7 @@ const FIELDS: [&str; 19] = [
     "final",
     "effect",
     "advice",
+    "result",
 ];
 
 async fn identified(upstream: &Upstream, policy: &str, top: &str) -> Proxy {

@@ -1,10 +1,11 @@
 //! The document of one operation.
 
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use mainstay_policies::{
     evidence::Evidence,
     idempotency::WriteOutcome,
-    operation::{Attention, KeyHash, Operation, Source, State, UnixMillis},
+    operation::{Attention, KeyHash, Operation, Retained, Source, State, UnixMillis},
     problem::Problem,
 };
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
         "final": operation.state.is_terminal(),
         "effect": effect(WriteOutcome::of(operation)),
         "advice": advice(WriteOutcome::of(operation)),
+        "result": result(operation),
     })
 }
 
@@ -79,7 +81,15 @@ pub(crate) fn of_upstream(
         "final": state.is_terminal(),
         "effect": effect(WriteOutcome::of_state(state)),
         "advice": advice(WriteOutcome::of_state(state)),
+        "result": null,
     })
+}
+
+/// What is kept of the answer, in short; its body has an address of its own.
+fn result(operation: &Operation) -> Option<Value> {
+    let Retained::Stored(stored) = &operation.retained else { return None };
+    let media_type = stored.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    operation.state.is_terminal().then(|| json!({ "content_type": media_type, "bytes": stored.body.len() }))
 }
 
 /// What the write did, as far as that is known.

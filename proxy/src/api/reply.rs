@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use mainstay_policies::problem::{Effect, Problem};
+use mainstay_policies::{
+    idempotency::{MAINSTAY_OUTCOME, WriteOutcome},
+    operation::StoredResponse,
+    problem::{Effect, Problem},
+};
 use serde_json::Value;
 
 use super::Fault;
@@ -19,6 +23,18 @@ impl Reply {
 
     pub(crate) fn html(body: String) -> Self {
         Self::new(StatusCode::OK, "text/html; charset=utf-8", body)
+    }
+
+    /// What was kept of the answer to a write, as a repeat gets it.
+    pub(crate) fn stored(stored: &StoredResponse, outcome: WriteOutcome) -> Self {
+        let mut response = Response::new(stored.body.clone());
+        *response.status_mut() = stored.status;
+        let headers = response.headers_mut();
+        headers.clone_from(&stored.headers);
+        headers.insert(MAINSTAY_OUTCOME, outcome.value());
+        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Self(response)
     }
 
     pub(crate) fn not_modified() -> Self {

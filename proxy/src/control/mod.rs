@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET|HEAD operations/{id}          one operation; Prefer: wait=N waits until it is settled
+//! GET|HEAD operations/{id}/result   what is kept of its answer
 //! GET|HEAD operations?key=          the same by key; &upstream= and &path= narrow it, or ask the service itself
 //! GET|HEAD operations?state=        a listing
 //! POST     operations:batchGet      up to 100 keys at once
@@ -18,6 +19,7 @@ mod batch;
 mod operations;
 mod pages;
 mod passthrough;
+mod result;
 pub mod routes;
 
 use std::sync::Arc;

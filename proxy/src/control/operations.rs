@@ -26,10 +26,16 @@ use crate::config::model::List;
 /// `GET operations/{id}`
 pub(super) async fn read(asked: &CallerRequest<'_>, id: &str) -> Result<Reply, Fault> {
     Params::read(asked.parts.uri.query(), &[])?;
+    let operation = by_id(asked, id).await?;
+    show(asked, operation).await
+}
+
+/// The operation of that name, if it is the caller's principal's.
+pub(super) async fn by_id(asked: &CallerRequest<'_>, id: &str) -> Result<Operation, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let operation = asked.cx.ledger.read(id).await.map_err(|_| Fault::ledger())?;
     let operation = operation.filter(|operation| operation.principal == asked.principal_hash);
-    show(asked, operation.ok_or_else(|| Fault::absent(NO_OPERATION))?).await
+    operation.ok_or_else(|| Fault::absent(NO_OPERATION))
 }
 
 /// `GET operations?key=` and `GET operations?state=`

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use mainstay_policies::{idempotency::principal_hash, problem::Problem};
 
-use super::{CallerRequest, ControlContext, Reader, batch, operations, pages};
+use super::{CallerRequest, ControlContext, Reader, batch, operations, pages, result};
 use crate::api::{Fault, reply::Reply};
 
 /// Answers a request under the control prefix. The rate limit was applied by the caller.
@@ -34,6 +34,10 @@ impl CallerRequest<'_> {
             ["operations", id] => {
                 self.allow(&[Method::GET, Method::HEAD])?;
                 operations::read(self, id).await
+            }
+            ["operations", id, "result"] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                result::read(self, id).await
             }
             ["operations:batchGet"] => {
                 self.allow(&[Method::POST])?;
