@@ -92,6 +92,8 @@ problems! {
     UpstreamError = "upstream-error", BAD_GATEWAY, "The connection to the service behind failed";
     /// The request is malformed.
     BadRequest = "bad-request", BAD_REQUEST, "The request is not valid HTTP";
+    /// The request has been here before.
+    Loop = "loop", LOOP_DETECTED, "This request goes round in a circle";
     /// Shutting down.
     Draining = "draining", SERVICE_UNAVAILABLE, "This proxy is shutting down";
 }

@@ -338,7 +338,9 @@ async fn nobody_gets_an_answer_that_somebody_else_shaped() {
         Answer::ok(said.join("|")).header("Cache-Control", "max-age=60").steps()
     })
     .await;
-    let proxy = cached(&upstream).await;
+    // Whoever is trusted to say so shapes answers; others are not heard.
+    let config = Config::single(upstream.addr, "timeout: 5s, cache: {}").listener("client: { trusted: [local] }");
+    let proxy = Proxy::start(config).await;
     for (name, value) in [
         ("X-Forwarded-Host", "evil"),
         ("X-Forwarded-Proto", "evil"),

@@ -24,6 +24,7 @@ mod fallback;
 mod forwarding;
 mod forwarding_streams;
 mod framing;
+mod fronts;
 mod grpc_answers;
 mod grpc_outcomes;
 mod grpc_policies;

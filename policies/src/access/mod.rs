@@ -7,7 +7,8 @@
 //! A path is denied if anything that a service may take it for is, and allowed only if all of that is: `//admin`, `/x%2F..%2Fadmin`
 //! and `/admin;v=1` are no ways around a rule for `/admin` (module `reading`).
 //!
-//! The client is the peer of the connection: a header like `X-Forwarded-For` says what its sender likes.
+//! The client is the peer of the connection: a header like `X-Forwarded-For` says what its sender likes. Where [`Peers`] are
+//! trusted to say whom they forward for, [`ForwardedField`] reads it from them.
 //!
 //! ```
 //! use mainstay_policies::access::{AccessList, Rule};
@@ -25,13 +26,17 @@
 //! ```
 
 mod cidr;
+mod forwarded;
 mod layer;
 mod list;
+mod peers;
 mod reading;
 #[cfg(test)]
 mod tests;
 
 pub use crate::{caller::ClientAddress, path::PathRule};
 pub use cidr::*;
+pub use forwarded::{ForwardedField, counted};
 pub use layer::*;
 pub use list::*;
+pub use peers::{Peer, Peers};

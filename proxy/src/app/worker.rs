@@ -145,6 +145,12 @@ fn spawn_connection(
         tracing::debug!(%error, "a client left at once");
         return;
     }
+    // Asked of the kernel only where it is not plain: whoever calls from loopback is as near as can be.
+    let own = if peer.ip().to_canonical().is_loopback() {
+        peer
+    } else {
+        stream.local_addr().unwrap_or(params.load().address)
+    };
     let connection = connections.open(place);
     let listener = params.load();
     let session = Arc::new(Session {
@@ -154,6 +160,7 @@ fn spawn_connection(
         listener: params.clone(),
         client: Client { address: Address::new(peer.ip()) },
         peer,
+        own: own.ip(),
         connection: connection.clone(),
     });
     let session = listener::Serving {

@@ -11,7 +11,7 @@ use mainstay_policies::{
 use super::{
     FromEnvironment,
     decode::{Cx, Setting, or},
-    model::{Config, Listener, Match, Policy, Principal, Route, Upstream},
+    model::{ClientRule, Config, Listener, Match, Policy, Principal, Route, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
         self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin, default_control,
@@ -114,6 +114,7 @@ fn build_listeners(
             name: Arc::from(name.value),
             address: address.value,
             principal: or(listener.principal, Principal::Anonymous),
+            client: or(listener.client, ClientRule::default()),
             trust_deadline: or(listener.trust_deadline, false),
             access: listener.access.map(|it| it.value),
         }));

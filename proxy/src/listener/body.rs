@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::timeout::IdleBody;
 use tokio::time::{Sleep, sleep};
@@ -30,6 +31,8 @@ pub(crate) struct ClientBody {
     connection: Arc<Connection>,
     owed: Owed,
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
+    /// Fields that say who is calling and under which key: a head has them, a trailer section must not.
+    identifying: [Option<HeaderName>; 2],
 }
 
 /// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream.
@@ -78,7 +81,14 @@ impl ClientBody {
             connection,
             owed: Owed::default(),
             gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
+            identifying: [None, None],
         }
+    }
+
+    /// The same without these fields in its trailers.
+    pub(crate) fn without(mut self, identifying: [Option<HeaderName>; 2]) -> Self {
+        self.identifying = identifying;
+        self
     }
 
     /// Tells later whether it broke off, or is waited for.
@@ -99,7 +109,14 @@ impl Body for ClientBody {
             }
             this.gate = None;
         }
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            for name in this.identifying.iter().flatten() {
+                trailers.remove(name);
+            }
+        }
         if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
             this.connection.body_ended();
         }

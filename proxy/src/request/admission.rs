@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 use mainstay_policies::{
+    access::counted,
     evidence::Sent,
     problem::Problem,
     rate_limit::{Admission, Key, Usage},
@@ -11,7 +12,7 @@ use mainstay_policies::{
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{routed::Routed, session::Session};
-use crate::respond::failure::Failure;
+use crate::{respond::failure::Failure, wire::forward::Address};
 
 /// What an access list says to whom it does not admit.
 pub(super) const FORBIDDEN: Failure =
@@ -20,16 +21,25 @@ pub(super) const FORBIDDEN: Failure =
 /// Access, rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
 pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Option<Usage>) -> Result<(), Failure> {
     if let Some(access) = &routed.outbound.route.params.policy.access
-        && !session.may_pass(access, &routed.parts)
+        && !access.admits(routed.exchange.client.ip(), &routed.parts.method, routed.parts.uri.path())
     {
         return Err(FORBIDDEN);
     }
     if let Some(limiter) = &routed.outbound.route.limiter {
         let params = limiter.params();
+        let address;
         let key: &[u8] = match &params.key {
             Key::Route => &[],
             Key::Principal => routed.principal.as_deref().unwrap_or_default(),
-            Key::ClientIp => session.client.address.as_bytes(),
+            // Most are their connection's peer, whose address is in words already.
+            Key::ClientIp if routed.exchange.client == session.peer && session.peer.is_ipv4() => {
+                session.client.address.as_bytes()
+            }
+            Key::ClientIp => {
+                let client = routed.exchange.client.ip();
+                address = Address::new(counted(client, routed.listener.client.prefix6));
+                address.as_bytes()
+            }
             Key::Header(name) => routed.parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default(),
         };
         let admission = limiter.admit(key, routed.exchange.started);

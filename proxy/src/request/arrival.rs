@@ -1,6 +1,6 @@
 //! Who is calling, and where it leads.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -28,13 +28,13 @@ use super::{
 };
 use crate::{
     attempts::attempt::{GrpcCall, Outbound},
-    config::model::{self, Principal},
+    config::model,
     listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
     router::Target,
     runtime::{route::Route, snapshot::Snapshot},
     telemetry::trace::RequestInfo,
-    wire::body::ProxyBody,
+    wire::{body::ProxyBody, forward::Hints, via},
 };
 
 /// What a request turned out to be.
@@ -45,7 +45,13 @@ pub(super) enum Found {
 }
 
 /// Begins the exchange: connection phase, trace, access log.
-fn begin(session: &Arc<Session>, parts: &Parts, body: &ClientIncoming, listener: &model::Listener) -> Exchange {
+fn begin(
+    session: &Arc<Session>,
+    parts: &Parts,
+    body: &ClientIncoming,
+    listener: &model::Listener,
+    client: SocketAddr,
+) -> Exchange {
     let now = Instant::now();
     let is_http1 = parts.version != Version::HTTP_2;
     if is_http1 {
@@ -61,13 +67,15 @@ fn begin(session: &Arc<Session>, parts: &Parts, body: &ClientIncoming, listener:
             scheme: "http",
             host: Some(host(&parts.uri, &parts.headers)),
             port: port(&parts.uri, &parts.headers),
-            client: Some(session.peer),
+            client: Some(client.ip()),
+            peer: Some(session.peer),
             user_agent: parts.headers.get(USER_AGENT).and_then(|name| name.to_str().ok()),
             version: parts.version,
             listener: &listener.name,
         });
     }
     let mut exchange = Exchange::new(session.clone(), now, parts, trace);
+    exchange.client = client;
     exchange.bytes_in = body.size_hint().exact().unwrap_or_default();
     exchange
 }
@@ -89,12 +97,18 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     let ClientRequest { mut parts, body } = request;
     let snapshot = session.runtime.snapshot.load_full();
     let listener = listener_in(session, &snapshot);
-    let mut exchange = begin(session, &parts, &body, &listener);
+    let hints = Hints::of(&parts.headers);
+    let client = session.client_of(&listener, &mut parts.headers, hints);
+    let mut exchange = begin(session, &parts, &body, &listener, client);
     if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.request_head()) {
         return Found::Refused(refuse(exchange, &snapshot, failure));
     }
+    if hints.via && via::is_loop(&parts.headers) {
+        let detail = Cow::Borrowed("This request came back to the proxy that had sent it on. It was not sent again.");
+        return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::Loop, detail)));
+    }
     if let Some(access) = &listener.access
-        && !session.may_pass(access, &parts)
+        && !access.admits(client.ip(), &parts.method, parts.uri.path())
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
@@ -158,12 +172,8 @@ fn deadline(
 
 /// Who is calling; an empty header is no principal.
 pub(super) fn principal(listener: &model::Listener, headers: &HeaderMap) -> Option<Bytes> {
-    match &listener.principal {
-        Principal::Anonymous => None,
-        Principal::Header(name) => {
-            headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
-        }
-    }
+    let value = headers.get(listener.principal.header()?)?;
+    Some(Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
 }
 
 /// The host that the request is for, without its port.

@@ -67,7 +67,7 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
         asker: Some(Arc::new(asker)),
     };
     parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
-    parts.extensions.insert(ClientAddress(session.peer.ip()));
+    parts.extensions.insert(ClientAddress(exchange.client.ip()));
     let reader = match listener.principal {
         Principal::Anonymous => Reader::Anonymous,
         Principal::Header(_) => Reader::Principal(principal.as_deref()),

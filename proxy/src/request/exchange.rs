@@ -2,6 +2,7 @@
 //! connection's phase. It ends once: with the last byte of the answer, or when the client leaves.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -36,6 +37,8 @@ use crate::{
 pub(crate) struct Exchange {
     session: Arc<Session>,
     pub(crate) started: Instant,
+    /// Who the client is; with port 0 if a front says so, which does not name it.
+    pub(crate) client: SocketAddr,
     pub(crate) method: Method,
     /// How its caller is answered, if it is a gRPC call.
     pub(crate) grpc: Option<Dialect>,
@@ -88,6 +91,7 @@ impl Exchange {
     pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
         let uri = session.runtime.access.enabled().then(|| parts.uri.clone());
         Self {
+            client: session.peer,
             session,
             started: now,
             method: parts.method.clone(),
@@ -342,7 +346,7 @@ impl Exchange {
             };
             session.runtime.access.record(&AccessEntry {
                 listener: &session.accepted_by.0,
-                client: Some(session.peer),
+                client: Some(self.client),
                 method: &self.method,
                 path: uri.path(),
                 route: self.route.as_ref().map(|route| &*route.params.name),

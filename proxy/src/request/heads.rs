@@ -5,7 +5,6 @@ use http::{HeaderValue, Response, header::HeaderMap};
 use super::{routed::Routed, session::Session};
 use crate::{
     attempts::head::Head,
-    config::model::Principal,
     respond,
     wire::forward::{self, Hop},
 };
@@ -14,11 +13,7 @@ use crate::{
 pub(super) fn outgoing(session: &Session, routed: &mut Routed, upgrade: Option<HeaderValue>) -> Head {
     let Routed { parts, listener, .. } = routed;
     let mut headers = std::mem::take(&mut parts.headers);
-    let identifies = match &listener.principal {
-        Principal::Header(name) => Some(name),
-        Principal::Anonymous => None,
-    };
-    forward::request(&mut headers, parts.version, parts.uri.authority(), identifies);
+    forward::request(&mut headers, parts.version, parts.uri.authority(), listener.principal.header());
     let hop = Some(Hop::new(&session.client, parts.version));
     Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, hop, upgrade }
 }

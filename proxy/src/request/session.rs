@@ -1,11 +1,18 @@
 //! What all requests of one client connection share.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use http::request::Parts;
-use mainstay_policies::access::AccessList;
+use http::{HeaderMap, HeaderValue};
 
-use crate::{config::model, listener::Connection, runtime::Runtime, wire::forward::Client};
+use crate::{
+    config::model::{self, Principal},
+    listener::Connection,
+    runtime::Runtime,
+    wire::forward::{self, Client, Hints},
+};
 
 /// What all requests of one client connection share.
 pub(crate) struct Session {
@@ -16,12 +23,31 @@ pub(crate) struct Session {
     pub(crate) accepted_by: (Arc<str>, SocketAddr),
     pub(crate) client: Client,
     pub(crate) peer: SocketAddr,
+    /// Ours, at which the peer called.
+    pub(crate) own: IpAddr,
     pub(crate) connection: Arc<Connection>,
 }
 
 impl Session {
-    /// Whether an access list lets the request pass. The client is the peer: a header says what its sender likes.
-    pub(super) fn may_pass(&self, access: &AccessList, parts: &Parts) -> bool {
-        access.admits(self.peer.ip(), &parts.method, parts.uri.path())
+    /// Takes off what the peer may not say of who is calling and for whom, and reads the rest: who the client is. That is the
+    /// peer, unless it is a front that is trusted to say whom it forwards for.
+    pub(super) fn client_of(&self, listener: &model::Listener, headers: &mut HeaderMap, hints: Hints) -> SocketAddr {
+        let peer = self.peer.ip();
+        if let Principal::Header(header) = &listener.principal
+            && !header.from.include(peer, self.own)
+        {
+            headers.remove(&header.name);
+        }
+        if !hints.front {
+            return self.peer;
+        }
+        let model::ClientRule { header, trusted, .. } = &listener.client;
+        if !trusted.include(peer, self.own) {
+            forward::distrust(headers);
+            return self.peer;
+        }
+        let values = headers.get_all(header.name()).iter().map(HeaderValue::as_bytes);
+        let client = header.client(values, peer, |address| trusted.include(address, self.own));
+        if client == peer.to_canonical() { self.peer } else { SocketAddr::new(client, 0) }
     }
 }

@@ -12,7 +12,7 @@ use http::{
 use mainstay_policies::problem::Problem;
 
 use crate::{
-    config::model::{self, Principal},
+    config::model,
     respond::failure::Failure,
     wire::{
         http1::{HeadLimits, head::Refused},
@@ -99,7 +99,7 @@ fn field_lines(parts: &Parts, listener: &model::Listener) -> Result<(), &'static
     if parts.version == Version::HTTP_2 && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err("The request has more than one Content-Length.");
     }
-    if let Principal::Header(name) = &listener.principal
+    if let Some(name) = listener.principal.header()
         && parts.headers.get_all(name).iter().nth(1).is_some()
     {
         return Err("The header that says who is calling stands there more than once.");

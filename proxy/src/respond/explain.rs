@@ -123,6 +123,10 @@ const fn of_the_service(problem: Problem) -> (&'static str, &'static str) {
             "The service did not answer in time. The member effect says whether it may have acted.",
             "If effect is none, repeat freely. If it is unknown, find out first whether the request was carried out.",
         ),
+        Problem::Loop => (
+            "The request came back to the proxy that had sent it on, by its name in Via. It was not sent to the service again.",
+            "Whoever runs this proxy points its upstream at the service, not at a way that leads back here.",
+        ),
         Problem::UpstreamUnreachable => (
             "No connection to the service could be made. Nothing was sent to it.",
             "Repeat after a while, with the same key if there was one.",

@@ -53,7 +53,8 @@ const fn code(problem: Problem, status: StatusCode, effect: Effect) -> Code {
         | Problem::KeyExpired
         | Problem::KeyAmbiguous
         | Problem::ResponseNotRetained => Code::FailedPrecondition,
-        Problem::UpstreamError
+        Problem::Loop
+        | Problem::UpstreamError
         | Problem::RateLimited
         | Problem::Overloaded
         | Problem::CircuitOpen

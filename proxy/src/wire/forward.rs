@@ -8,6 +8,8 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
+use super::via;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whether a header belongs to one connection. `trailer` does not: it announces what both sides of this proxy do forward.
@@ -86,11 +88,42 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// Removes the fields of these names. Most messages have none of them, and one look at each name costs less than a search.
-fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+pub(super) fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     let removed: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in removed {
         headers.remove(name);
     }
+}
+
+/// Whether a field says on whose behalf a request is sent.
+fn is_of_a_front(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+}
+
+/// What of a request's way hither its head speaks of. One look at each name tells; most requests have nothing of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    /// Proxies that it came through.
+    pub(crate) via: bool,
+    /// Whom its sender forwards it for.
+    pub(crate) front: bool,
+}
+
+impl Hints {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut hints = Self::default();
+        for name in headers.keys() {
+            hints.via |= *name == VIA;
+            hints.front |= is_of_a_front(name);
+        }
+        hints
+    }
+}
+
+/// Takes out what a sender that is not trusted says of whom it forwards for.
+pub(crate) fn distrust(headers: &mut HeaderMap) {
+    remove_where(headers, is_of_a_front);
 }
 
 /// What the client's connection adds to every request on it.
@@ -184,7 +217,7 @@ impl Hop {
                 _ => {}
             }
         }
-        put("via", via(self.version).as_bytes());
+        put("via", via::received_by(self.version).as_bytes());
         if before {
             let mut list: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
             list.push(self.client.as_bytes());
@@ -224,15 +257,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The received protocol's version, and our name (RFC 9110 section 7.6.3).
-const fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 mainstay",
-        Version::HTTP_10 => "1.0 mainstay",
-        _ => "1.1 mainstay",
-    })
-}
-
 /// Makes an upstream's header fields those of the answer to the client.
 pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: StatusCode) {
     // A 426 must say which protocol is asked for (RFC 9110 section 15.5.22).
@@ -246,7 +270,7 @@ pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: Status
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
     }
-    headers.append(VIA, via(version));
+    headers.append(VIA, HeaderValue::from_static(via::received_by(version)));
 }
 
 /// Puts back what asks for, or grants, a change of protocol.
@@ -389,7 +413,10 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.0.0.9");
         assert_eq!(headers["x-forwarded-host"], "shop");
         assert_eq!(headers["x-forwarded-proto"], "http");
-        assert_eq!(headers.get_all("via").iter().collect::<Vec<_>>(), ["1.1 front", "1.1 mainstay"]);
+        assert_eq!(
+            headers.get_all("via").iter().collect::<Vec<_>>(),
+            ["1.1 front", via::received_by(Version::HTTP_11)]
+        );
     }
 
     #[test]

@@ -6,3 +6,5 @@ pub(crate) mod gate;
 pub mod http1;
 pub(crate) mod http2;
 pub mod interim;
+pub(crate) mod trailers;
+pub(crate) mod via;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
-use mainstay_policies::access::AccessList;
+use mainstay_policies::access::{AccessList, ForwardedField, Peers};
 
 /// An address on which Mainstay accepts HTTP.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How the caller is known.
     pub principal: Principal,
+    /// Who the client is, where fronts forward for it.
+    pub client: ClientRule,
     /// Whether deadlines in request headers are honoured.
     pub trust_deadline: bool,
     /// `None` lets everybody in.
@@ -26,5 +28,42 @@ pub enum Principal {
     /// Not at all.
     Anonymous,
     /// By a header that a trusted front sets.
-    Header(HeaderName),
+    Header(HeaderPrincipal),
+}
+
+impl Principal {
+    /// The header that says who is calling.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Anonymous => None,
+            Self::Header(header) => Some(&header.name),
+        }
+    }
+}
+
+/// A header that says who is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderPrincipal {
+    /// Its name.
+    pub name: HeaderName,
+    /// From whom it counts; from anybody else it is taken off.
+    pub from: Peers,
+}
+
+/// Who the client of a request is, for limits, access lists and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRule {
+    /// In which field trusted fronts say it.
+    pub header: ForwardedField,
+    /// Who they are; if nobody, the peer is the client.
+    pub trusted: Peers,
+    /// Leading bits of an IPv6 address by which clients count.
+    pub prefix6: u8,
+}
+
+impl Default for ClientRule {
+    /// A home or a virtual machine is given a /64 at the least (RFC 6177, RFC 7934), and so calls from as many addresses as it likes.
+    fn default() -> Self {
+        Self { header: ForwardedField::XForwardedFor, trusted: Peers::default(), prefix6: 64 }
+    }
 }

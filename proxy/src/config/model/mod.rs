@@ -15,7 +15,7 @@ use super::FromEnvironment;
 
 pub use self::{
     ledger::{Ledger, OnFailure, Store},
-    listener::{Listener, Principal},
+    listener::{ClientRule, HeaderPrincipal, Listener, Principal},
     policy::{Cache, Policy},
     postgres::{Postgres, Secret, StoreTimeouts},
     route::{Match, Route},

@@ -174,6 +174,7 @@ macro_rules! whole {
 const MANY: u64 = 1_000_000_000;
 
 whole! {
+    u8: 0, u64::from(u8::MAX), |n: u64| u8::try_from(n).ok();
     u32: 0, MANY, |n: u64| u32::try_from(n).ok();
     usize: 0, MANY, |n: u64| usize::try_from(n).ok();
     NonZeroU32: 1, MANY, |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new);

@@ -3,15 +3,18 @@
 mod policy;
 mod words;
 
-use mainstay_policies::operation::ledger::Settle;
+use mainstay_policies::{
+    access::{Peer, Peers},
+    operation::ledger::Settle,
+};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
-        Propagation, Protocol, ReadyLedger, Route, Store, Telemetry, Upstream,
+        Admin, ClientRule, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
+        Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -132,11 +135,31 @@ fn listener(listener: &Listener) -> Value {
         "address": listener.address.to_string(),
         "principal": match &listener.principal {
             Principal::Anonymous => json!("anonymous"),
-            Principal::Header(name) => json!({ "header": text(name.as_str()) }),
+            Principal::Header(header) => json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }),
         },
+        "client": client(&listener.client),
         "trust_deadline": listener.trust_deadline,
     });
     with(shown, [("access", listener.access.as_deref().map(policy::access))])
+}
+
+fn client(client: &ClientRule) -> Value {
+    let is_told = !client.trusted.0.is_empty();
+    with(
+        json!({ "prefix6": client.prefix6 }),
+        [
+            ("header", is_told.then(|| client.header.name().into())),
+            ("trusted", is_told.then(|| peers(&client.trusted))),
+        ],
+    )
+}
+
+fn peers(peers: &Peers) -> Value {
+    let shown = peers.0.iter().map(|peer| match peer {
+        Peer::Local => "local".to_owned(),
+        Peer::Network(network) => network.to_string(),
+    });
+    shown.collect()
 }
 
 fn upstream(upstream: &Upstream) -> Value {

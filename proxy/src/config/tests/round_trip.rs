@@ -8,7 +8,7 @@ use crate::config::show;
 /// Every key, none at its default.
 pub(super) const EVERYTHING: &str = r#"
 listeners:
-  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant }, trust_deadline: true, access: { deny: [192.0.2.0/24] } }
+  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24] } }
   second: { address: "[::1]:8082", principal: anonymous }
 upstreams:
   app:

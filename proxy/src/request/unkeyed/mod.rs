@@ -54,7 +54,10 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         None if read.is_empty() => Resend::Empty,
         None => Resend::Whole(read),
         Some(body) => {
-            let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone());
+            let key =
+                routed.outbound.route.protection.as_ref().map(|protection| protection.params().key.header.clone());
+            let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone())
+                .without([routed.listener.principal.header().cloned(), key]);
             owed = Some(body.owed());
             match kept_for_replay(&routed.outbound.route) {
                 Some(max) => Resend::Replay(Replay::new(body, max)),

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     io::Write as _,
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -140,7 +141,7 @@ impl AccessEntry<'_> {
         line.extend_from_slice(b"\",\"level\":\"INFO\",\"target\":\"access\"");
         text_field(line, "listener", Some(self.listener));
         if let Some(client) = self.client {
-            write(line, format_args!(",\"client\":\"{client}\""));
+            write(line, format_args!(",\"client\":\"{}\"", ClientText(client)));
         }
         text_field(line, "method", Some(self.method.as_str()));
         text_field(line, "path", Some(self.path_start()));
@@ -189,7 +190,7 @@ impl AccessEntry<'_> {
         self.duration_ms(line);
         write(line, format_args!("ms attempts={} in={} out={}", self.attempts, self.bytes_in, self.bytes_out));
         if let Some(client) = self.client {
-            write(line, format_args!(" client={client}"));
+            write(line, format_args!(" client={}", ClientText(client)));
         }
         let places = [("listener", Some(self.listener)), ("route", self.route), ("upstream", self.upstream)];
         for (name, value) in places.into_iter().chain(self.words()) {
@@ -254,6 +255,15 @@ impl Scratch {
         self.line.extend_from_slice(&self.prefix);
         three_digits(&mut self.line, (now % 1000) as u32);
         self.line.push(b'Z');
+    }
+}
+
+/// A client's address, and the port where its connection is ours: a front names none.
+struct ClientText(SocketAddr);
+
+impl fmt::Display for ClientText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.port() == 0 { self.0.ip().fmt(f) } else { self.0.fmt(f) }
     }
 }
 

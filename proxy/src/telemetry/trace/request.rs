@@ -1,6 +1,9 @@
 //! The span of a request.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, Method, StatusCode, Version};
 use mainstay_policies::{
@@ -37,8 +40,10 @@ pub struct RequestInfo<'a> {
     pub host: Option<&'a str>,
     /// The port beside it.
     pub port: Option<u16>,
-    /// The peer.
-    pub client: Option<SocketAddr>,
+    /// Who the client is.
+    pub client: Option<IpAddr>,
+    /// Who sent it: the client, or a front that it is behind.
+    pub peer: Option<SocketAddr>,
     /// What the caller calls itself.
     pub user_agent: Option<&'a str>,
     /// The version of HTTP.
@@ -105,10 +110,11 @@ impl RequestTrace {
             span.set("server.port", i64::from(port));
         }
         if let Some(client) = request.client {
-            let address = client.ip().to_canonical().to_string();
-            span.set("client.address", address.clone());
-            span.set("network.peer.address", address);
-            span.set("network.peer.port", i64::from(client.port()));
+            span.set("client.address", client.to_canonical().to_string());
+        }
+        if let Some(peer) = request.peer {
+            span.set("network.peer.address", peer.ip().to_canonical().to_string());
+            span.set("network.peer.port", i64::from(peer.port()));
         }
         if let Some(user_agent) = request.user_agent {
             span.set_text("user_agent.original", user_agent);

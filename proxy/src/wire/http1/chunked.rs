@@ -11,15 +11,10 @@
 //!
 //! Lines end with CRLF and with nothing else: a lone LF, or a CR inside of a line, is how one message is hidden in another.
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, SET_COOKIE,
-        TE, TRAILER, TRANSFER_ENCODING,
-    },
-};
+use http::HeaderMap;
 
 use super::fields;
+use crate::wire::trailers;
 
 /// Digits of a chunk's size; 16 are all that a 64-bit number has.
 const MAX_SIZE_DIGITS: u8 = 16;
@@ -87,7 +82,7 @@ pub enum Decoded {
     End {
         /// Bytes up to the body's end.
         used: usize,
-        /// The trailer section, if it had fields.
+        /// The trailer section, if it had fields that [may stand there](trailers::received).
         trailers: Option<HeaderMap>,
     },
 }
@@ -224,7 +219,7 @@ impl Decoder {
         }
         let mut section = std::mem::take(&mut self.trailers);
         section.extend_from_slice(b"\r\n");
-        fields::parse(&section.into(), MAX_TRAILERS).map(Some).map_err(|_| Malformed::Trailers)
+        fields::parse(&section.into(), MAX_TRAILERS).map(trailers::received).map_err(|_| Malformed::Trailers)
     }
 }
 
@@ -240,32 +235,13 @@ pub fn write_chunk_head(out: &mut Vec<u8>, length: usize) {
 /// What follows a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Writes the end of a body with its trailers, but for those that a trailer section must not have (RFC 9110 section 6.5.1).
-pub fn write_end(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+/// Writes the end of a body with its trailers, but for those that [a trailer section must not have](trailers::is_misplaced).
+pub fn write_end(out: &mut Vec<u8>, section: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| !is_forbidden_trailer(name)) {
+    for (name, value) in section.into_iter().flatten().filter(|(name, _)| !trailers::is_misplaced(name)) {
         fields::write_field(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Fields about framing, routing, authentication or the content's form: they come too late to be heeded, and would be heeded
-/// by a recipient that merges them into the head.
-fn is_forbidden_trailer(name: &HeaderName) -> bool {
-    static FORBIDDEN: [HeaderName; 11] = [
-        AUTHORIZATION,
-        CACHE_CONTROL,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-        HOST,
-        SET_COOKIE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-    ];
-    FORBIDDEN.contains(name) || fields::is_of_the_connection(name)
 }
 
 #[cfg(test)]

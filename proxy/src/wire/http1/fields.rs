@@ -1,10 +1,7 @@
 //! Field lines (RFC 9112 section 5).
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, UPGRADE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 use httparse::EMPTY_HEADER;
 
 use super::maps;
@@ -69,11 +66,6 @@ pub fn write(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
         write_field(out, name.as_str(), value.as_bytes());
     }
-}
-
-/// Whether a field is about the connection, whoever listed it (RFC 9110 section 7.6.1).
-pub(super) fn is_of_the_connection(name: &HeaderName) -> bool {
-    *name == CONNECTION || *name == UPGRADE || name == "keep-alive" || name == "proxy-connection"
 }
 
 /// Whether `Connection` lists `option`.

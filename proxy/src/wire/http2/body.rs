@@ -10,7 +10,7 @@ use h2::{Reason, RecvStream};
 use http_body::{Body, Frame, SizeHint};
 
 use super::fields;
-use crate::wire::{body::BoxError, interim::Interim};
+use crate::wire::{body::BoxError, interim::Interim, trailers};
 
 /// A body off an HTTP/2 stream. The windows open again only for what its reader has done with, so a reader that stands still
 /// stops the peer. Dropped before its end, it resets the stream.
@@ -82,7 +82,7 @@ impl Body for Http2Body {
             }
         }
         Poll::Ready(match ready!(this.stream.poll_trailers(cx)) {
-            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Ok(section) => section.and_then(trailers::received).map(|section| Ok(Frame::trailers(section))),
             Err(error) => this.broken_off(error),
         })
     }

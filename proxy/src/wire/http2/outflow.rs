@@ -9,8 +9,10 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
 
-use super::fields;
-use crate::wire::body::{BoxError, ProxyBody};
+use crate::wire::{
+    body::{BoxError, ProxyBody},
+    trailers,
+};
 
 /// A body and the stream that it goes out on. Dropped before its end, it resets the stream.
 pub(crate) struct Outflow {
@@ -82,8 +84,14 @@ impl Outflow {
                     Ok(data) => self.take(data),
                     Err(other) => {
                         if let Ok(mut trailers) = other.into_trailers() {
-                            fields::strip(&mut trailers);
-                            return Poll::Ready(self.stream.send_trailers(trailers).map_err(Stuck::from));
+                            trailers::strip(&mut trailers);
+                            // Nothing is left to say: the stream ends without a section.
+                            let sent = if trailers.is_empty() {
+                                self.stream.send_data(Bytes::new(), true)
+                            } else {
+                                self.stream.send_trailers(trailers)
+                            };
+                            return Poll::Ready(sent.map_err(Stuck::from));
                         }
                     }
                 },
