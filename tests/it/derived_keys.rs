@@ -90,6 +90,48 @@ async fn a_write_without_the_parts_of_a_key_passes_unprotected_where_none_is_req
     assert_eq!(upstream.count(), 3);
 }
 
+/// `{"id":"a-7"}` as gzip, br and zstd make it, and behind a byte order mark.
+const SENT_AS: [(&str, &[u8]); 4] = [
+    (
+        "gzip",
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV\xcaLQ\xb2RJ\xd45W\xaa\x05\x00\x31\x80\x8c\x7f\x0c\x00\x00\x00",
+    ),
+    ("br", b"\x8b\x05\x80{\"id\":\"a-7\"}\x03"),
+    ("zstd", b"\x28\xb5\x2f\xfd\x04\x58\x61\x00\x00{\"id\":\"a-7\"}\x00\x6b\x47\xc3"),
+    ("identity", b"\xef\xbb\xbf{\"id\":\"a-7\"}"),
+];
+
+#[tokio::test]
+async fn a_compressed_body_or_one_behind_a_byte_order_mark_has_its_key() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let proxy = Proxy::single(upstream.addr, "idempotency: { key: { from: \"{json:/id}\" } }").await;
+    let plain = proxy.send(Request::post("/", "{\"id\":\"a-7\"}")).await;
+    plain.expect_upstream(201);
+    for (coding, body) in SENT_AS {
+        let sent = Request::post("/", body).header("Content-Encoding", coding);
+        // It is the write of that key, sent in another form.
+        let reply = proxy.send(sent).await;
+        reply.expect_problem(422, "key-reused");
+        assert_eq!(reply.operation(), plain.operation(), "{coding}");
+    }
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_looked_into_is_refused_where_a_key_is_made_of_it() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let policy = "idempotency: { max_body: 1KiB, key: { from: \"{json:/id}\" } }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    for (coding, body) in [("compress", &b"{\"id\":1}"[..]), ("gzip", b"{\"id\":1}"), ("br, x-own", b"\x03")] {
+        let document = proxy.send(Request::post("/", body).header("Content-Encoding", coding)).await;
+        let document = document.expect_problem(400, "key-invalid");
+        let detail = document["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("`json:/id`") && detail.contains("Content-Encoding"), "{coding}: {detail}");
+    }
+    proxy.send(Request::post("/", b"\xff\xfe{\0}\0".to_vec())).await.expect_problem(400, "key-invalid");
+    assert_eq!(upstream.count(), 0, "nothing passed in silence");
+}
+
 #[tokio::test]
 async fn the_same_content_is_one_write_within_its_window() {
     let upstream = Upstream::start(|seen| Answer::status(201).body(format!("{}", seen.index)).steps()).await;

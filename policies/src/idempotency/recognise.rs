@@ -31,7 +31,7 @@ impl Protection {
         }
         match &source.from {
             Some(KeyFrom::Template(template)) if template.needs_body() => Ok(Recognised::Unnamed),
-            Some(KeyFrom::Template(template)) => match template.render(incoming, &Bytes::new()) {
+            Some(KeyFrom::Template(template)) => match template.render(incoming, &Bytes::new(), 0) {
                 Ok(text) => self.identified(incoming, Recognised::Keyed(Key::derived(text)?)),
                 Err(underivable) => self.without_key(incoming, Some(underivable)),
             },
@@ -47,15 +47,17 @@ impl Protection {
     /// As of [`recognise`](Self::recognise); or the ledger takes no writes, so that no key can be minted.
     pub async fn key(&self, incoming: &Incoming<'_>, body: &Bytes) -> Result<Option<Key>, Refusal> {
         let key = match &self.params.key.from {
-            Some(KeyFrom::Template(template)) if template.needs_body() => match template.render(incoming, body) {
-                Ok(text) => Key::derived(text)?,
-                Err(underivable) => {
-                    if self.without_key(incoming, Some(underivable))? == Recognised::Unprotected {
-                        return Ok(None);
+            Some(KeyFrom::Template(template)) if template.needs_body() => {
+                match template.render(incoming, body, self.params.max_body) {
+                    Ok(text) => Key::derived(text)?,
+                    Err(underivable) => {
+                        if self.without_key(incoming, Some(underivable))? == Recognised::Unprotected {
+                            return Ok(None);
+                        }
+                        self.minted().await?
                     }
-                    self.minted().await?
                 }
-            },
+            }
             Some(KeyFrom::Content { .. }) => {
                 let text = self.mint.mint(IdKind::UuidV7).await.map_err(|error| Refusal::ledger_unavailable(&error))?;
                 Key::of_content(self.fingerprinter.of(incoming.parts, body), text)

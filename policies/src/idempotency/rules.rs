@@ -75,8 +75,10 @@ pub enum JsonExpect {
 }
 
 /// The value of a JSON text that can be read in one way only: with a name that stands twice in one object, one reader takes
-/// the first and another the last, so nothing can be concluded from either.
+/// the first and another the last, so nothing can be concluded from either. A byte order mark before it may be ignored (RFC 8259
+/// section 8.1), and is.
 pub fn read_json(text: &[u8]) -> Option<Value> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     serde_json::from_slice::<Unambiguous>(text).ok().map(|json| json.0)
 }
 

@@ -15,13 +15,13 @@ fn made(template: &str, body: &[u8]) {
     let request = Request::post("/p?q=a%20b&r=1").header("x-id", "a:b").body(()).expect("it is a request");
     let (parts, ()) = request.into_parts();
     let incoming = Incoming { parts: &parts, principal: Some(b"acme"), path_params: &[("id", "a%2Fb")] };
-    let Ok(text) = template.render(&incoming, &Bytes::copy_from_slice(body)) else { return };
+    let Ok(text) = template.render(&incoming, &Bytes::copy_from_slice(body), 1 << 20) else { return };
     let derived = Key::derived(text.clone()).expect("what a template makes is a key");
     let sent = Key::from_text(text).expect("and so it is one that a client could send");
     assert_ne!(derived.hash(None, "a"), sent.hash(None, "a"));
     // Anybody else makes a key of its own, if its name counts at all.
     let names_principal = template.as_str().contains("{principal}");
-    let other = template.render(&Incoming { principal: Some(b"acme:7"), ..incoming }, &Bytes::copy_from_slice(body));
+    let other = template.render(&Incoming { principal: Some(b"acme:7"), ..incoming }, &Bytes::copy_from_slice(body), 1 << 20);
     assert_eq!(other.is_ok_and(|other| other == derived.as_str()), !names_principal);
 }
 

@@ -1,6 +1,7 @@
 //! Reading an idempotency key: a structured-field String (RFC 9651 section 3.3.3), or by leave a bare value. Parameters of the
 //! String say nothing to us (section 2: unknown ones are ignored), and the service receives the field as it came.
 
+mod content;
 mod mint;
 mod parameters;
 mod source;

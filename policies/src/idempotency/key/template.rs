@@ -12,11 +12,12 @@
 use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, header::CONTENT_ENCODING, request::Parts};
+use http::{HeaderName, request::Parts};
 use percent_encoding::{percent_decode, percent_decode_str};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::content;
 use crate::idempotency::{canonical_json::number_text, rules};
 
 /// Octets of a key after unquoting, at most. Longer ones are payloads, not names; Stripe takes 255 as well.
@@ -106,7 +107,7 @@ pub enum Underivable {
     /// The request does not have this part.
     Missing(String),
     /// It has it in a form of which no key can be made.
-    Unusable(String, &'static str),
+    Unusable(String, Cow<'static, str>),
 }
 
 impl KeyTemplate {
@@ -159,14 +160,18 @@ impl KeyTemplate {
         self.parts().any(|part| matches!(part, KeyPart::Path(_)))
     }
 
-    /// The text of the key of a request: 1 to [`MAX_KEY_OCTETS`] printable ASCII characters.
-    ///
-    /// An encoded body is not looked into, and neither is one that can be read in two ways.
+    /// The text of the key of a request: 1 to [`MAX_KEY_OCTETS`] printable ASCII characters. A body that is encoded is decoded, to
+    /// at most `max_body` bytes; one that can be read in two ways says nothing.
     ///
     /// # Errors
     /// The request lacks a part, or has it in a form of which no key can be made.
-    pub fn render(&self, incoming: &Incoming<'_>, body: &Bytes) -> Result<String, Underivable> {
-        let json = if self.needs_body() { json_of(incoming.parts, body) } else { None };
+    pub fn render(&self, incoming: &Incoming<'_>, body: &Bytes, max_body: usize) -> Result<String, Underivable> {
+        let of_body = self.parts().find(|part| matches!(part, KeyPart::Json(_)));
+        let json = match of_body {
+            Some(part) => json_of(incoming.parts, body, max_body)
+                .map_err(|why| Underivable::Unusable(part.name(), why.to_string().into()))?,
+            None => None,
+        };
         let mut text = String::with_capacity(self.text.len() + 32);
         for piece in &self.pieces {
             match piece {
@@ -239,7 +244,7 @@ impl KeyPart {
 
     fn value<'a>(&self, incoming: &Incoming<'a>, json: Option<&Value>) -> Result<Cow<'a, [u8]>, Underivable> {
         let missing = || Underivable::Missing(self.name());
-        let repeated = || Underivable::Unusable(self.name(), "stands there more than once");
+        let repeated = || Underivable::Unusable(self.name(), "stands there more than once".into());
         match self {
             Self::Principal => incoming.principal.map(Cow::Borrowed).ok_or_else(missing),
             Self::Path(name) => {
@@ -266,10 +271,12 @@ impl KeyPart {
                 Some(Value::Bool(truth)) => Ok(truth.to_string().into_bytes().into()),
                 Some(Value::Number(number)) => match number_of(number) {
                     Some(text) => Ok(text.into_bytes().into()),
-                    None => Err(Underivable::Unusable(self.name(), "is a number beyond 2^53: send it as a text")),
+                    None => {
+                        Err(Underivable::Unusable(self.name(), "is a number beyond 2^53: send it as a text".into()))
+                    }
                 },
                 Some(Value::Array(_) | Value::Object(_)) => {
-                    Err(Underivable::Unusable(self.name(), "is neither a text nor a number"))
+                    Err(Underivable::Unusable(self.name(), "is neither a text nor a number".into()))
                 }
             },
         }
@@ -307,9 +314,8 @@ const fn separates(byte: u8) -> bool {
     !byte.is_ascii_alphanumeric() && byte != b'%'
 }
 
-fn json_of(parts: &Parts, body: &Bytes) -> Option<Value> {
-    let is_plain = parts.headers.get_all(CONTENT_ENCODING).iter().all(|it| it.as_bytes() == b"identity");
-    if is_plain { rules::read_json(body) } else { None }
+fn json_of(parts: &Parts, body: &Bytes, max: usize) -> Result<Option<Value>, content::Unreadable> {
+    Ok(rules::read_json(&content::plain(&parts.headers, body, max)?))
 }
 
 /// One text per number, however it is written; `None` where two numbers share one double.

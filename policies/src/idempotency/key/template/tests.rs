@@ -19,7 +19,7 @@ fn check(template: &str, expected: &Result<&str, Underivable>) {
     let body = Bytes::from_static(
         br#"{"order":{"id":"A-1"},"n":12,"f":1.50,"big":18446744073709551615,"huge":1e300,"t":true,"x":null,"a/b":{"m~n":"p"},"list":[["q"]]}"#,
     );
-    let rendered = KeyTemplate::parse(template).unwrap().render(&incoming, &body);
+    let rendered = KeyTemplate::parse(template).unwrap().render(&incoming, &body, 1 << 20);
     assert_eq!(rendered.as_deref(), expected.as_ref().copied(), "{template}");
 }
 
@@ -52,21 +52,35 @@ fn a_part_that_the_request_lacks_is_named() {
         let parts = parts("/?twice=1&twice=2", &[("x-list", "1"), ("x-list", "2")]);
         let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
         let body = Bytes::from_static(br#"{"order":{},"list":[],"huge":1e300}"#);
-        let rendered = template.render(&incoming, &body);
+        let rendered = template.render(&incoming, &body, 1 << 20);
         assert!(matches!(&rendered, Err(Underivable::Unusable(name, _)) if name == part), "{part}: {rendered:?}");
     }
 }
 
 #[test]
-fn a_body_that_is_encoded_or_says_two_things_is_not_looked_into() {
+fn a_body_that_says_two_things_or_nothing_has_no_part() {
     let template = KeyTemplate::parse("{json:/id}").unwrap();
-    for (body, headers) in
-        [(r#"{"id":1,"id":2}"#, &[][..]), (r#"{"id":1}"#, &[("content-encoding", "gzip")]), ("[", &[]), ("", &[])]
-    {
+    for body in [r#"{"id":1,"id":2}"#, "[", ""] {
+        let parts = parts("/", &[]);
+        let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
+        let rendered = template.render(&incoming, &Bytes::from_static(body.as_bytes()), 1 << 20);
+        assert_eq!(rendered, Err(Underivable::Missing("json:/id".into())), "{body}");
+    }
+}
+
+#[test]
+fn a_body_is_looked_into_as_it_was_meant_or_its_part_is_named() {
+    let template = KeyTemplate::parse("{json:/id}").unwrap();
+    let render = |headers: &'static [(&'static str, &'static str)], body: &'static [u8]| {
         let parts = parts("/", headers);
         let incoming = Incoming { parts: &parts, principal: None, path_params: &[] };
-        let rendered = template.render(&incoming, &Bytes::from_static(body.as_bytes()));
-        assert_eq!(rendered, Err(Underivable::Missing("json:/id".into())), "{body}");
+        template.render(&incoming, &Bytes::from_static(body), 1 << 20)
+    };
+    assert_eq!(render(&[], b"\xef\xbb\xbf{\"id\":1}"), Ok("1".into()), "behind a byte order mark");
+    assert_eq!(render(&[("content-encoding", "identity")], b"{\"id\":1}"), Ok("1".into()));
+    for coding in [&[("content-encoding", "gzip")][..], &[("content-encoding", "compress")]] {
+        let refused = render(coding, b"{\"id\":1}");
+        assert!(matches!(&refused, Err(Underivable::Unusable(part, _)) if part == "json:/id"), "{refused:?}");
     }
 }
 
@@ -102,7 +116,7 @@ fn render(template: &str, values: &[&[u8]]) -> String {
         .collect();
     let params: Vec<_> = ["a", "b", "c"].into_iter().zip(encoded.iter().map(String::as_str)).collect();
     let incoming = Incoming { parts: &parts, principal: None, path_params: &params };
-    KeyTemplate::parse(template).unwrap().render(&incoming, &Bytes::new()).unwrap()
+    KeyTemplate::parse(template).unwrap().render(&incoming, &Bytes::new(), 0).unwrap()
 }
 
 #[test]
