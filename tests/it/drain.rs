@@ -12,6 +12,7 @@ use std::{
 
 use mainstay_tests::{
     frames::{self, FrameClient},
+    h2c::{self, H2Client},
     prelude::*,
     proxy::{Launch, TempDir, binary},
 };
@@ -51,6 +52,9 @@ impl Callers {
         for number in 0..count {
             tasks.spawn(call_on(number, published.subscribe(), calls.clone(), failures.clone()));
         }
+        for number in 0..count / 3 {
+            tasks.spawn(call_by_http2(number, published.subscribe(), calls.clone(), failures.clone()));
+        }
         Self { published, calls, failures, tasks }
     }
 
@@ -60,9 +64,49 @@ impl Callers {
         eventually("callers go on", || async { (self.calls.load(Ordering::Relaxed) >= until).then_some(()) }).await;
     }
 
-    fn end(mut self) -> Vec<String> {
+    async fn end(mut self) -> Vec<String> {
         self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                self.failures.lock().push("a caller panicked".to_owned());
+            }
+        }
         std::mem::take(&mut self.failures.lock())
+    }
+}
+
+/// The same over HTTP/2. A request that was handed back unsent, because the connection was told to end, goes elsewhere.
+async fn call_by_http2(
+    number: usize,
+    published: watch::Receiver<Vec<SocketAddr>>,
+    calls: Arc<AtomicUsize>,
+    failures: Arc<Mutex<Vec<String>>>,
+) {
+    for connection in 0.. {
+        let address = {
+            let published = published.borrow();
+            published[(number + connection) % published.len()]
+        };
+        let client = H2Client::connect(address).await;
+        loop {
+            let request = client.request("GET", "/").body(h2c::full("")).expect("a request");
+            match client.start(request).await {
+                Ok(response) => {
+                    let status = h2c::collect(response).await.status;
+                    if status != 200 {
+                        failures.lock().push(format!("{address}: {status} over HTTP/2"));
+                    }
+                }
+                Err(error) if error.is_canceled() || error.is_closed() => break,
+                Err(error) => {
+                    failures.lock().push(format!("{address}: {error:?} over HTTP/2"));
+                    break;
+                }
+            }
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -132,7 +176,7 @@ async fn end_a_pod(with_hook: bool) -> Vec<String> {
     if with_hook {
         assert!(began.elapsed() >= Duration::from_secs(5), "the delay counts from the hook, and is kept");
     }
-    callers.end()
+    callers.end().await
 }
 
 #[tokio::test]
@@ -168,6 +212,7 @@ async fn what_is_not_sent_because_the_service_is_gone_may_go_elsewhere_and_is_no
         assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
     }
     assert_eq!(proxy.metric("mainstay_breaker_state", &[]).await, Some(0.0));
+    assert_eq!(proxy.metric("mainstay_draining", &[]).await, Some(1.0));
 }
 
 #[tokio::test]

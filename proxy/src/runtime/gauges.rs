@@ -52,6 +52,9 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
         metrics,
     );
     on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
+    on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
+        samples.push(&[], f64::from(u8::from(runtime.is_draining())));
+    })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
     })(metrics);
