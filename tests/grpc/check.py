@@ -216,7 +216,9 @@ def a_declined_write_is_declined_whenever_its_answer_comes(service, proxy):
 
 def deadlines_hold_both_ways(service, proxy):
     with proxy.channel(USUAL) as channel:
-        short = Told(channel, "Slow", b"short", timeout=0.2).expect(grpc.StatusCode.DEADLINE_EXCEEDED)
+        short = Told(channel, "Slow", b"short", timeout=0.2)
+        # Its own clock may tell the caller first, or Mainstay's.
+        expect(short.code is grpc.StatusCode.DEADLINE_EXCEEDED, str(short))
         expect(short.took < TOTAL, f"the caller's 200 ms became {short.took} s")
         expect(Told(channel, "Remaining", b"").answer == b"none", "a deadline was invented")
         left = float(Told(channel, "Remaining", b"", timeout=0.3).answer)
