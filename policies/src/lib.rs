@@ -9,6 +9,7 @@ pub mod caller;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency_limit;
+pub mod cors;
 pub mod evidence;
 pub mod fallback;
 pub mod faults;

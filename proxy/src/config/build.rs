@@ -116,6 +116,7 @@ fn build_listeners(
             principal: or(listener.principal, Principal::Anonymous),
             client: or(listener.client, ClientRule::default()),
             trust_deadline: or(listener.trust_deadline, false),
+            cors: listener.cors.and_then(|it| it.value.0),
             access: listener.access.map(|it| it.value),
         }));
     }

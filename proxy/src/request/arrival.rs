@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::{
     admission::FORBIDDEN,
     control::ControlRequest,
+    cors,
     exchange::Exchange,
     max_forwards,
     routed::{Routed, refuse},
@@ -112,6 +113,11 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
+    if let Some(cors) = &listener.cors
+        && let Some(response) = cors::answer_preflight(cors, &snapshot, &parts, host(&parts.uri, &parts.headers))
+    {
+        return Found::Refused(exchange.answer(response));
+    }
     if matches!(parts.method, Method::OPTIONS | Method::TRACE)
         && let Some(response) = max_forwards::answer_or_count(&mut parts)
     {
@@ -121,7 +127,7 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     if principal.is_some() && exchange.is_told() {
         exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
     }
-    if is_control(&snapshot, parts.uri.path()) {
+    if snapshot.is_control(parts.uri.path()) {
         return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
     }
     let target = Target {
@@ -194,9 +200,4 @@ fn port(uri: &Uri, headers: &HeaderMap) -> Option<u16> {
         return uri.port_u16();
     }
     headers.get(HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
-}
-
-/// Whether the path is under the control prefix, on a segment's boundary.
-fn is_control(snapshot: &Snapshot, path: &str) -> bool {
-    path.strip_prefix(&*snapshot.config.control.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -4,6 +4,7 @@ mod admission;
 mod arrival;
 pub(crate) mod cached;
 mod control;
+mod cors;
 mod exchange;
 mod fallback;
 mod heads;

@@ -11,6 +11,7 @@
 //! retry                    decides on what an attempt proved
 //! circuit breaker          sees attempts, not requests; its permit is taken last, so nothing can strand a probe
 //! attempt timeout, endpoint, connection
+//! cors                     outside of everything: who may read it stands on every answer, whoever made it
 //! fallback                 outside of all attempts: what stands in for their failure is none of them
 //! ```
 
@@ -23,6 +24,7 @@ use super::{
     arrival::{self, Found},
     cached::{self, cache},
     control,
+    cors::Reader,
     keyed::{
         self,
         recognise::{Keyed, not_let_in, recognise},
@@ -41,6 +43,7 @@ impl Serve for Session {
     /// The whole stack, from the outside in.
     async fn serve(self: &Arc<Self>, request: ClientRequest, extras: ClientExtras) -> Response<ProxyBody> {
         let is_http1 = request.parts.version != Version::HTTP_2;
+        let reader = Reader::of(self, &request.parts);
         let mut response = match arrival::find_route(self, request, extras) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(control::serve(self, *request)).await,
@@ -74,6 +77,9 @@ impl Serve for Session {
                 response
             }
         };
+        if let Some(reader) = reader {
+            reader.permit(response.headers_mut());
+        }
         // A connection that changes protocol says so, and carries no further request anyway.
         let switches = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
         if is_http1 && !switches && self.runtime.is_draining() {

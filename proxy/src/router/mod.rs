@@ -81,6 +81,15 @@ impl<T> Router<T> {
         self.routes.get(best as usize).map(|(matches, route)| (route, matches))
     }
 
+    /// What is asked of requests for a path on a host beside these two: that of each route that may serve one.
+    pub fn offers(&self, path: &str, host: &str) -> impl Iterator<Item = &Match> {
+        let path = normalise(path);
+        let mut found = Vec::new();
+        self.root.search(path.strip_prefix('/').or(Some(&path)), &mut |candidates| found.extend_from_slice(candidates));
+        let matches = found.into_iter().filter_map(|index| self.routes.get(index as usize)).map(|(matches, _)| matches);
+        matches.filter(move |matches| is_on_host(matches, host))
+    }
+
     /// Every route, in file order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.routes.iter().map(|(_, route)| route)
@@ -122,6 +131,10 @@ impl Node {
 
 fn matches_beside_path(matches: &Match, target: &Target<'_>) -> bool {
     (matches.methods.is_empty() || matches.methods.contains(target.method))
-        && matches.host.as_ref().is_none_or(|host| target.host.eq_ignore_ascii_case(host))
+        && is_on_host(matches, target.host)
         && matches.headers.iter().all(|(name, value)| target.headers.get_all(name).iter().any(|given| given == value))
+}
+
+fn is_on_host(matches: &Match, given: &str) -> bool {
+    matches.host.as_ref().is_none_or(|host| given.eq_ignore_ascii_case(host))
 }

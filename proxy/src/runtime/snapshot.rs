@@ -33,6 +33,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether a path is Mainstay's own: under the control prefix, on a segment's boundary.
+    pub(crate) fn is_control(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.config.control.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Makes `config` ready, with the state of what `before` has in common with it.
     pub(crate) fn build(config: Arc<Config>, resources: &Resources, before: Option<&Self>) -> Self {
         let head_limits = config.limits.response_head();

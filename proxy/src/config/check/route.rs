@@ -18,6 +18,7 @@ const REGEX: [char; 8] = ['[', ']', '+', '(', ')', '^', '$', '\\'];
 const WRITES: [Method; 2] = [Method::POST, Method::PATCH];
 
 pub(super) fn find(config: &Config, found: &mut Found<'_>) {
+    replays(config, found);
     let mut earlier = Earlier::default();
     for (index, route) in config.routes.iter().enumerate() {
         let number = index.to_string();
@@ -32,6 +33,25 @@ pub(super) fn find(config: &Config, found: &mut Found<'_>) {
             found.warn("never-matches", &["routes", &number, "match"], message, "put the narrower one first");
         }
         earlier.add(index, &route.matches.path);
+    }
+}
+
+/// Preflights that go to the service, where answers do not always come from there.
+fn replays(config: &Config, found: &mut Found<'_>) {
+    let Some(listener) = config.listeners.iter().find(|listener| listener.cors.is_none()) else { return };
+    let protects = |route: &&Arc<Route>| route.policy.idempotency.is_some();
+    let Some(protected) = config.routes.iter().find(protects) else { return };
+    for (index, route) in config.routes.iter().enumerate() {
+        if route.matches.methods.contains(&Method::OPTIONS) {
+            let message = format!(
+                "route `{}`: preflights go to the service, but replays and refusals of route `{}` carry no CORS headers of its own: a \
+                 page of another origin cannot read them",
+                route.name, protected.name
+            );
+            let cure =
+                format!("add `cors: {{ origins: [...] }}` to listener `{}`, or leave OPTIONS out", listener.name);
+            found.warn("replays-without-cors", &["routes", &index.to_string(), "match", "methods"], message, cure);
+        }
     }
 }
 

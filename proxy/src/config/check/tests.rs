@@ -209,6 +209,17 @@ fn each_doubt_has_its_code_and_goes_with_its_cure() {
         ("trailing-slash", (get("/a/b/"), plain.clone()), (get("/"), plain.clone())),
         ("unsafe-status-request", (get("/a"), status("POST /a/{key}", "")), (get("/a"), status("GET /a/{key}", ""))),
         (
+            "replays-without-cors",
+            (
+                "{ match: { path: /a, methods: [OPTIONS] }, upstream: app, policy: it }".into(),
+                "it: { idempotency: true }".into(),
+            ),
+            (
+                "{ match: { path: /a, methods: [GET] }, upstream: app, policy: it }".into(),
+                "it: { idempotency: true }".into(),
+            ),
+        ),
+        (
             "retry-without-budget",
             on_get("it: { retry: { max_retries: 2, budget: none } }"),
             on_get("it: { retry: { max_retries: 2 } }"),

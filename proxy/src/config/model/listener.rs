@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
-use mainstay_policies::access::{AccessList, ForwardedField, Peers};
+use mainstay_policies::{
+    access::{AccessList, ForwardedField, Peers},
+    cors::Cors,
+};
 
 /// An address on which Mainstay accepts HTTP.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Listener {
     pub client: ClientRule,
     /// Whether deadlines in request headers are honoured.
     pub trust_deadline: bool,
+    /// Which pages of other origins may read answers; `None` leaves that to the service.
+    pub cors: Option<Arc<Cors>>,
     /// `None` lets everybody in.
     pub access: Option<Arc<AccessList>>,
 }

@@ -6,6 +6,7 @@ use http::HeaderName;
 use mainstay_policies::access::{AccessList, Cidr, ForwardedField, Peer, Peers};
 use schemars::{Schema, SchemaGenerator};
 
+use super::cors::MaybeCors;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
     model::{ClientRule, HeaderPrincipal, Principal},
@@ -26,6 +27,8 @@ section! {
         client: ClientRule,
         /// Whether deadlines in request headers are honoured. Default false.
         trust_deadline: bool,
+        /// Which pages of other origins may read answers: `upstream` says whatever the service says, or a map. Default upstream.
+        cors: MaybeCors,
         /// Who may send what, on whichever route: `{ allow: [...], deny: [...] }`.
         access: Arc<AccessList>,
     }

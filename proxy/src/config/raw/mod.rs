@@ -6,6 +6,7 @@ mod access;
 mod cache;
 mod circuit_breaker;
 mod concurrency_limit;
+mod cors;
 mod fallback;
 mod idempotency;
 mod key;

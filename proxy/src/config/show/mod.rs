@@ -3,8 +3,10 @@
 mod policy;
 mod words;
 
+use http::HeaderName;
 use mainstay_policies::{
     access::{Peer, Peers},
+    cors::{Cors, Origins},
     operation::ledger::Settle,
 };
 use serde_json::{Map, Value, json};
@@ -139,6 +141,7 @@ fn listener(listener: &Listener) -> Value {
         },
         "client": client(&listener.client),
         "trust_deadline": listener.trust_deadline,
+        "cors": listener.cors.as_deref().map_or_else(|| json!("upstream"), cors),
     });
     with(shown, [("access", listener.access.as_deref().map(policy::access))])
 }
@@ -160,6 +163,21 @@ fn peers(peers: &Peers) -> Value {
         Peer::Network(network) => network.to_string(),
     });
     shown.collect()
+}
+
+fn cors(cors: &Cors) -> Value {
+    let names = |names: &[HeaderName]| names.iter().map(|name| text(name.as_str())).collect::<Vec<_>>();
+    let origins = match cors.origins() {
+        Origins::Any => vec![json!("*")],
+        Origins::Listed(origins) => origins.iter().map(|origin| text(origin)).collect(),
+    };
+    json!({
+        "origins": origins,
+        "credentials": cors.credentials(),
+        "max_age": duration(cors.max_age()),
+        "headers": names(cors.headers()),
+        "expose": names(cors.expose()),
+    })
 }
 
 fn upstream(upstream: &Upstream) -> Value {

@@ -1,0 +1,61 @@
+//! Pages of other origins: their preflights are answered here, and every answer says who may read it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::ORIGIN, request::Parts};
+use mainstay_policies::cors::{Cors, Preflight};
+
+use super::session::Session;
+use crate::{runtime::snapshot::Snapshot, wire::body::ProxyBody};
+
+/// What pages may ask of Mainstay itself.
+const CONTROL: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+
+/// Who reads the answer, where Mainstay says who may.
+pub(super) struct Reader {
+    cors: Arc<Cors>,
+    origin: Option<HeaderValue>,
+}
+
+impl Reader {
+    /// The one of a request, boxed: most listeners leave it to the service, and then nobody pays for the room.
+    pub(super) fn of(session: &Session, parts: &Parts) -> Option<Box<Self>> {
+        let cors = session.listener.load().cors.clone()?;
+        Some(Box::new(Self { cors, origin: parts.headers.get(ORIGIN).cloned() }))
+    }
+
+    /// Says so on its answer.
+    pub(super) fn permit(&self, answer: &mut HeaderMap) {
+        self.cors.permit(self.origin.as_ref(), answer);
+    }
+}
+
+/// The answer to a preflight for something that is served here: a route with that path, or Mainstay's own. The fields that a
+/// route asks for come only with the request itself, so they are not asked for here.
+pub(super) fn answer_preflight(
+    cors: &Cors,
+    snapshot: &Snapshot,
+    parts: &Parts,
+    host: &str,
+) -> Option<Response<ProxyBody>> {
+    let Preflight { origin, method } = Preflight::of(&parts.method, &parts.headers)?;
+    let path = parts.uri.path();
+    let mut methods: Vec<&Method> = Vec::new();
+    if snapshot.is_control(path) {
+        methods.extend(&CONTROL);
+    } else {
+        let mut offers = snapshot.router.offers(path, host).peekable();
+        offers.peek()?;
+        for offer in offers {
+            // A route for every method serves the one that is asked for.
+            let offered = if offer.methods.is_empty() { std::slice::from_ref(&method) } else { &*offer.methods };
+            methods.extend(offered);
+        }
+        methods.sort_unstable_by_key(|method| method.as_str());
+        methods.dedup();
+    }
+    let mut response = Response::new(ProxyBody::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cors.answer_preflight(&origin, &methods, response.headers_mut());
+    Some(response)
+}
