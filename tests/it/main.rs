@@ -52,6 +52,7 @@ mod ledger_postgres;
 mod limiter_keys;
 mod limits;
 mod log_lines;
+mod metrics;
 mod operate;
 mod outcome_told;
 mod places;

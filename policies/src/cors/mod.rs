@@ -144,12 +144,13 @@ impl Cors {
         }
     }
 
-    /// Says on a preflight's answer what a page may send with these methods. [`Self::permit`] says the rest.
-    pub fn answer_preflight(&self, origin: &HeaderValue, methods: &[&Method], answer: &mut HeaderMap) {
+    /// Says on a preflight's answer what a page may send with these methods; to be called after [`permit`](Self::permit), which
+    /// says the rest.
+    pub fn answer_preflight(&self, origin: &HeaderValue, methods: &[Method], answer: &mut HeaderMap) {
         if !self.admits(origin) {
             return;
         }
-        let methods = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+        let methods = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         if let Ok(methods) = HeaderValue::try_from(methods) {
             answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         }
@@ -158,25 +159,12 @@ impl Cors {
     }
 }
 
-/// A preflight: who asks, and for which method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preflight {
-    /// Whose page asks.
-    pub origin: HeaderValue,
-    /// What it would send.
-    pub method: Method,
-}
-
-impl Preflight {
-    /// The preflight that a request is, if it is one.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
-        if method != Method::OPTIONS {
-            return None;
-        }
-        let origin = headers.get(ORIGIN)?.clone();
-        let method = Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()?;
-        Some(Self { origin, method })
+/// The method that a preflight asks for, if a request is one.
+pub fn asked_for(method: &Method, headers: &HeaderMap) -> Option<Method> {
+    if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
+        return None;
     }
+    Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
 }
 
 fn varies_by_origin(answer: &HeaderMap) -> bool {

@@ -144,6 +144,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// How many operations are flagged for a person, whatever their state.
     fn flagged(&self) -> LedgerFuture<'_, u64>;
 
+    /// How full it is and how much waits, for metrics; `None` if it cannot tell at once.
+    fn load(&self) -> Option<Load> {
+        None
+    }
+
     /// Whether it takes writes at the moment.
     fn health(&self) -> Health {
         Health::Writable
@@ -175,6 +180,17 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The secret under which fingerprints are made.
     fn fingerprint_secret(&self) -> &[u8; 32];
+}
+
+/// How full a ledger is, and how much waits to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes in use, as far as was last measured.
+    pub bytes: u64,
+    /// Bytes at most.
+    pub max_bytes: u64,
+    /// Writes that wait to be carried out.
+    pub queued: usize,
 }
 
 /// Whether a ledger takes writes.

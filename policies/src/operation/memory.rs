@@ -18,7 +18,7 @@ use super::{
     InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, Retained, State, StoredRequest,
     UnixMillis,
     audit::{AUDIT_KEPT, AuditEntry, Audited},
-    ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture},
+    ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture, Load},
     share,
 };
 use crate::clock::WallClock;
@@ -333,6 +333,10 @@ impl Ledger for MemoryLedger {
             records.reserved = start.saturating_add(span);
             Ok(start)
         })
+    }
+
+    fn load(&self) -> Option<Load> {
+        Some(Load { bytes: self.records.lock().bytes, max_bytes: self.max_bytes, queued: 0 })
     }
 
     fn counts(&self) -> [u64; 5] {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
@@ -33,10 +33,10 @@ pub async fn serve(listener: TcpListener, state: Arc<ProbeState>, shutdown: watc
 }
 
 fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Bytes>> {
-    let render: fn(&ProbeState) -> Response<Full<Bytes>> = match request.uri().path() {
-        "/livez" => |_| plain(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => |state| ready(&state.readiness),
-        "/metrics" => |state| metrics(&state.metrics),
+    let render: fn(&ProbeState, &HeaderMap) -> Response<Full<Bytes>> = match request.uri().path() {
+        "/livez" => |_, _| plain(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => |state, _| ready(&state.readiness),
+        "/metrics" => |state, asked| metrics(&state.metrics, asked),
         _ => return plain(StatusCode::NOT_FOUND, "not found\n".to_owned()),
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -45,7 +45,7 @@ fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Byte
         return refusal;
     }
     // For HEAD, hyper sends the head of this and keeps the body to itself.
-    render(state)
+    render(state, request.headers())
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
@@ -56,10 +56,21 @@ fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
     plain(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
 }
 
-fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
-    let mut response = plain(StatusCode::OK, metrics.encode());
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, text);
+/// What every person with `curl` can read, unless somebody asks for `OpenMetrics`, which shows exemplars, too.
+fn metrics(metrics: &Metrics, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let accepted = asked.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let is_openmetrics = accepted.flat_map(|accept| accept.split(',')).any(|range| {
+        let (media, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let is_refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0"));
+        media.trim().eq_ignore_ascii_case("application/openmetrics-text") && !is_refused
+    });
+    let (body, media) = if is_openmetrics {
+        (metrics.encode_openmetrics(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (metrics.encode(), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    let mut response = plain(StatusCode::OK, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 

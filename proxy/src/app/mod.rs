@@ -79,7 +79,8 @@ impl App {
         let ledger_is_open = config.protects_writes() || config.ledger.store == Store::Memory;
         let workers = config.limits.workers.get();
         cpu::ensure_known(&config)?;
-        let ledger = open_ledger(&config, &clock).await?;
+        let commits = metrics.ledger();
+        let ledger = open_ledger(&config, &clock, move |took| commits.committed(took)).await?;
         // Whatever is recorded is recorded by the time of the ledger, which replicas share.
         let clock = ledger.clock().clone();
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();

@@ -24,9 +24,13 @@ pub enum OpenError {
     Postgres(#[from] postgres::OpenError),
 }
 
-/// The ledger of `config`. If no route protects writes it is not opened: nothing would be kept there. Its tasks, if it has any,
-/// run on the runtime on which it is opened.
-pub(crate) async fn open_ledger(config: &Config, clock: &WallClock) -> Result<Arc<dyn Ledger>, OpenError> {
+/// The ledger of `config`; `on_commit` is told how long each commit of one on disk took. If no route protects writes it is not
+/// opened: nothing would be kept there. Its tasks, if it has any, run on the runtime on which it is opened.
+pub(crate) async fn open_ledger(
+    config: &Config,
+    clock: &WallClock,
+    on_commit: impl Fn(Duration) + Send + 'static,
+) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
         Store::Disk { path, settle, key_file, .. } if config.protects_writes() => {
@@ -36,7 +40,7 @@ pub(crate) async fn open_ledger(config: &Config, clock: &WallClock) -> Result<Ar
                 settle: *settle,
                 key_file: key_file.clone(),
             };
-            Arc::new(DiskLedger::open(path, clock.clone(), &options)?)
+            Arc::new(DiskLedger::open_observed(path, clock.clone(), &options, on_commit)?)
         }
         Store::Postgres(settings) if config.protects_writes() => {
             Arc::new(PostgresLedger::open(postgres_options(settings, config)).await?)

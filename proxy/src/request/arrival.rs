@@ -113,8 +113,8 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
-    if let Some(cors) = &listener.cors
-        && let Some(response) = cors::answer_preflight(cors, &snapshot, &parts, host(&parts.uri, &parts.headers))
+    if listener.cors.is_some()
+        && let Some(response) = cors::answer_preflight(&snapshot, &parts, host(&parts.uri, &parts.headers))
     {
         return Found::Refused(exchange.answer(response));
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::ORIGIN, request::Parts};
-use mainstay_policies::cors::{Cors, Preflight};
+use http::{HeaderValue, Method, Response, StatusCode, header::ORIGIN, request::Parts};
+use mainstay_policies::cors::{Cors, asked_for};
 
 use super::session::Session;
 use crate::{runtime::snapshot::Snapshot, wire::body::ProxyBody};
@@ -25,37 +25,39 @@ impl Reader {
     }
 
     /// Says so on its answer.
-    pub(super) fn permit(&self, answer: &mut HeaderMap) {
-        self.cors.permit(self.origin.as_ref(), answer);
+    pub(super) fn permit(&self, answer: &mut Response<ProxyBody>) {
+        self.cors.permit(self.origin.as_ref(), answer.headers_mut());
+        if let Some((Offer(methods), origin)) = answer.extensions_mut().remove().zip(self.origin.as_ref()) {
+            self.cors.answer_preflight(origin, &methods, answer.headers_mut());
+        }
     }
 }
 
+/// On the answer to a preflight: the methods of what is served there.
+#[derive(Clone)]
+struct Offer(Vec<Method>);
+
 /// The answer to a preflight for something that is served here: a route with that path, or Mainstay's own. The fields that a
 /// route asks for come only with the request itself, so they are not asked for here.
-pub(super) fn answer_preflight(
-    cors: &Cors,
-    snapshot: &Snapshot,
-    parts: &Parts,
-    host: &str,
-) -> Option<Response<ProxyBody>> {
-    let Preflight { origin, method } = Preflight::of(&parts.method, &parts.headers)?;
+pub(super) fn answer_preflight(snapshot: &Snapshot, parts: &Parts, host: &str) -> Option<Response<ProxyBody>> {
+    let method = asked_for(&parts.method, &parts.headers)?;
     let path = parts.uri.path();
-    let mut methods: Vec<&Method> = Vec::new();
+    let mut methods: Vec<Method> = Vec::new();
     if snapshot.is_control(path) {
-        methods.extend(&CONTROL);
+        methods.extend(CONTROL);
     } else {
         let mut offers = snapshot.router.offers(path, host).peekable();
         offers.peek()?;
         for offer in offers {
             // A route for every method serves the one that is asked for.
             let offered = if offer.methods.is_empty() { std::slice::from_ref(&method) } else { &*offer.methods };
-            methods.extend(offered);
+            methods.extend_from_slice(offered);
         }
-        methods.sort_unstable_by_key(|method| method.as_str());
+        methods.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         methods.dedup();
     }
     let mut response = Response::new(ProxyBody::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
-    cors.answer_preflight(&origin, &methods, response.headers_mut());
+    response.extensions_mut().insert(Offer(methods));
     Some(response)
 }

@@ -302,6 +302,11 @@ impl Exchange {
         if let Some(route) = &self.route {
             // As if it were the code's twin.
             route.metrics.end(status.map(|status| self.code.map_or(status, Code::twin)), took);
+            // Sampled, and whole: its trace can be looked at.
+            if status.is_some() && trace.is_recorded() {
+                let now = session.runtime.resources.clock.now();
+                route.metrics.exemplar(took, trace.trace_id().to_string(), now);
+            }
         }
         if let Some(status) = status {
             trace.status(status);

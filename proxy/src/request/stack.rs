@@ -78,7 +78,7 @@ impl Serve for Session {
             }
         };
         if let Some(reader) = reader {
-            reader.permit(response.headers_mut());
+            reader.permit(&mut response);
         }
         // A connection that changes protocol says so, and carries no further request anyway.
         let switches = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;

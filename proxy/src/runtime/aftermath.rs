@@ -5,7 +5,9 @@
 //! here waits or fails. What needs the request at hand, such as the write's own path, is with whoever has it
 //! (`operation/write.rs`).
 
-use mainstay_policies::operation::{Action, Contradiction, Operation, Source, Witness};
+use std::time::Duration;
+
+use mainstay_policies::operation::{Action, Contradiction, Operation, Source, State, Witness};
 
 use super::Runtime;
 use crate::telemetry::metrics::RouteMetrics;
@@ -51,6 +53,13 @@ impl Witness for Runtime {
         let snapshot = self.snapshot.load();
         let source = after.source.filter(|_| after.state.is_terminal());
         self.count(after, |metrics| metrics.operation_settled(after.state, source));
+        if after.state == State::Unknown {
+            self.count(after, |metrics| metrics.operation_doubted(&after.reason));
+        } else if before.state == State::Unknown && after.state.is_terminal() {
+            let since = after.dispatched_at.unwrap_or(after.created_at);
+            let took = Duration::from_millis(after.settled_at.map_or(0, |at| at.saturating_sub(since)));
+            self.count(after, |metrics| metrics.doubt_ended(took));
+        }
         // Whoever reads an answer has the request at hand, and knows better what it changed.
         if matches!(after.source, Some(Source::StatusQuery | Source::Operator)) {
             snapshot.forget_settled(before.state, after);

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use mainstay_policies::{circuit_breaker, operation::ledger::Health};
+use mainstay_policies::{
+    circuit_breaker,
+    operation::ledger::{Health, Load},
+};
 use tokio::time::Instant;
 
 use super::{Runtime, named, route::Route};
@@ -16,18 +19,30 @@ const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "un
 
 /// Registers every gauge of the running proxy.
 pub(crate) fn register(runtime: &Arc<Runtime>) {
-    let on_scrape = |name, help, read: fn(&Runtime, &mut Samples)| {
+    let of_kind = |kind, name, help, read: fn(&Runtime, &mut Samples)| {
         // The registry is part of what it reads, so it holds no strong reference.
         let runtime: Weak<Runtime> = Arc::downgrade(runtime);
         move |metrics: &crate::telemetry::metrics::Metrics| {
-            metrics.on_scrape(name, help, Kind::Gauge, move |samples| {
+            metrics.on_scrape(name, help, kind, move |samples| {
                 if let Some(runtime) = runtime.upgrade() {
                     read(&runtime, samples);
                 }
             });
         }
     };
+    let on_scrape = |name, help, read| of_kind(Kind::Gauge, name, help, read);
     let metrics = &runtime.resources.metrics;
+    on_scrape("mainstay_ledger_bytes", "Bytes of the ledger in use", |runtime, samples| {
+        load(runtime, samples, |load| load.bytes);
+    })(metrics);
+    on_scrape("mainstay_ledger_max_bytes", "Bytes of the ledger at most", |runtime, samples| {
+        load(runtime, samples, |load| load.max_bytes);
+    })(metrics);
+    on_scrape("mainstay_ledger_queue_depth", "Writes that wait for the ledger", |runtime, samples| {
+        load(runtime, samples, |load| load.queued as u64);
+    })(metrics);
+    let help = "Attempts that found no connection to an upstream, by cause";
+    of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
     on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |runtime, samples| {
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
@@ -63,6 +78,21 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
 fn operations(runtime: &Runtime, samples: &mut Samples) {
     for (state, count) in STATES.iter().zip(runtime.resources.ledger.counts()) {
         samples.push(&[("state", state)], count as f64);
+    }
+}
+
+fn load(runtime: &Runtime, samples: &mut Samples, read: fn(&Load) -> u64) {
+    if let Some(load) = runtime.resources.ledger.load() {
+        samples.push(&[], read(&load) as f64);
+    }
+}
+
+fn connect_errors(runtime: &Runtime, samples: &mut Samples) {
+    let snapshot = runtime.snapshot.load();
+    for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
+        for (cause, count) in upstream.connect_errors() {
+            samples.push(&[("upstream", name), ("cause", cause)], count as f64);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod reach;
 mod upload;
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
     sync::{
         Arc,
@@ -176,6 +177,15 @@ impl Upstream {
         };
         self.endpoints[endpoint].reach.note(&answered);
         answered
+    }
+
+    /// Attempts that found no connection, of all endpoints together, by cause.
+    pub(crate) fn connect_errors(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for (cause, count) in self.endpoints.iter().flat_map(|endpoint| endpoint.reach.causes()) {
+            *sums.entry(cause).or_default() += count;
+        }
+        sums
     }
 
     /// Whether an endpoint can be connected to.

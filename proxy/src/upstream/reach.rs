@@ -13,6 +13,8 @@ pub(super) struct Reach {
     is_lost: AtomicBool,
     failures: AtomicU64,
     why: Mutex<&'static str>,
+    /// Failures by cause, of which there are few.
+    causes: Mutex<Vec<(&'static str, u64)>>,
 }
 
 /// How it stands with an endpoint.
@@ -30,12 +32,26 @@ impl Reach {
         match result {
             Err(error) if matches!(error.cause, Cause::Connect | Cause::Tls) => {
                 *self.why.lock() = error.word();
+                self.count(error.word());
                 self.failures.fetch_add(1, Relaxed);
                 self.is_lost.store(true, Relaxed);
             }
             _ if self.is_lost.load(Relaxed) => self.is_lost.store(false, Relaxed),
             _ => {}
         }
+    }
+
+    fn count(&self, cause: &'static str) {
+        let mut causes = self.causes.lock();
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, count)) => *count += 1,
+            None => causes.push((cause, 1)),
+        }
+    }
+
+    /// Attempts that found no connection, by cause.
+    pub(super) fn causes(&self) -> Vec<(&'static str, u64)> {
+        self.causes.lock().clone()
     }
 
     /// How it stands with the endpoint at `host`.

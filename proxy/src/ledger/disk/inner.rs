@@ -1,6 +1,6 @@
 //! What the ledger and its writer share.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, sync::atomic::AtomicU64};
 
 use mainstay_policies::{
     clock::WallClock,
@@ -17,6 +17,8 @@ pub(super) struct Inner {
     pub(crate) secret: [u8; 32],
     pub(crate) max_open: usize,
     pub(crate) max_bytes: u64,
+    /// Bytes that the file's pages in use take, as last measured.
+    pub(crate) used_bytes: AtomicU64,
     pub(crate) settle: Settle,
     pub(crate) path: PathBuf,
     pub(crate) records: Mutex<Records>,

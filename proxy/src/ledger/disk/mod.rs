@@ -25,8 +25,12 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use mainstay_policies::{
@@ -34,7 +38,7 @@ use mainstay_policies::{
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
         audit::{AuditEntry, Audited},
-        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture, Settle},
+        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture, Load, Settle},
     },
 };
 use parking_lot::Mutex;
@@ -45,7 +49,7 @@ use self::{
     held::{Records, is_forgotten, visible},
     inner::Inner,
     sql::{Db, SqlError},
-    writer::Writer,
+    writer::{OnCommit, Writer},
 };
 
 pub use self::{
@@ -97,6 +101,19 @@ impl DiskLedger {
     /// # Errors
     /// The directory cannot be used, another process has the ledger, or what is there is not one that this version reads.
     pub fn open(directory: &Path, clock: WallClock, options: &Options) -> Result<Self, OpenError> {
+        Self::open_observed(directory, clock, options, |_| ())
+    }
+
+    /// The same; `on_commit` is told how long each commit took, on the writer's thread.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_observed(
+        directory: &Path,
+        clock: WallClock,
+        options: &Options,
+        on_commit: impl Fn(Duration) + Send + 'static,
+    ) -> Result<Self, OpenError> {
         let now = clock.now();
         let file::Opened { writer, reader, secret, path, lock } =
             file::open(directory, options.key_file.as_deref(), now)?;
@@ -116,6 +133,7 @@ impl DiskLedger {
             secret,
             max_open: options.max_open,
             max_bytes: options.max_bytes,
+            used_bytes: AtomicU64::default(),
             settle: options.settle,
             path: path.clone(),
             records: Mutex::new(Records::new(counts, open)),
@@ -124,7 +142,9 @@ impl DiskLedger {
             _lock: lock,
         });
         let (queue, commands) = mpsc::channel(QUEUE);
-        let writer = Writer::new(writer, Arc::clone(&inner), commands, queue.downgrade()).map_err(damaged)?;
+        let writer =
+            Writer::new(writer, Arc::clone(&inner), commands, queue.downgrade(), OnCommit(Box::new(on_commit)))
+                .map_err(damaged)?;
         let thread = std::thread::Builder::new().name("ledger".into());
         let watch = FailsByPanic(Arc::clone(&inner));
         let run = move || {
@@ -331,6 +351,11 @@ impl Ledger for DiskLedger {
 
     fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis> {
         Box::pin(self.ask(move |reply| Command::Reserve { from, span, reply }))
+    }
+
+    fn load(&self) -> Option<Load> {
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity());
+        Some(Load { bytes: self.inner.used_bytes.load(Relaxed), max_bytes: self.inner.max_bytes, queued })
     }
 
     fn counts(&self) -> [u64; 5] {

@@ -46,6 +46,9 @@ const ROOM_TO_GO_ON: usize = 256 << 10;
 /// Why a write is refused meanwhile.
 pub(super) const NO_SPACE: &str = "there is no space on the ledger's disk";
 
+/// Who is told how long each commit took, from its begin to the disk's word that it is kept.
+pub(super) struct OnCommit(pub(super) Box<dyn Fn(Duration) + Send>);
+
 /// One transaction's changes to what is in memory.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -79,6 +82,8 @@ pub(super) struct Writer {
     committed: ([u64; 5], u64),
     pub(super) used_bytes: u64,
     commits: u32,
+    /// Told how long each commit took.
+    on_commit: OnCommit,
     /// When the disk was last found full, if it is.
     full_since: Option<Instant>,
     /// What was acknowledged before it was written, and then the disk was full: as many as were in flight.
@@ -94,6 +99,7 @@ impl Writer {
         inner: Arc<Inner>,
         queue: mpsc::Receiver<Command>,
         own_queue: mpsc::WeakSender<Command>,
+        on_commit: OnCommit,
     ) -> Result<Self, SqlError> {
         let log_pages = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&log_pages);
@@ -104,7 +110,9 @@ impl Writer {
         let (counts, last_seq) = read_counters(&connection)?;
         let used_bytes = sql::used_bytes(&connection)?;
         let filing = Filing::new(&connection)?;
+        inner.used_bytes.store(used_bytes, Ordering::Relaxed);
         Ok(Self {
+            on_commit,
             connection,
             inner,
             queue,
@@ -173,9 +181,12 @@ impl Writer {
         }
         self.filing.write(&self.connection, batch.filed.len())?;
         faults::before_commit();
+        let began = Instant::now();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        (self.on_commit.0)(began.elapsed());
         self.committed = (self.counts, self.last_seq);
         self.used_bytes += batch.bytes;
+        self.inner.used_bytes.store(self.used_bytes, Ordering::Relaxed);
         self.commits = self.commits.wrapping_add(1);
         Ok(())
     }
@@ -207,6 +218,7 @@ impl Writer {
         if self.commits >= MEASURE_EVERY {
             self.commits = 0;
             self.used_bytes = sql::used_bytes(&self.connection)?;
+            self.inner.used_bytes.store(self.used_bytes, Ordering::Relaxed);
         }
         Ok(())
     }

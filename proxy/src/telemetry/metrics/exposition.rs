@@ -2,7 +2,10 @@
 //! with `curl` reads.
 //!
 //! The two differ for us in one thing: the 0.0.4 parser wants a counter's metadata under the name of its samples, with
-//! `_total`. We write no units, exemplars, info sets or `# EOF`.
+//! `_total`. We write no units and no info sets, and exemplars and `# EOF`
+//! only where OpenMetrics is asked for.
+
+use std::collections::HashMap;
 
 /// The same metrics in the older format.
 pub(super) fn to_prometheus(openmetrics: &str) -> String {
@@ -19,6 +22,21 @@ pub(super) fn to_prometheus(openmetrics: &str) -> String {
         }
         text.push('\n');
     }
+    text
+}
+
+/// The page as it is, with an example of each bucket that has one, by the bucket's series: `name_bucket{…}`.
+pub(super) fn with_exemplars(openmetrics: &str, exemplars: &HashMap<String, String>) -> String {
+    let mut text = String::with_capacity(openmetrics.len() + 1024);
+    for line in openmetrics.lines() {
+        text.push_str(line);
+        let series = line.rsplit_once(' ').map(|(series, _)| series).filter(|series| series.contains("_bucket{"));
+        if let Some(exemplar) = series.and_then(|series| exemplars.get(series)) {
+            text.push_str(exemplar);
+        }
+        text.push('\n');
+    }
+    text.push_str("# EOF\n");
     text
 }
 

@@ -9,6 +9,26 @@ use std::{
 
 use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
+/// Upper bounds of how long writes are in doubt, in microseconds: from a late answer's moment to the day after which a person is
+/// called.
+pub(super) const DOUBT_US: [u64; 15] = [
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+    900_000_000,
+    3_600_000_000,
+    14_400_000_000,
+    43_200_000_000,
+    86_400_000_000,
+];
+
 /// Upper bounds in microseconds: from what the proxy itself adds to the longest usual timeout, about 2.5 times apart.
 const BOUNDS_US: [u64; 15] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
@@ -16,24 +36,48 @@ const BOUNDS_US: [u64; 15] = [
 ];
 
 /// A histogram of durations, in seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Histogram {
+    bounds_us: &'static [u64; BOUNDS_US.len()],
     sum_ns: AtomicU64,
     /// Observations at or below the bound of the same index and above the one before; the last is everything above.
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::with(&BOUNDS_US)
+    }
+}
+
 impl Histogram {
+    /// An empty one with other bounds.
+    pub(super) fn with(bounds_us: &'static [u64; BOUNDS_US.len()]) -> Self {
+        Self { bounds_us, sum_ns: AtomicU64::default(), buckets: Default::default() }
+    }
+
+    /// Whether nothing was observed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|count| count.load(Relaxed) == 0)
+    }
+
+    /// The upper bound, in seconds, of the bucket that holds such a duration.
+    pub(super) fn bound_of(&self, duration: Duration) -> f64 {
+        let ns = nanos(duration);
+        let bound = self.bounds_us.iter().find(|bound| ns <= **bound * 1_000);
+        bound.map_or(f64::INFINITY, |bound| *bound as f64 / 1e6)
+    }
+
     pub(super) fn observe(&self, duration: Duration) {
         let ns = nanos(duration);
         // Most observations are short, so the scan from below is short too.
-        let bucket = BOUNDS_US.iter().position(|bound| ns <= bound * 1_000).unwrap_or(BOUNDS_US.len());
+        let bucket = self.bounds_us.iter().position(|bound| ns <= bound * 1_000).unwrap_or(BOUNDS_US.len());
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.sum_ns.fetch_add(ns, Relaxed);
     }
 
     pub(super) fn encode(&self, encoder: &mut MetricEncoder<'_>) -> std::fmt::Result {
-        let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+        let bounds = self.bounds_us.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(self.buckets.iter().map(|count| count.load(Relaxed))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<NoLabelSet>(self.sum_ns.load(Relaxed) as f64 / 1e9, count, &buckets, None)

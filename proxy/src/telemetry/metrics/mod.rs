@@ -7,8 +7,10 @@
 //! What lives elsewhere (breakers, operations, queues) is read at scrape time: [`Metrics::on_scrape`].
 
 mod configuration;
+mod exemplar;
 mod exposition;
 mod histogram;
+mod ledger;
 mod listener;
 mod process;
 pub(crate) mod resolver;
@@ -32,6 +34,7 @@ use self::{
 };
 
 pub use self::{
+    ledger::LedgerMetrics,
     listener::{ConnectionGuard, ListenerMetrics},
     resolver::ResolverMetrics,
     route::{RouteMetrics, counters::AttemptResult},
@@ -48,6 +51,7 @@ pub struct Metrics {
     access_log_dropped: Arc<AtomicU64>,
     configuration: Arc<Configuration>,
     resolver: Arc<ResolverMetrics>,
+    ledger: Arc<LedgerMetrics>,
 }
 
 impl Metrics {
@@ -61,6 +65,7 @@ impl Metrics {
             access_log_dropped: Arc::default(),
             configuration: Arc::default(),
             resolver: Arc::default(),
+            ledger: Arc::default(),
         };
         {
             let mut registry = metrics.registry.lock();
@@ -68,6 +73,7 @@ impl Metrics {
             registry.register_collector(Box::new(Arc::clone(&metrics.listeners)));
             registry.register_collector(Box::new(Arc::clone(&metrics.spans)));
             registry.register_collector(Box::new(Process::started(clock)));
+            registry.register_collector(Box::new(ledger::Shown(Arc::clone(&metrics.ledger))));
         }
         metrics.register_own();
         metrics.configuration.register(&metrics);
@@ -88,6 +94,11 @@ impl Metrics {
     /// What the resolver has done, and has before it.
     pub fn resolver(&self) -> &ResolverMetrics {
         &self.resolver
+    }
+
+    /// What the ledger's writer tells as it goes.
+    pub fn ledger(&self) -> Arc<LedgerMetrics> {
+        Arc::clone(&self.ledger)
     }
 
     /// Spans exported and dropped; for [`Tracing::new`](super::trace::Tracing::new).
@@ -114,12 +125,21 @@ impl Metrics {
 
     /// Everything, in Prometheus text format 0.0.4.
     pub fn encode(&self) -> String {
+        exposition::to_prometheus(&self.page())
+    }
+
+    /// Everything, in `OpenMetrics` 1.0, with exemplars.
+    pub fn encode_openmetrics(&self) -> String {
+        exposition::with_exemplars(&self.page(), &self.routes.exemplars())
+    }
+
+    fn page(&self) -> String {
         let mut openmetrics = String::with_capacity(16 * 1024);
         let written = prometheus_client::encoding::text::encode_registry(&mut openmetrics, &self.registry.lock());
         if written.is_err() {
             tracing::error!("a metric could not be written; those after it are missing");
         }
-        exposition::to_prometheus(&openmetrics)
+        openmetrics
     }
 
     fn register_own(&self) {

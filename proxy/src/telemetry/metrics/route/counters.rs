@@ -10,7 +10,10 @@ use mainstay_policies::{
 };
 use parking_lot::Mutex;
 
-use crate::telemetry::metrics::histogram::Histogram;
+use crate::telemetry::metrics::{
+    exemplar::Exemplars,
+    histogram::{DOUBT_US, Histogram},
+};
 
 /// Reasons of one family and route at most; what comes after them is `other`.
 const MAX_REASONS: usize = 32;
@@ -99,6 +102,10 @@ pub(super) struct Counters {
     pub(crate) begun: AtomicU64,
     pub(crate) settled: [[AtomicU64; SOURCES.len()]; STATES.len()],
     pub(crate) contradicted: Contradictions,
+    pub(crate) doubted: Reasons,
+    pub(crate) in_doubt: Histogram,
+    /// A sampled request of each bucket of `duration`, the latest.
+    pub(crate) exemplars: Exemplars,
     pub(crate) replays: AtomicU64,
     pub(crate) refused: Reasons,
     pub(crate) problems: [AtomicU64; PROBLEMS],
@@ -124,6 +131,9 @@ impl Default for Counters {
             begun: AtomicU64::default(),
             settled: Default::default(),
             contradicted: Contradictions::default(),
+            doubted: Reasons::default(),
+            in_doubt: Histogram::with(&DOUBT_US),
+            exemplars: Exemplars::default(),
             replays: AtomicU64::default(),
             refused: Reasons::default(),
             problems: [const { AtomicU64::new(0) }; PROBLEMS],

@@ -1,7 +1,7 @@
 //! The counts of all routes, as a page of metrics.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Arc, OnceLock,
@@ -46,6 +46,32 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// Exemplars by the series of their buckets.
+    pub(crate) fn exemplars(&self) -> HashMap<String, String> {
+        let routes: Vec<_> = self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect();
+        let mut found = HashMap::new();
+        for route in routes {
+            for exemplar in route.counters().exemplars.all() {
+                let labels =
+                    route.labels.with(&[]).into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+                let labels = labels.collect::<Vec<_>>().join(",");
+                let series = format!("{REQUEST_DURATION}_bucket{{le=\"{}\",{labels}}}", exemplar.le());
+                found.insert(series, exemplar.written());
+            }
+        }
+        found
+    }
+}
+
+/// A label's value as the library writes it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// The name of the family that has exemplars.
+const REQUEST_DURATION: &str = "mainstay_request_duration_seconds";
+
 /// One family's samples of one route: extra labels and a value.
 type Emit<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64) -> fmt::Result;
 
@@ -81,7 +107,7 @@ impl Page {
             let value = route.counters().in_flight.load(Relaxed);
             ConstGauge::new(value).encode(family.encode_family(&route.labels.with(&[]))?)?;
         }
-        let (name, help) = ("mainstay_request_duration_seconds", "From a request's head to the end of its response");
+        let (name, help) = (REQUEST_DURATION, "From a request's head to the end of its response");
         self.histogram(to, name, help, |counters| &counters.duration)?;
         self.counter(to, "mainstay_attempts", "Attempts ended, by result", |counters, emit| {
             by_label("result", (0..RESULTS).map(AttemptResult::label).zip(&counters.attempts), emit)
@@ -140,6 +166,16 @@ impl Page {
                 emit(&labels, *count)
             })
         })?;
+        let (name, help) = ("mainstay_operations_doubted", "Operations that fell into doubt, by what happened");
+        self.reasons(to, name, help, |counters| &counters.doubted)?;
+        let (name, help) = (
+            "mainstay_time_in_doubt_seconds",
+            "From a write's dispatch to the word that settled it, where it was in doubt",
+        );
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for route in self.routes.iter().filter(|route| !route.counters().in_doubt.is_empty()) {
+            route.counters().in_doubt.encode(&mut family.encode_family(&route.labels.with(&[]))?)?;
+        }
         self.counter(to, "mainstay_replays", "Stored answers replayed", |counters, emit| {
             emit(&[], counters.replays.load(Relaxed))
         })?;

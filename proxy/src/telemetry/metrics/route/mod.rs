@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 
 use http::StatusCode;
 use mainstay_policies::{
+    clock::UnixMillis,
     concurrency_limit::OverloadedBy,
     evidence::Evidence,
     operation::{Source, State},
@@ -101,6 +102,22 @@ impl RouteMetrics {
     /// A settled operation was contradicted: it stays in this state, and this was heard, from there.
     pub fn operation_contradicted(&self, state: State, heard: Evidence, source: Source) {
         self.0.counters().contradicted.add(state, heard, source);
+    }
+
+    /// An operation fell into doubt, for this reason.
+    pub fn operation_doubted(&self, reason: &str) {
+        self.0.counters().doubted.add(reason);
+    }
+
+    /// An operation that was in doubt was settled, this long after it was dispatched.
+    pub fn doubt_ended(&self, after: std::time::Duration) {
+        self.0.counters().in_doubt.observe(after);
+    }
+
+    /// A request that took so long can be looked at in its trace.
+    pub fn exemplar(&self, took: std::time::Duration, trace_id: String, at: UnixMillis) {
+        let counters = self.0.counters();
+        counters.exemplars.put(counters.duration.bound_of(took), trace_id, took, at);
     }
 
     /// A stored answer was replayed.

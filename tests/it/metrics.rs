@@ -1,0 +1,96 @@
+//! What the metrics tell of the ledger, of doubt, of upstreams that cannot be reached, and of single requests.
+
+use mainstay_tests::{prelude::*, proxy::TempDir};
+
+async fn metric(proxy: &Proxy, name: &str, labels: &[(&str, &str)]) -> f64 {
+    proxy.metric(name, labels).await.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_ledger_tells_how_full_it_is_and_how_long_its_commits_take() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let dir = TempDir::new();
+    let config = Config::single(upstream.addr, "timeout: 5s, idempotency: { required: true }");
+    let proxy =
+        Proxy::start(config.ledger(&format!("path: \"{}\", max_bytes: 8MiB", dir.join("ledger").display()))).await;
+    let before = metric(&proxy, "mainstay_ledger_bytes", &[]).await;
+    for n in 0..20 {
+        let body = vec![b'x'; 1000];
+        proxy.send(Request::keyed("/", &format!("k{n}"), body)).await.expect_upstream(201);
+    }
+    assert_eq!(metric(&proxy, "mainstay_ledger_max_bytes", &[]).await, 8.0 * 1024.0 * 1024.0);
+    assert!(metric(&proxy, "mainstay_ledger_bytes", &[]).await > before, "twenty records take room");
+    assert!(metric(&proxy, "mainstay_ledger_commit_duration_seconds_count", &[]).await >= 20.0);
+    assert_eq!(proxy.metric("mainstay_ledger_queue_depth", &[]).await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_ledger_in_memory_tells_how_full_it_is() {
+    let upstream = Upstream::answering(Answer::status(201)).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s, idempotency: { required: true }").await;
+    proxy.send(Request::keyed("/", "k", "x")).await.expect_upstream(201);
+    assert!(metric(&proxy, "mainstay_ledger_bytes", &[]).await > 100.0);
+    assert_eq!(metric(&proxy, "mainstay_ledger_max_bytes", &[]).await, 64.0 * 1024.0 * 1024.0);
+}
+
+#[tokio::test]
+async fn connections_that_are_not_made_are_counted_by_cause() {
+    let config = Config::single(free_addr(), "timeout: 5s");
+    let proxy = Proxy::start(config.upstream("other", free_addr(), "").first_route("path: /other", "other", "p")).await;
+    for _ in 0..2 {
+        proxy.get("/").await.expect_problem(502, "upstream-unreachable");
+    }
+    let count = async |upstream| {
+        let labels = [("upstream", upstream), ("cause", "refused")];
+        proxy.metric("mainstay_upstream_connect_errors_total", &labels).await
+    };
+    assert_eq!((count("app").await, count("other").await), (Some(2.0), None));
+}
+
+#[tokio::test]
+async fn doubt_is_counted_by_its_reason_and_its_length_is_measured() {
+    let upstream = Upstream::start(|seen| match seen.method.as_str() {
+        "GET" => Answer::json(200, r#"{"state": "SUCCESS"}"#).steps(),
+        _ => vec![Step::Body, Step::Stall],
+    })
+    .await;
+    let status =
+        "status: { request: 'GET /by/{key}', rules: [{ status: 200, then: succeeded }], schedule: { first: 300ms } }";
+    let proxy =
+        Proxy::single(upstream.addr, &format!("timeout: 300ms, idempotency: {{ required: true, {status} }}")).await;
+    let lost = proxy.send(Request::keyed("/", "k", "x")).await;
+    lost.expect_problem(504, "outcome-unknown");
+    proxy.operation_in(&lost.operation(), "succeeded").await;
+    let doubted = metric(&proxy, "mainstay_operations_doubted_total", &[("reason", "timeout")]).await;
+    assert_eq!(doubted, 1.0, "{}", proxy.probe("/metrics").await.text());
+    assert_eq!(metric(&proxy, "mainstay_time_in_doubt_seconds_count", &[]).await, 1.0);
+    let sum = metric(&proxy, "mainstay_time_in_doubt_seconds_sum", &[]).await;
+    assert!((0.3..10.0).contains(&sum), "{sum}");
+}
+
+#[tokio::test]
+async fn openmetrics_is_given_to_who_asks_with_the_trace_of_a_request_in_each_bucket() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let config = Config::single(upstream.addr, "timeout: 5s");
+    let proxy =
+        Proxy::start(config.top(&format!("telemetry: {{ otlp: {{ endpoint: \"http://{}\" }} }}", free_addr()))).await;
+    let (sampled, unsampled) = ("4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c");
+    for (trace, flags) in [(unsampled, "00"), (sampled, "01"), (unsampled, "00")] {
+        let traceparent = format!("00-{trace}-00f067aa0ba902b7-{flags}");
+        Request::get("/").header("traceparent", &traceparent).send(proxy.addr).await.expect_upstream(200);
+    }
+    let page = async |accept: &str| Request::get("/metrics").header("Accept", accept).send(proxy.probes).await;
+    let scraper = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    let reply = page(scraper).await;
+    assert_eq!(reply.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let text = reply.text();
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    assert!(text.contains("# TYPE mainstay_requests counter\n"), "{text}");
+    let exemplars: Vec<&str> = text.lines().filter(|line| line.contains(" # {")).collect();
+    assert_eq!(exemplars.len(), 1, "{exemplars:?}");
+    assert!(exemplars[0].starts_with("mainstay_request_duration_seconds_bucket{"), "{exemplars:?}");
+    assert!(exemplars[0].contains(&format!(" # {{trace_id=\"{sampled}\"}} 0.0")), "{exemplars:?}");
+    let plain = page("text/plain, */*").await;
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(!plain.text().contains(" # {") && !plain.text().contains("# EOF"), "{}", plain.text());
+}
