@@ -142,7 +142,7 @@ async fn a_mistake_of_place_or_of_name_is_told_what_it_is_here() {
 async fn the_start_and_each_reload_log_and_count_the_warnings() {
     let upstream = Upstream::answering(Answer::ok("ok")).await;
     let config = |policy: &str| Config::single(upstream.addr, policy);
-    let mut proxy = Proxy::start(config("timeout: 5s")).await;
+    let proxy = Proxy::start(config("timeout: 5s")).await;
     let warned = |proxy: &Proxy, code: &str| {
         let lines = proxy.log().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>();
         lines.into_iter().filter(|line| line["level"] == "WARN" && line["code"] == code).collect::<Vec<_>>()

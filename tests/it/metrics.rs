@@ -48,6 +48,20 @@ async fn connections_that_are_not_made_are_counted_by_cause() {
 }
 
 #[tokio::test]
+async fn changes_of_a_breaker_are_counted_by_what_it_became() {
+    let upstream = Upstream::answering(Answer::status(500)).await;
+    let policy = "timeout: 5s, circuit_breaker: { consecutive_errors: 2, open_duration: 10m }";
+    let proxy = Proxy::single(upstream.addr, policy).await;
+    for _ in 0..2 {
+        proxy.get("/").await.expect_upstream(500);
+    }
+    proxy.get("/").await.expect_problem(503, "circuit-open");
+    for (to, count) in [("open", 1.0), ("half_open", 0.0), ("closed", 0.0)] {
+        assert_eq!(metric(&proxy, "mainstay_breaker_transitions_total", &[("to", to)]).await, count, "{to}");
+    }
+}
+
+#[tokio::test]
 async fn doubt_is_counted_by_its_reason_and_its_length_is_measured() {
     let upstream = Upstream::start(|seen| match seen.method.as_str() {
         "GET" => Answer::json(200, r#"{"state": "SUCCESS"}"#).steps(),

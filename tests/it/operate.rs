@@ -48,6 +48,12 @@ async fn the_story_of_a_night_from_listing_to_resolution() {
     let cure = format!("mainstay ops resolve {id} --as succeeded --reason");
     assert!(code == 0 && story.contains("nobody knows yet") && story.contains(&cure), "{story}");
 
+    assert!(!story.contains("ops query") && !story.contains("ops redispatch"), "neither would be accepted: {story}");
+    for (act, why) in [("query", "no status endpoint"), ("redispatch", "honours_key")] {
+        let (code, _, words) = typed(&proxy, &["ops", act, &id, "--reason", "to see"]).await;
+        assert!(code == 1 && words.contains(why), "{act}: {words}");
+    }
+
     let resolve = ["ops", "resolve", &id, "--as", "succeeded", "--reason", "the bank says booked"];
     let (code, said, words) = typed(&proxy, &resolve).await;
     assert_eq!((code, said.as_str()), (0, format!("{id}: unknown -> succeeded\n").as_str()), "{words}");
@@ -58,7 +64,7 @@ async fn the_story_of_a_night_from_listing_to_resolution() {
     assert!(story.contains("resolve by ana@") && story.contains("Nothing is left"), "{story}");
     let (code, trail, _) = typed(&proxy, &["audit", "--operation", &id]).await;
     assert!(code == 0 && trail.contains("unknown -> succeeded") && trail.contains("ana@"), "{trail}");
-    assert_eq!(trail.lines().count(), 3, "{trail}");
+    assert!(trail.lines().count() > 3, "{trail}");
 }
 
 #[tokio::test]

@@ -72,13 +72,11 @@ pub(super) async fn show(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply,
     if is_none_match(&asked.parts.headers, &tag) {
         return Ok(Reply::not_modified().private().with(header::ETAG, tag));
     }
-    answer(ledger.as_ref(), &operation).await
-}
-
-/// An operation as operators see it, with its story.
-pub(super) async fn answer(ledger: &dyn Ledger, operation: &Operation) -> Result<Reply, Fault> {
-    let document = whole(ledger, operation).await?;
-    Ok(Reply::json(&document).private().with(header::ETAG, etag(operation)))
+    let mut document = whole(ledger.as_ref(), &operation).await?;
+    let offers = asked.cx.resolver.offers(&operation);
+    document["can_be_queried"] = offers.query.into();
+    document["can_be_redispatched"] = offers.redispatch.into();
+    Ok(Reply::json(&document).private().with(header::ETAG, tag))
 }
 
 /// The document of one operation with its audit trail, the oldest entry first.

@@ -41,6 +41,8 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     on_scrape("mainstay_ledger_queue_depth", "Writes that wait for the ledger", |runtime, samples| {
         load(runtime, samples, |load| load.queued as u64);
     })(metrics);
+    let help = "Changes of circuit breakers, by what they became";
+    of_kind(Kind::Counter, "mainstay_breaker_transitions", help, transitions)(metrics);
     let help = "Attempts that found no connection to an upstream, by cause";
     of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
     on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
@@ -106,6 +108,16 @@ fn breakers(runtime: &Runtime, samples: &mut Samples) {
             State::Open | State::ForcedOpen => 2.0,
         };
         samples.push(&[("breaker", &named.name)], value);
+    }
+}
+
+fn transitions(runtime: &Runtime, samples: &mut Samples) {
+    let now = Instant::now();
+    for named in runtime.snapshot.load().breakers() {
+        let changes = named.breaker.snapshot(now).transitions;
+        for (to, count) in [("open", changes.opened), ("half_open", changes.half_opened), ("closed", changes.closed)] {
+            samples.push(&[("breaker", &named.name), ("to", to)], count as f64);
+        }
     }
 }
 

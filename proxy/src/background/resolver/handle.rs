@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use mainstay_policies::{
-    idempotency::query::{Held, TURN_WITHIN},
+    idempotency::{
+        Protection,
+        query::{Held, TURN_WITHIN},
+    },
     operation::{KeptRequest, Operation, OperationId, State, ledger::LedgerError},
 };
 use tokio::sync::oneshot;
@@ -50,6 +53,15 @@ impl From<LedgerError> for NotDone {
     }
 }
 
+/// What a person may have done about an operation, as things are configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offers {
+    /// The service can be asked.
+    pub(crate) query: bool,
+    /// The write can be sent again.
+    pub(crate) redispatch: bool,
+}
+
 impl Resolver {
     pub(crate) const fn new(runtime: Arc<Runtime>) -> Self {
         Self { runtime }
@@ -61,7 +73,7 @@ impl Resolver {
     /// Why it was not asked.
     pub(crate) async fn query_now(&self, id: OperationId) -> Result<QueryReport, NotDone> {
         let (work, operation) = self.work(id).await?;
-        let rate = work.protection.query_rate().filter(|_| operation.status_target.is_some());
+        let rate = query_rate(&work.protection, &operation);
         let rate = rate.ok_or(NotDone::Impossible("Its route has no status endpoint, or had none when it began."))?;
         let permit = match self.runtime.resources.gate.enter(id, &operation.upstream, rate, TURN_WITHIN) {
             Ok(permit) => permit,
@@ -117,6 +129,16 @@ impl Resolver {
         self.runtime.resources.ledger.read(id).await?.ok_or(NotDone::Absent)
     }
 
+    /// Whether the service could be asked about an operation if a person wanted it, and whether it could be dispatched again.
+    pub(crate) fn offers(&self, operation: &Operation) -> Offers {
+        let snapshot = self.runtime.snapshot.load();
+        let found = snapshot.route_of(operation).filter(|_| operation.state == State::Unknown);
+        found.map_or(Offers::default(), |(_, protection)| Offers {
+            query: query_rate(&protection, operation).is_some(),
+            redispatch: protection.honours_key() && matches!(operation.request, KeptRequest::Kept),
+        })
+    }
+
     async fn work(&self, id: OperationId) -> Result<(Work, Operation), NotDone> {
         let operation = self.runtime.resources.ledger.read(id).await?.ok_or(NotDone::Absent)?;
         match operation.state {
@@ -129,4 +151,9 @@ impl Resolver {
         let (route, protection) = found.ok_or(NotDone::Impossible("Its route is configured no more."))?;
         Ok((Work { runtime: self.runtime.clone(), snapshot, route, protection }, operation))
     }
+}
+
+/// How often the service may be asked about an operation, if it can be asked at all.
+fn query_rate(protection: &Protection, operation: &Operation) -> Option<f64> {
+    protection.query_rate().filter(|_| operation.status_target.is_some())
 }

@@ -146,6 +146,12 @@ fn next(operation: &Value, now: Timestamp) -> Vec<String> {
             cell(&operation["reason"]),
         ));
     }
+    if operation["state"] == "unknown"
+        && operation["can_be_queried"] != true
+        && operation["can_be_redispatched"] != true
+    {
+        lines.push("Nobody can ask the service: its policy has no `status`, or had none when it began.".into());
+    }
     if let Some(at) = operation["next_check_at"].as_str() {
         lines.push(format!("It is due next at {at} ({}).", age(&at.into(), now)));
     }
@@ -159,7 +165,12 @@ fn next(operation: &Value, now: Timestamp) -> Vec<String> {
     }
     lines.push("Look into the service first: did it happen? Then say so, with what you saw as the reason:".into());
     if operation["state"] == "unknown" {
-        lines.push(format!("  mainstay ops query {id} --reason '...'"));
+        if operation["can_be_queried"] == true {
+            lines.push(format!("  mainstay ops query {id} --reason '...'   # asks the service once more"));
+        }
+        if operation["can_be_redispatched"] == true {
+            lines.push(format!("  mainstay ops redispatch {id} --reason '...'   # sends it again, under the same key"));
+        }
         lines.push(format!("  mainstay ops resolve {id} --as succeeded --reason '...'"));
         lines.push(format!("  mainstay ops resolve {id} --as failed --reason '...'"));
         lines.push(format!("  mainstay ops resolve {id} --as not_executed --reason '...'   # a repeat executes then"));
@@ -192,7 +203,7 @@ mod tests {
             "source": null, "http_status": null, "attempts": 1, "checks": 12,
             "created_at": "2026-11-24T02:48:00Z", "dispatched_at": "2026-11-24T02:48:00.004Z", "settled_at": null,
             "next_check_at": null, "attention": { "since": "2026-11-24T02:58:30Z", "reason": "resolve_exhausted" },
-            "last_evidence": "ambiguous", "can_be_resolved": true,
+            "last_evidence": "ambiguous", "can_be_resolved": true, "can_be_queried": true, "can_be_redispatched": false,
             "audit": [{
                 "at": "2026-11-24T02:59:00Z", "actor": "ana@desk", "action": "resolve", "reason": "bank says booked",
                 "before": "unknown", "after": null, "result": "refused: It has changed since you read it"
@@ -217,7 +228,7 @@ route /payments/**, upstream app, 1 attempt so far
 
 12 questions so far, last evidence ambiguous, because attempt_timeout.
 Look into the service first: did it happen? Then say so, with what you saw as the reason:
-  mainstay ops query 00000000000000028a1f00000000beef --reason '...'
+  mainstay ops query 00000000000000028a1f00000000beef --reason '...'   # asks the service once more
   mainstay ops resolve 00000000000000028a1f00000000beef --as succeeded --reason '...'
   mainstay ops resolve 00000000000000028a1f00000000beef --as failed --reason '...'
   mainstay ops resolve 00000000000000028a1f00000000beef --as not_executed --reason '...'   # a repeat executes then";
@@ -268,5 +279,16 @@ A settled state never changes. When you have put it right in the service, take t
         assert!(story(&operation, now()).ends_with("Nothing is left to be done here."));
         operation["state"] = "pending".into();
         assert!(story(&operation, now()).ends_with("Wait: its attempt will say more than a person can."));
+    }
+
+    #[test]
+    fn only_what_would_be_accepted_is_offered() {
+        let mut operation = unknown();
+        operation["can_be_queried"] = false.into();
+        let told = story(&operation, now());
+        assert!(!told.contains("ops query") && told.contains("Nobody can ask the service"), "{told}");
+        operation["can_be_redispatched"] = true.into();
+        let told = story(&operation, now());
+        assert!(told.contains("ops redispatch") && !told.contains("Nobody can ask"), "{told}");
     }
 }

@@ -44,7 +44,7 @@ fn replays(config: &Config, found: &mut Found<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
         if route.matches.methods.contains(&Method::OPTIONS) {
             let message = format!(
-                "route `{}`: preflights go to the service, but replays and refusals of route `{}` carry no CORS headers of its own: a \
+                "route `{}`: preflights go to the service, but replays and refusals of route `{}` carry no CORS headers: a \
                  page of another origin cannot read them",
                 route.name, protected.name
             );
