@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 
 /// Valid, and doubtful in two ways.
 const DOUBTFUL: &str = "\
-listeners: { inbound: { address: 127.0.0.1:8080 } }
+listeners: { inbound: { address: 127.0.0.1:8080, principal: { header: X-Tenant } } }
 upstreams: { app: { endpoints: [http://127.0.0.1:9000] } }
 routes: [{ match: { path: /payments/, methods: [POST] }, upstream: app, policy: write }]
 policies:

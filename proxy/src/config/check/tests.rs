@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bounds;
-use crate::config::{Loaded, parse};
+use crate::config::{Loaded, finding::Severity, parse};
 
 fn report(routes: &str, policies: &str) -> Loaded {
     report_on(&format!("routes: [{routes}]\npolicies: {{ {policies} }}\n"))
@@ -32,7 +32,7 @@ fn warnings(policy: &str) -> Vec<String> {
 }
 
 /// Said of nearly every document that is as short as those here; each has a test of its own.
-const USUAL: [&str; 3] = ["unprotected-write", "doubt-without-status", "ledger-in-memory"];
+const USUAL: [&str; 4] = ["unprotected-write", "doubt-without-status", "ledger-in-memory", "anonymous-keys"];
 
 /// What else is said.
 fn texts(loaded: &Loaded) -> Vec<String> {
@@ -137,6 +137,25 @@ fn principals_that_no_listener_knows_are_named() {
             "policy `it`: `rate_limit.key: principal`, but listener `inbound` is anonymous: there all callers share one limit",
         ],
     );
+}
+
+#[test]
+fn whose_keys_are_where_nobody_is_named_is_noted() {
+    let route = "routes: [{ match: { path: /a, methods: [POST] }, upstream: app, policy: it }]\n";
+    let noted = |idempotency: &str, principal: &str| {
+        let listener = format!("listeners: {{ inbound: {{ address: 0.0.0.0:8080, principal: {principal} }} }}\n");
+        let text = format!("{route}policies: {{ it: {{ idempotency: {idempotency} }} }}\n{listener}");
+        let loaded = report_on(&text);
+        let noted = loaded.findings.iter().filter(|finding| finding.code == "anonymous-keys");
+        noted.map(|finding| (finding.severity, finding.message.clone())).collect::<Vec<_>>()
+    };
+    let bound = "policy `it`: listener `inbound` is anonymous: there a key belongs to the credentials that it was first used \
+                 with, and a renewed token is refused";
+    assert_eq!(noted("true", "anonymous"), [(Severity::Note, bound.to_owned())]);
+    let open = "policy `it`: listener `inbound` is anonymous: there whoever knows a key may repeat its write and is given the \
+                answer";
+    assert_eq!(noted("{ credentials: ignore }", "anonymous"), [(Severity::Note, open.to_owned())]);
+    assert_eq!(noted("true", "{ header: X-Tenant }"), []);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstay_policies::{
     fallback::{Fallback, To},
-    idempotency::{KeyPart, Mint},
+    idempotency::{Credentials, KeyPart, Mint},
     rate_limit::Key,
 };
 
@@ -51,6 +51,16 @@ fn principals(config: &Config, found: &mut Found<'_>) {
                 "policy `{name}`: `principal: required`, but listener `{listener}` is anonymous: there a keyed write always gets 401"
             );
             found.warn("no-principal", &["policies", name, "idempotency", "principal"], message, &*cure);
+        }
+        if let Some(idempotency) = idempotency.filter(|idempotency| !idempotency.principal_required) {
+            let whose = match idempotency.credentials {
+                Credentials::Bind => {
+                    "a key belongs to the credentials that it was first used with, and a renewed token is refused"
+                }
+                Credentials::Ignore => "whoever knows a key may repeat its write and is given the answer",
+            };
+            let message = format!("policy `{name}`: listener `{listener}` is anonymous: there {whose}");
+            found.note("anonymous-keys", &["policies", name, "idempotency"], message, &*cure);
         }
         let template = idempotency.and_then(template_of);
         if template.is_some_and(|template| template.parts().any(|part| *part == KeyPart::Principal)) {
