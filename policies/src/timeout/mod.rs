@@ -1,6 +1,7 @@
 //! The `timeout` policy: how long a request, an attempt and a silence may last.
 //!
-//! `total` runs from the last byte of the request's head to the response's head, `attempt` bounds each attempt within it, and
+//! `total` runs from the end of the request to the response's head, `attempt` bounds each attempt within it (as layers, which see
+//! no body's end, they run from the call: put them behind whatever reads the body), and
 //! `idle` bounds silence in a body ([`IdleBody`]). A timeout says nothing about whether the service acted.
 //!
 //! The time that remains travels upstream as `Mainstay-Deadline-Ms`. A gRPC call's own deadline, `grpc-timeout`, is the

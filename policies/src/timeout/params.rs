@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long a request, an attempt and a silence may last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeout {
-    /// Bounds everything from the last byte of the request's head to the response's head.
+    /// Bounds everything from the end of the request to the response's head.
     pub total: Duration,
     /// Bounds one attempt, to the response's head; `None` leaves it to `total`.
     pub attempt: Option<Duration>,

@@ -1,6 +1,6 @@
 //! One attempt: its endpoint, the permit of the breaker, its time, and what it proved.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::Response;
 use mainstay_policies::{
@@ -14,6 +14,7 @@ use super::{
     first_frame::First,
     head::Head,
     judged::{Told, Unjudged, judge, told},
+    upload::Upload,
 };
 use crate::{
     respond::failure::Failure,
@@ -37,10 +38,12 @@ pub(crate) struct Outbound {
     pub(crate) route: Arc<Route>,
     pub(crate) worker: usize,
     pub(crate) trace: TraceHandle,
-    /// When the total time ends.
+    /// When the total time ends, had the request ended with its head.
     pub(crate) deadline: Instant,
     /// That it is a gRPC call.
     pub(crate) grpc: Option<GrpcCall>,
+    /// A body that is sent on as it comes moves that.
+    pub(crate) upload: Option<Upload>,
     /// Where the client takes interim responses from.
     pub(crate) interim: Option<Interim>,
 }
@@ -91,7 +94,7 @@ impl Outbound {
         if alarm::is_cut_off() {
             return Err(Failure::Draining);
         }
-        if now >= self.deadline {
+        if now >= self.ends_at(now) {
             return Err(Failure::NoTime(Sent::No));
         }
         let route = &self.route;
@@ -135,12 +138,47 @@ impl Outbound {
         })
     }
 
+    /// The request ended so long after its head, and is here as a whole.
+    pub(crate) fn begins_late(&mut self, after: Duration) {
+        self.deadline += after;
+        if let Some(given) = self.grpc.and_then(|call| call.deadline) {
+            self.deadline = self.deadline.min(given);
+        }
+    }
+
+    /// When the total time ends, as far as is known `now`.
+    pub(crate) fn ends_at(&self, now: Instant) -> Instant {
+        let Some(upload) = &self.upload else { return self.deadline };
+        let moved = upload.moved(self.deadline, now);
+        // That of a gRPC call is its caller's, who counts from the beginning.
+        self.grpc.and_then(|call| call.deadline).map_or(moved, |given| moved.min(given))
+    }
+
     /// When an attempt that starts now must have a response.
     pub(crate) fn attempt_deadline(&self, now: Instant) -> (Instant, Cause) {
+        self.deadline_of(now, now)
+    }
+
+    /// When an attempt that started at `started` must have a response, as far as is known `now`.
+    fn deadline_of(&self, started: Instant, now: Instant) -> (Instant, Cause) {
+        let from = self.upload.as_ref().map_or(started, |upload| upload.counts_from(now).max(started));
+        let ends_at = self.ends_at(now);
         match self.route.params.policy.timeout.attempt {
-            Some(attempt) if now + attempt < self.deadline => (now + attempt, Cause::AttemptTimeout),
-            _ => (self.deadline, Cause::TotalTimeout),
+            Some(attempt) if from + attempt < ends_at => (from + attempt, Cause::AttemptTimeout),
+            _ => (ends_at, Cause::TotalTimeout),
         }
+    }
+
+    /// Until when an attempt may go on whose alarm rang; `None` if its time is over.
+    fn more_time(&self, started: Instant, progress: &Progress) -> Option<Instant> {
+        // A body that nobody takes yet, for want of a connection, may be there as a whole.
+        let upload = self.upload.as_ref().filter(|_| progress.sent() == Sent::Maybe)?;
+        let now = Instant::now();
+        let (until, _) = self.deadline_of(started, now);
+        if until <= now || alarm::is_cut_off() {
+            return None;
+        }
+        if upload.owed.ended_at().is_some() { Some(until) } else { upload.look_again(now, until.duration_since(now)) }
     }
 
     /// Makes a head fit for the upstream's protocol; what another attempt left in it is overwritten.
@@ -155,7 +193,7 @@ impl Outbound {
 
     /// What an attempt that starts now adds to its head.
     pub(crate) fn added<'a>(&self, trace: SpanFields, head: &'a Head, now: Instant) -> Added<'a> {
-        let time_left = self.deadline.saturating_duration_since(now);
+        let time_left = self.ends_at(now).saturating_duration_since(now);
         // Not shortened to the total time: that ends with the response's head, and this bounds a stream to its end.
         let grpc_left = self.grpc.and_then(|call| call.deadline).map(|given| {
             let left = given.saturating_duration_since(now);
@@ -174,15 +212,20 @@ impl Outbound {
         gate: Option<&Gate>,
         now: Instant,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
-        let (until, cause) = self.attempt_deadline(now);
+        let (mut until, cause) = self.attempt_deadline(now);
         let informed = Informed { gate, interim: self.interim.as_ref() };
         let added = self.added(attempt.trace_fields(), head, now);
         let request = (head.as_request(&added), body);
-        let sending =
+        let mut sending =
             pin!(self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed));
-        match alarm::until(until, sending).await {
-            Ok(result) => result,
-            Err(TimeIsUp) => Err(AttemptError::new(ended_by(cause), attempt.progress.sent())),
+        loop {
+            match alarm::until(until, sending.as_mut()).await {
+                Ok(result) => return result,
+                Err(TimeIsUp) => match self.more_time(now, &attempt.progress) {
+                    Some(later) => until = later,
+                    None => return Err(AttemptError::new(ended_by(cause), attempt.progress.sent())),
+                },
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn decide(
     if !attempts.retrier().is_failure(&outcome) {
         return Decision::Stop(Stop::NotRetryable);
     }
-    let remaining = Some(outbound.deadline.saturating_duration_since(now));
+    let remaining = Some(outbound.ends_at(now).saturating_duration_since(now));
     attempts.next(&outcome, repeatable, remaining, now, runtime.resources.clock.now())
 }
 

@@ -9,3 +9,4 @@ pub(crate) mod hedge;
 mod judged;
 pub(crate) mod run;
 pub(crate) mod sending;
+pub(crate) mod upload;

@@ -82,7 +82,7 @@ pub(crate) async fn until_one_stands(
             result = pin!(outbound.send(&attempt, head, next_body, sending.gate.as_ref(), now)).await;
         }
         let first = match &mut result {
-            Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.deadline)).await,
+            Ok(response) if peeks => Box::pin(first_frame::peek(response, outbound.ends_at(Instant::now()))).await,
             _ => None,
         };
         now = Instant::now();

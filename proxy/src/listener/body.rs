@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::timeout::IdleBody;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{ClientIncoming, Connection};
 use crate::wire::{body::BoxError, gate::Gate};
@@ -35,27 +35,54 @@ pub(crate) struct ClientBody {
     identifying: [Option<HeaderName>; 2],
 }
 
-/// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Owed(Arc<AtomicU8>);
+/// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream, and that of the
+/// request begins when nothing is owed any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed(Arc<Progress>);
+
+#[derive(Debug)]
+struct Progress {
+    owed: AtomicU8,
+    began: Instant,
+    /// Nanoseconds from the beginning to the last piece.
+    moved: AtomicU64,
+    /// To the end of the body; 0 until it has come.
+    ended: AtomicU64,
+}
 
 impl Owed {
     const NOTHING: u8 = 0;
     const WAITED_FOR: u8 = 1;
     const BROKEN: u8 = 2;
 
+    fn new() -> Self {
+        let (owed, moved, ended) = Default::default();
+        Self(Arc::new(Progress { owed, began: Instant::now(), moved, ended }))
+    }
+
     /// Whether the next of it is what everything waits for.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::WAITED_FOR
+        self.0.owed.load(Ordering::Relaxed) == Self::WAITED_FOR
+    }
+
+    /// When the last of it was taken; `None` while it is coming.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        let nanos = self.0.ended.load(Ordering::Relaxed);
+        (nanos > 0).then(|| self.0.began + Duration::from_nanos(nanos))
+    }
+
+    /// When the last piece was taken, or the request began.
+    pub(crate) fn moved_at(&self) -> Instant {
+        self.0.began + Duration::from_nanos(self.0.moved.load(Ordering::Relaxed))
     }
 
     /// Whether it broke off, or stalled for longer than a body may: an attempt that fails then does so by the client's doing.
     pub(crate) fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::BROKEN
+        self.0.owed.load(Ordering::Relaxed) == Self::BROKEN
     }
 
-    /// What is broken stays so.
-    fn polled<T, E>(&self, polled: &Poll<Option<Result<T, E>>>) {
+    /// What is broken stays so, and there is one end.
+    fn polled<T, E>(&self, polled: &Poll<Option<Result<T, E>>>, is_over: bool) {
         let owed = match polled {
             Poll::Ready(Some(Err(_))) => Self::BROKEN,
             Poll::Pending => Self::WAITED_FOR,
@@ -63,7 +90,14 @@ impl Owed {
         };
         // Only the body's one reader writes.
         if !self.is_broken() {
-            self.0.store(owed, Ordering::Relaxed);
+            self.0.owed.store(owed, Ordering::Relaxed);
+        }
+        if owed == Self::NOTHING && self.0.ended.load(Ordering::Relaxed) == 0 {
+            let nanos = u64::try_from(self.0.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+            self.0.moved.store(nanos, Ordering::Relaxed);
+            if is_over {
+                self.0.ended.store(nanos, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -79,7 +113,7 @@ impl ClientBody {
         Self {
             incoming: IdleBody::new(incoming, idle),
             connection,
-            owed: Owed::default(),
+            owed: Owed::new(),
             gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
             identifying: [None, None],
         }
@@ -117,10 +151,11 @@ impl Body for ClientBody {
                 trailers.remove(name);
             }
         }
-        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+        let is_over = matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream();
+        if is_over {
             this.connection.body_ended();
         }
-        this.owed.polled(&polled);
+        this.owed.polled(&polled, is_over);
         polled
     }
 

@@ -16,7 +16,7 @@ use mainstay_policies::{
 };
 use tokio::time::timeout;
 
-use super::{settle::told_by, write::Execution};
+use super::{gathered::Gathered, settle::told_by, write::Execution};
 use crate::{
     runtime::{Runtime, route::Route},
     upstream::{InFlight, UpstreamBody},
@@ -47,15 +47,16 @@ const fn testimony<'a>(to_grpc: bool, head: &'a Parts, trailers: Option<&'a Head
 }
 
 /// Waits for the rest of an answer whose head came in time.
-pub(super) async fn rest<B>(
-    execution: &mut Execution,
-    head: &Parts,
-    collecting: impl Future<Output = Result<Collected<B>, BoxError>>,
-) where
+pub(super) async fn rest<B>(execution: &mut Execution, head: &Parts, mut gathered: Gathered<B>)
+where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
-    let whole = timeout(execution.protection.params().late_response, kept(collecting)).await;
-    let Ok(Some((body, trailers))) = whole else { return };
+    let whole = timeout(execution.protection.params().late_response, gathered.gather()).await;
+    if !matches!(whole, Ok(Ok(()))) || !gathered.is_whole {
+        return;
+    }
+    let (body, trailers) = (gathered.joined(), gathered.trailers.take());
+    let body = trailers.is_none().then_some(body);
     let settlement =
         testimony(execution.head.is_grpc(), head, trailers.as_ref()).settlement(&execution.protection, body);
     execution.settle(settlement, Source::LateResponse).await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod asker;
 pub(crate) mod execution;
+mod gathered;
 mod late;
 pub(crate) mod redispatch;
 mod settle;

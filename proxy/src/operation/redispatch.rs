@@ -65,6 +65,7 @@ impl Redispatch {
         let claim = protection.take_up(operation).ok_or(NotSent::InFlight)?;
         let outbound = Outbound {
             deadline: now + route.params.policy.timeout.total,
+            upload: None,
             trace: trace.handle().clone(),
             worker: runtime.resources.background(),
             grpc: is_grpc(&request.headers).then_some(GrpcCall { deadline: None }),

@@ -15,13 +15,19 @@ use mainstay_policies::{
     operation::Source,
     timeout::IdleBody,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
-use super::{late, write::Execution};
-use crate::wire::body::collect;
+use super::{
+    gathered::{Gathered, Kept},
+    late,
+    write::Execution,
+};
 use crate::{
     attempts::{
-        alarm,
+        alarm::{self, TimeIsUp},
         attempt::ended_by,
         first_frame::{First, Resumed},
     },
@@ -43,36 +49,77 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return broken(execution, &head, attempts).await;
     }
-    if is_streamed(&head.headers, max) && !body.is_end_stream() {
-        return stream(execution, head, Vec::new(), body, attempts).await;
-    }
-    let mut collecting = pin!(collect::up_to(body, max));
-    let Ok(collected) = alarm::until(execution.outbound.deadline, collecting.as_mut()).await else {
-        // What is held back until it is whole is bounded as the head is: the client has neither.
-        let reason = ended_by(Cause::TotalTimeout).label();
-        execution.in_doubt(reason, Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
-        return late::rest(execution, &head, collecting).await;
-    };
-    match collected {
-        Ok(collect::Collected::Whole { body, trailers: None }) => whole(execution, head, body, attempts).await,
-        Ok(collect::Collected::Whole { body, trailers: Some(trailers) }) => {
-            let frames = vec![Frame::data(body), Frame::trailers(trailers)];
-            stream(execution, head, frames, ProxyBody::Empty, attempts).await;
+    let form = Form::of(&head.headers, max);
+    let mut gathered = Gathered::new(body, max);
+    // Polled at least once: what is there already is not held back, and not streamed either.
+    let until = form.held_back_until(execution.outbound.ends_at(Instant::now()));
+    let ended = { alarm::until(until, pin!(gathered.gather())).await };
+    match ended {
+        Ok(Err(_)) => broken(execution, &head, attempts).await,
+        Err(TimeIsUp) if form == Form::Document || alarm::is_cut_off() => {
+            // What is held back until it is whole is bounded as the head is: the client has neither.
+            let reason = ended_by(Cause::TotalTimeout).label();
+            execution.in_doubt(reason, Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
+            late::rest(execution, &head, gathered).await;
         }
-        Ok(collect::Collected::TooLarge { head: first, rest }) => {
-            stream(execution, head, vec![Frame::data(first)], rest, attempts).await;
+        Ok(Ok(())) if gathered.is_whole && gathered.trailers.is_none() && form != Form::Stream => {
+            whole(execution, head, gathered.joined(), attempts).await;
         }
-        Err(_) => broken(execution, &head, attempts).await,
+        // A trailer section can only be passed on by streaming.
+        Ok(Ok(())) | Err(TimeIsUp) => stream(execution, head, gathered, form, attempts).await,
     }
 }
 
-/// Events, gRPC and bodies that are announced as too large are not worth holding back: they will not be kept. A trailer
-/// section can only be passed on by streaming.
-fn is_streamed(headers: &HeaderMap, max: usize) -> bool {
-    media_type_starts(headers, b"text/event-stream")
-        || is_grpc(headers)
-        || headers.contains_key(header::TRAILER)
-        || announced_length(headers).is_some_and(|length| length > max as u64)
+/// How long an answer is waited for before what has come of it is passed on. One that is there as a whole can still be replaced,
+/// should the ledger not take its outcome; a client that is shown progress must not be kept from it for longer than it takes
+/// to see.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// How the body of an answer comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// All at once: its length is announced.
+    Document,
+    /// Nobody knows: it is passed on as it comes once it has not come at once.
+    Open,
+    /// Line by line, or record by record: passed on as it comes, and kept all the same if it turns out small.
+    Lines,
+    /// For as long as there is something to say, or so much that it will not be kept.
+    Stream,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap, max: usize) -> Self {
+        const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+        const LINES: [&[u8]; 6] = [
+            b"application/x-ndjson",
+            b"application/ndjson",
+            b"application/jsonl",
+            b"application/json-seq",
+            b"application/connect+",
+            b"text/plain",
+        ];
+        let begins_with = |prefix: &&[u8]| media_type_starts(headers, prefix);
+        if STREAMS.iter().any(begins_with) || announced_length(headers).is_some_and(|length| length > max as u64) {
+            Self::Stream
+        } else if LINES.iter().any(begins_with) || headers.contains_key(header::TRAILER) {
+            Self::Lines
+        } else if announced_length(headers).is_some() {
+            Self::Document
+        } else {
+            Self::Open
+        }
+    }
+
+    /// Until when it is waited for before what has come of it is passed on; at most until `deadline`.
+    fn held_back_until(self, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        match self {
+            Self::Document => deadline,
+            Self::Open => deadline.min(now + MOMENT),
+            Self::Lines | Self::Stream => now,
+        }
+    }
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
@@ -134,7 +181,7 @@ async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u3
 /// Hands the body on as it comes; its end waits until the operation is settled. Where the length was announced, its last byte
 /// is the end, so the frame with it is held back; else the end is a mark of its own (the last chunk, `END_STREAM`). Reads on
 /// even if the client leaves or takes nothing: the outcome is not the client's alone.
-async fn stream<B>(execution: &mut Execution, head: Parts, first: Vec<Frame<Bytes>>, mut rest: B, attempts: u32)
+async fn stream<B>(execution: &mut Execution, head: Parts, mut gathered: Gathered<B>, form: Form, attempts: u32)
 where
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
@@ -142,19 +189,27 @@ where
     let mut client = Client { sender: Some(sender), idle: execution.outbound.route.params.policy.timeout.idle };
     let (status, headers) = (head.status, head.headers.clone());
     execution.tell(Ok(Response::from_parts(head, ProxyBody::stream(Channel(body)))), attempts);
+    let mut kept = Kept::new(if form == Form::Stream { 0 } else { execution.protection.params().max_response });
     let mut left = announced_length(&headers);
     let mut end: Vec<Frame<Bytes>> = Vec::new();
-    let mut first = first.into_iter();
+    let mut first = gathered.pieces.drain(..).map(Frame::data).chain(gathered.trailers.take().map(Frame::trailers));
     let ended = loop {
         let frame = match first.next() {
             Some(frame) => Some(Ok(frame)),
-            None => rest.frame().await,
+            None if gathered.is_whole => None,
+            None => match alarm::unless_cut_off(gathered.rest.frame()).await {
+                Ok(frame) => frame,
+                Err(TimeIsUp) => Some(Err("this proxy ends".into())),
+            },
         };
         match frame {
             // HTTP/2 may mark the end by a frame without data.
             Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
             Some(Ok(frame)) => {
-                left = left.map(|left| left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)));
+                if let Some(data) = frame.data_ref() {
+                    kept.add(data);
+                    left = left.map(|left| left.saturating_sub(data.len() as u64));
+                }
                 if left == Some(0) || frame.is_trailers() {
                     end.push(frame);
                 } else {
@@ -165,32 +220,38 @@ where
             None => break Ok(()),
         }
     };
-    let last: Vec<Result<Frame<Bytes>, BoxError>> = match ended {
-        Ok(()) => {
-            let trailers = end.iter().find_map(Frame::trailers_ref);
-            let to_grpc = execution.head.is_grpc();
-            let testimony = Testimony { to_grpc, status, headers: &headers, trailers };
-            let settlement = testimony.settlement(&execution.protection, None);
-            let says = settlement.evidence();
-            let meant = testimony.status_meant();
-            let recorded = execution.settle(settlement, Source::Response).await.is_some();
-            if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
-                let outcome = WriteOutcome::of(execution.claim.operation());
-                let is_grpc = is_grpc(&headers);
-                end.into_iter().map(|frame| Ok(if is_grpc { standing(frame, outcome) } else { frame })).collect()
-            } else {
-                vec![untold(execution, &headers)]
-            }
-        }
-        Err(error) => {
-            let settlement = Settlement::Ambiguous { reason: "truncated", status: Some(status), stored: None };
-            execution.settle(settlement, Source::Response).await;
-            vec![if is_grpc(&headers) { untold(execution, &headers) } else { Err(error) }]
-        }
-    };
-    for frame in last {
+    for frame in settle_end(execution, (status, &headers), kept, form, end, ended).await {
         client.send(frame).await;
     }
+}
+
+/// Settles what a streamed answer proved, and says what of it the client is still to get.
+async fn settle_end(
+    execution: &mut Execution,
+    (status, headers): (StatusCode, &HeaderMap),
+    mut kept: Kept,
+    form: Form,
+    end: Vec<Frame<Bytes>>,
+    ended: Result<(), BoxError>,
+) -> Vec<Result<Frame<Bytes>, BoxError>> {
+    if let Err(error) = ended {
+        let reason = if alarm::is_cut_off() { Cause::Drain.label() } else { "truncated" };
+        let settlement = Settlement::Ambiguous { reason, status: Some(status), stored: None };
+        execution.settle(settlement, Source::Response).await;
+        return vec![if is_grpc(headers) { untold(execution, headers) } else { Err(error) }];
+    }
+    let trailers = end.iter().find_map(Frame::trailers_ref);
+    // What has trailers cannot be replayed with them.
+    let body = kept.take().filter(|_| form != Form::Stream && trailers.is_none());
+    let testimony = Testimony { to_grpc: execution.head.is_grpc(), status, headers, trailers };
+    let settlement = testimony.settlement(&execution.protection, body);
+    let (says, meant) = (settlement.evidence(), testimony.status_meant());
+    let recorded = execution.settle(settlement, Source::Response).await.is_some();
+    if !recorded || !outcome::may_pass(execution.claim.operation(), meant, says) {
+        return vec![untold(execution, headers)];
+    }
+    let (outcome, is_grpc) = (WriteOutcome::of(execution.claim.operation()), is_grpc(headers));
+    end.into_iter().map(|frame| Ok(if is_grpc { standing(frame, outcome) } else { frame })).collect()
 }
 
 /// Where a streamed answer goes, as long as somebody takes it.

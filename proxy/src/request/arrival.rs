@@ -146,6 +146,7 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     let outbound = Outbound {
         deadline: deadline(&exchange, &route, &listener, &parts.headers, grpc),
         grpc,
+        upload: None,
         trace: exchange.trace().handle().clone(),
         worker: session.worker,
         interim: extras.interim.take(),

@@ -9,7 +9,7 @@ pub(crate) mod grpc;
 
 pub mod document;
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, error::Error, iter, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -23,6 +23,7 @@ use mainstay_policies::{
     operation::OperationId,
     problem::{Effect, Problem},
     rate_limit::{Usage, retry_after_secs},
+    timeout::IdleTimeout,
 };
 
 use self::failure::Failure;
@@ -201,9 +202,17 @@ fn attempt(error: &AttemptError) -> ProblemParts {
         Cause::Malformed => {
             ProblemParts::new(Problem::UpstreamError, "The service's answer is not valid HTTP.", effect)
         }
+        Cause::RequestBody if is_stalled(error) => ProblemParts {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..ProblemParts::new(
+                Problem::BadRequest,
+                "The request's body stalled: nothing of it came for as long as timeout.idle allows. Send it without pauses.",
+                effect,
+            )
+        },
         Cause::RequestBody => ProblemParts::new(
             Problem::BadRequest,
-            "The request's body broke off or stalled before it was complete.",
+            "The request's body broke off, or is malformed, before it was complete.",
             effect,
         ),
         Cause::AttemptTimeout => {
@@ -216,6 +225,11 @@ fn attempt(error: &AttemptError) -> ProblemParts {
             ProblemParts::new(Problem::Timeout, "This proxy ended before the service had answered.", effect)
         }
     }
+}
+
+/// Whether a request's body ended because its client sent nothing for too long.
+fn is_stalled(error: &AttemptError) -> bool {
+    iter::successors(error.source(), |error| (*error).source()).any(<dyn Error>::is::<IdleTimeout>)
 }
 
 /// Adds the address of the operation.

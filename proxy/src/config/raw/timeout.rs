@@ -13,7 +13,7 @@ use crate::config::{
 section! {
     /// How long a request, an attempt and a silence may last.
     RawTimeout {
-        /// Bounds everything from the last byte of the request's head to the response's head. Default 15s.
+        /// Bounds everything from the end of the request to the response's head. Default 15s.
         total: Duration,
         /// Bounds one attempt, to the response's head. Off by default.
         attempt: Duration,

@@ -46,7 +46,11 @@ use super::{
 };
 use crate::wire::{
     body::{ProxyBody, Stream},
-    http1::{chunked, head::Refused, maps},
+    http1::{
+        chunked,
+        head::{Framing, Refused},
+        maps,
+    },
     interim::InterimReceiver,
 };
 
@@ -182,7 +186,10 @@ impl Http1 {
 
     fn admit(&mut self, head: Head) -> (ClientRequest, ClientExtras, Option<Handover>) {
         self.patience = None;
-        let body = self.wire.begin_body(head.framing, head.expects_continue);
+        let is_empty =
+            head.framing == Framing::Chunked && head.parts.method.is_safe() && self.wire.state().take_no_chunks();
+        let framing = if is_empty { Framing::None } else { head.framing };
+        let body = self.wire.begin_body(framing, head.expects_continue);
         let body = body.map_or(ClientIncoming::Empty, ClientIncoming::Http1);
         // The last request's way ends here, whoever comes next.
         let interim = self.interim.next_request();

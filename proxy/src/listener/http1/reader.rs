@@ -238,6 +238,16 @@ impl State {
         self.body_ended() || if self.body_held { !refuses } else { self.can_go_on() && self.skip_body(cx) }
     }
 
+    /// Takes a chunked body that has come with its head and is empty: a request without one.
+    pub(super) fn take_no_chunks(&mut self) -> bool {
+        const NONE: &[u8] = b"0\r\n\r\n";
+        let has_none = self.unread.starts_with(NONE);
+        if has_none {
+            self.unread.advance(NONE.len());
+        }
+        has_none
+    }
+
     /// The task to wake when the body is through, or gone.
     pub(super) fn set_owner(&mut self, cx: &Context<'_>) {
         if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {

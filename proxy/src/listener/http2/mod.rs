@@ -29,6 +29,7 @@ use http_body::Body;
 use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
+    time::timeout,
 };
 
 use self::io::Http2Stream;
@@ -52,6 +53,9 @@ const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duratio
 /// What `h2` reads of a request's header fields is so many times what a request may have: it refuses a larger one by a bare 431,
 /// without a word on why, and counts more bytes than HTTP/1.1 has. Crumbs of cookies, which count as one field, add to it.
 const READ_BEYOND: usize = 4;
+
+/// How long the end of a request is waited for that may have no body; it comes with the head.
+const END_WITHIN: Duration = Duration::from_millis(20);
 
 /// Serves the streams of one connection to its end.
 pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Serving<S>) {
@@ -136,7 +140,9 @@ async fn goodbye(mut ending: watch::Receiver<Ending>, came_late: bool, is_of_use
 async fn exchange<S: Serve>(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, service: Arc<S>) {
     let mut interim = InterimReceiver::new();
     let to_head = request.method() == Method::HEAD;
-    let (request, beside) = admit(request, &mut interim);
+    let mut request = request;
+    let first = if may_be_empty(&request) { Box::pin(first_piece(request.body_mut())).await } else { None };
+    let (request, beside) = admit(request, first, &mut interim);
     let response = {
         let mut serving = pin!(service.serve(request, beside));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
@@ -157,15 +163,45 @@ async fn exchange<S: Serve>(request: Request<RecvStream>, mut respond: SendRespo
     }
 }
 
-fn admit(request: Request<RecvStream>, interim: &mut InterimReceiver) -> (ClientRequest, ClientExtras) {
+/// Whether a request has no body although its head does not end its stream: some clients end it by an empty DATA frame, also
+/// where a body would be unusual.
+fn may_be_empty(request: &Request<RecvStream>) -> bool {
+    let headers = request.headers();
+    !request.body().is_end_stream()
+        && request.method().is_safe()
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(EXPECT)
+}
+
+/// What comes first of a body, if it comes soon.
+async fn first_piece(body: &mut RecvStream) -> Option<Bytes> {
+    let pieces = poll_fn(|cx| {
+        loop {
+            match body.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(data)),
+                // The reader of the body meets the error.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    timeout(END_WITHIN, pieces).await.ok().flatten()
+}
+
+fn admit(
+    request: Request<RecvStream>,
+    first: Option<Bytes>,
+    interim: &mut InterimReceiver,
+) -> (ClientRequest, ClientExtras) {
     let (parts, stream) = request.into_parts();
     let sink = interim.next_request();
-    let body = if stream.is_end_stream() {
+    let body = if stream.is_end_stream() && first.is_none() {
         ClientIncoming::Empty
     } else {
         let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         let expects = parts.headers.get(EXPECT).is_some_and(expects);
-        let body = Http2Body::new(stream, &parts.headers);
+        let body = Http2Body::new(stream, &parts.headers).beginning_with(first);
         ClientIncoming::Http2(Box::new(if expects { body.inviting(sink.clone()) } else { body }))
     };
     (ClientRequest { parts: Box::new(parts), body }, ClientExtras { interim: Some(sink), upgrade: None })

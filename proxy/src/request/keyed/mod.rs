@@ -7,12 +7,12 @@
 mod answer;
 pub(crate) mod recognise;
 
-use std::{borrow::Cow, pin::pin, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, header};
 use mainstay_policies::{
-    evidence::Sent,
+    evidence::{AttemptError, Cause, Sent},
     idempotency::{AnswerKind, Begin, Incoming, Key, Protection, RecordedWith, Refusal, Standing, preferred_wait},
     operation::State,
     path,
@@ -107,16 +107,14 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
     let body = ClientBody::new(incoming, idle, session.connection.clone(), None);
-    let reading = pin!(collect::up_to(body, max));
-    match alarm::until(routed.outbound.deadline, reading).await {
+    // Bounded by its own silence and size: the time of the request begins when it is here.
+    let read = alarm::unless_cut_off(collect::up_to(body, max)).await;
+    routed.outbound.begins_late(routed.exchange.started.elapsed());
+    match read {
         Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
-        Ok(Err(_)) => {
-            let detail = Cow::Borrowed("The request's body ended before it was complete. Nothing was sent.");
-            Err(Failure::Request(Problem::BadRequest, detail))
-        }
-        Err(TimeIsUp) if alarm::is_cut_off() => Err(Failure::Draining),
-        Err(TimeIsUp) => Err(Failure::NoTime(Sent::No)),
+        Ok(Err(error)) => Err(Failure::Attempt(AttemptError::new(Cause::RequestBody, Sent::No).with_source(error))),
+        Err(TimeIsUp) => Err(Failure::Draining),
     }
 }
 

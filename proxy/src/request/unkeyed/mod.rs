@@ -23,7 +23,10 @@ use self::{
 use super::{heads::finish_head, routed::Routed, session::Session};
 use crate::request::heads;
 use crate::{
-    attempts::sending::{Resend, Sending},
+    attempts::{
+        sending::{Resend, Sending},
+        upload::Upload,
+    },
     listener::{Upgrade, body::ClientBody},
     respond::failure::Failure,
     runtime::route::Route,
@@ -59,6 +62,8 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
             let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone())
                 .without([routed.listener.principal.header().cloned(), key]);
             owed = Some(body.owed());
+            let arrived = routed.exchange.started;
+            routed.outbound.upload = Some(Upload { owed: body.owed(), arrived, idle });
             match kept_for_replay(&routed.outbound.route) {
                 Some(max) => Resend::Replay(Replay::new(body, max)),
                 None => Resend::Once(Some(ProxyBody::stream(body))),

@@ -11,8 +11,8 @@ use super::BoxError;
 pub(crate) enum Collected<B> {
     /// All of it.
     Whole { body: Bytes, trailers: Option<HeaderMap> },
-    /// It goes on after the bound: what was read so far, and the rest.
-    TooLarge { head: Bytes, rest: B },
+    /// It goes on after the bound.
+    TooLarge { rest: B },
 }
 
 /// Reads `body` as long as it has no more than `max` bytes. The first piece is kept as it is; only a body in several is
@@ -39,8 +39,7 @@ where
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
         if first.len().max(all.len()) > max {
-            let head = if all.is_empty() { first } else { all.freeze() };
-            return Ok(Collected::TooLarge { head, rest: body });
+            return Ok(Collected::TooLarge { rest: body });
         }
     }
     let body = if all.is_empty() { first } else { all.freeze() };

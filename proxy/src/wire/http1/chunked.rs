@@ -172,7 +172,7 @@ impl Decoder {
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size,
             (At::Line, b'\r') => At::LastLf,
-            (At::Line, first) => {
+            (At::Line, first) if first != b'\n' => {
                 self.keep_trailer(&[first])?;
                 At::Trailer
             }

@@ -16,6 +16,8 @@ use crate::wire::{body::BoxError, interim::Interim, trailers};
 /// stops the peer. Dropped before its end, it resets the stream.
 pub(crate) struct Http2Body {
     stream: RecvStream,
+    /// What was read of it already.
+    first: Option<Bytes>,
     /// Bytes that the reader has, and for which the window is still closed.
     held: usize,
     /// Bytes that are still to come, where the length was announced.
@@ -28,7 +30,12 @@ pub(crate) struct Http2Body {
 impl Http2Body {
     /// What comes behind a head with `headers`.
     pub(crate) fn new(stream: RecvStream, headers: &http::HeaderMap) -> Self {
-        Self { stream, held: 0, left: fields::content_length(headers), data_over: false, invite: None }
+        Self { stream, first: None, held: 0, left: fields::content_length(headers), data_over: false, invite: None }
+    }
+
+    /// The same, of which `first` was read already.
+    pub(crate) fn beginning_with(self, first: Option<Bytes>) -> Self {
+        Self { first, ..self }
     }
 
     /// Its peer waits for `100 Continue`, which goes out when the body is wanted and not there.
@@ -43,7 +50,10 @@ impl Http2Body {
             // Fails only if the stream has ended, and then no window is left to open.
             let _ = self.stream.flow_control().release_capacity(held);
         }
-        let polled = self.stream.poll_data(cx);
+        let polled = match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.stream.poll_data(cx),
+        };
         match &polled {
             Poll::Pending => {
                 if let Some(interim) = self.invite.take() {
@@ -88,7 +98,7 @@ impl Body for Http2Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.first.is_none() && self.stream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
