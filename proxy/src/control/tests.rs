@@ -35,6 +35,10 @@ async fn a_settled_operation_is_shown_whole() {
         "attention": null,
         "safe_to_use_new_key": false,
         "last_evidence": "succeeded",
+        "final": true,
+        "effect": "happened",
+        "advice": "The write happened: repeat it with the same key to get its answer.",
+        "result": null,
     });
     assert_eq!((got.status, got.json()), (200, expected));
     assert_eq!(got.header("retry-after"), None);
