@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 /// A browser that is started on a machine which does other things, too.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// What a page does: writes, repeats, mistakes, a lost answer and a look at its outcome, then reports to its own origin. Each
 /// request needs a preflight, for its key and its content type.

@@ -47,7 +47,7 @@ fn the_answers_are_those_of_the_table() {
     let redirect = Idempotency { redirect: true, ..Idempotency::default() };
     let asked = |retained| {
         let source = Some(Source::StatusQuery);
-        Operation { retained, source, ..in_state(State::Succeeded) }
+        Operation { source, retained, ..in_state(State::Succeeded) }
     };
     let with = |state, retained| Operation { retained, ..in_state(state) };
     let conflict = Some(Attention::new(NOW, AttentionReason::Conflict));

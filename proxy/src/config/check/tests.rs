@@ -42,7 +42,7 @@ fn texts(loaded: &Loaded) -> Vec<String> {
 
 /// What is said under this code, each with its cure.
 fn of(loaded: &Loaded, code: &str) -> Vec<String> {
-    loaded.findings.iter().filter(|finding| finding.code == code).map(|finding| finding.text()).collect()
+    loaded.findings.iter().filter(|finding| finding.code == code).map(super::super::finding::Finding::text).collect()
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 //!
 //! The two differ for us in one thing: the 0.0.4 parser wants a counter's metadata under the name of its samples, with
 //! `_total`. We write no units and no info sets, and exemplars and `# EOF`
-//! only where OpenMetrics is asked for.
+//! only where `OpenMetrics` is asked for.
 
 use std::collections::HashMap;
 
