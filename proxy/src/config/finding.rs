@@ -1,7 +1,7 @@
 //! What is said about a configuration: one list, whoever reads it. `check` prints it, `run` and each reload log it, and
 //! errors are the part of it for which a configuration is refused.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
@@ -60,7 +60,8 @@ impl Finding {
     pub fn at(&self) -> String {
         let mut at = self.file.clone().unwrap_or_default();
         for number in [self.line, self.column].into_iter().flatten() {
-            at.push_str(&format!(":{number}"));
+            // Writing to a String does not fail.
+            let _ = write!(at, ":{number}");
         }
         at
     }

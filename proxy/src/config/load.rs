@@ -192,7 +192,7 @@ impl Files {
                     env::substitute(&mut root, lookup, &mut given, &mut issues);
                     roots.push(root);
                 }
-                Err(issue) => issues.push(issue),
+                Err(issue) => issues.push(*issue),
             }
         }
         if !issues.is_empty() {

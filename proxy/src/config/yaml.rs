@@ -20,19 +20,18 @@ const MAX_NODES: usize = 200_000;
 const MAX_REPLAYED: usize = 50_000;
 
 /// Reads one document.
-pub(crate) fn read(file: usize, text: &str) -> Result<Node, Issue> {
+pub(crate) fn read(file: usize, text: &str) -> Result<Node, Box<Issue>> {
     if let Some((line, column)) = find_control(text) {
-        return Err(Issue::new(
-            Pos { file, line, column, width: 1 },
-            "this is not a text file: it holds a control character",
-        )
-        .help("save it as plain text"));
+        return Err(Box::new(
+            Issue::new(Pos { file, line, column, width: 1 }, "this is not a text file: it holds a control character")
+                .help("save it as plain text"),
+        ));
     }
     let tree: Result<Option<Spanned<Tree>>, Error> = serde_saphyr::from_str_with_options(text, options());
     match tree {
         Ok(Some(tree)) => Ok(Reader { file, text }.node(tree)),
         Ok(None) | Err(Error::Eof { .. }) => Ok(Node { at: Pos::file(file), kind: Kind::Null }),
-        Err(error) => Err(issue(file, text, &error)),
+        Err(error) => Err(Box::new(issue(file, text, &error))),
     }
 }
 

@@ -96,9 +96,9 @@ fn writes(route: &Route, number: &str, found: &mut Found<'_>) {
     let off = found.says(&["policies", &policy.name, "idempotency"], "off");
     let name = &route.name;
     if !bare.is_empty() && !off {
-        let retried = if retries { ", and they are retried only when nothing was sent" } else { "" };
+        let once = if retries { ", and they are retried only when nothing was sent" } else { "" };
         let message = format!(
-            "route `{name}`: {} requests carry no key here: nobody can tell what became of one whose answer is lost{retried}",
+            "route `{name}`: {} requests carry no key here: nobody can tell what became of one whose answer is lost{once}",
             list(&bare)
         );
         let narrower = if methods.is_empty() { "name the `methods` of this route, or " } else { "" };

@@ -37,7 +37,8 @@ pub fn hash(config: &Config) -> String {
         }
     }
     let digest = Sha256::digest(document.to_string());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.iter().take(6).fold(0u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{first:012x}")
 }
 
 /// The same as a tree. What came from the environment is named, not shown.
