@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
 use mainstay_tests::{
@@ -18,7 +17,7 @@ use mainstay_tests::{
 };
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 /// Frames of HTTP/2.
 const PING: u8 = 6;

@@ -1,5 +1,7 @@
 //! What the metrics tell of the ledger, of doubt, of upstreams that cannot be reached, and of single requests.
 
+#![allow(clippy::float_cmp, reason = "what is compared is counted, and whole")]
+
 use mainstay_tests::{prelude::*, proxy::TempDir};
 
 async fn metric(proxy: &Proxy, name: &str, labels: &[(&str, &str)]) -> f64 {

@@ -62,8 +62,7 @@ async fn time_runs_from_the_end_of_the_body() {
         for (m, (more, rules, slug)) in
             [("", "", "timeout"), ("Idempotency-Key: k\r\n", KEYED, "outcome-unknown")].into_iter().enumerate()
         {
-            let proxy =
-                Proxy::single(upstream.addr, [policy, rules].join(", ").trim_end_matches(", ")).await;
+            let proxy = Proxy::single(upstream.addr, [policy, rules].join(", ").trim_end_matches(", ")).await;
             let mut client = proxy.connect().await;
             drip(&mut client, more).await;
             let ended = Instant::now();

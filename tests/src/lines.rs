@@ -9,7 +9,6 @@ pub fn repeated_name(line: &str) -> Option<String> {
             (Some(_), _) if escaped => escaped = false,
             (Some(_), b'\\') => escaped = true,
             (Some(start), b'"') => (from, text) = (None, Some(&line[start..at])),
-            (Some(_), _) => {}
             (None, b'"') => from = Some(at + 1),
             (None, b'{' | b'[') => depth += 1,
             (None, b'}' | b']') => depth -= 1,
@@ -20,7 +19,7 @@ pub fn repeated_name(line: &str) -> Option<String> {
                 }
                 names.push(name);
             }
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     None

@@ -1,6 +1,9 @@
 //! What the program says of itself as it starts, and of a configuration that it took.
 
-use std::{fmt::Display, path::Path};
+use std::{
+    fmt::{Display, Write as _},
+    path::Path,
+};
 
 use super::App;
 use crate::config::{
@@ -34,10 +37,10 @@ impl App {
     /// One line that says which settings a reload changed.
     pub fn announce_reload(&self, file: &Path, before: &Config) {
         let after = self.config();
-        let changes = config::changes(before, &after);
-        let mut changed = joined(changes.iter().take(NAMED));
-        if changes.len() > NAMED {
-            changed.push_str(&format!(", and {} more", changes.len() - NAMED));
+        let names = config::changes(before, &after);
+        let mut changed = joined(names.iter().take(NAMED));
+        if names.len() > NAMED {
+            let _ = write!(changed, ", and {} more", names.len() - NAMED);
         }
         tracing::info!(file = %file.display(), hash = config::hash(&after), changed, "configuration reloaded");
     }

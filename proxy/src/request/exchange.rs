@@ -34,6 +34,7 @@ use crate::{
 };
 
 /// One request and its answer.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about one exchange")]
 pub(crate) struct Exchange {
     session: Arc<Session>,
     pub(crate) started: Instant,

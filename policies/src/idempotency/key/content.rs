@@ -85,9 +85,9 @@ fn zstd_window(frame: &[u8]) -> Option<u64> {
     if is_single_segment {
         let bytes = match (descriptor >> 6, rest) {
             (0, [size, ..]) => u64::from(*size),
-            (1, [a, b, ..]) => u64::from(u16::from_le_bytes([*a, *b])) + 256,
-            (2, [a, b, c, d, ..]) => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
-            (3, [a, b, c, d, e, f, g, h, ..]) => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+            (1, rest) => u64::from(u16::from_le_bytes(*rest.first_chunk()?)) + 256,
+            (2, rest) => u64::from(u32::from_le_bytes(*rest.first_chunk()?)),
+            (3, rest) => u64::from_le_bytes(*rest.first_chunk()?),
             _ => return None,
         };
         return Some(bytes);

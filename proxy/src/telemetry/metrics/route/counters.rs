@@ -144,7 +144,10 @@ impl Default for Counters {
 /// Settled writes that were contradicted: by their state, what was heard, and from whom. There are few kinds, and each time is
 /// one too many, so a lock will do.
 #[derive(Debug, Default)]
-pub(super) struct Contradictions(pub(super) Mutex<Vec<((State, Evidence, Source), u64)>>);
+pub(super) struct Contradictions(pub(super) Mutex<Vec<(Contradiction, u64)>>);
+
+/// The state, what was heard against it, and from whom.
+pub(super) type Contradiction = (State, Evidence, Source);
 
 impl Contradictions {
     pub(crate) fn add(&self, state: State, heard: Evidence, source: Source) {
