@@ -199,5 +199,6 @@ async fn the_first_configuration_of_the_readme_warns_of_nothing() {
     let (first, _) = rest.split_once("```").unwrap();
     assert!(first.contains("status:"), "{first}");
     let output = fed(&["check", "--deny", "warnings", "-o", "json", "-"], first).await;
-    assert_eq!((output.status.code(), list(&output)), (Some(0), Vec::new()), "{output:?}");
+    let doubts = list(&output).into_iter().filter(|finding| finding["severity"] != "note").collect::<Vec<_>>();
+    assert_eq!((output.status.code(), doubts), (Some(0), Vec::new()), "{output:?}");
 }

@@ -43,9 +43,9 @@ async fn clients_that_drip_their_bodies_are_cut_off_and_disturb_nobody() {
             let mut client = Client::connect(addr).await;
             let framing = ["Content-Length: 100000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"][n % 2];
             client.write(format!("POST /drip HTTP/1.1\r\nHost: a\r\n{framing}").as_bytes()).await;
-            // Never silent for as long as `idle` allows.
+            // Each drip comes later than `idle` allows.
             while client.wire.send([&b"x"[..], b"1\r\nx\r\n"][n % 2]).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(700)).await;
             }
         })
     });

@@ -44,9 +44,10 @@ pub(crate) fn state(params: &Params<'_>) -> Result<Option<State>, Fault> {
 
 /// The `ETag` of an operation: it changes with each change of the record. Which operation it is counts, for under its key
 /// another one may be found later; and so does the epoch, for a crash may lose the last revisions and give their numbers
-/// out again.
+/// out again. That an attempt was sent grows no revision, and is told by the number of attempts.
 pub(crate) fn etag(operation: &Operation) -> String {
-    format!("\"{:x}-{}-{}\"", operation.id.seq, operation.epoch, operation.revision)
+    let Operation { id, epoch, revision, attempts, .. } = operation;
+    format!("\"{:x}-{epoch}-{revision}-{attempts}\"", id.seq)
 }
 
 fn state_of(label: &str) -> Option<State> {

@@ -53,6 +53,20 @@ impl Cx {
         self.coded("invalid-value", at, message, help)
     }
 
+    /// The same where the line may hold a credential: it is not shown.
+    pub(crate) fn error_unshown<T>(
+        &mut self,
+        at: Pos,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<T> {
+        self.error::<T>(at, message, help);
+        if let Some(issue) = self.issues.last_mut() {
+            issue.secret = true;
+        }
+        None
+    }
+
     /// Reports an error of a kind that has a name of its own.
     pub(crate) fn coded<T>(
         &mut self,

@@ -46,6 +46,8 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
     let idle = execution.outbound.route.params.policy.timeout.idle;
     let max = execution.protection.params().max_response;
     let body = Resumed::new(first, IdleBody::new(body, idle));
+    // Whatever its form, there is nothing to stream.
+    let is_over = body.is_end_stream();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return broken(execution, &head, attempts).await;
     }
@@ -62,7 +64,7 @@ pub(super) async fn response(execution: &mut Execution, response: Response<Upstr
             execution.in_doubt(reason, Some(head.status), StatusCode::GATEWAY_TIMEOUT, attempts).await;
             late::rest(execution, &head, gathered).await;
         }
-        Ok(Ok(())) if gathered.is_whole && gathered.trailers.is_none() && form != Form::Stream => {
+        Ok(Ok(())) if gathered.is_whole && gathered.trailers.is_none() && (is_over || form != Form::Stream) => {
             whole(execution, head, gathered.joined(), attempts).await;
         }
         // A trailer section can only be passed on by streaming.

@@ -1,7 +1,7 @@
 //! Every answer that Mainstay makes itself: errors to responses, in one place.
 //!
 //! RFC 9457 documents, marked with `Mainstay-Error` so that they can never be taken for the upstream's; to a gRPC call what
-//! its client reads ([`grpc`]). No upstream address, body, key or credential appears in one.
+//! its client reads (`grpc`). No upstream address, body, key or credential appears in one.
 
 pub(crate) mod explain;
 pub(crate) mod failure;

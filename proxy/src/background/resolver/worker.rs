@@ -187,7 +187,7 @@ impl Worker {
                     self.held.insert((id, after(self.now(), wait)));
                 }
                 if self.health.heard(&upstream, heard.is_up, Instant::now()) {
-                    self.pull(&upstream, RECOVERED).await;
+                    self.pull(&upstream, can_be_settled, RECOVERED).await;
                 }
             }
             None => {}
@@ -319,13 +319,15 @@ impl Worker {
         }
         let upstreams: Vec<Arc<str>> = self.runtime.snapshot.load().upstreams.keys().cloned().collect();
         for upstream in upstreams {
-            self.pull(&upstream, "this process drains").await;
+            // Nothing is sent again before its time for that.
+            let can_be_asked = |operation: &Operation| operation.status_target.is_some();
+            self.pull(&upstream, can_be_asked, "this process drains").await;
         }
     }
 
-    /// An upstream has recovered, or will not be asked for long: what waits for it is due now, and the gate spreads it. Where the endpoint itself has named
-    /// a time, that stands.
-    async fn pull(&mut self, upstream: &Arc<str>, why: &'static str) {
+    /// An upstream has recovered, or will not be asked for long: what waits for it is due now, and the gate spreads it. Where
+    /// the endpoint itself has named a time, that stands; so does the time of what only waits for a late answer.
+    async fn pull(&mut self, upstream: &Arc<str>, is_meant: impl Fn(&Operation) -> bool, why: &'static str) {
         let now = self.now();
         self.held.retain(|(_, until)| *until > now);
         let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
@@ -336,7 +338,7 @@ impl Worker {
                     continue;
                 }
                 let found = self.runtime.resources.ledger.read(due.id).await?;
-                if let Some(operation) = found.filter(|operation| operation.state == State::Unknown) {
+                if let Some(operation) = found.filter(|found| found.state == State::Unknown && is_meant(found)) {
                     let event = Event::DueBy { at: now };
                     self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
                     pulled += 1;
@@ -360,7 +362,7 @@ impl Worker {
                 .flat_map(|route| route.breakers.all())
                 .all(|breaker| !matches!(breaker.snapshot(now).state, BreakerState::Open | BreakerState::HalfOpen));
             if self.health.breakers(upstream, are_closed, now) {
-                self.pull(upstream, RECOVERED).await;
+                self.pull(upstream, can_be_settled, RECOVERED).await;
             }
         }
     }
@@ -386,6 +388,12 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Whether something can be done about it before its time: what neither can be asked about nor sent again waits for its late
+/// answer.
+fn can_be_settled(operation: &Operation) -> bool {
+    operation.status_target.is_some() || operation.request == KeptRequest::Kept
 }
 
 #[cfg(test)]

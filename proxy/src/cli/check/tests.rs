@@ -25,6 +25,12 @@ of the write [doubt-without-status]
    |
  8 |   write: { timeout: 2s, idempotency: { required: true } }
    |                         ^^^^^^^^^^^ add `status`, or say `status: none`
+
+mainstay.yaml:8:25: note: policy `write`: listener `inbound` is anonymous: there a key belongs to the credentials that it was \
+first used with, and a renewed token is refused [anonymous-keys]
+   |
+ 8 |   write: { timeout: 2s, idempotency: { required: true } }
+   |                         ^^^^^^^^^^^ say how `inbound` knows its callers: `principal: { header: X-Tenant }`
 ";
 
 #[test]

@@ -195,12 +195,12 @@ fn checked_url(url: At<String>, is_protected: bool, cx: &mut Cx) -> Option<Strin
         Err(error) => {
             let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             let message = format!("`url` cannot be read: {why}");
-            return cx.error(url.at, message, "postgres://user@host:port/database");
+            return cx.error_unshown(url.at, message, "postgres://user@host:port/database");
         }
     };
     if config.get_password().is_some() {
         let help = "remove it there, and give `password_file`, or `password: \"${PGPASSWORD}\"`";
-        return cx.error(url.at, "there is a password in `url`", help);
+        return cx.error_unshown(url.at, "there is a password in `url`", help);
     }
     if config.get_hosts().is_empty() || config.get_user().is_none() || config.get_dbname().is_none() {
         let message = "`url` lacks a user, a host or a database";

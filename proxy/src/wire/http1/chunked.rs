@@ -82,7 +82,7 @@ pub enum Decoded {
     End {
         /// Bytes up to the body's end.
         used: usize,
-        /// The trailer section, if it had fields that [may stand there](trailers::received).
+        /// The trailer section, if it had fields that may stand there (`trailers::received`).
         trailers: Option<HeaderMap>,
     },
 }
@@ -235,7 +235,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, length: usize) {
 /// What follows a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Writes the end of a body with its trailers, but for those that [a trailer section must not have](trailers::is_misplaced).
+/// Writes the end of a body with its trailers, but for those that a trailer section must not have (`trailers::is_misplaced`).
 pub fn write_end(out: &mut Vec<u8>, section: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in section.into_iter().flatten().filter(|(name, _)| !trailers::is_misplaced(name)) {
