@@ -138,6 +138,13 @@ pub(super) fn decode(
         revision: input.u64()?,
         window_ms: None,
     };
+    decode_later(&mut operation, version, &mut input)?;
+    input.end()?;
+    Ok(operation)
+}
+
+/// What versions after the first have added.
+fn decode_later(operation: &mut Operation, version: u8, input: &mut In<'_>) -> Result<(), Unreadable> {
     if version >= 2 {
         operation.request = match input.u8()? {
             0 => KeptRequest::None,
@@ -166,8 +173,7 @@ pub(super) fn decode(
         operation.fingerprint_version = fingerprint_version_of(input.u8()?)?;
         operation.credentials = input.option(In::array)?;
     }
-    input.end()?;
-    Ok(operation)
+    Ok(())
 }
 
 /// Whether a record is of that key: the column holds only its beginning.

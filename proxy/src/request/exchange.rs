@@ -28,7 +28,7 @@ use crate::{
     listener::Connection,
     respond::{self, failure::Failure},
     runtime::route::Route,
-    telemetry::{logs::AccessEntry, trace::RequestTrace},
+    telemetry::{logs::AccessEntry, propagation::context::TraceId, trace::RequestTrace},
     upstream::InFlight,
     wire::body::{BoxError, ProxyBody},
 };
@@ -290,25 +290,16 @@ impl Exchange {
         if self.awaits_code && how != Ended::Cancelled {
             self.hear_code(None);
         }
-        let session = &*self.session;
         if self.is_on_connection && self.is_http1 {
-            session.connection.end();
+            self.session.connection.end();
         } else if self.is_on_connection {
-            session.connection.stream_ended();
+            self.session.connection.stream_ended();
         }
         self.permit = None;
         let now = Instant::now();
         let status = self.status.filter(|_| how != Ended::Cancelled);
         let took = now.saturating_duration_since(self.started);
-        if let Some(route) = &self.route {
-            // As if it were the code's twin.
-            route.metrics.end(status.map(|status| self.code.map_or(status, Code::twin)), took);
-            // Sampled, and whole: its trace can be looked at.
-            if status.is_some() && trace.is_recorded() {
-                let now = session.runtime.resources.clock.now();
-                route.metrics.exemplar(took, trace.trace_id().to_string(), now);
-            }
-        }
+        self.count(status, took, &trace);
         if let Some(status) = status {
             trace.status(status);
         }
@@ -318,67 +309,91 @@ impl Exchange {
         if let Some((id, state)) = self.operation {
             trace.operation(id, state);
         }
-        match (&self.route, self.problem) {
-            (Some(route), Some(problem)) => route.metrics.problem(problem),
-            (None, Some(problem)) => {
-                session.runtime.resources.metrics.listener(&session.accepted_by.0).unrouted(problem);
-            }
-            (_, None) => {}
-        }
         if how == Ended::Truncated {
             trace.error("truncated");
         } else if let Some(problem) = self.problem {
             trace.error(problem.slug());
         }
-        if let Some(uri) = self.uri.as_ref().filter(|_| session.runtime.access.enabled()) {
-            let outcome = match (how, self.problem) {
-                // Whoever has no answer, or not all of it, when the time of the drain is over.
-                (Ended::Cancelled | Ended::Truncated, _)
-                | (Ended::Complete, Some(Problem::Draining | Problem::OutcomeUnknown | Problem::Timeout))
-                    if session.runtime.is_cutting_off() =>
-                {
-                    "cut_off"
-                }
-                (Ended::Cancelled, _) => "client_disconnected",
-                (Ended::Truncated, _) => "truncated",
-                (Ended::Complete, Some(problem)) => problem.slug(),
-                (Ended::Complete, None) => match self.outcome() {
-                    // Whatever was answered: nobody knows, so it is not well.
-                    Some(outcome @ WriteOutcome::Unknown) => outcome.label(),
-                    _ if self.replayed => "replayed",
-                    Some(outcome) => outcome.label(),
-                    None => "ok",
-                },
-            };
-            session.runtime.access.record(&AccessEntry {
-                listener: &session.accepted_by.0,
-                client: Some(self.client),
-                method: &self.method,
-                path: uri.path(),
-                route: self.route.as_ref().map(|route| &*route.params.name),
-                upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
-                status,
-                duration: took,
-                attempts: self.attempts,
-                endpoint: self.endpoint(),
-                error: self.told.error,
-                cache: self.told.cache,
-                fallback: self.told.fallback,
-                waited: self.told.waited,
-                principal: self.told.principal,
-                key: self.told.key,
-                bytes_in: self.bytes_in,
-                bytes_out: self.bytes,
-                trace_id: trace.trace_id(),
-                outcome,
-                operation: self.operation,
-            });
+        if let Some(uri) = self.uri.as_ref().filter(|_| self.session.runtime.access.enabled()) {
+            self.log(uri, how, (status, took), trace.trace_id());
         }
         if how == Ended::Cancelled {
             // Dropped without `finish`: the span says that the client left.
             drop(trace);
         } else {
             trace.finish(now);
+        }
+    }
+
+    /// Counts it where it belongs.
+    fn count(&self, status: Option<StatusCode>, took: Duration, trace: &RequestTrace) {
+        let runtime = &self.session.runtime;
+        if let Some(route) = &self.route {
+            // As if it were the code's twin.
+            route.metrics.end(status.map(|status| self.code.map_or(status, Code::twin)), took);
+            // Sampled, and whole: its trace can be looked at.
+            if status.is_some() && trace.is_recorded() {
+                let now = runtime.resources.clock.now();
+                route.metrics.exemplar(took, trace.trace_id().to_string(), now);
+            }
+        }
+        match (&self.route, self.problem) {
+            (Some(route), Some(problem)) => route.metrics.problem(problem),
+            (None, Some(problem)) => {
+                runtime.resources.metrics.listener(&self.session.accepted_by.0).unrouted(problem);
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Its line in the access log.
+    fn log(&self, uri: &Uri, how: Ended, (status, took): (Option<StatusCode>, Duration), trace_id: TraceId) {
+        let session = &*self.session;
+        session.runtime.access.record(&AccessEntry {
+            listener: &session.accepted_by.0,
+            client: Some(self.client),
+            method: &self.method,
+            path: uri.path(),
+            route: self.route.as_ref().map(|route| &*route.params.name),
+            upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
+            status,
+            duration: took,
+            attempts: self.attempts,
+            endpoint: self.endpoint(),
+            error: self.told.error,
+            cache: self.told.cache,
+            fallback: self.told.fallback,
+            waited: self.told.waited,
+            principal: self.told.principal,
+            key: self.told.key,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes,
+            trace_id,
+            outcome: self.in_a_word(how),
+            operation: self.operation,
+        });
+    }
+
+    /// How it went, for the access log.
+    fn in_a_word(&self, how: Ended) -> &'static str {
+        match (how, self.problem) {
+            // Whoever has no answer, or not all of it, when the time of the drain is over.
+            (Ended::Cancelled | Ended::Truncated, _)
+            | (Ended::Complete, Some(Problem::Draining | Problem::OutcomeUnknown | Problem::Timeout))
+                if self.session.runtime.is_cutting_off() =>
+            {
+                "cut_off"
+            }
+            (Ended::Cancelled, _) => "client_disconnected",
+            (Ended::Truncated, _) => "truncated",
+            (Ended::Complete, Some(problem)) => problem.slug(),
+            (Ended::Complete, None) => match self.outcome() {
+                // Whatever was answered: nobody knows, so it is not well.
+                Some(outcome @ WriteOutcome::Unknown) => outcome.label(),
+                _ if self.replayed => "replayed",
+                Some(outcome) => outcome.label(),
+                None => "ok",
+            },
         }
     }
 }

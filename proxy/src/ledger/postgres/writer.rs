@@ -21,11 +21,12 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
+    columns::{Inserts, Requests, Updates},
     command::{BeginCommand, Command, Handed, UpdateCommand},
     connect::Session,
     error::StoreError,
     inner::{Inner, same_head},
-    row::{key_column, owner_column, state_column, sweep_column},
+    row::key_column,
     sql::Statement,
 };
 
@@ -399,121 +400,4 @@ impl Batch {
 /// Whether what is under the key is this very begin, of an earlier try.
 fn is_itself(known: &Operation, draft: &Operation) -> bool {
     known.id == draft.id && known.owner == draft.owner && known.epoch == 1 && known.state == State::Pending
-}
-
-/// New operations by column.
-#[derive(Default)]
-struct Inserts {
-    owner: i64,
-    seqs: Vec<i64>,
-    tags: Vec<i64>,
-    keys: Vec<Uuid>,
-    sweeps: Vec<i64>,
-    questions: Vec<Option<i64>>,
-    records: Vec<Vec<u8>>,
-}
-
-impl Inserts {
-    fn of(begins: &[BeginCommand], inner: &Inner) -> Self {
-        let mut all = Self::default();
-        for BeginCommand { draft, .. } in begins {
-            // All of one batch belong to one run, but for those that were begun just before it was fenced: their record is
-            // theirs, and their owner is dead.
-            all.owner = owner_column(draft.owner);
-            all.seqs.push(draft.id.seq.cast_signed());
-            all.tags.push(draft.id.tag.cast_signed());
-            all.keys.push(key_column(draft.key_hash));
-            all.sweeps.push(sweep_column(draft));
-            all.questions.push(draft.question().map(|question| question.0.cast_signed()));
-            all.records.push(inner.rows.record(draft));
-        }
-        all
-    }
-
-    fn params(&self) -> super::connect::Params<'_> {
-        vec![&self.owner, &self.seqs, &self.tags, &self.keys, &self.sweeps, &self.questions, &self.records]
-    }
-}
-
-/// The requests of new operations that are kept.
-#[derive(Default)]
-struct Requests {
-    seqs: Vec<i64>,
-    bodies: Vec<Vec<u8>>,
-}
-
-impl Requests {
-    fn of(begins: &[BeginCommand], inner: &Inner) -> Self {
-        let mut all = Self::default();
-        for BeginCommand { draft, .. } in begins {
-            if let Some(body) = inner.rows.request(draft) {
-                all.seqs.push(draft.id.seq.cast_signed());
-                all.bodies.push(body);
-            }
-        }
-        all
-    }
-}
-
-/// Changes by column.
-#[derive(Default)]
-struct Updates {
-    seqs: Vec<i64>,
-    tags: Vec<i64>,
-    owners: Vec<i64>,
-    epochs: Vec<i64>,
-    revisions: Vec<i64>,
-    states: Vec<i16>,
-    held: Vec<bool>,
-    sent: Vec<Option<i64>>,
-    due: Vec<Option<i64>>,
-    flagged: Vec<bool>,
-    forget_at: Vec<Option<i64>>,
-    slots: Vec<Option<i16>>,
-    records: Vec<Vec<u8>>,
-    responses: Vec<Option<Vec<u8>>>,
-}
-
-impl Updates {
-    fn of(updates: &[UpdateCommand], inner: &Inner) -> Self {
-        let mut all = Self::default();
-        let now = inner.clock.now();
-        for UpdateCommand { next, .. } in updates {
-            let written = inner.rows.written(next, now);
-            all.seqs.push(next.id.seq.cast_signed());
-            all.tags.push(next.id.tag.cast_signed());
-            all.owners.push(owner_column(next.owner));
-            all.epochs.push(next.epoch.cast_signed());
-            all.revisions.push(next.revision.cast_signed());
-            all.states.push(state_column(next.state));
-            all.held.push(!next.frees_key());
-            all.sent.push(written.sent);
-            all.due.push(written.due);
-            all.flagged.push(next.attention.is_some());
-            all.forget_at.push(written.forget_at);
-            all.slots.push(written.slot);
-            all.records.push(written.record);
-            all.responses.push(written.response);
-        }
-        all
-    }
-
-    fn params(&self) -> super::connect::Params<'_> {
-        vec![
-            &self.seqs,
-            &self.tags,
-            &self.owners,
-            &self.epochs,
-            &self.revisions,
-            &self.states,
-            &self.held,
-            &self.sent,
-            &self.due,
-            &self.flagged,
-            &self.forget_at,
-            &self.slots,
-            &self.records,
-            &self.responses,
-        ]
-    }
 }

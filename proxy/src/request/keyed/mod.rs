@@ -21,8 +21,8 @@ use mainstay_policies::{
 use tokio::sync::oneshot;
 
 use self::answer::{refuse, respond_executed, respond_repeat};
+use super::{heads, told::beginning};
 use super::{routed::Routed, session::Session, unkeyed};
-use crate::request::{heads, told::beginning};
 use crate::{
     attempts::{
         alarm::{self, TimeIsUp},
@@ -134,19 +134,7 @@ async fn begin(
         routed.exchange.told.key = Some(beginning(&hash.0));
     }
     faults::reach(Point::BeforeBegin);
-    let beside = RecordedWith {
-        request: protection.step_policy().redispatch.map(|_| {
-            let headers = routed.parts.headers.clone();
-            let head = outgoing(session, &mut routed, &protection, key, body.len());
-            routed.parts.headers = headers;
-            redispatch::stored(head, body.clone())
-        }),
-        origin: routed.exchange.trace().handle().origin(),
-        credentials: match routed.listener.principal {
-            Principal::Anonymous => protection.credentials(&routed.parts.headers),
-            Principal::Header(_) => None,
-        },
-    };
+    let beside = recorded_with(session, &mut routed, &protection, key, &body);
     for _ in 0..MAX_ROUNDS {
         let principal = routed.principal.as_deref();
         match protection.begin_keeping(key, principal, &routed.parts, &body, &params, beside.clone()).await {
@@ -200,6 +188,29 @@ async fn begin(
     routed.exchange.standing = Some(Standing::IN_PROGRESS);
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
     refuse(routed, Refusal::new(Problem::InProgress, detail))
+}
+
+/// What is recorded with the operation, should it be new.
+fn recorded_with(
+    session: &Session,
+    routed: &mut Routed,
+    protection: &Protection,
+    key: &Key,
+    body: &Bytes,
+) -> RecordedWith {
+    RecordedWith {
+        request: protection.step_policy().redispatch.map(|_| {
+            let headers = routed.parts.headers.clone();
+            let head = outgoing(session, routed, protection, key, body.len());
+            routed.parts.headers = headers;
+            redispatch::stored(head, body.clone())
+        }),
+        origin: routed.exchange.trace().handle().origin(),
+        credentials: match routed.listener.principal {
+            Principal::Anonymous => protection.credentials(&routed.parts.headers),
+            Principal::Header(_) => None,
+        },
+    }
 }
 
 /// The request's head as the upstream is to see it, whichever attempt sends it.

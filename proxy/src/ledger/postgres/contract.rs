@@ -1,0 +1,252 @@
+//! The ledger's contract, kept by the database.
+
+use super::{
+    PostgresLedger,
+    command::{Command, UpdateCommand},
+    inner::{is_final, is_forgotten},
+    row::Rows,
+    sql::Statement,
+};
+use crate::ledger::{record::decode_request, vault::Kind};
+use mainstay_policies::{
+    clock::WallClock,
+    operation::{
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, StoredRequest, UnixMillis,
+        audit::{AuditEntry, Audited},
+        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
+    },
+};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+impl Ledger for PostgresLedger {
+    fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
+        Box::pin(async move {
+            let steady = self.inner.clock.steady(now);
+            let known = self.inner.owned.lock().settled_under(draft.key_hash).cloned();
+            if let Some(known) = known.filter(|known| is_final(known, now, steady)) {
+                return Ok(Begun::Known(known));
+            }
+            self.begin_new(draft, now).await
+        })
+    }
+
+    fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(self.change(next, None))
+    }
+
+    fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
+        Box::pin(self.change(next, Some(entry)))
+    }
+
+    fn append(&self, entry: AuditEntry) -> LedgerFuture<'_, u64> {
+        Box::pin(async move {
+            let entry = super::trail::Entry::of(entry);
+            let rows = self.inner.ask(Statement::Append, entry.params()).await?;
+            Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+        })
+    }
+
+    fn audit(&self, of: Option<OperationId>, before: Option<u64>, limit: usize) -> LedgerFuture<'_, Vec<Audited>> {
+        Box::pin(async move {
+            let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = match of {
+                Some(id) => {
+                    let (seq, tag) = (id.seq.cast_signed(), id.tag.cast_signed());
+                    self.inner.ask(Statement::AuditOf, vec![&before, &limit, &seq, &tag]).await?
+                }
+                None => self.inner.ask(Statement::Audit, vec![&before, &limit]).await?,
+            };
+            Ok(rows.iter().map(super::trail::read).collect())
+        })
+    }
+
+    fn sent(&self, next: Operation) -> Result<Operation, LedgerError> {
+        self.inner.owned.lock().sent(&next)
+    }
+
+    fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation> {
+        self.update(next)
+    }
+
+    fn release(&self, next: Operation) -> Result<Operation, LedgerError> {
+        let inner = &self.inner;
+        let mut next = next;
+        {
+            let owned = inner.owned.lock();
+            let known = owned.get(next.id).ok_or(LedgerError::Absent)?;
+            if (known.owner, known.epoch, known.revision) != (next.owner, next.epoch, next.revision) {
+                return Err(LedgerError::Stale(Box::new(known.clone())));
+            }
+            next.keep_sent(known);
+        }
+        // Memory follows when it is on record: if it never is, what memory holds is right.
+        let released = Operation { revision: next.revision + 1, ..next.clone() };
+        self.enqueue(Command::Update(UpdateCommand { next, entry: None, reply: None }))?;
+        Ok(released)
+    }
+
+    fn may_dispatch(&self, of: &Operation) -> Result<(), LedgerError> {
+        let inner = &self.inner;
+        let is_ours = of.owner == inner.instance() && inner.lease.is_held();
+        let is_known = inner.owned.lock().get(of.id).is_some_and(|known| known.epoch == of.epoch);
+        if is_ours && is_known { Ok(()) } else { Err(LedgerError::Fenced) }
+    }
+
+    fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move {
+            let (now, steady) = (self.inner.clock.now(), self.inner.steady_now());
+            let known = self.inner.owned.lock().settled(id).cloned();
+            if let Some(known) = known.filter(|known| is_final(known, now, steady)) {
+                return Ok(Some(Rows::at(known, steady)));
+            }
+            let found = self.inner.read_stored(id).await?;
+            Ok(found.filter(|found| !is_forgotten(found, steady)))
+        })
+    }
+
+    fn find(&self, key: KeyHash) -> LedgerFuture<'_, Option<Operation>> {
+        Box::pin(async move {
+            let (now, steady) = (self.inner.clock.now(), self.inner.steady_now());
+            let known = self.inner.owned.lock().settled_under(key).cloned();
+            if let Some(known) = known.filter(|known| is_final(known, now, steady)) {
+                return Ok(Some(Rows::at(known, steady)));
+            }
+            let found = self.inner.find_stored(key).await?;
+            Ok(found.filter(|found| !is_forgotten(found, steady)))
+        })
+    }
+
+    fn is_anothers(&self, question: Question, principal: [u8; 32]) -> LedgerFuture<'_, bool> {
+        Box::pin(async move {
+            let (question, looks) = (question.0.cast_signed(), i64::try_from(QUESTION_LOOKS).unwrap_or(i64::MAX));
+            let rows = self.inner.ask(Statement::Question, vec![&question, &looks]).await?;
+            let now = self.inner.steady_now();
+            for row in &rows {
+                let found = self.inner.rows.read(row, now)?;
+                if !is_forgotten(&found, now) && found.principal != principal {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            let mut from = Some(after.map_or(0, |id| id.seq.cast_signed()));
+            while let Some(seq) = from
+                && found.len() < limit
+            {
+                let (mut more, next) = self.scan(&filter, seq, limit - found.len()).await?;
+                found.append(&mut more);
+                from = next;
+            }
+            Ok(found)
+        })
+    }
+
+    fn due(&self, now: UnixMillis, after: Option<(UnixMillis, u64)>, limit: usize) -> LedgerFuture<'_, Vec<Due>> {
+        Box::pin(async move { Ok(self.inner.owned.lock().due(now, after, limit)) })
+    }
+
+    fn next_due(&self) -> Option<UnixMillis> {
+        self.inner.owned.lock().next_due()
+    }
+
+    fn request(&self, id: OperationId) -> LedgerFuture<'_, Option<Arc<StoredRequest>>> {
+        Box::pin(async move {
+            let found = self.inner.read_stored(id).await?;
+            if found.is_none_or(|found| found.request != KeptRequest::Kept) {
+                return Ok(None);
+            }
+            let seq = id.seq.cast_signed();
+            let rows = self.inner.ask(Statement::Request, vec![&seq]).await?;
+            let Some(row) = rows.first() else { return Err(LedgerError::Unreadable) };
+            let sealed: &[u8] = row.get(0);
+            let plain =
+                self.inner.rows.vault.open(Kind::Request, id.seq, sealed).map_err(|_| LedgerError::Unreadable)?;
+            let request = decode_request(plain.as_deref().unwrap_or(sealed)).map_err(|_| LedgerError::Unreadable)?;
+            Ok(Some(Arc::new(request)))
+        })
+    }
+
+    fn changed(&self, id: OperationId, seen: u64) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move {
+            loop {
+                // Before the look: a change after it ends the wait.
+                let (_waiting, woken) = self.inner.waiters.enlist(id, seen);
+                let known = self.inner.read_stored(id).await?.ok_or(LedgerError::Absent)?;
+                if known.revision != seen {
+                    return Ok(known);
+                }
+                woken.await;
+            }
+        })
+    }
+
+    fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
+        Box::pin(async move {
+            if !self.inner.reader.is_up() {
+                return Ok(0);
+            }
+            self.sweep(now, limit).await
+        })
+    }
+
+    fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis> {
+        Box::pin(async move {
+            let node = i16::try_from(self.inner.node.load(Relaxed)).unwrap_or(0);
+            let (from, span, no) = (from.cast_signed(), span.cast_signed(), self.inner.no.load(Relaxed));
+            let rows = self.inner.ask(Statement::Reserve, vec![&from, &span, &node, &no]).await?;
+            let row = rows.first().ok_or(LedgerError::Fenced)?;
+            Ok(row.get::<_, i64>(0).cast_unsigned())
+        })
+    }
+
+    fn counts(&self) -> [u64; 5] {
+        self.inner.owned.lock().counts()
+    }
+
+    fn flagged(&self) -> LedgerFuture<'_, u64> {
+        Box::pin(async move {
+            let rows = self.inner.ask(Statement::Flagged, vec![]).await?;
+            Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+        })
+    }
+
+    fn health(&self) -> Health {
+        let inner = &self.inner;
+        if inner.writer.is_up() && inner.lease.is_held() { Health::Writable } else { Health::Unreachable }
+    }
+
+    fn instance(&self) -> InstanceId {
+        self.inner.instance()
+    }
+
+    fn clock(&self) -> &WallClock {
+        &self.inner.clock
+    }
+
+    fn replicas(&self) -> usize {
+        self.inner.replicas.load(Relaxed)
+    }
+
+    fn node(&self) -> Option<u16> {
+        u16::try_from(self.inner.node.load(Relaxed)).ok()
+    }
+
+    fn leave(&self) -> LedgerFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.lease.end();
+            let no = self.inner.no.load(Relaxed);
+            self.inner.ask(Statement::Leave, vec![&no]).await?;
+            Ok(())
+        })
+    }
+
+    fn fingerprint_secret(&self) -> &[u8; 32] {
+        &self.inner.secret
+    }
+}
