@@ -93,10 +93,13 @@ impl Execution {
         let endpoint = attempt.endpoint;
         let progress = Arc::new(std::mem::take(&mut attempt.progress).only_if(self.claim.permission()));
         let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
-        let answering = pin!(faults::after_send(|| progress.sent(), sending.as_mut()));
-        let mut result = match alarm::until(until, answering).await {
-            Ok(result) => result,
-            Err(TimeIsUp) => Err(AttemptError::new(ended_by(cause), progress.sent())),
+        // Its borrow ends here: the attempt may be listened to for longer.
+        let mut result = {
+            let answering = pin!(faults::after_send(|| progress.sent(), sending.as_mut()));
+            match alarm::until(until, answering).await {
+                Ok(result) => result,
+                Err(TimeIsUp) => Err(AttemptError::new(ended_by(cause), progress.sent())),
+            }
         };
         let first = match &mut result {
             Ok(response) if self.peeks() => first_frame::peek(response, until).await,

@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112 section 7.1).
 //!
 //! ```
-//! use mainstay::http1::chunked::{Decoded, Decoder};
+//! use mainstay::wire::http1::chunked::{Decoded, Decoder};
 //!
 //! let mut decoder = Decoder::default();
 //! let bytes = b"5\r\nhello\r\n0\r\n\r\nnext";
