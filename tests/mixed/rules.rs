@@ -127,7 +127,7 @@ fn bounded(v: u64) -> [(&'static str, String); 3] {
         (
             "write",
             format!(
-                "timeout: {{ total: 3s, attempt: 1s }}, \
+                "timeout: {{ total: 3s, attempt: 1s, idle: 2s }}, \
                  concurrency_limit: {{ max_concurrent: {}, max_wait: 100ms, max_queue: 8 }}, \
                  circuit_breaker: {{ consecutive_errors: 6, open_duration: 400ms }}, \
                  idempotency: {{ required: true, retention: 20s, tombstone: 20s, late_response: 2s, \
