@@ -24,8 +24,9 @@ use crate::{
 /// Keys that are looked at at once.
 const AT_ONCE: usize = 24;
 
-/// Looks at what is unknown, 100 ms apart: far more than five dispatches take.
-const SETTLING_LOOKS: usize = 300;
+/// Looks at what is unknown, 100 ms apart: more than five dispatches take, and longer than the minute and the timeouts after
+/// which a dispatch comes up again that was due and died before it was sent.
+const SETTLING_LOOKS: usize = 900;
 
 /// What is checked against what.
 pub(crate) struct Check<'a> {
