@@ -12,9 +12,8 @@ fuzz_target!(|text: &str| {
         (Ok(first), Ok(again)) => {
             assert_eq!(first.config, again.config);
             assert!(!first.config.listeners.is_empty(), "nothing would be served");
-            for warning in first.warnings.iter().chain(&config::check::check(&first.config).warnings) {
-                assert!(!warning.to_string().is_empty());
-            }
+            assert_eq!(config::check::bounds(&first.config).len(), first.config.routes.len());
+            assert!(first.findings.iter().all(|finding| !finding.text().is_empty()));
             // What is shown is the whole configuration: read again, it is the same one.
             let shown = config::show(&first.config);
             match config::parse("shown.yaml", &shown) {
