@@ -36,7 +36,7 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
         }
         campaign.count("kinds of trouble", 1);
     }
-    for (world, pitfall) in [(World::Honouring, "look:100"), (World::Asked, "work:3"), (World::Mute, "house:1")] {
+    for (world, pitfall) in [(World::Honouring, "look:250"), (World::Asked, "work:3"), (World::Mute, "house:1")] {
         wrong.extend(stumbling(campaign, world, pitfall).await);
     }
     wrong.extend(no_writer(campaign).await);
