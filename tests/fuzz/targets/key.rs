@@ -21,7 +21,8 @@ fn made(template: &str, body: &[u8]) {
     assert_ne!(derived.hash(None, "a"), sent.hash(None, "a"));
     // Anybody else makes a key of its own, if its name counts at all.
     let names_principal = template.as_str().contains("{principal}");
-    let other = template.render(&Incoming { principal: Some(b"acme:7"), ..incoming }, &Bytes::copy_from_slice(body), 1 << 20);
+    let other =
+        template.render(&Incoming { principal: Some(b"acme:7"), ..incoming }, &Bytes::copy_from_slice(body), 1 << 20);
     assert_eq!(other.is_ok_and(|other| other == derived.as_str()), !names_principal);
 }
 
