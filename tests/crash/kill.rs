@@ -100,7 +100,14 @@ impl Life<'_> {
 
     /// Where the service honours keys, what is unknown is sent again until it is known; then all must hold once more.
     async fn settled(&self, proxy: &Proxy) -> Vec<String> {
-        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false };
+        let check = Check {
+            proxy,
+            history: &self.history,
+            service: &self.service,
+            truthful: true,
+            forgets: false,
+            is_shared: false,
+        };
         let mut wrong = check.settles().await;
         wrong.extend(self.check(proxy, self.history.keys()).await);
         wrong.extend(check.settles().await);
@@ -118,7 +125,8 @@ impl Life<'_> {
 
     async fn check(&self, proxy: &Proxy, keys: Vec<String>) -> Vec<String> {
         let forgets = self.world.forgets();
-        let check = Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets };
+        let check =
+            Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets, is_shared: false };
         check.run(keys, &self.campaign.tally).await
     }
 
@@ -147,7 +155,7 @@ impl Life<'_> {
         fs::write(&armed, "").expect("write a file");
         let position = Position::default();
         let prefix = format!("{:x}-{round}", self.seed);
-        let load = Load::new(proxy.addr, &self.history, &position, prefix, rng.u64(..));
+        let load = Load::new(&[proxy.addr], &self.history, &position, prefix, rng.u64(..));
         let dying = async {
             match death {
                 Death::AnyMoment(after) => {

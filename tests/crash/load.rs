@@ -1,4 +1,4 @@
-//! Clients: many at once, new keys and repeats, patient ones and ones that leave.
+//! Clients: many at once, new keys and repeats, patient ones and ones that leave; of several replicas, each request at any.
 
 use std::{
     net::SocketAddr,
@@ -24,9 +24,9 @@ const RECENT: usize = 64;
 /// No answer of the proxy may take longer, whatever its upstream does.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// One run of clients against one proxy.
+/// One run of clients against one proxy, or several replicas of it.
 pub(crate) struct Load<'a> {
-    pub(crate) addr: SocketAddr,
+    pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) history: &'a History,
     pub(crate) position: &'a Position,
     /// Begins every key.
@@ -35,18 +35,27 @@ pub(crate) struct Load<'a> {
     recent: Mutex<Vec<String>>,
     next: AtomicUsize,
     stop: AtomicBool,
+    clients: u64,
+    max_keys: usize,
 }
 
 impl<'a> Load<'a> {
     pub(crate) fn new(
-        addr: SocketAddr,
+        addrs: &[SocketAddr],
         history: &'a History,
         position: &'a Position,
         prefix: String,
         seed: u64,
     ) -> Self {
         let (recent, next, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        Self { addr, history, position, prefix, seed, recent, next, stop }
+        let (clients, max_keys) = (CLIENTS, usize::MAX);
+        Self { addrs: addrs.to_vec(), history, position, prefix, seed, recent, next, stop, clients, max_keys }
+    }
+
+    /// With so many clients, and at most so many keys: after those only repeats.
+    pub(crate) const fn of(mut self, clients: u64, max_keys: usize) -> Self {
+        (self.clients, self.max_keys) = (clients, max_keys);
+        self
     }
 
     /// No client begins another request.
@@ -56,16 +65,19 @@ impl<'a> Load<'a> {
 
     /// Runs until it is stopped.
     pub(crate) async fn run(&self) {
-        join_all((0..CLIENTS).map(|number| self.client(Rng::with_seed(self.seed.wrapping_add(number))))).await;
+        join_all((0..self.clients).map(|number| self.client(Rng::with_seed(self.seed.wrapping_add(number))))).await;
     }
 
     async fn client(&self, mut rng: Rng) {
-        let mut kept = None;
+        let mut kept: Option<(SocketAddr, Client)> = None;
+        // What was not done the first time is asked for again, as clients are told to: wherever they come to then.
+        let mut again = None;
         while !self.stop.load(Ordering::Relaxed) {
-            let key = self.choose(&mut rng);
-            let connection = match kept.take() {
-                Some(connection) => Ok(connection),
-                None => TcpStream::connect(self.addr).await.map(|stream| Client { wire: Wire::new(stream) }),
+            let key = again.take().unwrap_or_else(|| self.choose(&mut rng));
+            let addr = self.addrs[rng.usize(..self.addrs.len())];
+            let connection = match kept.take().filter(|(there, _)| *there == addr) {
+                Some((_, connection)) => Ok(connection),
+                None => TcpStream::connect(addr).await.map(|stream| Client { wire: Wire::new(stream) }),
             };
             let Ok(mut connection) = connection else {
                 tokio::time::sleep(Duration::from_millis(3)).await;
@@ -79,15 +91,18 @@ impl<'a> Load<'a> {
                 0 => connection.reset(),
                 1 => tokio::time::sleep(Duration::from_millis(rng.u64(0..15))).await,
                 _ => {
-                    if let Some(reply) = self.answer(&key, &mut connection).await {
+                    let reply = self.answer(&key, &mut connection).await;
+                    let is_done = reply.as_ref().is_some_and(|reply| reply.status < 300);
+                    again = (!is_done && self.addrs.len() > 1 && rng.bool()).then(|| key.clone());
+                    if let Some(reply) = reply {
                         if rng.u32(0..10) == 0 {
-                            self.read(&key, &reply).await;
+                            self.read(addr, &key, &reply).await;
                         }
                         if reply.status == 503 {
                             // Refusals come fast; a few of each are enough.
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
-                        kept = Some(connection).filter(|_| reply.header("connection") != Some("close"));
+                        kept = Some((addr, connection)).filter(|_| reply.header("connection") != Some("close"));
                     }
                 }
             }
@@ -96,7 +111,8 @@ impl<'a> Load<'a> {
 
     fn choose(&self, rng: &mut Rng) -> String {
         let mut recent = self.recent.lock();
-        if recent.len() > 4 && rng.u32(0..10) < 3 {
+        let is_enough = self.next.load(Ordering::Relaxed) >= self.max_keys;
+        if is_enough || (recent.len() > 4 && rng.u32(0..10) < 3) {
             return recent[rng.usize(..recent.len())].clone();
         }
         let key = format!("{}-{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
@@ -115,9 +131,9 @@ impl<'a> Load<'a> {
     }
 
     /// Reads the operation that the answer names.
-    async fn read(&self, key: &str, reply: &Reply) {
+    async fn read(&self, addr: SocketAddr, key: &str, reply: &Reply) {
         let Some(path) = reply.header("operation-location") else { return };
-        if let Some(reply) = ask(self.addr, &Request::get(path)).await
+        if let Some(reply) = ask(addr, &Request::get(path)).await
             && reply.status == 200
             && reply.body.complete
         {

@@ -1,6 +1,6 @@
 //! Does Mainstay keep its promises when it, its disk, or its service dies? See `README.md`.
 //!
-//! `crash [short|kill|power|red|trouble|all] [--seed N] [--rounds N] [--minutes M]`
+//! `crash [short|kill|power|red|trouble|replicas|all] [--kind kill|stop|store] [--seed N] [--rounds N] [--minutes M]`
 
 mod behaviour;
 mod check;
@@ -11,6 +11,7 @@ mod load;
 mod power;
 mod rebuild;
 mod red;
+mod replicas;
 mod service;
 mod trouble;
 mod world;
@@ -106,6 +107,7 @@ enum Mode {
     Power,
     Red,
     Trouble,
+    Replicas,
     All,
 }
 
@@ -115,13 +117,20 @@ struct Arguments {
     seed: Option<u64>,
     rounds: Option<usize>,
     minutes: u64,
+    /// What befalls the replicas; all of it if it is not said.
+    kind: Option<replicas::Kind>,
 }
 
 impl Arguments {
     fn read() -> Result<Self, String> {
-        let mut arguments = Self { mode: Mode::Short, seed: None, rounds: None, minutes: 0 };
+        let mut arguments = Self { mode: Mode::Short, seed: None, rounds: None, minutes: 0, kind: None };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
+            if word == "--kind" {
+                let kind = words.next().and_then(|name| replicas::Kind::named(&name));
+                arguments.kind = Some(kind.ok_or("--kind is kill, stop or store")?);
+                continue;
+            }
             let mut number = || {
                 let value = words.next().and_then(|value| value.parse::<u64>().ok());
                 value.ok_or_else(|| format!("{word} needs a number"))
@@ -135,8 +144,9 @@ impl Arguments {
                 "power" => arguments.mode = Mode::Power,
                 "red" => arguments.mode = Mode::Red,
                 "trouble" => arguments.mode = Mode::Trouble,
+                "replicas" => arguments.mode = Mode::Replicas,
                 "all" => arguments.mode = Mode::All,
-                other => return Err(format!("what is {other}? short, kill, power, red, trouble or all")),
+                other => return Err(format!("what is {other}? short, kill, power, red, trouble, replicas or all")),
             }
         }
         Ok(arguments)
@@ -214,6 +224,13 @@ async fn run(campaign: &Campaign, arguments: &Arguments) -> Vec<String> {
     }
     if is(&[Mode::Kill, Mode::Short, Mode::All]) {
         wrong.extend(kill::rounds(campaign, kills).await);
+    }
+    if is(&[Mode::Replicas, Mode::All]) {
+        for kind in [replicas::Kind::Kill, replicas::Kind::Stop, replicas::Kind::Store] {
+            if arguments.kind.is_none_or(|chosen| chosen == kind) {
+                wrong.extend(replicas::rounds(campaign, kind, arguments.rounds.unwrap_or(8)).await);
+            }
+        }
     }
     wrong
 }

@@ -66,7 +66,7 @@ impl Recording {
         let started = Proxy::launch(world.config(service.addr, &ledger), &launch).await;
         let mut proxy = started.map_err(|log| format!("the proxy does not start: {log}"))?;
         let history = before.history;
-        let load = Load::new(proxy.addr, &history, &position, format!("{seed:x}"), rng.u64(..));
+        let load = Load::new(&[proxy.addr], &history, &position, format!("{seed:x}"), rng.u64(..));
         let ending = async {
             tokio::time::sleep(time / 2).await;
             trouble(&control);
@@ -109,7 +109,8 @@ impl Recording {
             Err(log) => return vec![format!("the proxy does not start after the power loss: {log}")],
         };
         let forgets = self.world.forgets();
-        let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets };
+        let check =
+            Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets, is_shared: false };
         check.run(history.keys(), &campaign.tally).await
     }
 

@@ -74,7 +74,7 @@ async fn killed(campaign: &Campaign, faults: &str, point: &str) -> Vec<String> {
     let kill = if point.is_empty() { String::new() } else { format!("kill@{point}:20") };
     let launch = Launch::of(campaign.binary.clone()).with("MAINSTAY_FAULT", format!("{faults},{kill}"));
     let mut proxy = Proxy::launch(config.clone(), &launch).await.expect("the proxy starts");
-    let load = Load::new(proxy.addr, &history, &position, "red".into(), campaign.seed);
+    let load = Load::new(&[proxy.addr], &history, &position, "red".into(), campaign.seed);
     let dying = async {
         if point.is_empty() {
             eventually("writes are answered", || async { (history.successes() >= 20).then_some(()) }).await;
@@ -85,7 +85,8 @@ async fn killed(campaign: &Campaign, faults: &str, point: &str) -> Vec<String> {
     };
     futures_util::future::join(load.run(), dying).await;
     let proxy = Proxy::launch(config, &Launch::of(campaign.binary.clone())).await.expect("the proxy starts again");
-    let check = Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets: false };
+    let check =
+        Check { proxy: &proxy, history: &history, service: &service, truthful: true, forgets: false, is_shared: false };
     check.run(history.keys(), &campaign.tally).await
 }
 
@@ -137,6 +138,7 @@ impl Story {
             service: &self.service,
             truthful: false,
             forgets: false,
+            is_shared: false,
         };
         check.run(vec!["k".to_owned()], &campaign.tally).await
     }

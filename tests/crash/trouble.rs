@@ -111,7 +111,7 @@ impl Stage {
     /// Load for a while; in its middle something happens, and later stops.
     async fn load(&self, proxy: &Proxy, seed: u64, begins: impl FnOnce(), ends: impl FnOnce()) {
         let position = Position::default();
-        let load = Load::new(proxy.addr, &self.history, &position, format!("t{seed:x}"), seed);
+        let load = Load::new(&[proxy.addr], &self.history, &position, format!("t{seed:x}"), seed);
         let ending = async {
             tokio::time::sleep(TIME / 3).await;
             begins();
@@ -133,7 +133,14 @@ impl Stage {
     }
 
     fn checker<'a>(&'a self, proxy: &'a Proxy) -> Check<'a> {
-        Check { proxy, history: &self.history, service: &self.service, truthful: true, forgets: false }
+        Check {
+            proxy,
+            history: &self.history,
+            service: &self.service,
+            truthful: true,
+            forgets: false,
+            is_shared: false,
+        }
     }
 
     /// Kills the proxy, starts it again, and checks.

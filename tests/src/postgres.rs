@@ -94,6 +94,15 @@ impl Postgres {
         }
     }
 
+    /// Starts a client that runs statements for as long as they last; it ends when it is dropped.
+    pub fn client(&self, text: &str) -> Guest {
+        let psql = program("psql").expect("where there is initdb, there is psql");
+        let mut command = Command::new(psql);
+        command.args(["-X", "-q", "-U", USER, "-d", "postgres", "-h"]).arg(self.dir.join("")).args(["-c", text]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Guest(command.spawn().expect("psql runs"))
+    }
+
     /// The same, of which nothing goes wrong.
     pub fn sql(&self, text: &str) -> String {
         self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -109,6 +118,47 @@ impl Postgres {
             let _ = Command::new("kill").args(["-KILL", child]).stderr(Stdio::null()).status();
         }
         self.child.wait().expect("it has ended");
+    }
+
+    /// Stops it as its administrator does: clients are cut off, what they had under way is rolled back.
+    pub fn stop(&mut self) {
+        let _ = Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status();
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Sends a signal to all of its processes: with `STOP` it stands still, with `CONT` it goes on.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for process in std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
+            let _ = Command::new("kill").args([&format!("-{name}"), &process]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Changes a setting for everybody who is connected, too; `None`: back to what it was.
+    pub fn set(&self, name: &str, value: Option<&str>) {
+        self.sql(&value.map_or_else(
+            || format!("ALTER SYSTEM RESET {name}"),
+            |value| format!("ALTER SYSTEM SET {name} = '{value}'"),
+        ));
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Keeps a copy of what it has, for [`restore`](Self::restore). It must have ended.
+    pub fn backup(&self) {
+        self.copy("data", "backup");
+    }
+
+    /// Puts the copy in the place of what it has. It must have ended.
+    pub fn restore(&self) {
+        self.copy("backup", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.dir.join(from), self.dir.join(to));
+        let _ = fs::remove_dir_all(&to);
+        let done = Command::new("cp").arg("-a").args([&from, &to]).status();
+        assert!(done.is_ok_and(|status| status.success()), "cp -a {} {}", from.display(), to.display());
     }
 
     /// Starts it again, with what it had.
@@ -162,6 +212,16 @@ impl Drop for Postgres {
         // SIGINT is its fast shutdown: clients are cut off, children end with it.
         let _ = Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
+    }
+}
+
+/// A client of the server's; ended when dropped.
+pub struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

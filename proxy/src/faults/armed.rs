@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,8 @@ use mainstay_policies::{
     evidence::Sent,
     faults::{Safeguard, is_off, switch_off},
 };
+
+use rustix::process::{Signal, getpid, kill_process};
 
 use super::{Pitfall, Point};
 
@@ -33,12 +35,15 @@ static LOG_PAGES: OnceLock<usize> = OnceLock::new();
 static SEGMENT_KEYS: OnceLock<usize> = OnceLock::new();
 static STUMBLES: OnceLock<Stumbles> = OnceLock::new();
 
-/// Where this process will die.
+/// Where this process will die, or stand still.
 #[derive(Debug)]
 struct Death {
     at: Point,
+    signal: Signal,
     /// Times that the point is passed unharmed, still.
     spare: AtomicU32,
+    /// It has happened: who stood still goes on for good.
+    is_over: AtomicBool,
     /// Nothing counts before this file is there.
     when: Option<PathBuf>,
 }
@@ -55,8 +60,9 @@ struct Stumbles {
 /// The variable says something that is no fault.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH (before-begin, after-begin, after-send, before-settle, \
-     after-settle), off@PROTECTION (durable-begin, durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS, \
+    "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH and stop@POINT:NTH (before-begin, after-begin, after-check, \
+     after-send, before-settle, after-settle, before-batch, in-batch, after-beat), off@PROTECTION (durable-begin, \
+     durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS, \
      panic@PITFALL:EVERY (look, work, batch, house)"
 )]
 pub struct ArmError(String);
@@ -78,11 +84,12 @@ pub fn arm() -> Result<(), ArmError> {
 fn take(fault: &str) -> Option<()> {
     let (kind, what) = fault.split_once('@')?;
     match kind {
-        "kill" => {
+        "kill" | "stop" => {
             let (point, nth) = what.split_once(':')?;
             let spare = AtomicU32::new(nth.parse::<u32>().ok()?.checked_sub(1)?);
             let when = std::env::var_os(WHEN).map(PathBuf::from);
-            DEATH.set(Death { at: point_named(point)?, spare, when }).ok()
+            let signal = if kind == "kill" { Signal::KILL } else { Signal::STOP };
+            DEATH.set(Death { at: point_named(point)?, signal, spare, is_over: AtomicBool::new(false), when }).ok()
         }
         "panic" => {
             let (pitfall, every) = what.split_once(':')?;
@@ -103,9 +110,13 @@ fn point_named(name: &str) -> Option<Point> {
     Some(match name {
         "before-begin" => Point::BeforeBegin,
         "after-begin" => Point::AfterBegin,
+        "after-check" => Point::AfterCheck,
         "after-send" => Point::AfterSend,
         "before-settle" => Point::BeforeSettle,
         "after-settle" => Point::AfterSettle,
+        "before-batch" => Point::BeforeBatch,
+        "in-batch" => Point::InBatch,
+        "after-beat" => Point::AfterBeat,
         _ => return None,
     })
 }
@@ -130,20 +141,22 @@ fn protection_named(name: &str) -> Option<Safeguard> {
     })
 }
 
-/// Dies here if it is time to.
+/// Dies or stands still here if it is time to.
 pub(crate) fn reach(point: Point) {
     let Some(death) = DEATH.get().filter(|death| death.at == point) else { return };
     if death.when.as_ref().is_some_and(|file| !file.exists()) {
         return;
     }
     let spare = death.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
-    if spare.is_err() {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        // The signal may be taken by another thread first; this one goes no further.
-        loop {
-            std::thread::park();
-        }
+    if spare.is_ok() || (death.is_over.swap(true, Ordering::Relaxed) && death.signal == Signal::STOP) {
+        return;
     }
+    let _ = kill_process(getpid(), death.signal);
+    // The signal may be taken by another thread first; this one goes no further.
+    while death.signal == Signal::KILL {
+        std::thread::park();
+    }
+    std::thread::sleep(ON_THE_WIRE);
 }
 
 /// Panics here if it is time to.
@@ -153,7 +166,7 @@ pub(crate) fn stumble(pitfall: Pitfall) {
     assert!(!passed.is_multiple_of(stumbles.every), "on purpose: {pitfall:?}");
 }
 
-/// Sends, and dies between the request and its answer if it is time to.
+/// Sends, and dies or stands still between the request and its answer if it is time to.
 pub(crate) async fn after_send<F: Future>(sent: impl Fn() -> Sent, sending: F) -> F::Output {
     let on_the_wire = async {
         while sent() == Sent::No {

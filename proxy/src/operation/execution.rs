@@ -22,7 +22,7 @@ use crate::{
         first_frame::{self, First},
         head::Head,
     },
-    faults::{self},
+    faults::{self, Point},
     respond::failure::Failure,
     upstream::{Informed, Progress, UpstreamBody},
     wire::body::{
@@ -62,6 +62,7 @@ impl Execution {
                 tracing::warn!(%error, operation = %self.claim.id(), "a write was not sent");
                 return self.not_dispatched(nth.number - 1).await;
             }
+            faults::reach(Point::AfterCheck);
             let mut decide = |execution: &Self, result: &Result<_, AttemptError>, trailers: Option<&HeaderMap>, now| {
                 let attempts = attempts.as_mut()?;
                 Some(decide(&execution.runtime, attempts, result, trailers, repeatable, &execution.outbound, now))

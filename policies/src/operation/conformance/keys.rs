@@ -61,6 +61,7 @@ impl Checks {
     pub(super) async fn not_executed_frees_the_key_and_keeps_the_record(self) {
         let first = self.begin(1).await;
         let first = self.settle(first, State::NotExecuted).await;
+        assert_eq!(self.find(1).await.as_ref(), Some(&first), "its client may ask by the key what became of it");
         let second = self.begin(1).await;
         assert_ne!(second.id, first.id);
         assert_eq!(self.read(first.id).await, Some(first), "an id that was returned stays readable");

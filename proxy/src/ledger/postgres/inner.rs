@@ -129,10 +129,13 @@ impl Inner {
         found
     }
 
-    /// The operation that holds a key.
+    /// The operation that holds a key, else the latest that has held it.
     pub(super) async fn find_stored(&self, key: KeyHash) -> Result<Option<Operation>, LedgerError> {
         let keys = vec![key_column(key)];
-        let rows = self.ask(Statement::UnderKeys, vec![&keys]).await?;
+        let mut rows = self.ask(Statement::UnderKeys, vec![&keys]).await?;
+        if rows.is_empty() {
+            rows = self.ask(Statement::Freed, vec![&keys[0]]).await?;
+        }
         let Some(row) = rows.first() else { return Ok(None) };
         let found = self.rows.read(row, self.steady_now())?;
         if found.key_hash != key {

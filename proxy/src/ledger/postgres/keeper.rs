@@ -11,6 +11,8 @@ use mainstay_policies::operation::State;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::faults::{self, Point};
+
 use super::{
     command::{Command, UpdateCommand, abandoned},
     error::StoreError,
@@ -139,6 +141,7 @@ pub(super) async fn beat(inner: &Arc<Inner>) {
     match session.query(Statement::Beat, vec![&no, &low]).await {
         Ok(rows) => match rows.first() {
             Some(row) => {
+                faults::reach(Point::AfterBeat);
                 inner.lease.renew(sent);
                 let middle = at + at.elapsed() / 2;
                 let by = inner.clock.tell(row.get::<_, i64>(1).cast_unsigned(), middle);

@@ -33,6 +33,7 @@ CREATE TABLE {s}.op (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1);
 ALTER TABLE {s}.op ALTER COLUMN record SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX op_key ON {s}.op (key) WHERE held;
+CREATE INDEX op_freed ON {s}.op (key, seq) WHERE NOT held;
 CREATE INDEX op_due ON {s}.op (owner, due) WHERE due IS NOT NULL;
 CREATE INDEX op_flagged ON {s}.op (seq) WHERE flagged;
 CREATE INDEX op_sweep ON {s}.op (sweep);

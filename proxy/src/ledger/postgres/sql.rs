@@ -11,6 +11,7 @@ pub(super) enum Statement {
     DropRequests,
     Free,
     UnderKeys,
+    Freed,
     Numbered,
     Read,
     Question,
@@ -55,6 +56,7 @@ const I2: Type = Type::INT2;
 const I2S: Type = Type::INT2_ARRAY;
 const BOOLS: Type = Type::BOOL_ARRAY;
 const BYTEAS: Type = Type::BYTEA_ARRAY;
+const UUID: Type = Type::UUID;
 const UUIDS: Type = Type::UUID_ARRAY;
 const TEXT: Type = Type::TEXT;
 
@@ -123,6 +125,16 @@ impl Statement {
                      WHERE op.held AND op.key = ANY($1)"
                 ),
                 &[UUIDS],
+            ),
+            // The latest that held a key and does not any more: nothing came of it, or its window is over.
+            Self::Freed => (
+                concat!(
+                    "SELECT ",
+                    row!(),
+                    " FROM {s}.op LEFT JOIN {s}.response r ON r.slot = op.slot AND r.seq = op.seq \
+                     WHERE NOT op.held AND op.key = $1 ORDER BY op.seq DESC LIMIT 1"
+                ),
+                &[UUID],
             ),
             Self::Numbered => (
                 concat!(
@@ -298,6 +310,7 @@ const ALL: [Statement; Statement::COUNT] = [
     Statement::DropRequests,
     Statement::Free,
     Statement::UnderKeys,
+    Statement::Freed,
     Statement::Numbered,
     Statement::Read,
     Statement::Question,

@@ -20,6 +20,8 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::faults::{self, Point};
+
 use super::{
     columns::{Inserts, Requests, Updates},
     command::{BeginCommand, Command, Handed, UpdateCommand},
@@ -182,7 +184,9 @@ impl Writer {
 
     /// Asks once; whatever is decided leaves the batch.
     async fn attempt(&self, session: &Session, batch: &mut Batch) -> Result<(), StoreError> {
+        faults::reach(Point::BeforeBatch);
         let (inserted, updated) = self.ask(session, batch).await?;
+        faults::reach(Point::InBatch);
         for update in std::mem::take(&mut batch.updates) {
             if updated.contains(&update.next.id.seq) {
                 self.updated(update);
