@@ -1,0 +1,59 @@
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
+
+/** The lines of drive.py, against the Java client. */
+final class Drive {
+    record Folder(Path path) implements MainstayWrite.Store {
+        public void save(String key, MainstayWrite.Write write) throws IOException {
+            Files.writeString(path.resolve(key), write.uri() + "\n" + new String(write.body()));
+        }
+
+        public void remove(String key) throws IOException {
+            Files.delete(path.resolve(key));
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        var lines = new BufferedReader(new InputStreamReader(System.in));
+        for (String line; (line = lines.readLine()) != null; ) {
+            var part = line.split("\t");
+            String url = part[0], key = part[1], body = part[5];
+            var folder = Files.createDirectories(Path.of(part[4]));
+            if (url.equals("resume")) {
+                try (var files = Files.list(folder)) {
+                    var file = files.findFirst().orElseThrow();
+                    key = file.getFileName().toString();
+                    var saved = Files.readString(file).split("\n", 2);
+                    url = saved[0];
+                    body = saved[1];
+                }
+            }
+            var client = new MainstayWrite();
+            client.patience = seconds(part[2]);
+            client.attempt = seconds(part[3]);
+            client.store = new Folder(folder);
+            var headers = Map.of("Content-Type", "application/json");
+            var write = new MainstayWrite.Write("POST", URI.create(url), headers, body.getBytes());
+            System.out.println(told(key.equals("-") ? client.write(write) : client.write(write, key)));
+        }
+    }
+
+    private static String told(MainstayWrite.Outcome outcome) {
+        if (outcome instanceof MainstayWrite.Done done) return "done\t" + new String(done.answer().body());
+        if (outcome instanceof MainstayWrite.Failed failed) {
+            return (failed.declined() ? "declined\t" : "nothing\t") + new String(failed.answer().body());
+        }
+        var operation = ((MainstayWrite.Unknown) outcome).operation();
+        return "unknown\t" + (operation == null ? "" : operation);
+    }
+
+    private static Duration seconds(String text) {
+        return Duration.ofMillis((long) (Double.parseDouble(text) * 1000));
+    }
+}

@@ -1,0 +1,150 @@
+"""The scripted server, and a client at the other end of a pipe."""
+
+import http.server
+import itertools
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from conversations import RESTART, Say
+
+BODY = '{"amount": 100}'
+CLOSE_ENOUGH = 0.05  # seconds by which two clocks may differ about a wait
+
+
+class Scene:
+    """One conversation with one client."""
+
+    def __init__(self, conversation, base, number):
+        self.conversation = conversation
+        self.base = f"{base}/{number}"
+        self.operation = f"/_mainstay/operations/{number}"
+        self.posts, self.strays, self.earliest, self.too_early = [], [], 0, False
+        self.lock, self.posted = threading.Lock(), threading.Event()
+
+    def answer(self, method, path, headers, body):
+        with self.lock:
+            if path == f"/{self.base.rsplit('/', 1)[1]}/pay" and method == "POST":
+                self.too_early |= time.monotonic() < self.earliest - CLOSE_ENOUGH
+                self.posts.append((headers.get("Idempotency-Key"), body, headers.get("Prefer")))
+                self.posted.set()
+                return self.conversation.posts[min(len(self.posts), len(self.conversation.posts)) - 1]
+            if path == self.operation and method == "GET" and self.conversation.operation:
+                return self.conversation.operation
+            if path == f"{self.operation}/result" and method == "GET" and self.conversation.result:
+                return self.conversation.result
+            self.strays.append(f"{method} {path}")
+            return None
+
+    def said(self, answer):
+        with self.lock:
+            self.earliest = time.monotonic() + (answer.retry or 0)
+
+    def wait_for_a_post(self):
+        self.posted.wait(60)
+
+    def faults(self, told, is_cautious):
+        word, _, text = told.partition("\t")
+        expected = self.conversation.tells
+        if word != expected and not (is_cautious and (word, expected) == ("unknown", "nothing")):
+            yield f"told {word!r}, and it is {expected!r} ({text})"
+        if self.conversation.body and text != self.conversation.body:
+            yield f"the application got {text!r}"
+        keys = {key for key, _, _ in self.posts}
+        if len(keys) != 1 or None in keys:
+            yield f"paid twice: {len(keys)} keys" if keys else "never sent"
+        if len({body for _, body, _ in self.posts}) != 1:
+            yield "the bytes changed"
+        if self.conversation.times and len(self.posts) != self.conversation.times:
+            yield f"sent {len(self.posts)} times, and {self.conversation.times} would do"
+        if self.too_early:
+            yield "came back before it may"
+        is_resumed = self.conversation is RESTART  # its second request is the first of a process
+        if not is_resumed and any(not (prefer or "").startswith("wait=") for _, _, prefer in self.posts[1:]):
+            yield "a repeat that would not wait"
+        if expected == "unknown" and any(post.outcome for post in self.conversation.posts) and self.named() not in text:
+            yield f"does not name the operation: {text!r}"
+        yield from (f"went where it was not sent: {stray}" for stray in self.strays)
+
+    def named(self):
+        said = [post.outcome for post in self.conversation.posts if post.outcome not in (None, "none")]
+        return self.operation if said else ""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def handle_one(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        scene = self.server.scene_of(self.path)
+        answer = scene and scene.answer(self.command, self.path, self.headers, body)
+        if answer is None:
+            answer, scene = Say(404), scene or self.server.scene(RESTART)
+        if answer.status <= 0:
+            return None if answer.status == 0 else self.server.silence.wait(30)
+        text = answer.text().encode()
+        self.send_response(answer.status)
+        fields = answer.headers(scene.operation) | {"Content-Type": "application/json", "Content-Length": str(len(text))}
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+        scene.said(answer)
+        return self.wfile.write(text)
+
+    do_GET = do_POST = handle_one
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.scenes, self.numbers, self.silence = {}, itertools.count(1), threading.Event()
+
+    def scene(self, conversation):
+        number = next(self.numbers)
+        self.scenes[number] = Scene(conversation, f"http://127.0.0.1:{self.server_port}", number)
+        return self.scenes[number]
+
+    def scene_of(self, path):
+        return next((self.scenes.get(int(part)) for part in path.split("/") if part.isdigit()), None)
+
+    def handle_error(self, *_):
+        pass  # a client that was killed
+
+
+class Client:
+    """A client that plays a line and tells a line."""
+
+    def __init__(self, command, home):
+        self.command, self.home = [str(part) for part in command], home
+        home.mkdir()
+        self.start()
+
+    def start(self):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def say(self, scene, resume=False):
+        it = scene.conversation
+        self.send("resume" if resume else f"{scene.base}/pay", it.patience, it.attempt, BODY, it.name)
+
+    def send(self, url, patience, attempt, body, name):
+        line = [url, "-", str(patience), str(attempt), str(self.home / name.replace("/", " ")), body]
+        try:
+            self.process.stdin.write("\t".join(line) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended, and is heard no more
+
+    def hear(self):
+        line = self.process.stdout.readline()
+        return line.rstrip("\n") or "nothing at all: it ended"

@@ -1,0 +1,66 @@
+"""Clients that are wrong on purpose, each in one way. The conversations must find every one of them. Usage: wrong.py WAY"""
+
+import sys
+import urllib.parse
+import uuid
+
+import drive
+import mainstay_write as kit
+
+
+def new_key(method, url, headers, body, timeout):
+    """A new key for every attempt: pays twice."""
+    return kit.with_urllib(method, url, {**headers, "Idempotency-Key": str(uuid.uuid4())}, body, timeout)
+
+
+def other_bytes(method, url, headers, body, timeout):
+    """Makes the body anew for every attempt, not quite the same."""
+    return kit.with_urllib(method, url, headers, body and body + b" " * ("Prefer" in headers), timeout)
+
+
+def redirects(method, url, headers, body, timeout):
+    """Goes where it is sent."""
+    answer = kit.with_urllib(method, url, headers, body, timeout)
+    if 300 <= answer.status < 400:
+        return kit.with_urllib("GET", urllib.parse.urljoin(url, answer.headers["location"]), headers, None, timeout)
+    return answer
+
+
+def status_first(answer):
+    """Believes the status."""
+    return kit.DOUBT if answer is None else kit.DONE if answer.status < 300 else kit.DECLINED
+
+
+def no_answer_is_failure(send, *request):
+    try:
+        return send(*request)
+    except OSError:
+        return kit.Answer(504, {"mainstay-outcome": "failed"}, b"")
+
+
+def refusal_ends_the_doubt(answer):
+    """Takes "nothing happened" to this repeat for "nothing ever happened"."""
+    fact = right_fact(answer)
+    return kit.NOTHING if fact == kit.REFUSED else fact
+
+
+def forgets(store, **options):
+    """Starts over after a restart."""
+    return {key: kit.write(kit.Request(*saved), **options) for key, saved in list(store.items())}
+
+
+right_fact = kit._fact
+SENDING = {"new-key": new_key, "other-bytes": other_bytes, "redirects": redirects}
+PATCHED = {
+    "status-first": ("_fact", status_first),
+    "no-answer-is-failure": ("_try", no_answer_is_failure),
+    "refusal-ends-the-doubt": ("_fact", refusal_ends_the_doubt),
+    "impatient": ("_retry_after", lambda answer: 0.05 if answer and "retry-after" in answer.headers else None),
+}
+WAYS = [*SENDING, *PATCHED, "forgets"]
+
+if __name__ == "__main__":
+    way = sys.argv[1]
+    if way in PATCHED:
+        setattr(kit, *PATCHED[way])
+    drive.play(SENDING.get(way, kit.with_urllib), resume=forgets if way == "forgets" else kit.resume)

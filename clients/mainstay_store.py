@@ -1,0 +1,33 @@
+"""A store for mainstay_write.py: what is still open outlives the process."""
+
+import json
+import os
+import pathlib
+import uuid
+
+
+class Files(dict):
+    """A store: a file a write, on disk before the write is sent. It holds what you send, credentials, too: guard the folder."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in self.folder.glob("*.json"):
+            key, *request, body = json.loads(file.read_text())
+            super().__setitem__(key, [*request, body.encode("latin-1")])
+
+    def _file(self, key):
+        return self.folder / f"{uuid.uuid5(uuid.NAMESPACE_URL, key)}.json"
+
+    def __setitem__(self, key, request):
+        *head, body = request
+        with open(self._file(key).with_suffix(".part"), "w") as file:
+            file.write(json.dumps([key, *head, (body or b"").decode("latin-1")]))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, self._file(key))
+        super().__setitem__(key, request)
+
+    def __delitem__(self, key):
+        super().__delitem__(key)
+        self._file(key).unlink(missing_ok=True)
