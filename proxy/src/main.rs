@@ -109,6 +109,7 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    mainstay::wire::tls::install_provider();
     match arguments.command {
         None => run(arguments.run),
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),

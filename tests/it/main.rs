@@ -50,6 +50,7 @@ mod ledger_eventual;
 mod ledger_faults;
 mod ledger_files;
 mod ledger_postgres;
+mod ledger_tls;
 mod limiter_keys;
 mod limits;
 mod log_lines;

@@ -4,6 +4,7 @@
 //! [`oracle`] judges what clients saw against what the upstream did. Nothing here knows how the proxy works.
 #![allow(clippy::missing_panics_doc, reason = "a harness panics to fail its test")]
 
+pub mod authority;
 pub mod client;
 pub mod config;
 pub mod frames;
@@ -14,6 +15,7 @@ pub mod net;
 pub mod oracle;
 pub mod otlp;
 pub mod postgres;
+pub mod postgres_tls;
 pub mod proxy;
 pub mod script;
 pub mod tamper;

@@ -24,11 +24,19 @@ const USER: &str = "mainstay";
 pub struct Postgres {
     child: Child,
     dir: TempDir,
+    /// Of its socket, too.
+    port: u16,
+    more: Vec<String>,
 }
 
 impl Postgres {
     /// A fresh server; `None` if there is none on this machine, which outside of CI is no fault.
     pub fn start() -> Option<Self> {
+        Self::start_with(5432, Vec::new(), |_| {})
+    }
+
+    /// The same with a port and more arguments of its own, after `prepare` did what it likes to the directory of its data.
+    pub fn start_with(port: u16, more: Vec<String>, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let Some(initdb) = program("initdb") else {
             assert!(std::env::var_os("CI").is_none(), "no `initdb`: ./tests/run installs PostgreSQL");
             eprintln!("skipped: there is no PostgreSQL on this machine");
@@ -47,8 +55,9 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let child = launch(&dir);
-        let mut server = Self { child, dir };
+        prepare(&data);
+        let child = launch(&dir, port, &more);
+        let mut server = Self { child, dir, port, more };
         server.becomes_ready();
         Some(server)
     }
@@ -70,9 +79,14 @@ impl Postgres {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
+    /// Where its data are.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
-        url(&self.dir.join(""), 5432)
+        url(&self.dir.join(""), self.port)
     }
 
     /// Runs statements; the rows as text, a line each.
@@ -84,7 +98,7 @@ impl Postgres {
         let done = Command::new(psql)
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", "postgres", "-h"])
             .arg(self.dir.join(""))
-            .args(["-c", text])
+            .args(["-p", &self.port.to_string(), "-c", text])
             .output()
             .expect("psql runs");
         if done.status.success() {
@@ -165,7 +179,7 @@ impl Postgres {
     pub fn restart(&mut self) {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
-            self.child = launch(&self.dir);
+            self.child = launch(&self.dir, self.port, &self.more);
             std::thread::sleep(Duration::from_millis(200));
             if self.runs() {
                 break;
@@ -188,9 +202,10 @@ impl Postgres {
         let server = self.dir.join("");
         let file = self.dir.join("bouncer.ini");
         let settings = format!(
-            "[databases]\npostgres = host={} port=5432 user={USER}\n[pgbouncer]\nunix_socket_dir = {}\nlisten_port = 6432\n\
+            "[databases]\npostgres = host={} port={} user={USER}\n[pgbouncer]\nunix_socket_dir = {}\nlisten_port = 6432\n\
              auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\nignore_startup_parameters = options\n",
             server.display(),
+            self.port,
             socket.display()
         );
         fs::write(&file, settings).expect("write its settings");
@@ -250,7 +265,7 @@ fn url(socket: &Path, port: u16) -> String {
     format!("postgres://{USER}@{directory}:{port}/postgres")
 }
 
-fn launch(dir: &TempDir) -> Child {
+fn launch(dir: &TempDir, port: u16, more: &[String]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("create the log");
     // fsync stays on: the ledger refuses a store that may lose what it acknowledged.
     as_nobody(&program("postgres").expect("where there is initdb, there is postgres"))
@@ -259,6 +274,8 @@ fn launch(dir: &TempDir) -> Child {
         .arg("-k")
         .arg(dir.join(""))
         .args(["-c", "listen_addresses=", "-c", "max_connections=60", "-c", "shared_buffers=16MB"])
+        .args(["-p", &port.to_string()])
+        .args(more)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -270,7 +287,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
-fn give_away(path: &Path) {
+/// Gives a file or directory to whom the server runs as.
+pub fn give_away(path: &Path) {
     if is_root() {
         chown(path, Some(NOBODY), Some(NOBODY)).expect("a directory can be given away");
     }

@@ -1,4 +1,4 @@
-//! HTTP as both sides need it: heads, fields, bodies, and what a proxy changes in them.
+//! What both sides speak: HTTP (heads, fields, bodies, and what a proxy changes in them), and TLS below it.
 
 pub mod body;
 pub(crate) mod forward;
@@ -6,5 +6,6 @@ pub(crate) mod gate;
 pub mod http1;
 pub(crate) mod http2;
 pub mod interim;
+pub mod tls;
 pub(crate) mod trailers;
 pub(crate) mod via;

@@ -17,7 +17,7 @@ pub use self::{
     ledger::{Ledger, OnFailure, Store},
     listener::{ClientRule, HeaderPrincipal, Listener, Principal},
     policy::{Cache, Policy},
-    postgres::{Postgres, Secret, StoreTimeouts},
+    postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},
     server::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     telemetry::{LogFormat, Logs, Otlp, Propagation, Telemetry},

@@ -2,8 +2,9 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use crate::wire::tls::ClientTls;
+
 /// How a ledger in PostgreSQL is reached and kept.
-#[expect(clippy::struct_excessive_bools, reason = "each is one of the configuration's settings")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Postgres {
     /// Where it is: `postgres://user@host:port,host:port/database`, without a password.
@@ -12,8 +13,8 @@ pub struct Postgres {
     pub password: Option<Secret>,
     /// A file with it, read at every connect.
     pub password_file: Option<PathBuf>,
-    /// It was said that the network protects the connections: they have no TLS.
-    pub is_unprotected: bool,
+    /// How connections to it are protected.
+    pub tls: StoreTls,
     /// The schema; one for each service.
     pub schema: String,
     /// The service whose writes are kept there.
@@ -34,6 +35,17 @@ pub struct Postgres {
     pub ready_without: bool,
     /// Where the keys are with which it is sealed; `None` does not seal.
     pub key_file: Option<PathBuf>,
+}
+
+/// How connections to the store are protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreTls {
+    /// They do not leave this machine.
+    Near,
+    /// It was said that the network protects them.
+    Off,
+    /// By TLS, and the store shows a certificate for its name.
+    VerifyFull(Box<ClientTls>),
 }
 
 /// How long things may take.

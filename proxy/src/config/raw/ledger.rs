@@ -53,7 +53,7 @@ section! {
         password: String,
         /// A file with the store's password; read at every connect.
         password_file: String,
-        /// How connections to the store are protected. Has to be said unless the store is on this machine.
+        /// How connections to the store are protected. Default: TLS, unless the store is on this machine.
         tls: RawTls,
         /// The schema in the store, one for each service. Default mainstay.
         schema: String,

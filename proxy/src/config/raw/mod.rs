@@ -24,6 +24,7 @@ mod server;
 mod status;
 mod telemetry;
 mod timeout;
+mod tls;
 mod upstream;
 
 pub(crate) use idempotency::redispatch_at;

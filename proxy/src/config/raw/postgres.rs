@@ -6,12 +6,16 @@ use mainstay_policies::operation::ledger::Settle;
 use schemars::{Schema, SchemaGenerator};
 use tokio_postgres::config::{Host, SslMode};
 
-use super::ledger::{RawDurability, RawLedger, RawMigrate};
+use super::{
+    ledger::{RawDurability, RawLedger, RawMigrate},
+    tls::RawCredentials,
+};
 use crate::config::{
     decode::{Cx, Setting, or, section, words},
-    model::{Postgres, Secret, Store, StoreTimeouts},
+    model::{Postgres, Secret, Store, StoreTimeouts, StoreTls},
     node::{At, Node, Pos},
 };
+use crate::wire::tls::{ClientTls, MinVersion};
 
 /// Of the schema.
 const SCHEMA: &str = "mainstay";
@@ -60,8 +64,19 @@ section! {
 section! {
     /// How connections to the store are protected.
     RawTls {
-        /// `off`: by the network, if at all.
-        mode: RawTlsMode = required,
+        /// `verify-full`: by TLS, and the store shows a certificate for its name. `off`: by the network, if at all. Default
+        /// verify-full, or off for a store on this machine.
+        mode: RawTlsMode,
+        /// The authorities that the store's certificate may be from, and no others. Default: SSL_CERT_FILE, else Mozilla's.
+        ca_file: String,
+        /// A client certificate with its key, in one file.
+        bundle_file: String,
+        /// A client certificate, for a store that asks for one.
+        cert_file: String,
+        /// The key of the client certificate.
+        key_file: String,
+        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        min_version: MinVersion,
     }
 }
 
@@ -77,7 +92,7 @@ impl Setting for RawTlsMode {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        words(&["off"])
+        words(&["off", "verify-full"])
     }
 }
 
@@ -119,8 +134,9 @@ pub(super) fn store(raw: &mut RawLedger, at_ledger: Pos, cx: &mut Cx) -> Option<
             cx.error::<()>(at_ledger, message, format!("add it: {example}"));
         }
     }
-    let is_protected = protection(raw.tls.take(), cx)?;
-    let url = url.and_then(|url| checked_url(url, is_protected, cx));
+    let url = url.and_then(|url| checked_url(url, cx));
+    let tls = raw.tls.take();
+    let tls = url.as_ref().and_then(|url| protection(tls, url, cx));
     let schema = raw.schema.take().map_or(Some(SCHEMA.to_owned()), |schema| identifier(schema, cx));
     let service = service.and_then(|service| {
         if service.value.trim().is_empty() {
@@ -136,10 +152,10 @@ pub(super) fn store(raw: &mut RawLedger, at_ledger: Pos, cx: &mut Cx) -> Option<
     let timeouts = timeouts(raw.timeouts.take().map(|timeouts| timeouts.value), cx);
     let (heartbeat, ttl) = lease(raw.lease.take(), cx);
     Some(Store::Postgres(Box::new(Postgres {
-        url: url?,
+        url: url?.url,
         password: password.map(|password| Secret(password.value)),
         password_file: password_file.map(|file| file.value.into()),
-        is_unprotected: is_protected,
+        tls: tls?,
         schema: schema?,
         service: service?,
         timeouts,
@@ -176,20 +192,39 @@ fn not_there(raw: &mut RawLedger, cx: &mut Cx) {
     }
 }
 
-/// Whether the network is said to protect the connections; `None`: something is asked for that is not there.
-fn protection(tls: Option<At<RawTls>>, cx: &mut Cx) -> Option<bool> {
-    let Some(mode) = tls.and_then(|tls| tls.value.mode) else { return Some(false) };
-    match mode.value {
-        RawTlsMode::Off => Some(true),
-        RawTlsMode::VerifyFull => {
-            let help =
-                "say `tls: { mode: off }` where the network protects it (a mesh, a tunnel, a socket), until it is";
-            cx.error(mode.at, "TLS to the ledger's store is not there yet", help)
+/// How the connections to `hosts` are protected.
+fn protection(tls: Option<At<RawTls>>, url: &Checked, cx: &mut Cx) -> Option<StoreTls> {
+    let Some(At { value: raw, at }) = tls else {
+        return Some(if url.is_near { StoreTls::Near } else { StoreTls::VerifyFull(Box::default()) });
+    };
+    if raw.mode.as_ref().is_some_and(|mode| mode.value == RawTlsMode::Off) {
+        let files = [&raw.ca_file, &raw.bundle_file, &raw.cert_file, &raw.key_file];
+        if let Some(file) = files.into_iter().flatten().next() {
+            let help = "remove it, or say `mode: verify-full`";
+            return cx.error(file.at, "`tls` is off, and names a file for it", help);
         }
+        return Some(StoreTls::Off);
     }
+    if url.has_socket {
+        let help = "remove `tls`: what goes through a socket does not leave this machine";
+        return cx.error(at, "a Unix socket has no TLS", help);
+    }
+    let credentials = RawCredentials { bundle_file: raw.bundle_file, cert_file: raw.cert_file, key_file: raw.key_file };
+    Some(StoreTls::VerifyFull(Box::new(ClientTls {
+        ca_file: raw.ca_file.map(|file| file.value.into()),
+        credentials: credentials.resolve(cx),
+        min_version: or(raw.min_version, MinVersion::default()),
+    })))
 }
 
-fn checked_url(url: At<String>, is_protected: bool, cx: &mut Cx) -> Option<String> {
+/// A url that can be used, and where it leads.
+struct Checked {
+    url: String,
+    is_near: bool,
+    has_socket: bool,
+}
+
+fn checked_url(url: At<String>, cx: &mut Cx) -> Option<Checked> {
     let config: tokio_postgres::Config = match url.value.parse() {
         Ok(config) => config,
         Err(error) => {
@@ -210,20 +245,17 @@ fn checked_url(url: At<String>, is_protected: bool, cx: &mut Cx) -> Option<Strin
         let help = "remove it: what a session needs is set by Mainstay";
         return cx.error(url.at, "`url` has `options`", help);
     }
-    if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-        let help = "remove `sslmode`, and say `tls: { mode: off }` where the network protects it";
-        return cx.error(url.at, "TLS to the ledger's store is not there yet", help);
+    if config.get_ssl_mode() != SslMode::Prefer {
+        let help = "remove `sslmode`, and say `tls: { mode: verify-full }` or `tls: { mode: off }`";
+        return cx.error(url.at, "`url` has `sslmode`, which `ledger.tls` says", help);
     }
-    let is_near = config.get_hosts().iter().all(|host| match host {
+    let hosts = config.get_hosts();
+    let has_socket = hosts.iter().any(|host| matches!(host, Host::Unix(_)));
+    let is_near = hosts.iter().all(|host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-    });
-    if !is_near && !is_protected {
-        let message = "the store is on another machine, and nothing says how the connection to it is protected";
-        let help = "TLS to it is not there yet: say `tls: { mode: off }` if the network protects it";
-        return cx.error(url.at, message, help);
-    }
-    Some(url.value)
+    }) && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback);
+    Some(Checked { url: url.value, is_near, has_socket })
 }
 
 fn identifier(schema: At<String>, cx: &mut Cx) -> Option<String> {

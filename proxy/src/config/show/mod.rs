@@ -1,6 +1,7 @@
 //! The effective configuration as YAML, every default filled in; reading it back gives an equal [`Config`].
 
 mod policy;
+mod tls;
 mod words;
 
 use http::HeaderName;
@@ -16,7 +17,7 @@ use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
         Admin, ClientRule, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
-        Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store, Telemetry, Upstream,
+        Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -129,7 +130,11 @@ fn postgres(store: &Postgres, max_open: usize) -> Value {
     });
     let encrypt = store.key_file.as_ref().map(|file| json!({ "key_file": file.to_string_lossy() }));
     let password_file = store.password_file.as_ref().map(|file| json!(file.to_string_lossy()));
-    let tls = store.is_unprotected.then(|| json!({ "mode": "off" }));
+    let tls = match &store.tls {
+        StoreTls::Near => None,
+        StoreTls::Off => Some(json!({ "mode": "off" })),
+        StoreTls::VerifyFull(tls) => Some(with(tls::client(tls), [("mode", Some(json!("verify-full")))])),
+    };
     with(shown, [("password_file", password_file), ("tls", tls), ("encrypt", encrypt)])
 }
 

@@ -152,6 +152,16 @@ fn what_is_shown_reads_back_equal() {
          lease: {{ heartbeat: 1s, ttl: 7s }}, wait_poll: 30ms, migrate: check, durability: declared, ready_without: false, \
          encrypt: {{ key_file: /k }}, max_open: 7 }}\n"
     ));
+    for tls in [
+        "",
+        ", tls: { ca_file: /ca.pem }",
+        ", tls: { mode: verify-full, ca_file: /ca, cert_file: /cert, key_file: /key, min_version: \"1.3\" }",
+        ", tls: { bundle_file: /both }",
+    ] {
+        survives(&format!(
+            "{EXAMPLE}\nledger: {{ store: postgres, url: \"postgres://m@db/d\", service: payments{tls} }}\n"
+        ));
+    }
 }
 
 #[test]

@@ -14,18 +14,25 @@ use std::{
 
 use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    task::AbortHandle,
+    time::timeout,
+};
 use tokio_postgres::{
-    AsyncMessage, Client, Config, NoTls, Row,
+    AsyncMessage, Client, Config, Connection, NoTls, Row,
     config::{SslMode, TargetSessionAttrs},
     types::ToSql,
 };
+use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::{
     error::{OpenError, StoreError, chain},
     options::Settings,
     sql::Statement,
 };
+use crate::{config::model::StoreTls, wire::tls::settled};
 
 /// What every connection is to have set, and each transaction where a pooler lies in between. Plans: a batch that was planned
 /// on an empty table would hash the whole table from then on. Locks are waited for shorter than answers, so that one
@@ -41,6 +48,9 @@ const SETTINGS: [(&str, &str); 9] = [
     ("lock_timeout", "300"),
     ("idle_in_transaction_session_timeout", "5000"),
 ];
+
+/// What a server of version 17 wants to be asked for.
+const ALPN: &[u8] = b"postgresql";
 
 pub(super) type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
 
@@ -63,18 +73,20 @@ impl Session {
     /// Connects, and sees whether what was set is in force.
     pub(super) async fn open(settings: &Settings, texts: Arc<Vec<String>>) -> Result<Self, OpenError> {
         let config = config(settings)?;
+        let tls = tls(&settings.tls).await?;
+        let connect = async |config: &Config| Self::connect(config, tls.clone(), settings, &texts).await;
         let unreachable = |error: StoreError| OpenError::Unreachable(error.to_string());
         let mut with_options = config.clone();
         let set: Vec<_> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
         with_options.options(set.join(" "));
-        let (session, is_set) = match Self::connect(&with_options, settings, &texts).await {
+        let (session, is_set) = match connect(&with_options).await {
             Ok(session) => {
                 let is_set = session.has_settings().await.map_err(unreachable)?;
                 (session, is_set)
             }
             // A pooler may not know startup options.
             Err(StoreError::Refused { message, .. }) if message.contains("startup parameter") => {
-                (Self::connect(&config, settings, &texts).await.map_err(unreachable)?, false)
+                (connect(&config).await.map_err(unreachable)?, false)
             }
             Err(error) => return Err(unreachable(error)),
         };
@@ -86,26 +98,23 @@ impl Session {
         session
     }
 
-    async fn connect(config: &Config, settings: &Settings, texts: &Arc<Vec<String>>) -> Result<Self, StoreError> {
+    async fn connect(
+        config: &Config,
+        tls: Option<MakeRustlsConnect>,
+        settings: &Settings,
+        texts: &Arc<Vec<String>>,
+    ) -> Result<Self, StoreError> {
         // Each host has its own time; together no more than a few.
-        let connecting = timeout(settings.timeouts.connect * 4, config.connect(NoTls)).await;
-        let connected = connecting.map_err(|_| StoreError::NoAnswer(settings.timeouts.connect * 4))?;
-        let (client, mut connection) = connected.map_err(|error| StoreError::of(&error))?;
-        let (warnings, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-        let (seen, ended) = (Arc::clone(&warnings), Arc::clone(&closed));
-        let driver = tokio::spawn(async move {
-            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-                match message {
-                    Ok(AsyncMessage::Notice(notice)) if notice.code().code().starts_with("01") => {
-                        tracing::warn!(code = notice.code().code(), "the ledger's store warns: {}", notice.message());
-                        seen.fetch_add(1, Relaxed);
-                    }
-                    Ok(_) => {}
-                    Err(_) => break,
-                }
-            }
-            ended.notify_waiters();
-        });
+        let within = settings.timeouts.connect * 4;
+        let connecting = async {
+            Ok(match tls {
+                Some(tls) => driven(config.connect(tls).await?),
+                None => driven(config.connect(NoTls).await?),
+            })
+        };
+        let connected = timeout(within, connecting).await.map_err(|_| StoreError::NoAnswer(within))?;
+        let Driven { client, warnings, closed, driver } =
+            connected.map_err(|error: tokio_postgres::Error| StoreError::of(&error))?;
         Ok(Self {
             client,
             texts: Arc::clone(texts),
@@ -115,7 +124,7 @@ impl Session {
             warnings,
             is_closed: AtomicBool::new(false),
             closed,
-            driver: driver.abort_handle(),
+            driver,
         })
     }
 
@@ -261,6 +270,44 @@ impl Drop for Session {
     }
 }
 
+/// A connection with the task that reads and writes it.
+struct Driven {
+    client: Client,
+    warnings: Arc<AtomicU64>,
+    closed: Arc<Notify>,
+    driver: AbortHandle,
+}
+
+fn driven<S, T>((client, mut connection): (Client, Connection<S, T>)) -> Driven
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (warnings, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+    let (seen, ended) = (Arc::clone(&warnings), Arc::clone(&closed));
+    let driver = tokio::spawn(async move {
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(AsyncMessage::Notice(notice)) if notice.code().code().starts_with("01") => {
+                    tracing::warn!(code = notice.code().code(), "the ledger's store warns: {}", notice.message());
+                    seen.fetch_add(1, Relaxed);
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        ended.notify_waiters();
+    });
+    Driven { client, warnings, closed, driver: driver.abort_handle() }
+}
+
+/// What the next connection is protected by. The files are read anew each time, so that they can be rotated.
+async fn tls(tls: &StoreTls) -> Result<Option<MakeRustlsConnect>, OpenError> {
+    let StoreTls::VerifyFull(tls) = tls else { return Ok(None) };
+    let config = settled(|| tls.config(&[ALPN])).await?;
+    Ok(Some(MakeRustlsConnect::new(config)))
+}
+
 /// How to connect. The password is read anew each time, so that it can be rotated.
 fn config(settings: &Settings) -> Result<Config, OpenError> {
     let mut config: Config = settings.url.parse().map_err(|error| OpenError::Url(chain(&error)))?;
@@ -273,7 +320,7 @@ fn config(settings: &Settings) -> Result<Config, OpenError> {
     }
     config
         .application_name("mainstay")
-        .ssl_mode(SslMode::Disable)
+        .ssl_mode(if matches!(settings.tls, StoreTls::VerifyFull(_)) { SslMode::Require } else { SslMode::Disable })
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .connect_timeout(settings.timeouts.connect)
         .tcp_user_timeout(Duration::from_secs(3))

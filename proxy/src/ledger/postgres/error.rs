@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use mainstay_policies::operation::ledger::LedgerError;
 use tokio_postgres::error::SqlState;
 
+use crate::wire::tls;
+
 /// Why something was not done, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
@@ -32,7 +34,10 @@ impl StoreError {
     pub(super) fn of(error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) => Self::Refused { state: db.code().clone(), message: db.message().to_owned() },
-            None => Self::Lost(chain(error)),
+            None => Self::Lost(match tls::of_io(error) {
+                Some(reason) => format!("TLS: {}", tls::explain(reason)),
+                None => chain(error),
+            }),
         }
     }
 
@@ -95,6 +100,9 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of `ledger.tls` cannot be used.
+    #[error("ledger.tls: {0}")]
+    Tls(#[from] tls::FileError),
     /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] super::super::vault::KeyError),
