@@ -23,7 +23,7 @@ Done = namedtuple("Done", "answer")  # it happened
 Failed = namedtuple("Failed", "answer declined")  # it did not; if `declined`, a new attempt needs a new key
 Unknown = namedtuple("Unknown", "operation key")  # it may have happened: never use a new key for it
 
-DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED = "done", "declined", "nothing", "refused", "doubt", "unprotected"
+DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED = range(6)  # what an answer says of the write
 
 
 def write(request, key=None, patience=60.0, store=None, send=None, attempt=15.0):
@@ -70,7 +70,7 @@ def _fact(answer):
     if outcome := answer.headers.get("mainstay-outcome"):
         return {"succeeded": DONE, "failed": DECLINED, "not_executed": NOTHING, "none": REFUSED}.get(outcome, DOUBT)
     if "mainstay-error" in answer.headers:  # no key protects here: what may have happened must not be sent again
-        return REFUSED if _document(answer).get("effect") == "none" else UNPROTECTED
+        return REFUSED if b'"effect":"none"' in answer.body else UNPROTECTED
     if 200 <= answer.status < 300:
         return DONE
     return REFUSED if 400 <= answer.status < 500 and answer.status != 408 else DOUBT
@@ -79,19 +79,12 @@ def _fact(answer):
 def _ask(send, operation, headers, timeout, refusal):
     """The operation's document, where a repeat was refused."""
     document = _try(send, "GET", operation, headers, None, timeout)
-    told = _document(document) if document and document.status == 200 else {}
+    told = json.loads(document.body) if document and document.status == 200 else {}
     if told.get("effect") == "happened":
         result = _try(send, "GET", operation + "/result", headers, None, timeout)
         return DONE, result if result and result.headers.get("mainstay-outcome") == "succeeded" else document
     settled = {"failed": (DECLINED, document), "not_executed": (NOTHING, refusal)}
     return settled.get(told.get("effect") == "none" and told["state"], (REFUSED, refusal))
-
-
-def _document(answer):
-    try:
-        return json.loads(answer.body)
-    except ValueError:
-        return {}
 
 
 def _location(url, answer):

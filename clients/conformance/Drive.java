@@ -40,7 +40,7 @@ final class Drive {
             client.store = new Folder(folder);
             var headers = Map.of("Content-Type", "application/json");
             var write = new MainstayWrite.Write("POST", URI.create(url), headers, body.getBytes());
-            System.out.println(told(key.equals("-") ? client.write(write) : client.write(write, key)));
+            System.out.println(told(client.write(write, key.equals("-") ? null : key)));
         }
     }
 

@@ -5,7 +5,9 @@ if it is asked. `tells` is the client's word: done, declined, nothing (it never 
 """
 
 import dataclasses
+import email.utils
 import json
+import time
 import typing
 
 
@@ -20,12 +22,17 @@ class Say:
     retry: int | None = None
     location: str | None = None
     body: typing.Any = None
+    as_date: bool = False  # Retry-After as the time of day
 
     def headers(self, operation):
-        named = {"Mainstay-Outcome": self.outcome, "Mainstay-Error": self.slug, "Retry-After": self.retry, "Location": self.location}
+        named = {"Mainstay-Outcome": self.outcome, "Mainstay-Error": self.slug, "Retry-After": self.when(), "Location": self.location}
         if self.outcome not in (None, "none"):
             named["Operation-Location"] = operation
         return {name: str(value) for name, value in named.items() if value is not None}
+
+    def when(self):
+        # A date has whole seconds: this one is a second late, so that nobody who comes back at it is early.
+        return email.utils.formatdate(time.time() + self.retry + 1, usegmt=True) if self.as_date else self.retry
 
     def text(self):
         body = self.body if self.body is not None else {"effect": self.effect} if self.effect else {"status": self.status}
@@ -76,6 +83,7 @@ CONVERSATIONS = [
     Conversation("a redirect that says: done", [Say(303, "succeeded", location="elsewhere")], "done", 1),
     Conversation("a redirect by somebody else", [Say(307, location="elsewhere")], "unknown", 0, patience=2),
     Conversation("over the limit, then done", [LIMITED, DONE], "done", 2, body=GOT),
+    Conversation("over the limit until a time of day", [Say(429, "none", retry=1, as_date=True), DONE], "done", 2, body=GOT),
     Conversation("the ledger is full, then done", [Say(503, "none", "ledger-unavailable", "none", retry=2), DONE], "done", 2, body=GOT),
     Conversation("not executed, then done", [Say(503, "not_executed", "circuit-open", "none", retry=1), DONE], "done", 2, body=GOT),
     Conversation("not executed until patience ends", [Say(502, "not_executed", "upstream-unreachable", "none", retry=60)], "nothing", 1),

@@ -31,13 +31,13 @@ func main() {
 			url, body, _ = strings.Cut(string(saved), "\n")
 		}
 		file := func(r *http.Request) string { return filepath.Join(store, r.Header.Get("Idempotency-Key")) }
-		transport := &mainstaywrite.Transport{
-			Patience: seconds(part[2]),
-			Attempt:  seconds(part[3]),
-			Save: func(r *http.Request) error {
+		transport := mainstaywrite.New()
+		transport.Patience, transport.Attempt = seconds(part[2]), seconds(part[3])
+		transport.Store = func(r *http.Request, open bool) error {
+			if open {
 				return os.WriteFile(file(r), []byte(r.URL.String()+"\n"+body), 0o600)
-			},
-			Remove: func(r *http.Request) { check(os.Remove(file(r))) },
+			}
+			return os.Remove(file(r))
 		}
 		client := &http.Client{Transport: transport, CheckRedirect: mainstaywrite.NoRedirects}
 		request, err := http.NewRequest("POST", url, strings.NewReader(body))
