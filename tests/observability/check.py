@@ -113,8 +113,8 @@ def eventually(what, probe):
     raise SystemExit(f"waited in vain: {what}")
 
 
-def exposed(binary):
-    """/metrics of a proxy that has had a bit of everything."""
+def exposed(binary, problems=False):
+    """/metrics of a proxy that has had a bit of everything; and, if they are wanted, its problems."""
     service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     port, probes = free_port(), free_port()
@@ -129,7 +129,8 @@ def exposed(binary):
                 ask(f"http://127.0.0.1:{port}{path}")
             ask(f"http://127.0.0.1:{port}/pay", data=b"1", headers={"Idempotency-Key": "a"})
             page = f"http://127.0.0.1:{probes}/metrics"
-            return eventually("a settled doubt", lambda: (text := ask(page)) if "time_in_doubt_seconds_count" in ask(page) else "")
+            text = eventually("a settled doubt", lambda: text if "time_in_doubt_seconds_count" in (text := ask(page)) else "")
+            return (text, ask(f"http://127.0.0.1:{port}/_mainstay/problems")) if problems else text
         finally:
             proxy.kill()
             proxy.wait()
