@@ -10,11 +10,12 @@ import threading
 import time
 import urllib.request
 
+from browser import Browser
 from stage import Client
 
 PATIENCE = 60
 CONFIG = """
-listeners: {{ inbound: {{ address: "127.0.0.1:{port}" }} }}
+listeners: {{ inbound: {{ address: "127.0.0.1:{port}", cors: {{ origins: ["{origin}"] }} }} }}
 probes: {{ address: "127.0.0.1:{probes}" }}
 admin: off
 ledger: {{ path: "{ledger}" }}
@@ -84,10 +85,11 @@ def free_port():
 
 
 class Proxy:
-    def __init__(self, binary, home, service):
+    def __init__(self, binary, home, service, origin):
         self.binary, self.home, self.port, self.probes = binary, home, free_port(), free_port()
         self.file = home / "mainstay.yaml"
-        self.file.write_text(CONFIG.format(port=self.port, probes=self.probes, service=service, ledger=home / "ledger"))
+        named = {"port": self.port, "probes": self.probes, "service": service, "ledger": home / "ledger", "origin": origin}
+        self.file.write_text(CONFIG.format(**named))
         self.start()
 
     def start(self):
@@ -120,7 +122,8 @@ def through_the_proxy(binary, home, commands):
     threading.Thread(target=service.serve_forever, daemon=True).start()
     folder = pathlib.Path(home) / "proxy"
     folder.mkdir()
-    proxy = Proxy(binary, folder, service.server_port)
+    browser = Browser()
+    proxy = Proxy(binary, folder, service.server_port, browser.origin)
     url = f"http://127.0.0.1:{proxy.port}/pay"
     clients = {name: Client(command, folder / name) for name, command in commands.items()}
     found = {name: [] for name in clients}
@@ -130,6 +133,7 @@ def through_the_proxy(binary, home, commands):
                 client.send(url, PATIENCE, 10, json.dumps({"id": f"{way}, {name}", "do": way}), way)
             for name, client in clients.items():
                 found[name] += judged(way, expected, client.hear(), f"{way}, {name}")
+        found["JavaScript in Chromium"] = list(judged_page(browser.tells(url, list(WAYS), 2 * PATIENCE)))
         ids = {name: f"killed, {name}" for name in clients}
         for name, client in clients.items():
             client.send(url, PATIENCE, 10, json.dumps({"id": ids[name], "do": "slow"}), "killed")
@@ -144,6 +148,17 @@ def through_the_proxy(binary, home, commands):
             client.kill()
     for name, faults in found.items():
         yield f"{name}, through the proxy: {'; '.join(faults) or f'{len(WAYS) + 1} writes, each once'}", not faults
+
+
+def judged_page(told):
+    """What a page told of every way, and of a write that a page before it had left open."""
+    if told is None or "error" in told:
+        yield f"the page told {told}"
+        return
+    for way, expected in {**WAYS, "left": "done"}.items():
+        yield from judged(way, expected, told[way], f"{way}, browser")
+    if told["open"] != 0:
+        yield f"{told['open']} writes are still in the page's store"
 
 
 def judged(way, expected, told, identity):
