@@ -1,6 +1,6 @@
 //! Does Mainstay keep its promises when it, its disk, or its service dies? See `README.md`.
 //!
-//! `crash [short|kill|power|red|trouble|replicas|all] [--kind kill|stop|store] [--seed N] [--rounds N] [--minutes M]`
+//! `crash [short|kill|power|red|trouble|replicas|all] [--kind kill|stop|store|red] [--seed N] [--rounds N] [--minutes M]`
 
 mod behaviour;
 mod check;
@@ -128,7 +128,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             if word == "--kind" {
                 let kind = words.next().and_then(|name| replicas::Kind::named(&name));
-                arguments.kind = Some(kind.ok_or("--kind is kill, stop or store")?);
+                arguments.kind = Some(kind.ok_or("--kind is kill, stop, store or red")?);
                 continue;
             }
             let mut number = || {
@@ -225,10 +225,12 @@ async fn run(campaign: &Campaign, arguments: &Arguments) -> Vec<String> {
     if is(&[Mode::Kill, Mode::Short, Mode::All]) {
         wrong.extend(kill::rounds(campaign, kills).await);
     }
-    if is(&[Mode::Replicas, Mode::All]) {
-        for kind in [replicas::Kind::Kill, replicas::Kind::Stop, replicas::Kind::Store] {
+    if is(&[Mode::Replicas, Mode::All, Mode::Short]) {
+        for kind in [replicas::Kind::Red, replicas::Kind::Kill, replicas::Kind::Stop, replicas::Kind::Store] {
             if arguments.kind.is_none_or(|chosen| chosen == kind) {
-                wrong.extend(replicas::rounds(campaign, kind, arguments.rounds.unwrap_or(8)).await);
+                let short = if kind == replicas::Kind::Store { 3 } else { 2 };
+                let rounds = if mode == Mode::Short { short } else { arguments.rounds.unwrap_or(8) };
+                wrong.extend(replicas::rounds(campaign, kind, rounds).await);
             }
         }
     }

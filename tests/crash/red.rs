@@ -55,7 +55,7 @@ pub(crate) async fn run(campaign: &Campaign) -> Vec<String> {
 }
 
 /// Fails unless `found` shows the `sign`; no sign: unless nothing was found.
-fn must(protection: &str, sign: &str, found: &[String]) -> Vec<String> {
+pub(crate) fn must(protection: &str, sign: &str, found: &[String]) -> Vec<String> {
     match sign {
         "" if found.is_empty() => Vec::new(),
         "" => vec![format!("red: with {protection} in place: {found:?}")],

@@ -10,6 +10,7 @@ pub mod config;
 pub mod frames;
 pub mod h2_upstream;
 pub mod h2c;
+pub mod interposer;
 pub mod lines;
 pub mod net;
 pub mod oracle;

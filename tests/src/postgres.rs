@@ -84,6 +84,11 @@ impl Postgres {
         self.dir.join("data")
     }
 
+    /// The directory of its socket.
+    pub fn directory(&self) -> PathBuf {
+        self.dir.join("")
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
         url(&self.dir.join(""), self.port)
@@ -260,7 +265,7 @@ impl Drop for Bouncer {
     }
 }
 
-fn url(socket: &Path, port: u16) -> String {
+pub(crate) fn url(socket: &Path, port: u16) -> String {
     let directory = socket.to_string_lossy().trim_end_matches('/').replace('/', "%2F");
     format!("postgres://{USER}@{directory}:{port}/postgres")
 }

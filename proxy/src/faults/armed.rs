@@ -33,6 +33,7 @@ const ON_THE_WIRE: Duration = Duration::from_millis(2);
 static DEATH: OnceLock<Death> = OnceLock::new();
 static LOG_PAGES: OnceLock<usize> = OnceLock::new();
 static SEGMENT_KEYS: OnceLock<usize> = OnceLock::new();
+static KEY_BYTES: OnceLock<usize> = OnceLock::new();
 static STUMBLES: OnceLock<Stumbles> = OnceLock::new();
 
 /// Where this process will die, or stand still.
@@ -62,7 +63,8 @@ struct Stumbles {
 #[error(
     "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH and stop@POINT:NTH (before-begin, after-begin, after-check, \
      after-send, before-settle, after-settle, before-batch, in-batch, after-beat), off@PROTECTION (durable-begin, \
-     durable-settle, ownership, sticky-states), copy@PAGES, seal@KEYS, \
+     durable-settle, ownership, sticky-states, last-check, key-order, ask-again, refused-list, missed-looks, \
+     lease-from-sending, whole-hash, fenced-word), copy@PAGES, seal@KEYS, head@BYTES, \
      panic@PITFALL:EVERY (look, work, batch, house)"
 )]
 pub struct ArmError(String);
@@ -101,6 +103,7 @@ fn take(fault: &str) -> Option<()> {
             Some(())
         }
         "copy" => LOG_PAGES.set(what.parse().ok()?).ok(),
+        "head" => KEY_BYTES.set(what.parse().ok().filter(|bytes| (1..=16).contains(bytes))?).ok(),
         "seal" => SEGMENT_KEYS.set(what.parse().ok().filter(|keys| *keys > 0)?).ok(),
         _ => None,
     }
@@ -137,6 +140,14 @@ fn protection_named(name: &str) -> Option<Safeguard> {
         "durable-settle" => Safeguard::DurableSettle,
         "ownership" => Safeguard::Ownership,
         "sticky-states" => Safeguard::StickyStates,
+        "last-check" => Safeguard::LastCheck,
+        "key-order" => Safeguard::KeyOrder,
+        "ask-again" => Safeguard::AskAgain,
+        "refused-list" => Safeguard::RefusedList,
+        "missed-looks" => Safeguard::MissedLooks,
+        "lease-from-sending" => Safeguard::LeaseFromSending,
+        "whole-hash" => Safeguard::WholeHash,
+        "fenced-word" => Safeguard::FencedWord,
         _ => return None,
     })
 }
@@ -199,4 +210,9 @@ pub(crate) fn log_pages_before_copy(usual: usize) -> usize {
 /// Keys that make a segment of the ledger, where a test wants many of them.
 pub(crate) fn keys_in_segment(usual: usize) -> usize {
     SEGMENT_KEYS.get().copied().unwrap_or(usual)
+}
+
+/// Bytes of a key's hash by which a shared ledger's store finds it, where a test wants keys that are alike in them.
+pub(crate) fn key_bytes(usual: usize) -> usize {
+    KEY_BYTES.get().copied().unwrap_or(usual)
 }

@@ -12,7 +12,7 @@ mod armed;
 #[cfg(feature = "faults")]
 pub use armed::{ArmError, arm};
 #[cfg(feature = "faults")]
-pub(crate) use armed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach, stumble};
+pub(crate) use armed::{after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble};
 
 /// A place in the life of a keyed write at which the process may die, or stand still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,13 @@ mod unarmed {
     pub(crate) const fn keys_in_segment(usual: usize) -> usize {
         usual
     }
+
+    pub(crate) const fn key_bytes(usual: usize) -> usize {
+        usual
+    }
 }
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use unarmed::{after_send, before_commit, keys_in_segment, log_pages_before_copy, reach, stumble};
+pub(crate) use unarmed::{
+    after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble,
+};

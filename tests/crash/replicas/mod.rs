@@ -7,6 +7,7 @@
 
 mod death;
 mod fleet;
+mod red;
 mod standstill;
 mod store;
 
@@ -26,6 +27,8 @@ pub(crate) enum Kind {
     Kill,
     /// One stands still for longer than others wait before they take over what it had.
     Stop,
+    /// Each protection is switched off in turn, and must be missed.
+    Red,
     /// Their store dies, stops, stands still, is read-only, full of others' connections, without its standby, or an older copy.
     Store,
 }
@@ -37,6 +40,7 @@ impl Kind {
             "kill" => Self::Kill,
             "stop" => Self::Stop,
             "store" => Self::Store,
+            "red" => Self::Red,
             _ => return None,
         })
     }
@@ -44,6 +48,9 @@ impl Kind {
 
 /// Runs rounds until the campaign has enough of them.
 pub(crate) async fn rounds(campaign: &Campaign, kind: Kind, rounds: usize) -> Vec<String> {
+    if kind == Kind::Red {
+        return red::run(campaign).await;
+    }
     let mut done = 0;
     for number in 0.. {
         if done >= rounds && !campaign.has_time() {
@@ -84,6 +91,7 @@ async fn live(fleet: &mut Fleet<'_>, kind: Kind, rounds: usize, before: usize) -
             Kind::Kill => death::round(fleet, round, nth, &mut rng).await,
             Kind::Stop => standstill::round(fleet, round, nth, &mut rng).await,
             Kind::Store => store::round(fleet, round, nth, &mut rng).await,
+            Kind::Red => {}
         }
         let wrong = fleet.check_round(round).await;
         if !wrong.is_empty() {

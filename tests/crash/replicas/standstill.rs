@@ -59,7 +59,7 @@ pub(super) async fn round(fleet: &mut Fleet<'_>, round: usize, nth: usize, rng: 
 }
 
 /// Whether the process stands still.
-fn stands(pid: u32) -> bool {
+pub(super) fn stands(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
 }

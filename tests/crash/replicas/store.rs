@@ -88,9 +88,13 @@ async fn befall(server: &mut mainstay_tests::postgres::Postgres, trouble: Troubl
             server.set("default_transaction_read_only", None);
         }
         Trouble::NoConnections => {
-            let cut_off = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mainstay'; \
-                           SELECT pg_sleep(60)";
-            let guests: Vec<_> = (0..60).map(|_| server.client(cut_off)).collect();
+            // A server process outlives its client until it has something to say to it: each ends by itself.
+            let cut_off = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mainstay'; \
+                 SELECT pg_sleep({})",
+                length.as_secs_f64()
+            );
+            let guests: Vec<_> = (0..60).map(|_| server.client(&cut_off)).collect();
             sleep(length).await;
             drop(guests);
         }

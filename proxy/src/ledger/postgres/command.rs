@@ -85,7 +85,7 @@ impl Drop for Handed {
         let id = operation.id;
         let next = abandoned(operation, self.inner.clock.now());
         let command = Command::Update(UpdateCommand { next, entry: None, reply: None });
-        let is_queued = self.queue.upgrade().is_some_and(|queue| queue.try_send(command).is_ok());
+        let is_queued = self.queue.upgrade().is_some_and(|queue| self.inner.enqueue(&queue, command));
         if !is_queued {
             self.inner.refused.lock().add(id);
         }

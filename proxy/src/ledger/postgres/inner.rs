@@ -10,13 +10,18 @@ use std::{
 
 use mainstay_policies::{
     clock::WallClock,
+    faults::{Safeguard, is_off},
     operation::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis, ledger::LedgerError},
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_postgres::Row;
 
 use super::{
+    command::Command,
     connect::{Params, Session},
     error::StoreError,
     link::Link,
@@ -62,7 +67,7 @@ const REFUSED: usize = 4096;
 
 impl Refused {
     pub(super) fn add(&mut self, id: OperationId) {
-        if self.0.len() < REFUSED {
+        if self.0.len() < REFUSED && !is_off(Safeguard::RefusedList) {
             self.0.push((id, 0, Instant::now()));
         }
     }
@@ -89,6 +94,17 @@ impl Inner {
     /// Now, for what is forgotten.
     pub(super) fn steady_now(&self) -> UnixMillis {
         self.clock.steady(self.clock.now())
+    }
+
+    /// Hands a command to the writer, if it has room. What waits is counted before the writer can count it off.
+    pub(super) fn enqueue(&self, queue: &mpsc::Sender<Command>, command: Command) -> bool {
+        let bytes = command.bytes();
+        self.queued_bytes.fetch_add(bytes, Relaxed);
+        let is_queued = queue.try_send(command).is_ok();
+        if !is_queued {
+            self.queued_bytes.fetch_sub(bytes, Relaxed);
+        }
+        is_queued
     }
 
     /// Asks over the connection for reads.
@@ -138,7 +154,7 @@ impl Inner {
         }
         let Some(row) = rows.first() else { return Ok(None) };
         let found = self.rows.read(row, self.steady_now())?;
-        if found.key_hash != key {
+        if found.key_hash != key && !is_off(Safeguard::WholeHash) {
             return Err(same_head());
         }
         Ok(Some(self.seen(found)))

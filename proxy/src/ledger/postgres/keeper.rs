@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use mainstay_policies::operation::State;
+use mainstay_policies::{
+    faults::{Safeguard, is_off},
+    operation::State,
+};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -33,6 +36,8 @@ const CLEAN_LOOKS: u32 = 20;
 const AUDIT_EVERY: Duration = Duration::from_mins(1);
 /// An own clock that differs from the store's by more was put forward or back.
 const JUMP_MS: i64 = 1_000;
+/// An answer that took longer does not set the clock: it may be off by half of that.
+const CLOCK_WITHIN: Duration = Duration::from_millis(500);
 
 /// Keeps one replica alive.
 pub(super) struct Keeper {
@@ -142,9 +147,11 @@ pub(super) async fn beat(inner: &Arc<Inner>) {
         Ok(rows) => match rows.first() {
             Some(row) => {
                 faults::reach(Point::AfterBeat);
-                inner.lease.renew(sent);
-                let middle = at + at.elapsed() / 2;
-                let by = inner.clock.tell(row.get::<_, i64>(1).cast_unsigned(), middle);
+                inner.lease.renew(if is_off(Safeguard::LeaseFromSending) { inner.lease.now() } else { sent });
+                // By half of the time that the answer took, nobody knows when it was said: after a standstill it says nothing.
+                let (middle, is_known) = (at + at.elapsed() / 2, at.elapsed() < CLOCK_WITHIN);
+                let told = row.get::<_, i64>(1).cast_unsigned();
+                let by = if is_known { inner.clock.tell(told, middle) } else { 0 };
                 if by.abs() > JUMP_MS {
                     tracing::warn!(by_ms = by, "the clock of the ledger's store was put forward or back");
                 }
@@ -236,7 +243,7 @@ pub(super) async fn tidy(inner: Arc<Inner>, queue: tokio::sync::mpsc::WeakSender
                 give_up(&inner, &queue, found);
             }
         }
-        if now >= next_audit {
+        if now >= next_audit && !is_off(Safeguard::RefusedList) {
             next_audit = now + AUDIT_EVERY;
             if let Err(error) = audit(&inner, &queue).await {
                 tracing::debug!(%error, "what nobody knows of could not be looked for");
@@ -253,10 +260,8 @@ fn give_up(
     let id = found.id;
     let next = abandoned(found, inner.clock.now());
     let command = Command::Update(UpdateCommand { next, entry: None, reply: None });
-    let bytes = command.bytes();
-    if queue.upgrade().is_some_and(|queue| queue.try_send(command).is_ok()) {
-        inner.queued_bytes.fetch_add(bytes, Relaxed);
-    } else {
+    let is_queued = queue.upgrade().is_some_and(|queue| inner.enqueue(&queue, command));
+    if !is_queued {
         inner.refused.lock().add(id);
     }
 }

@@ -149,12 +149,8 @@ impl PostgresLedger {
     }
 
     fn enqueue(&self, command: Command) -> Result<(), LedgerError> {
-        let bytes = command.bytes();
-        self.queue
-            .try_send(command)
-            .map_err(|_| LedgerError::Unavailable("too many writes wait for the store".into()))?;
-        self.inner.queued_bytes.fetch_add(bytes, Relaxed);
-        Ok(())
+        let is_queued = self.inner.enqueue(&self.queue, command);
+        if is_queued { Ok(()) } else { Err(LedgerError::Unavailable("too many writes wait for the store".into())) }
     }
 
     async fn begin_new(&self, mut draft: Operation, now: UnixMillis) -> Result<Begun, LedgerError> {
@@ -218,8 +214,10 @@ impl PostgresLedger {
         let command = Command::Update(UpdateCommand { next, entry, reply: Some(reply) });
         let bytes = command.bytes();
         let asked = async {
-            self.queue.send(command).await.map_err(|_| gone())?;
+            let place = self.queue.reserve().await.map_err(|_| gone())?;
+            // Before the writer can count it off.
             self.inner.queued_bytes.fetch_add(bytes, Relaxed);
+            place.send(command);
             answer.await.map_err(|_| gone())?
         };
         // The writer goes on trying: it is evidence.

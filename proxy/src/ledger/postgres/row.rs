@@ -16,6 +16,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use crate::faults;
 use crate::ledger::{
     record::{self, decode, encode, encode_request, encode_response, state_number, state_of},
     vault::{Kind, Vault},
@@ -49,7 +50,8 @@ pub(super) struct Written {
 /// The beginning of a key's hash, for its index.
 pub(super) fn key_column(key: KeyHash) -> Uuid {
     let mut head = [0; 16];
-    head.copy_from_slice(&key.0[..16]);
+    let bytes = faults::key_bytes(head.len());
+    head[..bytes].copy_from_slice(&key.0[..bytes]);
     Uuid::from_bytes(head)
 }
 

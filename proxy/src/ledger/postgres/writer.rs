@@ -12,9 +12,12 @@ use std::{
     time::Duration,
 };
 
-use mainstay_policies::operation::{
-    KeptRequest, Operation, State,
-    ledger::{Begun, LedgerError},
+use mainstay_policies::{
+    faults::{Safeguard, is_off},
+    operation::{
+        KeptRequest, Operation, State,
+        ledger::{Begun, LedgerError},
+    },
 };
 use tokio::{sync::mpsc, time::sleep};
 use tokio_postgres::Row;
@@ -129,6 +132,10 @@ impl Writer {
             let session = self.inner.writer.up().await;
             let Err(error) = self.attempt(&session, &mut batch).await else { continue };
             batch.was_asked = true;
+            if is_off(Safeguard::AskAgain) {
+                self.refuse(&mut batch, &error);
+                continue;
+            }
             tracing::debug!(%error, begins = batch.begins.len(), updates = batch.updates.len(), "a batch is asked again");
             if error.is_held_up() {
                 // One stalled client costs one key, not a batch.
@@ -344,7 +351,7 @@ impl Writer {
                     let is_gone = self.is_gone(session, &begin.draft).await?;
                     if is_gone { self.was_abandoned(begin) } else { batch.begins.push(begin) }
                 }
-                Some(known) if known.key_hash != begin.draft.key_hash => {
+                Some(known) if known.key_hash != begin.draft.key_hash && !is_off(Safeguard::WholeHash) => {
                     self.is_over(&begin.draft);
                     let _ = begin.reply.send(Err(same_head()));
                 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use mainstay_policies::faults::{Safeguard, is_off};
 use tokio::time::Instant;
 
 /// What was seen of the other replicas.
@@ -29,7 +30,8 @@ impl Watch {
 
     /// Takes in the numbers and beats of all others that have not ended; returns those that are dead.
     pub(in crate::ledger) fn look(&mut self, others: &[(i64, i64)], now: Instant) -> Vec<(i64, i64)> {
-        if self.last.replace(now).is_none_or(|last| now.duration_since(last) > self.late) {
+        let was_missed = self.last.replace(now).is_none_or(|last| now.duration_since(last) > self.late);
+        if was_missed && !is_off(Safeguard::MissedLooks) {
             self.seen.clear();
         }
         let there: HashSet<_> = others.iter().map(|(no, _)| *no).collect();
