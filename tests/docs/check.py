@@ -3,6 +3,7 @@
 
 * Every link of every Markdown file leads to a file, and to a heading if it names one.
 * Every `mainstay …` command in a `sh` block is a command with such options.
+* docs/reference/findings.md has every code that the program has, and each sample brings up its own; the messages of logs.md are the program's.
 * What is marked is run, page by page, from top to bottom, in a folder and a network of its own. The words after a block's language say
   how:  `file=NAME` writes it there; `check` gives it to `mainstay check --deny warnings`; `run` runs it (`exit=N` if it is to fail);
   `background` starts it and waits for `port=N`; `output` is what the block before printed, where `…` stands for anything.
@@ -24,6 +25,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FINDINGS = ROOT / "docs/reference/findings.md"
+LOGS = ROOT / "docs/reference/logs.md"
+# What no one file brings up.
+NOT_IN_ONE_FILE = {"needs-restart", "not-read", "not-available", "unreadable"}
 PATIENCE = 120  # seconds for one block, on a loaded machine
 FENCE = re.compile(r"^(`{3,})(\S*)(.*)$")
 
@@ -103,6 +108,48 @@ class Commands:
                     option = re.match(r"-[a-zA-Z]\b|--[a-z-]+", word)
                     if option and not re.search(rf"(?<![\w-]){option[0]}(?![\w-])", self.help(path)):
                         yield f"{at}: `mainstay {' '.join(path)}` has no {option[0]}"
+
+
+def sections(text):
+    """A configuration's top-level keys, each with its text."""
+    found = {}
+    for line in text.splitlines(keepends=True):
+        if match := re.match(r"^([a-z]+):", line):
+            found[match[1]] = ""
+        if found:
+            found[next(reversed(found))] += line
+    return found
+
+
+def bad_findings(binary):
+    """Where the page of findings is not what the program says."""
+    blocks = read(FINDINGS)[0]
+    base = next(block for block in blocks if "base" in block.marks)
+    shown = {block.marks["finding"]: block for block in blocks if "finding" in block.marks}
+    for code, block in shown.items():
+        text = "".join({**sections(base.text), **sections(block.text)}.values())
+        checked = subprocess.run([binary, "check", "-o", "json", "-"], input=text, capture_output=True, text=True)
+        found = set(re.findall(r'"code": ?"([a-z-]+)"', checked.stdout))
+        if code not in found:
+            yield f"{FINDINGS.relative_to(ROOT)}:{block.line}: {code} is not found, but {sorted(found)}"
+    headings = {line[4:] for _, line in read(FINDINGS)[1] if line.startswith("### ")}
+    for code in headings - shown.keys() - NOT_IN_ONE_FILE:
+        yield f"{FINDINGS.relative_to(ROOT)}: {code} has no sample"
+    sources = [file for file in (ROOT / "proxy/src/config").rglob("*.rs") if "tests" not in file.parts and file.name != "tests.rs"]
+    program = "".join(file.read_text() for file in sources)
+    for code in headings:
+        if f'"{code}"' not in program:
+            yield f"{FINDINGS.relative_to(ROOT)}: the program has no {code}"
+    for code in set(re.findall(r'\b(?:warn|note|code|coded(?:::<[^>]*>)?)\(\s*"([a-z]+(?:-[a-z]+)*)"', program)) - headings:
+        yield f"{FINDINGS.relative_to(ROOT)}: {code} is missing"
+
+
+def bad_messages():
+    """Lines of the log that the page has and the program has not."""
+    program = "".join(file.read_text() for file in (ROOT / "proxy/src").rglob("*.rs"))
+    for number, line in read(LOGS)[1]:
+        if (match := re.match(r"^\| `([^`]+)` \| [A-Z]+ \|", line)) and f'"{match[1]}"' not in program:
+            yield f"{LOGS.relative_to(ROOT)}:{number}: no line says {match[1]!r}"
 
 
 def matches(expected, printed):
@@ -198,6 +245,8 @@ def main(binary, pages):
             fault = isolated(binary, page)
             print(f"{page.relative_to(ROOT)}: {'FAILED' if fault else 'runs'} ({time.monotonic() - began:.0f} s)", flush=True)
             faults += [fault] if fault else []
+    faults += bad_findings(binary) if FINDINGS in pages else []
+    faults += bad_messages() if LOGS in pages else []
     print("\n".join(faults) or f"{len(pages)} pages, {played} of them run: all so")
     return 1 if faults else 0
 
