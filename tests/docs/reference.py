@@ -23,7 +23,8 @@ KINDS = [("KiB", "size"), ("/ ?[0-9", "rate"), ("ns|us|ms", "duration"), ("^http
 
 
 def said_by(binary, *arguments):
-    return subprocess.run([binary, *arguments], check=True, capture_output=True, text=True).stdout
+    # It calls itself as it was called.
+    return subprocess.run(["mainstay", *arguments], executable=binary, check=True, capture_output=True, text=True).stdout
 
 
 class Configuration:
