@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use mainstay::{
-    app::{App, Foundation, findings},
+    app::{App, Foundation, StartError, findings},
     cli,
     config::{self, ConfigErrors, Loaded, watch::Watcher},
     demo::{self, DemoOptions},
@@ -145,7 +145,8 @@ fn run(arguments: RunArguments) -> ExitCode {
             Ok(code) => ExitCode::from(code),
             Err(error) => {
                 eprintln!("mainstay: {error}");
-                ExitCode::from(EXIT_FAILED)
+                let is_refusal = error.downcast_ref().is_some_and(StartError::is_refusal);
+                ExitCode::from(if is_refusal { EXIT_INVALID } else { EXIT_FAILED })
             }
         }
     })
@@ -204,7 +205,7 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::
                 break EXIT_LEDGER;
             }
             _ = hangup.recv() => watcher.reload(),
-            Some(read) = reloads.recv() => reload(&app, &path, read),
+            Some(read) = reloads.recv() => reload(&app, &path, read).await,
         }
     };
     watcher.stop().await;
@@ -226,10 +227,10 @@ fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
 }
 
 /// Takes a configuration that was read again, or says why not.
-fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
+async fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
     let before = app.config();
     let (taken, errors) = match read {
-        Ok(loaded) => (app.reload(&loaded).map_err(|error| error.to_string()), 0),
+        Ok(loaded) => (app.reload(&loaded).await.map_err(|error| error.to_string()), 0),
         Err(errors) => (Err(errors.to_string()), errors.count()),
     };
     match taken {

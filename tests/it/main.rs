@@ -59,6 +59,7 @@ mod operate;
 mod outcome_told;
 mod pipelines;
 mod places;
+mod principals;
 mod probes;
 mod problems;
 mod reading;

@@ -14,6 +14,7 @@ mod claim;
 mod fingerprint;
 mod key;
 mod layer;
+mod owner;
 mod params;
 mod prefer;
 mod protection;
@@ -41,6 +42,7 @@ pub use self::{
         MAX_KEY_OCTETS, Mint, NODES, TemplateError, Underivable,
     },
     layer::{IdempotencyLayer, IdempotencyService, ReplyBody},
+    owner::{FormerOwner, KeyOwner},
     params::*,
     prefer::preferred_wait,
     protection::{Begin, Protection, RecordedWith, Repeat, principal_hash},

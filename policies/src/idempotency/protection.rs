@@ -7,14 +7,14 @@ use http::{HeaderMap, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claim, Credentials, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, Refusal, StatusQuery,
+    Claim, Credentials, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, KeyOwner, Refusal, Settlement, StatusQuery,
     status::{GivenUpGuard, QueryGate, target},
 };
 use crate::{
     clock::WallClock,
     operation::{
-        FingerprintVersion, KeptRequest, Operation, OperationId, Recorder, Retained, State, StoredRequest, TraceOrigin,
-        UnixMillis,
+        FingerprintVersion, KeptRequest, Operation, OperationId, Recorder, Retained, Source, State, StoredRequest,
+        TraceOrigin, UnixMillis,
         ledger::{Begun, Ledger, LedgerError},
         step::{Asking, StepPolicy, after},
     },
@@ -22,6 +22,9 @@ use crate::{
 
 /// The total timeout that is assumed until [`Protection::with_total_timeout`] says another: the policy's default.
 const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why an operation was not executed: it was begun under another name of its owner already.
+const GIVEN_WAY: &str = "begun_before";
 
 /// Beyond its timeouts, how long an operation may stay pending while its answer's body is still read.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -159,17 +162,18 @@ impl Protection {
         body: &Bytes,
         path_params: &[(&str, &str)],
     ) -> Begin {
-        self.begin_keeping(key, principal, parts, body, path_params, RecordedWith::default()).await
+        self.begin_keeping(key, KeyOwner::of(principal), parts, body, path_params, RecordedWith::default()).await
     }
 
-    /// The same, and records what is given with it.
+    /// The same, and records what is given with it. A key that is not known under its owner's principal is looked up under the
+    /// former ones.
     ///
     /// # Panics
     /// A ledger that gives a new operation the name of one that is being attempted.
     pub async fn begin_keeping(
         &self,
         key: &Key,
-        principal: Option<&[u8]>,
+        owner: KeyOwner<'_>,
         parts: &Parts,
         body: &Bytes,
         path_params: &[(&str, &str)],
@@ -178,6 +182,12 @@ impl Protection {
         let fingerprint = self.fingerprinter.of(parts, body);
         let now = self.recorder.clock().now();
         let presented = with.credentials;
+        let KeyOwner { principal, former } = owner;
+        if !former.is_empty()
+            && let Some(known) = self.begun_by_former(key, owner, parts, body, fingerprint).await
+        {
+            return known;
+        }
         let begun = match self.begun_before(key, principal, parts, body, now).await {
             Ok(Some(operation)) => Ok(Begun::Known(operation)),
             Ok(None) => {
@@ -192,17 +202,65 @@ impl Protection {
         match begun {
             Ok(Begun::New(operation)) => {
                 let claim = self.claim(operation);
-                Begin::Execute(claim.expect("nobody knew of a new operation, so nobody attempts it"))
+                let mut claim = claim.expect("nobody knew of a new operation, so nobody attempts it");
+                // Whoever still makes principals in a former way may have begun it since the look before: of two that look again
+                // after they have begun, one sees the other at least, and gives way.
+                if !former.is_empty()
+                    && let Some(known) = self.begun_by_former(key, owner, parts, body, fingerprint).await
+                {
+                    // Should the ledger not take that nothing was sent, it is in doubt, and its key is not freed.
+                    let _ = claim.settle(Settlement::NotExecuted { reason: GIVEN_WAY }, Source::Response).await;
+                    return known;
+                }
+                Begin::Execute(claim)
             }
             Ok(Begun::Known(operation)) => {
-                let fingerprint = match operation.fingerprint_version {
-                    FingerprintVersion::CURRENT => fingerprint,
-                    earlier => self.fingerprinter.of_version(earlier, parts, body),
-                };
+                let fingerprint = self.fingerprint_as_of(&operation, fingerprint, parts, body);
                 self.known(operation, fingerprint, presented)
             }
             Err(error) => Begin::Refused(Refusal::ledger_unavailable(&error)),
         }
+    }
+
+    /// What the request's fingerprint is by the version under which an operation's was made.
+    fn fingerprint_as_of(&self, operation: &Operation, current: [u8; 32], parts: &Parts, body: &Bytes) -> [u8; 32] {
+        match operation.fingerprint_version {
+            FingerprintVersion::CURRENT => current,
+            earlier => self.fingerprinter.of_version(earlier, parts, body),
+        }
+    }
+
+    /// What becomes of a request whose key is held by an operation of its owner under a former principal.
+    async fn begun_by_former(
+        &self,
+        key: &Key,
+        owner: KeyOwner<'_>,
+        parts: &Parts,
+        body: &Bytes,
+        fingerprint: [u8; 32],
+    ) -> Option<Begin> {
+        let current = key.hash(owner.principal, &self.upstream);
+        for owner in owner.former {
+            let (key, principal) = (owner.key.as_ref().unwrap_or(key), owner.principal.as_deref());
+            // Whose name has not changed is looked up anyway, and would find what it has just begun.
+            if key.hash(principal, &self.upstream) == current {
+                continue;
+            }
+            let now = self.recorder.clock().now();
+            let found = match self.begun_before(key, principal, parts, body, now).await {
+                Ok(None) => self.held_under(key, principal, now).await,
+                found => found,
+            };
+            match found {
+                Ok(None) => {}
+                Ok(Some(operation)) => {
+                    let fingerprint = self.fingerprint_as_of(&operation, fingerprint, parts, body);
+                    return Some(self.known(operation, fingerprint, owner.credentials));
+                }
+                Err(error) => return Some(Begin::Refused(Refusal::ledger_unavailable(&error))),
+            }
+        }
+        None
     }
 
     /// An operation that holds the content of a request by what counted of it in an earlier version: its repeat is no new
@@ -220,6 +278,16 @@ impl Protection {
         }
         let earlier = self.fingerprinter.of_version(FingerprintVersion::WithoutHost, parts, body);
         let Some(key) = key.by_content(earlier) else { return Ok(None) };
+        self.held_under(&key, principal, now).await
+    }
+
+    /// The operation that holds this key of this principal.
+    async fn held_under(
+        &self,
+        key: &Key,
+        principal: Option<&[u8]>,
+        now: UnixMillis,
+    ) -> Result<Option<Operation>, LedgerError> {
         let known = self.recorder.ledger().find(key.hash(principal, &self.upstream)).await?;
         let steady = self.recorder.clock().steady(now);
         Ok(known.filter(|operation| operation.holds_key(now, steady)))
@@ -244,11 +312,15 @@ impl Protection {
     }
 
     /// Whether a request with this key may be a repeat: an operation holds the key, or the ledger cannot say.
-    pub async fn may_hold(&self, key: &Key, principal: Option<&[u8]>) -> bool {
-        let known = self.recorder.ledger().find(key.hash(principal, &self.upstream)).await;
+    pub async fn may_hold(&self, key: &Key, owner: KeyOwner<'_>) -> bool {
         let now = self.recorder.clock().now();
-        let steady = self.recorder.clock().steady(now);
-        known.map_or(true, |known| known.is_some_and(|operation| operation.holds_key(now, steady)))
+        let former = owner.former.iter().map(|owner| (owner.key.as_ref().unwrap_or(key), owner.principal.as_deref()));
+        for (key, principal) in std::iter::once((key, owner.principal)).chain(former) {
+            if !matches!(self.held_under(key, principal, now).await, Ok(None)) {
+                return true;
+            }
+        }
+        false
     }
 
     fn draft(

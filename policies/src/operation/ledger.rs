@@ -138,6 +138,19 @@ pub trait Ledger: Send + Sync + 'static {
     /// millisecond that was ever reserved, by this process or one before it. Durable when it resolves.
     fn reserve(&self, from: UnixMillis, span: u64) -> LedgerFuture<'_, UnixMillis>;
 
+    /// What is kept under that name beside the operations, for all processes that share the ledger; `None` before the first
+    /// [`keep_note`](Self::keep_note).
+    fn note(&self, name: &'static str) -> LedgerFuture<'_, Option<Vec<u8>>>;
+
+    /// Keeps `value` under that name if what is kept there is `seen`, or nothing is. `false`: somebody was faster, and nothing
+    /// was changed. Durable when it resolves.
+    fn keep_note(&self, name: &'static str, seen: Option<Vec<u8>>, value: Vec<u8>) -> LedgerFuture<'_, bool>;
+
+    /// The processes that share it and have not ended, as far as the ledger knows; itself among them.
+    fn processes(&self) -> LedgerFuture<'_, Vec<InstanceId>> {
+        Box::pin(async { Ok(vec![self.instance()]) })
+    }
+
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];
 

@@ -58,6 +58,7 @@ struct Records {
     trail: Trail,
     /// Up to when time has been reserved for fresh keys.
     reserved: UnixMillis,
+    notes: HashMap<&'static str, Vec<u8>>,
 }
 
 /// What people did, the oldest first.
@@ -332,6 +333,21 @@ impl Ledger for MemoryLedger {
             let start = from.max(records.reserved);
             records.reserved = start.saturating_add(span);
             Ok(start)
+        })
+    }
+
+    fn note(&self, name: &'static str) -> LedgerFuture<'_, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.records.lock().notes.get(name).cloned()) })
+    }
+
+    fn keep_note(&self, name: &'static str, seen: Option<Vec<u8>>, value: Vec<u8>) -> LedgerFuture<'_, bool> {
+        Box::pin(async move {
+            let mut records = self.records.lock();
+            let is_seen = records.notes.get(name).is_none_or(|kept| Some(kept) == seen.as_ref());
+            if is_seen {
+                records.notes.insert(name, value);
+            }
+            Ok(is_seen)
         })
     }
 

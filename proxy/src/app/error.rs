@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{background::cpu::source::NoCpuAccount, ledger::open::OpenError};
+use crate::{
+    background::cpu::source::NoCpuAccount,
+    ledger::{open::OpenError, principals::PrincipalsError},
+};
 
 /// Why the program does not start, or a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,9 @@ pub enum StartError {
     /// The operator's: the ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The operator's: how callers are known changes, and keys of before would be lost.
+    #[error(transparent)]
+    Principals(#[from] PrincipalsError),
     /// The operator's: no ledger was opened at start, for no route protected writes then.
     #[error("writes are protected from now on, and the ledger is opened only at start: restart the proxy")]
     LedgerNotOpen,
@@ -37,4 +43,11 @@ pub enum StartError {
     /// The machine's: no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration itself is refused: it would be as wrong at any other time and place of this ledger.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Principals(PrincipalsError::Kept { .. } | PrincipalsError::Others { .. }))
+    }
 }

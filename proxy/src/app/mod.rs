@@ -18,8 +18,8 @@ use mainstay_policies::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub use self::error::StartError;
 use self::{
-    error::StartError,
     listeners::{Listeners, bind_admin},
     worker::Worker,
 };
@@ -34,7 +34,10 @@ use crate::{
         self, Loaded, Severity,
         model::{Config, Store},
     },
-    ledger::open::open_ledger,
+    ledger::{
+        open::open_ledger,
+        principals::{self, Taken},
+    },
     runtime::{
         Runtime, gauges,
         readiness::{Condition, Readiness},
@@ -81,6 +84,7 @@ impl App {
         cpu::ensure_known(&config)?;
         let commits = metrics.ledger();
         let ledger = open_ledger(&config, &clock, move |took| commits.committed(took)).await?;
+        principals::take(&ledger, &config).await?;
         // Whatever is recorded is recorded by the time of the ledger, which replicas share.
         let clock = ledger.clock().clone();
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
@@ -132,15 +136,24 @@ impl App {
     /// began with.
     ///
     /// # Errors
-    /// A new address cannot be bound; everything stays as it was.
-    pub fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
+    /// A new address cannot be bound, or keys that live would not be found any more; everything stays as it was.
+    pub async fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
         let config = &loaded.config;
         let before = self.runtime.snapshot.load_full();
         if !self.ledger_is_open && config.protects_writes() {
             return Err(StartError::LedgerNotOpen);
         }
         cpu::ensure_known(config)?;
-        self.listeners.bind(&config.listeners, &self.workers)?;
+        let ledger = &self.runtime.resources.ledger;
+        // Before anything can be begun by it. A ledger that cannot be reached now is in the way of no other change.
+        let taken = match principals::is_alike(&before.config, config) {
+            true => Taken::default(),
+            false => principals::take(ledger, config).await?,
+        };
+        if let Err(error) = self.listeners.bind(&config.listeners, &self.workers) {
+            taken.undo(ledger).await;
+            return Err(error);
+        }
         let snapshot = Snapshot::build(config.clone(), &self.runtime.resources, Some(&before));
         self.runtime.snapshot.store(Arc::new(snapshot));
         self.listeners.retain(&config.listeners);

@@ -14,8 +14,8 @@ use super::{
     model::{ClientRule, Config, Listener, Match, Policy, Principal, Route, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
-        self, NO_POLICY, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin, default_control,
-        default_drain, default_ledger, default_limits, default_probes, default_telemetry,
+        self, NO_POLICY, PrincipalChoice, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin,
+        default_control, default_drain, default_ledger, default_limits, default_probes, default_telemetry,
     },
     report::suggest,
     scalars::Named,
@@ -110,10 +110,15 @@ fn build_listeners(
             }
         }
         taken.push((name.value.clone(), address.value));
+        let (principal, former) = match listener.principal {
+            Some(At { value: PrincipalChoice { principal, former }, .. }) => (principal, former),
+            None => (Principal::Anonymous, Vec::new()),
+        };
         listeners.push(Arc::new(Listener {
             name: Arc::from(name.value),
             address: address.value,
-            principal: or(listener.principal, Principal::Anonymous),
+            principal,
+            former,
             client: or(listener.client, ClientRule::default()),
             trust_deadline: or(listener.trust_deadline, false),
             cors: listener.cors.and_then(|it| it.value.0),

@@ -24,11 +24,12 @@ pub mod routes;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, request::Parts};
 use mainstay_policies::{
     clock::WallClock,
-    idempotency::{Asker, IdMint, QueryGate, credentials},
-    operation::ledger::Ledger,
+    idempotency::{Asker, IdMint, QueryGate, credentials, principal_hash},
+    operation::{Operation, ledger::Ledger},
 };
 
 use crate::{api::Fault, config::model::Config};
@@ -63,6 +64,15 @@ pub enum Reader<'a> {
     Principal(Option<&'a [u8]>),
 }
 
+/// Who asks, and who that was by the ways in which its listener knew callers before: what was theirs is still its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Who asks.
+    pub reader: Reader<'a>,
+    /// Its former principals, `None` where nobody was named.
+    pub former: &'a [Option<Bytes>],
+}
+
 /// One request as the interface sees it.
 struct CallerRequest<'a> {
     cx: &'a ControlContext,
@@ -70,6 +80,7 @@ struct CallerRequest<'a> {
     reader: Reader<'a>,
     principal: Option<&'a [u8]>,
     principal_hash: [u8; 32],
+    former: &'a [Option<Bytes>],
 }
 
 impl CallerRequest<'_> {
@@ -84,12 +95,21 @@ impl CallerRequest<'_> {
         Err(Fault::method(methods))
     }
 
-    /// The credentials by which operations that are bound to some are shown.
+    /// The credentials by which operations that are bound to some are shown: none are where somebody was always named.
     fn credentials(&self) -> Option<[u8; 32]> {
-        match self.reader {
-            Reader::Anonymous => Some(credentials(self.cx.ledger.fingerprint_secret(), &self.parts.headers)),
-            Reader::Principal(_) => None,
-        }
+        let binds = matches!(self.reader, Reader::Anonymous) || self.former.contains(&None);
+        binds.then(|| credentials(self.cx.ledger.fingerprint_secret(), &self.parts.headers))
+    }
+
+    /// Every principal that the caller has, or had: the one of now first.
+    fn principals(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        std::iter::once(self.principal).chain(self.former.iter().map(Option::as_deref))
+    }
+
+    /// Whether an operation is the caller's.
+    fn owns(&self, operation: &Operation) -> bool {
+        operation.principal == self.principal_hash
+            || self.former.iter().any(|former| operation.principal == principal_hash(former.as_deref()))
     }
 
     fn trace_id(&self) -> Option<&str> {

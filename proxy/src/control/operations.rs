@@ -34,7 +34,7 @@ pub(super) async fn read(asked: &CallerRequest<'_>, id: &str) -> Result<Reply, F
 pub(super) async fn by_id(asked: &CallerRequest<'_>, id: &str) -> Result<Operation, Fault> {
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let operation = asked.cx.ledger.read(id).await.map_err(|_| Fault::ledger())?;
-    let operation = operation.filter(|operation| operation.principal == asked.principal_hash);
+    let operation = operation.filter(|operation| asked.owns(operation));
     operation.ok_or_else(|| Fault::absent(NO_OPERATION))
 }
 
@@ -78,11 +78,14 @@ pub(super) async fn find(asked: &CallerRequest<'_>, key: &Key, upstream: Option<
     let upstreams = upstream.map_or_else(|| configured.collect(), |name| vec![Arc::from(name)]);
     let credentials = asked.credentials();
     let (mut found, mut is_hidden) = (None, false);
+    let principals: Vec<_> = asked.principals().collect();
     for upstream in upstreams {
         // Where the proxy makes the keys, a caller may know one by its template.
         let derived = Key::derived(key.as_str()).ok();
-        for key in std::iter::once(key).chain(&derived) {
-            let hash = key.hash(asked.principal, &upstream);
+        let keys = || std::iter::once(key).chain(&derived);
+        let hashes: Vec<_> =
+            principals.iter().flat_map(|principal| keys().map(|key| key.hash(*principal, &upstream))).collect();
+        for hash in hashes {
             let Some(operation) = asked.cx.ledger.find(hash).await.map_err(|_| Fault::ledger())? else { continue };
             if !operation.is_open_to(credentials) {
                 is_hidden = true;

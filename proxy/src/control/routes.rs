@@ -4,16 +4,17 @@ use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 use mainstay_policies::{idempotency::principal_hash, problem::Problem};
 
-use super::{CallerRequest, ControlContext, Reader, batch, operations, pages, result};
+use super::{Caller, CallerRequest, ControlContext, Reader, batch, operations, pages, result};
 use crate::api::{Fault, reply::Reply};
 
 /// Answers a request under the control prefix. The rate limit was applied by the caller.
-pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, reader: Reader<'_>) -> Response<Bytes> {
+pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, caller: Caller<'_>) -> Response<Bytes> {
+    let Caller { reader, former } = caller;
     let principal = match reader {
         Reader::Anonymous => None,
         Reader::Principal(principal) => principal,
     };
-    let asked = CallerRequest { cx, parts, reader, principal, principal_hash: principal_hash(principal) };
+    let asked = CallerRequest { cx, parts, reader, principal, principal_hash: principal_hash(principal), former };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,
         Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),

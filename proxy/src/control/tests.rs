@@ -267,7 +267,10 @@ async fn asking_the_service_is_bounded_and_needs_a_route() {
     is_problem(&kit.get("operations?key=k").await, 404, "operation-not-found");
     let deaf = ControlContext { asker: None, ..kit.cx.clone() };
     let parts = Request::get("/_mainstay/operations?key=k&path=/s/payments").body(()).unwrap().into_parts().0;
-    assert_eq!(handle(&deaf, &parts, Bytes::new(), Reader::Anonymous).await.status(), 404);
+    assert_eq!(
+        handle(&deaf, &parts, Bytes::new(), Caller { reader: Reader::Anonymous, former: &[] }).await.status(),
+        404
+    );
     assert_eq!(kit.endpoint.asked.lock().len(), 1);
 }
 
@@ -314,7 +317,7 @@ async fn a_problem_carries_the_trace_id() {
     let kit = Kit::new();
     let mut parts = Request::get("/_mainstay/nothing").body(()).unwrap().into_parts().0;
     parts.extensions.insert(TraceId("4bf92f3577b34da6a3ce929d0e0e4736".into()));
-    let response = handle(&kit.cx, &parts, Bytes::new(), Reader::Anonymous).await;
+    let response = handle(&kit.cx, &parts, Bytes::new(), Caller { reader: Reader::Anonymous, former: &[] }).await;
     let body: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(body["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -123,7 +123,7 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
     {
         return Found::Refused(exchange.answer(response));
     }
-    let principal = principal(&listener, &parts.headers);
+    let principal = principal(&listener.principal, &parts.headers);
     if principal.is_some() && exchange.is_told() {
         exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
     }
@@ -177,9 +177,9 @@ fn deadline(
     grpc.and_then(|call| call.deadline).map_or(end, |given| given.min(end))
 }
 
-/// Who is calling; an empty header is no principal.
-pub(super) fn principal(listener: &model::Listener, headers: &HeaderMap) -> Option<Bytes> {
-    let value = headers.get(listener.principal.header()?)?;
+/// Who is calling, by one way of knowing it; an empty header is no principal.
+pub(super) fn principal(way: &model::Principal, headers: &HeaderMap) -> Option<Bytes> {
+    let value = headers.get(way.header()?)?;
     Some(Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
 }
 

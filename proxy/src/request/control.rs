@@ -7,11 +7,11 @@ use http::{Response, request::Parts};
 use mainstay_policies::{access::ClientAddress, problem::Problem, rate_limit::Admission};
 use tokio::time::timeout;
 
-use super::{exchange::Exchange, routed::refuse, session::Session};
+use super::{arrival, exchange::Exchange, routed::refuse, session::Session};
 use crate::{
     attempts::alarm,
     config::model::{self, Principal},
-    control::{self, ControlContext, Reader},
+    control::{self, Caller, ControlContext, Reader},
     listener::{ClientIncoming, body::ClientBody},
     operation::asker::StatusAsker,
     respond::failure::Failure,
@@ -72,7 +72,9 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
         Principal::Anonymous => Reader::Anonymous,
         Principal::Header(_) => Reader::Principal(principal.as_deref()),
     };
-    let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, reader)).await;
+    let former: Vec<_> = listener.former.iter().map(|way| arrival::principal(way, &parts.headers)).collect();
+    let caller = Caller { reader, former: &former };
+    let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, caller)).await;
     let Ok(response) = handled else { return refuse(exchange, &snapshot, Failure::Draining) };
     exchange.answer(response.map(ProxyBody::from))
 }

@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
-    config::model::{self, Principal},
+    config::model,
     listener::Connection,
     runtime::Runtime,
     wire::forward::{self, Client, Hints},
@@ -33,9 +33,7 @@ impl Session {
     /// peer, unless it is a front that is trusted to say whom it forwards for.
     pub(super) fn client_of(&self, listener: &model::Listener, headers: &mut HeaderMap, hints: Hints) -> SocketAddr {
         let peer = self.peer.ip();
-        if let Principal::Header(header) = &listener.principal
-            && !header.from.include(peer, self.own)
-        {
+        for header in listener.identifying_headers().filter(|header| !header.from.include(peer, self.own)) {
             headers.remove(&header.name);
         }
         if !hints.front {

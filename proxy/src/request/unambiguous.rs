@@ -99,9 +99,8 @@ fn field_lines(parts: &Parts, listener: &model::Listener) -> Result<(), &'static
     if parts.version == Version::HTTP_2 && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err("The request has more than one Content-Length.");
     }
-    if let Some(name) = listener.principal.header()
-        && parts.headers.get_all(name).iter().nth(1).is_some()
-    {
+    let is_repeated = |name| parts.headers.get_all(name).iter().nth(1).is_some();
+    if listener.identifying_headers().any(|header| is_repeated(&header.name)) {
         return Err("The header that says who is calling stands there more than once.");
     }
     Ok(())

@@ -22,8 +22,8 @@ use crate::{
     caller::Principal,
     evidence::{AttemptError, Sent},
     idempotency::{
-        AnswerKind, Begin, Claim, Incoming, Key, Protection, Recognised, RecordedWith, Refusal, Settlement, Standing,
-        outcome, preferred_wait,
+        AnswerKind, Begin, Claim, Incoming, Key, KeyOwner, Protection, Recognised, RecordedWith, Refusal, Settlement,
+        Standing, outcome, preferred_wait,
     },
     operation::{Source, State},
     problem::Problem,
@@ -135,7 +135,8 @@ impl<S> IdempotencyService<S> {
         let credentials = if principal.is_none() { self.protection.credentials(&parts.headers) } else { None };
         let with = RecordedWith { credentials, ..RecordedWith::default() };
         for _ in 0..MAX_BEGINS {
-            let begun = self.protection.begin_keeping(key, principal, &parts, &body, &[], with.clone()).await;
+            let begun =
+                self.protection.begin_keeping(key, KeyOwner::of(principal), &parts, &body, &[], with.clone()).await;
             let repeat = match begun {
                 Begin::Execute(claim) => {
                     let request = Request::from_parts(parts, Either::Right(Full::new(body)));

@@ -122,6 +122,23 @@ impl Checks {
         assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 7), "{starts:?}");
     }
 
+    pub(super) async fn a_note_is_kept_by_whoever_has_seen_the_last_one(self) {
+        let note = async |name| self.ledger.note(name).await.expect("the ledger reads");
+        let keep = async |seen: Option<&[u8]>, value: &[u8]| {
+            let kept = self.ledger.keep_note("one", seen.map(<[u8]>::to_vec), value.to_vec()).await;
+            kept.expect("the ledger has room")
+        };
+        assert_eq!(note("one").await, None);
+        assert!(keep(None, b"a\0").await);
+        assert_eq!((note("one").await.as_deref(), note("other").await), (Some(&b"a\0"[..]), None));
+        assert!(!keep(None, b"b").await && !keep(Some(b"x"), b"b").await, "another was faster");
+        assert_eq!(note("one").await.as_deref(), Some(&b"a\0"[..]));
+        assert!(keep(Some(b"a\0"), b"").await);
+        assert_eq!(note("one").await.as_deref(), Some(&b""[..]));
+        let me = self.ledger.instance();
+        assert!(self.ledger.processes().await.expect("the ledger reads").contains(&me));
+    }
+
     pub(super) async fn the_secret_does_not_change(self) {
         let secret = *self.ledger.fingerprint_secret();
         assert_ne!(secret, [0; 32]);

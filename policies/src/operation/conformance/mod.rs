@@ -80,6 +80,7 @@ async fn all(fresh: impl AsyncFn() -> Checks) {
     fresh().await.the_secret_does_not_change().await;
     fresh().await.a_key_with_a_window_is_held_until_its_end().await;
     fresh().await.reserved_times_never_overlap().await;
+    fresh().await.a_note_is_kept_by_whoever_has_seen_the_last_one().await;
 }
 
 struct Checks {

@@ -38,6 +38,7 @@ where
     both().await.what_was_sent_is_the_owners_to_know_and_what_was_deferred_everybodys().await;
     both().await.a_change_at_one_ends_a_wait_at_the_other().await;
     both().await.both_make_fingerprints_alike_and_are_told_apart();
+    both().await.a_note_is_for_both_and_each_knows_of_the_other().await;
 }
 
 struct Pair {
@@ -56,6 +57,20 @@ impl Pair {
         let next = self.other.begin(1).await;
         assert!(next.id != settled.id && next.owner == self.other.ledger.instance());
         assert_eq!(self.one.begin_known(1).await, next);
+    }
+
+    async fn a_note_is_for_both_and_each_knows_of_the_other(self) {
+        let (one, other) = (&self.one.ledger, &self.other.ledger);
+        assert_eq!(one.keep_note("one", None, b"a".to_vec()).await.ok(), Some(true));
+        assert_eq!(other.note("one").await.expect("the ledger reads").as_deref(), Some(&b"a"[..]));
+        assert_eq!(other.keep_note("one", None, b"b".to_vec()).await.ok(), Some(false));
+        for ledger in [one, other] {
+            let known = ledger.processes().await.expect("the ledger reads");
+            assert!(known.contains(&one.instance()) && known.contains(&other.instance()), "{known:?}");
+        }
+        one.leave().await.expect("the store hears it");
+        let left = other.processes().await.expect("the ledger reads");
+        assert!(!left.contains(&one.instance()) && left.contains(&other.instance()), "{left:?}");
     }
 
     /// Which of `begins` were new.

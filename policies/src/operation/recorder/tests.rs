@@ -124,6 +124,14 @@ impl Ledger for Spied {
         self.inner.reserve(from, span)
     }
 
+    fn note(&self, name: &'static str) -> LedgerFuture<'_, Option<Vec<u8>>> {
+        self.inner.note(name)
+    }
+
+    fn keep_note(&self, name: &'static str, seen: Option<Vec<u8>>, value: Vec<u8>) -> LedgerFuture<'_, bool> {
+        self.inner.keep_note(name, seen, value)
+    }
+
     fn counts(&self) -> [u64; 5] {
         self.inner.counts()
     }

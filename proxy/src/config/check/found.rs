@@ -53,6 +53,11 @@ impl<'n> Found<'n> {
         self.issues.push(Issue { severity, subject: Some(subject), ..issue });
     }
 
+    /// Whether the setting was written at all.
+    pub(super) fn writes(&self, path: &[&str]) -> bool {
+        self.root.find(path).is_some()
+    }
+
     /// Whether the setting was written as that word.
     pub(super) fn says(&self, path: &[&str], word: &str) -> bool {
         self.root.find(path).is_some_and(|node| node.is_word(word))

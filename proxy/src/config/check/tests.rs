@@ -140,6 +140,36 @@ fn principals_that_no_listener_knows_are_named() {
 }
 
 #[test]
+fn a_front_whose_word_would_not_count_is_noted_where_there_may_be_one() {
+    let noted = |listener: &str, policy: &str| {
+        let text = format!(
+            "routes: [{{ match: {{ path: /a, methods: [GET] }}, upstream: app, policy: it }}]\npolicies: {{ it: {policy} \
+             }}\nlisteners: {{ inbound: {{ {listener} }} }}\n"
+        );
+        report_on(&text).findings.iter().map(|finding| (finding.severity, finding.code)).collect::<Vec<_>>()
+    };
+    let from = [(Severity::Note, "principal-from")];
+    let client = [(Severity::Note, "client-is-the-peer")];
+    for (listener, policy, expected) in [
+        ("address: 0.0.0.0:8080, principal: { header: X-Tenant }", "{ timeout: 1s }", &from[..]),
+        ("address: 0.0.0.0:8080, principal: { header: X-Tenant, from: [local] }", "{ timeout: 1s }", &[]),
+        ("address: 127.0.0.1:8080, principal: { header: X-Tenant }", "{ timeout: 1s }", &[]),
+        ("address: 0.0.0.0:8080", "{ rate_limit: { requests: 5, key: client_ip } }", &client[..]),
+        ("address: 0.0.0.0:8080", "{ access: [10.0.0.0/8] }", &client[..]),
+        ("address: 0.0.0.0:8080, access: [10.0.0.0/8]", "{ timeout: 1s }", &client[..]),
+        ("address: 0.0.0.0:8080", "{ rate_limit: 5/s }", &[]),
+        ("address: 127.0.0.1:8080", "{ rate_limit: { requests: 5, key: client_ip } }", &[]),
+        (
+            "address: 0.0.0.0:8080, client: { trusted: [10.0.0.0/8] }",
+            "{ rate_limit: { requests: 5, key: client_ip } }",
+            &[],
+        ),
+    ] {
+        assert_eq!(noted(listener, policy), expected, "{listener} {policy}");
+    }
+}
+
+#[test]
 fn whose_keys_are_where_nobody_is_named_is_noted() {
     let route = "routes: [{ match: { path: /a, methods: [POST] }, upstream: app, policy: it }]\n";
     let noted = |idempotency: &str, principal: &str| {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstay_policies::{
+    access::AccessList,
     fallback::{Fallback, To},
     idempotency::{Credentials, KeyPart, Mint},
     rate_limit::Key,
@@ -17,6 +18,7 @@ use crate::config::{
 pub(super) fn find(config: &Config, found: &mut Found<'_>) {
     memory(config, found);
     principals(config, found);
+    fronts(config, found);
     nodes(config, found);
     unused(config, found);
     drain(config, found);
@@ -75,6 +77,37 @@ fn principals(config: &Config, found: &mut Found<'_>) {
                  limit"
             );
             found.warn("no-principal", &["policies", name, "rate_limit", "key"], message, &*cure);
+        }
+    }
+}
+
+/// Fronts elsewhere whose word would not count, on listeners that others than this host can reach.
+fn fronts(config: &Config, found: &mut Found<'_>) {
+    let names = |list: &AccessList| list.allow.iter().chain(&list.deny).any(|rule| !rule.clients.is_empty());
+    let tells_clients_apart = config.routes.iter().any(|route| {
+        let policy = &route.policy;
+        policy.rate_limit.as_ref().is_some_and(|limit| limit.key == Key::ClientIp)
+            || policy.access.as_deref().is_some_and(names)
+    });
+    for listener in config.listeners.iter().filter(|listener| !listener.address.ip().is_loopback()) {
+        let name = &*listener.name;
+        let from = ["listeners", name, "principal", "from"];
+        if listener.principal.by_header().is_some() && !found.writes(&from) {
+            let message = format!(
+                "listener `{name}`: `{}` counts only from this host or pod, for `from` is not said: a front elsewhere names nobody",
+                listener.principal
+            );
+            let cure =
+                "name the front's network: `from: [10.0.0.0/8]`; or, if it is beside this proxy, say `from: [local]`";
+            found.note("principal-from", &from[..3], message, cure);
+        }
+        let lists_clients = listener.access.as_deref().is_some_and(names);
+        if (tells_clients_apart || lists_clients) && !found.writes(&["listeners", name, "client"]) {
+            let message = format!(
+                "listener `{name}`: limits and access lists take the peer for the client: behind an ingress all users are one"
+            );
+            let cure = "if there is one, name it: `client: { trusted: [10.0.0.0/8] }`";
+            found.note("client-is-the-peer", &["listeners", name], message, cure);
         }
     }
 }

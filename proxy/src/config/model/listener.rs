@@ -1,6 +1,6 @@
 //! Where HTTP is accepted, and how the caller is known.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
 use mainstay_policies::{
@@ -17,6 +17,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How the caller is known.
     pub principal: Principal,
+    /// How it was known before: keys that were begun then are still its caller's.
+    pub former: Vec<Principal>,
     /// Who the client is, where fronts forward for it.
     pub client: ClientRule,
     /// Whether deadlines in request headers are honoured.
@@ -25,6 +27,13 @@ pub struct Listener {
     pub cors: Option<Arc<Cors>>,
     /// `None` lets everybody in.
     pub access: Option<Arc<AccessList>>,
+}
+
+impl Listener {
+    /// The headers that say who is calling, or said so before.
+    pub fn identifying_headers(&self) -> impl Iterator<Item = &HeaderPrincipal> {
+        std::iter::once(&self.principal).chain(&self.former).filter_map(Principal::by_header)
+    }
 }
 
 /// How the caller is known.
@@ -42,6 +51,25 @@ impl Principal {
         match self {
             Self::Anonymous => None,
             Self::Header(header) => Some(&header.name),
+        }
+    }
+
+    /// The same with those from whom it counts.
+    pub const fn by_header(&self) -> Option<&HeaderPrincipal> {
+        match self {
+            Self::Anonymous => None,
+            Self::Header(header) => Some(header),
+        }
+    }
+}
+
+/// How principals are made, as far as the same caller has the same one: `anonymous`, or `header x-tenant`. The ledger remembers
+/// it so, and people read it. From whom a header counts is no part of it.
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Header(header) => write!(f, "header {}", header.name),
         }
     }
 }

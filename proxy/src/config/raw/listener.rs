@@ -10,11 +10,13 @@ use super::cors::MaybeCors;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
     model::{ClientRule, HeaderPrincipal, Principal},
-    node::Node,
+    node::{At, Kind, Node},
 };
 
 /// Entries of a list of peers at most.
 const MAX_PEERS: usize = 64;
+/// Ways in which callers were known at most: each costs a new write two looks at the ledger.
+const MAX_FORMER: usize = 4;
 
 section! {
     /// An address on which HTTP is accepted.
@@ -22,7 +24,7 @@ section! {
         /// Where it listens: an IP address with a port.
         address: SocketAddr = required,
         /// How the caller is known: `anonymous`, or `{ header: X-Tenant }` set by a trusted front. Default anonymous.
-        principal: Principal,
+        principal: PrincipalChoice,
         /// Who the client is, for limits, access lists and logs: `{ trusted: [10.0.0.0/8] }`. Default: the peer.
         client: ClientRule,
         /// Whether deadlines in request headers are honoured. Default false.
@@ -38,9 +40,22 @@ section! {
 section! {
     /// The caller is named by a header that a trusted front sets.
     RawPrincipal {
+        /// The header. Without it, nobody is named any more, and `was` says how callers were.
+        header: HeaderName,
+        /// From whom it counts: `local` (this host or pod) and networks. It is taken off anybody else's request. Default [local].
+        from: Peers,
+        /// How callers were known before: keys that were begun then are found under their former owners, too.
+        was: FormerPrincipals,
+    }
+    later ["tls"]
+}
+
+section! {
+    /// The caller was named by a header that a trusted front sets.
+    RawFormerPrincipal {
         /// The header.
         header: HeaderName = required,
-        /// From whom it counts: `local` (this host or pod) and networks. It is taken off anybody else's request. Default [local].
+        /// From whom it counts. It is taken off anybody else's request. Default [local].
         from: Peers,
     }
     later ["tls"]
@@ -58,26 +73,100 @@ section! {
     }
 }
 
-impl Setting for Principal {
+/// How the caller is known, and how it was.
+pub(crate) struct PrincipalChoice {
+    pub(crate) principal: Principal,
+    pub(crate) former: Vec<Principal>,
+}
+
+/// How the caller was known, in one way or several.
+pub(crate) struct FormerPrincipals(Vec<Principal>);
+
+/// `anonymous`; `None` if the node is no word at all.
+fn anonymous(node: &Node, cx: &mut Cx, others: &str) -> Option<Option<Principal>> {
+    if node.scalar().is_none() {
+        return None;
+    }
+    Some(if node.is_word("anonymous") {
+        Some(Principal::Anonymous)
+    } else {
+        cx.mismatch(node, &format!("anonymous or {others}"))
+    })
+}
+
+/// A certificate names nobody yet.
+fn not_by_certificate(node: &Node, cx: &mut Cx) -> Option<()> {
+    if node.lookup("tls").is_some() {
+        let help = "use { header: X-Tenant } set by a front that ends TLS";
+        return cx.error(node.at, "`principal: { tls: … }` is not available in this version", help);
+    }
+    Some(())
+}
+
+fn by_header(name: HeaderName, from: Option<At<Peers>>) -> Principal {
+    Principal::Header(HeaderPrincipal { name, from: or(from, Peers(vec![Peer::Local])) })
+}
+
+impl Setting for PrincipalChoice {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        if node.scalar().is_some() {
-            return if node.is_word("anonymous") {
-                Some(Self::Anonymous)
-            } else {
-                cx.mismatch(node, "anonymous or { header: X-Tenant }")
-            };
+        if let Some(word) = anonymous(node, cx, "{ header: X-Tenant }") {
+            return Some(Self { principal: word?, former: Vec::new() });
         }
-        if node.lookup("tls").is_some() {
-            let help = "use { header: X-Tenant } set by a front that ends TLS";
-            return cx.error(node.at, "`principal: { tls: … }` is not available in this version", help);
+        not_by_certificate(node, cx)?;
+        let RawPrincipal { header, from, was } = RawPrincipal::decode(node, cx)?;
+        let principal = match header {
+            Some(header) => by_header(header.value, from),
+            None if was.is_none() || from.is_some() => {
+                let help = "add it: { header: X-Tenant }; where nobody is named any more, say only what `was`";
+                return cx.coded("missing-key", node.at, "`header` is missing in `principal`", help);
+            }
+            None => Principal::Anonymous,
+        };
+        let at = was.as_ref().map_or(node.at, |was| was.at);
+        let former = or(was, FormerPrincipals(Vec::new())).0;
+        let names = || former.iter().map(Principal::to_string);
+        if names().any(|name| name == principal.to_string()) {
+            return cx.error(at, format!("callers are known by `{principal}`, as they were"), "remove `was`");
         }
-        let raw = RawPrincipal::decode(node, cx)?;
-        let from = or(raw.from, Peers(vec![Peer::Local]));
-        Some(Self::Header(HeaderPrincipal { name: raw.header?.value, from }))
+        Some(Self { principal, former })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([words(&["anonymous"]), RawPrincipal::schema(generator)])
+    }
+}
+
+impl Setting for FormerPrincipals {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let Kind::List(items) = &node.kind else { return Some(Self(vec![Principal::decode(node, cx)?])) };
+        if items.is_empty() || items.len() > MAX_FORMER {
+            return cx.error(
+                node.at,
+                "`was` is a list without use",
+                "name one to four ways in which callers were known",
+            );
+        }
+        Some(Self(items.iter().map(|item| Principal::decode(item, cx)).collect::<Option<_>>()?))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([Principal::schema(generator), Vec::<Principal>::schema(generator)])
+    }
+}
+
+/// One way in which callers were known.
+impl Setting for Principal {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if let Some(word) = anonymous(node, cx, "{ header: X-Tenant }") {
+            return word;
+        }
+        not_by_certificate(node, cx)?;
+        let raw = RawFormerPrincipal::decode(node, cx)?;
+        Some(by_header(raw.header?.value, raw.from))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["anonymous"]), RawFormerPrincipal::schema(generator)])
     }
 }
 

@@ -30,7 +30,7 @@ mod upstream;
 pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;
-pub(crate) use listener::RawListener;
+pub(crate) use listener::{PrincipalChoice, RawListener};
 #[cfg(test)]
 pub(crate) use outcome::to_json;
 pub(crate) use outcome::{VERDICTS, shown};

@@ -141,15 +141,28 @@ fn postgres(store: &Postgres, max_open: usize) -> Value {
 fn listener(listener: &Listener) -> Value {
     let shown = json!({
         "address": listener.address.to_string(),
-        "principal": match &listener.principal {
-            Principal::Anonymous => json!("anonymous"),
-            Principal::Header(header) => json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }),
-        },
+        "principal": callers(&listener.principal, &listener.former),
         "client": client(&listener.client),
         "trust_deadline": listener.trust_deadline,
         "cors": listener.cors.as_deref().map_or_else(|| json!("upstream"), cors),
     });
     with(shown, [("access", listener.access.as_deref().map(policy::access))])
+}
+
+/// How callers are known, and how they were.
+fn callers(now: &Principal, former: &[Principal]) -> Value {
+    let was = (!former.is_empty()).then(|| former.iter().map(principal).collect());
+    match now {
+        Principal::Anonymous if was.is_some() => with(json!({}), [("was", was)]),
+        now => with(principal(now), [("was", was)]),
+    }
+}
+
+fn principal(principal: &Principal) -> Value {
+    match principal {
+        Principal::Anonymous => json!("anonymous"),
+        Principal::Header(header) => json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }),
+    }
 }
 
 fn client(client: &ClientRule) -> Value {

@@ -8,9 +8,9 @@ use crate::config::show;
 /// Every key, none at its default.
 pub(super) const EVERYTHING: &str = r#"
 listeners:
-  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24] },
+  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8], was: [anonymous, { header: X-Org, from: [192.0.2.0/24] }] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24] },
              cors: { origins: ["https://shop.example", "http://localhost:5173"], credentials: true, max_age: 5m, headers: [X-Tenant], expose: [X-Receipt] } }
-  second: { address: "[::1]:8082", principal: anonymous, cors: { origins: ["*"] } }
+  second: { address: "[::1]:8082", principal: { was: { header: X-A } }, cors: { origins: ["*"] } }
 upstreams:
   app:
     endpoints: [http://127.0.0.1:9000, http://app.example.com]

@@ -222,7 +222,8 @@ impl Kit {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let reader = if who.is_some() { Reader::Principal(who) } else { Reader::Anonymous };
-        let response = handle(&self.cx, &parts, Bytes::copy_from_slice(body.as_bytes()), reader).await;
+        let response =
+            handle(&self.cx, &parts, Bytes::copy_from_slice(body.as_bytes()), Caller { reader, former: &[] }).await;
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Got { status: parts.status.as_u16(), headers: parts.headers, body }

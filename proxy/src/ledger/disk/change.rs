@@ -53,6 +53,11 @@ impl Writer {
                 batch.answers.push(Answer::Append(reply, start));
             }
             refused @ Command::Reserve { .. } => refused.refuse(NO_SPACE),
+            Command::Note { name, seen, value, reply } => {
+                self.begin_transaction(batch)?;
+                let is_kept = sql::set_note(&self.connection, name, seen.as_deref(), &value)?;
+                batch.answers.push(Answer::Append(reply, u64::from(is_kept)));
+            }
             Command::Release { operation } => {
                 // If something else has changed it, it is no longer unclaimed.
                 let _ = self.update(operation, None, batch)?;

@@ -38,6 +38,14 @@ pub(super) enum Command {
         span: u64,
         reply: oneshot::Sender<Result<UnixMillis, LedgerError>>,
     },
+    /// Keep a value under a name, if what is kept there is what was seen.
+    Note {
+        name: &'static str,
+        seen: Option<Vec<u8>>,
+        value: Vec<u8>,
+        /// 1 if it was kept.
+        reply: oneshot::Sender<Result<u64, LedgerError>>,
+    },
     /// A begun operation that its caller never took: nothing was sent for it.
     Release {
         operation: Operation,
@@ -58,7 +66,9 @@ impl Command {
         match self {
             Self::Begin { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Update { reply, .. } => drop(reply.send(Err(unavailable(why)))),
-            Self::Append { reply, .. } | Self::Reserve { reply, .. } => drop(reply.send(Err(unavailable(why)))),
+            Self::Append { reply, .. } | Self::Reserve { reply, .. } | Self::Note { reply, .. } => {
+                drop(reply.send(Err(unavailable(why))));
+            }
             Self::Expire { reply, .. } => drop(reply.send(Err(unavailable(why)))),
             Self::Store { .. } | Self::Release { .. } => {}
             #[cfg(test)]
@@ -71,7 +81,7 @@ impl Command {
 pub(super) enum Answer {
     Begin(oneshot::Sender<Result<Handed, LedgerError>>, Result<Begun, LedgerError>),
     Update(oneshot::Sender<Result<Operation, LedgerError>>, Result<Operation, LedgerError>),
-    /// The number of an entry in the audit trail, or a time.
+    /// The number of an entry in the audit trail, a time, or how many notes were kept.
     Append(oneshot::Sender<Result<u64, LedgerError>>, u64),
     Expire(oneshot::Sender<Result<usize, LedgerError>>, usize),
 }

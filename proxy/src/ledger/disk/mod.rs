@@ -353,6 +353,14 @@ impl Ledger for DiskLedger {
         Box::pin(self.ask(move |reply| Command::Reserve { from, span, reply }))
     }
 
+    fn note(&self, name: &'static str) -> LedgerFuture<'_, Option<Vec<u8>>> {
+        Box::pin(self.look_up(move |reader| sql::note(reader, name)))
+    }
+
+    fn keep_note(&self, name: &'static str, seen: Option<Vec<u8>>, value: Vec<u8>) -> LedgerFuture<'_, bool> {
+        Box::pin(async move { Ok(self.ask(|reply| Command::Note { name, seen, value, reply }).await? == 1) })
+    }
+
     fn load(&self) -> Option<Load> {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity());
         Some(Load { bytes: self.inner.used_bytes.load(Relaxed), max_bytes: self.inner.max_bytes, queued })

@@ -18,7 +18,7 @@ use crate::ledger::{
 };
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -76,6 +76,10 @@ pub(super) const MIGRATIONS: [&str; 5] = [
     // The beginning of the hash of what its service is asked; operations from before have none.
     "
     ALTER TABLE operation ADD COLUMN question INTEGER;
+",
+    // What is to be remembered beside the operations, such as how each listener knows its callers.
+    "
+    CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -254,6 +258,23 @@ pub(super) fn set_counter(connection: &Connection, name: &str, value: u64) -> Re
         .prepare_cached("INSERT INTO counter VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")?
         .execute(params![name, column(value)])?;
     Ok(())
+}
+
+/// What is kept under a name.
+pub(super) fn note(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, SqlError> {
+    let sql = "SELECT value FROM note WHERE name = ?1";
+    Ok(connection.query_row(sql, [name], |row| row.get(0)).optional()?)
+}
+
+/// Keeps a value under a name if what is kept there is `seen`, or nothing is; whether it did.
+pub(super) fn set_note(
+    connection: &Connection,
+    name: &str,
+    seen: Option<&[u8]>,
+    value: &[u8],
+) -> Result<bool, SqlError> {
+    let sql = "INSERT INTO note VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value = ?3";
+    Ok(connection.execute(sql, params![name, value, seen])? == 1)
 }
 
 /// The secret under a name.

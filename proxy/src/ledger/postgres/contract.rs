@@ -4,7 +4,7 @@ use super::{
     PostgresLedger,
     command::{Command, UpdateCommand},
     inner::{is_final, is_forgotten},
-    row::Rows,
+    row::{Rows, owner_of},
     sql::Statement,
 };
 use crate::ledger::{record::decode_request, vault::Kind};
@@ -202,6 +202,28 @@ impl Ledger for PostgresLedger {
             let rows = self.inner.ask(Statement::Reserve, vec![&from, &span, &node, &no]).await?;
             let row = rows.first().ok_or(LedgerError::Fenced)?;
             Ok(row.get::<_, i64>(0).cast_unsigned())
+        })
+    }
+
+    fn note(&self, name: &'static str) -> LedgerFuture<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let rows = self.inner.ask(Statement::Note, vec![&name]).await?;
+            Ok(rows.first().map(|row| row.get(0)))
+        })
+    }
+
+    fn keep_note(&self, name: &'static str, seen: Option<Vec<u8>>, value: Vec<u8>) -> LedgerFuture<'_, bool> {
+        Box::pin(async move {
+            let rows = self.inner.ask(Statement::KeepNote, vec![&name, &value, &seen]).await?;
+            Ok(!rows.is_empty())
+        })
+    }
+
+    fn processes(&self) -> LedgerFuture<'_, Vec<InstanceId>> {
+        Box::pin(async move {
+            let rows = self.inner.ask(Statement::Instances, vec![]).await?;
+            let live = rows.iter().filter(|row| row.get::<_, i16>(2) == 0);
+            Ok(live.map(|row| owner_of(row.get(0))).collect())
         })
     }
 

@@ -44,6 +44,8 @@ pub(super) enum Statement {
     TakePending,
     Audited,
     Unclaimed,
+    Note,
+    KeepNote,
 }
 
 /// All of an operation's row, and its response.
@@ -62,9 +64,10 @@ const BYTEAS: Type = Type::BYTEA_ARRAY;
 const UUID: Type = Type::UUID;
 const UUIDS: Type = Type::UUID_ARRAY;
 const TEXT: Type = Type::TEXT;
+const BYTEA: Type = Type::BYTEA;
 
 impl Statement {
-    pub(super) const COUNT: usize = Self::Unclaimed as usize + 1;
+    pub(super) const COUNT: usize = Self::KeepNote as usize + 1;
 
     /// Its text, and the types of its parameters.
     pub(super) const fn of(self) -> (&'static str, &'static [Type]) {
@@ -267,6 +270,12 @@ impl Statement {
                  RETURNING beat, (extract(epoch FROM clock_timestamp()) * 1000)::int8",
                 &[I8, I8],
             ),
+            Self::Note => ("SELECT value FROM {s}.meta WHERE name = $1", &[TEXT]),
+            Self::KeepNote => (
+                "INSERT INTO {s}.meta AS m (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2 \
+                 WHERE m.value = $3 RETURNING true",
+                &[TEXT, BYTEA, BYTEA],
+            ),
             // Those that ended stay until nothing of theirs is open.
             Self::Instances => ("SELECT no, beat, ended, low, speaks FROM {s}.instance", &[]),
             Self::End => {
@@ -356,6 +365,8 @@ const ALL: [Statement; Statement::COUNT] = [
     Statement::TakePending,
     Statement::Audited,
     Statement::Unclaimed,
+    Statement::Note,
+    Statement::KeepNote,
 ];
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! ends the waiting but not the attempt.
 
 mod answer;
+mod owner;
 pub(crate) mod recognise;
 
 use std::{borrow::Cow, sync::Arc};
@@ -13,7 +14,9 @@ use bytes::Bytes;
 use http::{Response, header};
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Sent},
-    idempotency::{AnswerKind, Begin, Incoming, Key, Protection, RecordedWith, Refusal, Standing, preferred_wait},
+    idempotency::{
+        AnswerKind, Begin, Incoming, Key, KeyOwner, Protection, RecordedWith, Refusal, Standing, preferred_wait,
+    },
     operation::State,
     path,
     problem::Problem,
@@ -29,7 +32,6 @@ use crate::{
         head::Head,
         run::Tally,
     },
-    config::model::Principal,
     faults::{self, Point},
     listener::body::ClientBody,
     operation::{
@@ -135,9 +137,10 @@ async fn begin(
     }
     faults::reach(Point::BeforeBegin);
     let beside = recorded_with(session, &mut routed, &protection, key, &body);
+    let former = owner::former(&routed, &protection, &params, &body);
     for _ in 0..MAX_ROUNDS {
-        let principal = routed.principal.as_deref();
-        match protection.begin_keeping(key, principal, &routed.parts, &body, &params, beside.clone()).await {
+        let owner = KeyOwner { principal: routed.principal.as_deref(), former: &former };
+        match protection.begin_keeping(key, owner, &routed.parts, &body, &params, beside.clone()).await {
             Begin::Execute(claim) => {
                 faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
@@ -206,10 +209,7 @@ fn recorded_with(
             redispatch::stored(head, body.clone())
         }),
         origin: routed.exchange.trace().handle().origin(),
-        credentials: match routed.listener.principal {
-            Principal::Anonymous => protection.credentials(&routed.parts.headers),
-            Principal::Header(_) => None,
-        },
+        credentials: owner::credentials(&routed.listener.principal, protection, &routed.parts.headers),
     }
 }
 

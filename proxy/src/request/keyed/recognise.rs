@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mainstay_policies::{
-    idempotency::{self, Protection, Recognised, Refusal, Standing},
+    idempotency::{self, KeyOwner, Protection, Recognised, Refusal, Standing},
     path,
 };
 
+use super::owner;
 use crate::{request::routed::Routed, respond::failure::Failure};
 
 /// A keyed write.
@@ -57,7 +59,12 @@ pub(crate) fn not_let_in(routed: &mut Routed) {
 pub(crate) async fn may_be_repeat(routed: &mut Routed) -> bool {
     match recognise(routed) {
         Ok(None) => false,
-        Ok(Some(Keyed { protection, key: Some(key) })) => protection.may_hold(&key, routed.principal.as_deref()).await,
+        Ok(Some(Keyed { protection, key: Some(key) })) => {
+            let params = path::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path());
+            let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let former = owner::former(routed, &protection, &params, &Bytes::new());
+            protection.may_hold(&key, KeyOwner { principal: routed.principal.as_deref(), former: &former }).await
+        }
         // The key would be made of its body, which nobody reads now; or it is refused for its key.
         Ok(Some(Keyed { key: None, .. })) | Err(_) => true,
     }

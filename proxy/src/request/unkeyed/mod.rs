@@ -59,8 +59,9 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         Some(body) => {
             let key =
                 routed.outbound.route.protection.as_ref().map(|protection| protection.params().key.header.clone());
+            let formerly = routed.listener.former.iter().filter_map(|way| way.header().cloned()).collect();
             let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone())
-                .without([routed.listener.principal.header().cloned(), key]);
+                .without([routed.listener.principal.header().cloned(), key], formerly);
             owed = Some(body.owed());
             let arrived = routed.exchange.started;
             routed.outbound.upload = Some(Upload { owed: body.owed(), arrived, idle });
