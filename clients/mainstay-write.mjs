@@ -1,4 +1,4 @@
-// A write that happens once, through Mainstay. To be copied; needs `fetch` only, in a browser or in Node.
+// A write that happens once, through Mainstay. To be copied; needs nothing but a browser, or Node 20.
 //
 //   const told = await write({ method: "POST", url: "/payments", headers: {}, body: '{"amount":100}' });
 //
@@ -13,7 +13,7 @@ const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 // A key that you pass may have been used before, so what is only ever refused under it ends as "unknown".
 export async function write(request, { key, patience = 60_000, store, send = withFetch, attempt = 15_000 } = {}) {
   const inDoubt = key !== undefined;
-  key ??= crypto.randomUUID();
+  key ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   await store?.set(key, request);
   const told = await settle(request, key, inDoubt, Date.now() + patience, send, attempt);
   if (told.outcome !== "unknown") await store?.delete(key);

@@ -1,7 +1,10 @@
 // The lines of drive.py, against the JavaScript client.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { webcrypto } from "node:crypto";
 import { resume, write } from "../mainstay-write.mjs";
+
+globalThis.crypto ??= webcrypto; // Node 18 has it in here only
 
 const files = (folder) => {
   mkdirSync(folder, { recursive: true });
