@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""docs/reference/openapi-client.json, against the code and against a real proxy.
+
+* It is valid OpenAPI 3.1.
+* Its paths, parameters, slugs and members are those of the code, and the other way round.
+* Schemathesis sends what the document allows, and what it does not: no 5xx, no status, header or body that is not in it.
+
+Usage: check.py MAINSTAY_BINARY       (needs schemathesis and openapi-spec-validator from PyPI)
+"""
+
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import openapi_spec_validator
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs/reference/openapi-client.json"
+EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "20")
+CONFIG = """
+listeners: {{ inbound: {{ address: "127.0.0.1:{port}", principal: {{ header: X-Tenant }} }} }}
+probes: {{ address: "127.0.0.1:{probes}" }}
+admin: off
+control: {{ rate_limit: {{ requests: 100000, unit: 1s }} }}
+ledger: {{ path: "{ledger}" }}
+upstreams: {{ app: {{ endpoints: ["http://127.0.0.1:{service}"] }} }}
+routes: [{{ match: {{ path: /pay, methods: [POST] }}, upstream: app, policy: write }}]
+policies:
+  write:
+    timeout: 1s
+    idempotency:
+      required: true
+      status:
+        request: "GET /by-ref/{{key}}"
+        schedule: {{ first: 100ms, max: 200ms }}
+        rules:
+          - {{ status: 200, then: succeeded }}
+"""
+faults = []
+
+
+def expect(held, message):
+    if not held:
+        faults.append(message)
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Answers, declines or loses, by the key; of what it lost it says that it was done, but for what nobody knows."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        key = self.headers["Idempotency-Key"]
+        if key.startswith(("lost", "doubt")):
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        self.answer(409 if key.startswith("declined") else 201, b'{"paid": true}')
+
+    def do_GET(self):
+        self.answer(200 if "lost" in self.path else 500, b'{"state": "SUCCESS"}')
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def ask(url, method="GET", body=None, **headers):
+    fields = {name.replace("_", "-"): value for name, value in headers.items()} | {"X-Tenant": "ann"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, fields, method=method), timeout=10) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(what, probe):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            if value := probe():
+                return value
+        time.sleep(0.05)
+    raise SystemExit(f"waited in vain: {what}")
+
+
+def against_the_code(document):
+    """What stands in the sources and not in the document, or the other way round."""
+    routes = (ROOT / "proxy/src/control/routes.rs").read_text()
+    arms = re.findall(r"\[((?:\"[\w:]+\"|id|slug|, )+)\] => \{\s*self\.allow\(&\[([^\]]*)\]\)", routes)
+    served = {}
+    for segments, methods in arms:
+        path = "/" + "/".join(part.strip('"') if part.startswith('"') else f"{{{part}}}" for part in segments.split(", "))
+        served[path] = {method.lower() for method in re.findall(r"Method::(\w+)", methods)} - {"head"}
+    described = {path: set(methods) for path, methods in document["paths"].items()}
+    expect(described == served, f"paths: the document has {described}, the code {served}")
+    taken = set()
+    for file in (ROOT / "proxy/src/control").glob("*.rs"):
+        for names in re.findall(r"Params::read\([^&]*&\[([^\]]*)\]", file.read_text()):
+            taken |= set(re.findall(r'"(\w+)"', names))
+    known = {
+        parameter["name"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter.get("in") == "query"
+    }
+    expect(known == taken, f"parameters of queries: the document has {sorted(known)}, the code {sorted(taken)}")
+    slugs = set(re.findall(r'^    \w+ = "([a-z-]+)", [A-Z_]+, ', (ROOT / "policies/src/problem.rs").read_text(), re.M))
+    said = set(document["components"]["headers"]["MainstayError"]["schema"]["enum"])
+    expect(said == slugs, f"slugs: the document has {sorted(said - slugs)} too many and lacks {sorted(slugs - said)}")
+    named = set(re.findall(r'^        "(\w+)": ', (ROOT / "proxy/src/api/document.rs").read_text().partition("fn of_attention")[0], re.M))
+    members = set(document["components"]["schemas"]["Operation"]["properties"])
+    expect(members == named, f"members of an operation: the document has {sorted(members ^ named)} otherwise than the code")
+
+
+def prepared(base):
+    """Operations in every state that there may be, and the address of one that has an answer."""
+    places = []
+    for key in ["paid", "declined", "lost", "doubt"]:
+        _, headers, _ = ask(f"{base}/pay", "POST", b"{}", Idempotency_Key=key, Content_Type="application/json")
+        places.append(headers["Operation-Location"])
+    eventually("what was lost is found", lambda: json.loads(ask(base + places[2])[2])["final"])
+    return [place.rsplit("/", 1)[1] for place in places]
+
+
+def with_examples(document, ids):
+    """The document with keys and ids that exist here, so that not everything is a 404."""
+    mine = json.loads(json.dumps(document))
+    parameter = mine["components"]["parameters"]["OperationId"]
+    parameter.pop("example")
+    parameter["examples"] = {str(number): {"value": value} for number, value in enumerate(ids)}
+    for given in mine["paths"]["/operations"]["get"]["parameters"]:
+        if given.get("name") == "key":
+            given["examples"] = {key: {"value": key} for key in ["paid", "declined", "lost", "doubt", "absent"]}
+    return mine
+
+
+def main(binary):
+    document = json.loads(DOCUMENT.read_text())
+    openapi_spec_validator.validate(document)
+    against_the_code(document)
+    service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    port, probes = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        home = pathlib.Path(folder)
+        (home / "mainstay.yaml").write_text(CONFIG.format(port=port, probes=probes, service=service.server_port, ledger=home / "ledger"))
+        log = open(home / "log", "w")
+        proxy = subprocess.Popen([binary, "-c", home / "mainstay.yaml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            eventually("ready", lambda: ask(f"http://127.0.0.1:{probes}/readyz")[0] == 200)
+            base = f"http://127.0.0.1:{port}"
+            (home / "openapi.json").write_text(json.dumps(with_examples(document, prepared(base))))
+            command = [pathlib.Path(sys.executable).with_name("schemathesis"), "run", home / "openapi.json", "--url", f"{base}/_mainstay"]
+            # Who the caller is comes from a front, and is no part of the document.
+            command += ["--header", "X-Tenant: ann", "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color"]
+            command += ["--exclude-checks", "ignored_auth,positive_data_acceptance,missing_required_header,unsupported_method,negative_data_rejection"]
+            ended = subprocess.run(command, cwd=home, capture_output=True, text=True)
+            expect(ended.returncode == 0, f"schemathesis:\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}")
+        finally:
+            proxy.kill()
+            proxy.wait()
+            log.close()
+    paths, schemas = len(document["paths"]), len(document["components"]["responses"])
+    print("\n".join(faults) or f"{paths} paths, {schemas} responses to refer to: as the code has them, and as a proxy answers")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
