@@ -31,6 +31,7 @@ mod grpc_answers;
 mod grpc_outcomes;
 mod grpc_policies;
 mod h2_connections;
+mod h2_faults;
 mod h2_interim;
 mod h2_streams;
 mod hedging;

@@ -23,6 +23,8 @@ const GOAWAY: u8 = 7;
 const PING: u8 = 6;
 /// `WINDOW_UPDATE`.
 pub const WINDOW_UPDATE: u8 = 8;
+/// CONTINUATION.
+pub const CONTINUATION: u8 = 9;
 
 /// Flag of DATA and HEADERS.
 pub const END_STREAM: u8 = 1;
@@ -32,6 +34,8 @@ const ACK: u8 = 1;
 
 /// Error codes (RFC 9113 section 7).
 pub const NO_ERROR: u32 = 0;
+/// `PROTOCOL_ERROR`.
+pub const PROTOCOL_ERROR: u32 = 1;
 /// `REFUSED_STREAM`.
 pub const REFUSED_STREAM: u32 = 7;
 /// `CANCEL`.
@@ -50,16 +54,38 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A HEADERS frame with these fields, all of them literal.
 pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
+}
+
+/// The same in two frames, of which the first has so many bytes of the fields.
+pub fn continued(stream: u32, flags: u8, fields: &[(&str, &str)], first_bytes: usize) -> Vec<u8> {
+    let block = block(fields);
+    let (first, rest) = block.split_at(first_bytes);
+    [frame(HEADERS, flags, stream, first), frame(CONTINUATION, END_HEADERS, stream, rest)].concat()
+}
+
+/// Fields as HPACK, all of them literal and in no table (RFC 7541 section 6.2.2).
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            // Longer strings would need a second byte of length.
-            block.push(u8::try_from(text.len()).ok().filter(|&n| n < 127).expect("a short string"));
+            let mut length = text.len();
+            if length < 127 {
+                block.push(u8::try_from(length).expect("a short string"));
+            } else {
+                block.push(127);
+                length -= 127;
+                while length >= 128 {
+                    block.push((length % 128) as u8 | 128);
+                    length /= 128;
+                }
+                block.push(length as u8);
+            }
             block.extend_from_slice(text.as_bytes());
         }
     }
-    frame(HEADERS, flags | END_HEADERS, stream, &block)
+    block
 }
 
 /// A `RST_STREAM` frame.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 
@@ -98,5 +98,5 @@ pub(crate) struct Serving<S> {
     pub(crate) draining: watch::Receiver<Ending>,
 }
 
-/// Makes the answer to a head that was refused before there was a request.
-pub(crate) type LastWord<S> = fn(&Arc<S>, Refused) -> Response<ProxyBody>;
+/// Makes the answer to a head that was refused before there was a request, of which these fields are known.
+pub(crate) type LastWord<S> = fn(&Arc<S>, Refused, &HeaderMap) -> Response<ProxyBody>;

@@ -9,7 +9,7 @@ mod buffers;
 mod connection;
 mod ending;
 pub mod http1;
-mod http2;
+pub mod http2;
 mod incoming;
 mod phase;
 mod places;

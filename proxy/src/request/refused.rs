@@ -20,13 +20,14 @@ use crate::{
     wire::{body::ProxyBody, http1::head::Refused},
 };
 
-/// The answer to such a head.
-pub(crate) fn head(session: &Arc<Session>, refused: Refused) -> Response<ProxyBody> {
+/// The answer to such a head. The fields that are known of it say whether it is a gRPC call's.
+pub(crate) fn head(session: &Arc<Session>, refused: Refused, fields: &HeaderMap) -> Response<ProxyBody> {
     let snapshot = session.runtime.snapshot.load_full();
     let now = Instant::now();
     let mut parts = Request::new(()).into_parts().0;
     parts.method = Method::from_bytes(b"-").expect("a dash is a token");
     parts.uri = Uri::from_static("-");
+    parts.headers.clone_from(fields);
     let trace = session.runtime.tracing.start(&HeaderMap::new(), now);
     routed::refuse(Exchange::new(session.clone(), now, &parts, trace), &snapshot, Failure::Head(refused))
 }

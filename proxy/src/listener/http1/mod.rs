@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
 use tokio::{
@@ -108,7 +108,7 @@ impl Http1 {
                 }
                 Ok(None) => return,
                 Err(refused) => {
-                    if self.answer(last_word(service, refused), UNASKED).await.is_some() {
+                    if self.answer(last_word(service, refused, &HeaderMap::new()), UNASKED).await.is_some() {
                         self.part().await;
                     }
                     return;

@@ -1,5 +1,5 @@
-//! The bytes of an HTTP/2 client connection: those that told its version come first, a preface counts only when it is whole,
-//! and blocked writes are noted.
+//! The bytes of an HTTP/2 client connection: those that told its version come first, a preface counts only when it is whole, the
+//! guard sees what is read, and blocked writes are noted.
 
 use std::{
     io::{self, IoSlice},
@@ -14,6 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::guard::Guard;
 use crate::listener::phase::{Connection, Phase};
 use crate::wire::http2::Heard;
 
@@ -26,13 +27,20 @@ pub(super) struct Http2Stream {
     ahead: BytesMut,
     connection: Arc<Connection>,
     heard: Heard,
+    guard: Guard,
     /// Bytes of the preface that are still to come.
     preface_left: usize,
 }
 
 impl Http2Stream {
-    pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>, heard: Heard) -> Self {
-        Self { stream, ahead, connection, heard, preface_left: PREFACE_BYTES }
+    pub(super) fn new(
+        stream: TcpStream,
+        ahead: BytesMut,
+        connection: Arc<Connection>,
+        heard: Heard,
+        guard: Guard,
+    ) -> Self {
+        Self { stream, ahead, connection, heard, guard, preface_left: PREFACE_BYTES }
     }
 
     fn poll_read_any(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -63,8 +71,16 @@ impl AsyncRead for Http2Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let start = buf.filled().len();
-        ready!(this.poll_read_any(cx, buf))?;
-        this.heard.note();
+        while buf.filled().len() == start && !this.guard.give(buf) {
+            ready!(this.poll_read_any(cx, buf))?;
+            let fresh = &buf.filled()[start..];
+            if fresh.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.heard.note();
+            let passed = this.guard.look(fresh);
+            buf.set_filled(start + passed);
+        }
         if this.connection.is(Phase::Head) && buf.filled().len() > start {
             this.preface_left = this.preface_left.saturating_sub(buf.filled().len() - start);
             if this.preface_left == 0 {

@@ -1,11 +1,12 @@
 //! An HTTP/2 client connection: one task that reads and writes frames, and one for each stream.
 //!
 //! ```text
-//! stream ──► serve ──► head ──► body, as fast as the client's windows take it
-//!              │
-//!              └ meanwhile: interim responses, 100 Continue, has the client reset the stream?
+//! bytes ──► guard ──► stream ──► serve ──► head ──► body, as fast as the client's windows take it
+//!                                  │
+//!                                  └ meanwhile: interim responses, 100 Continue, has the client reset the stream?
 //! ```
 
+pub mod guard;
 mod io;
 
 use std::{
@@ -32,7 +33,10 @@ use tokio::{
     time::timeout,
 };
 
-use self::io::Http2Stream;
+use self::{
+    guard::{Guard, Refusals},
+    io::Http2Stream,
+};
 use super::{
     ending::Ending,
     incoming::{ClientExtras, ClientIncoming, ClientRequest, Serve, Serving},
@@ -50,21 +54,33 @@ use crate::{
 /// A client that answers no ping for this long is gone.
 const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
 
-/// What `h2` reads of a request's header fields is so many times what a request may have: it refuses a larger one by a bare 431,
-/// without a word on why, and counts more bytes than HTTP/1.1 has. Crumbs of cookies, which count as one field, add to it.
-const READ_BEYOND: usize = 4;
-
 /// How long the end of a request is waited for that may have no body; it comes with the head.
 const END_WITHIN: Duration = Duration::from_millis(20);
 
 /// Serves the streams of one connection to its end.
 pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Serving<S>) {
-    let Serving { service, connection, limits, draining, .. } = session;
+    let Serving { service, connection, limits, last_word, draining } = session;
     connection.speaks_http2();
     let heard = Heard::default();
-    let io = Http2Stream::new(stream, ahead, connection.clone(), heard.clone());
+    let refusals = Arc::new(Refusals::default());
+    let guard = Guard::new(limits.request_head(), refusals.clone());
+    let io = Http2Stream::new(stream, ahead, connection.clone(), heard.clone(), guard);
     let served = match builder(&limits).handshake::<_, Bytes>(io).await {
-        Ok(frames) => run(frames, heard, &service, draining).await,
+        Ok(frames) => {
+            let accept = |request: Request<RecvStream>, mut respond: SendResponse<Bytes>| {
+                match refusals.take(respond.stream_id().as_u32()) {
+                    Some(refused) => {
+                        let to_head = request.method() == Method::HEAD;
+                        let response = last_word(&service, refused, request.headers());
+                        // It is in memory, so nothing of it is left to send.
+                        answer(&mut respond, response, to_head);
+                    }
+                    // Ends with its stream, which ends with the connection at the latest.
+                    None => drop(tokio::spawn(exchange(request, respond, service.clone()))),
+                }
+            };
+            run(frames, heard, accept, draining).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = served {
@@ -76,7 +92,7 @@ fn builder(limits: &Limits) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(limits.streams.get())
-        .max_header_list_size(u32::try_from(limits.header_bytes.get().saturating_mul(READ_BEYOND)).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(guard::list_bytes(limits.request_head())).unwrap_or(u32::MAX))
         .initial_window_size(http2::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(http2::SEND_BUFFER_BYTES)
@@ -88,10 +104,10 @@ fn builder(limits: &Limits) -> server::Builder {
     builder
 }
 
-async fn run<S: Serve>(
+async fn run(
     mut frames: server::Connection<Http2Stream, Bytes>,
     heard: Heard,
-    service: &Arc<S>,
+    accept: impl Fn(Request<RecvStream>, SendResponse<Bytes>),
     ending: watch::Receiver<Ending>,
 ) -> Result<(), h2::Error> {
     let pings = frames.ping_pong().expect("a new connection's pings are taken once");
@@ -118,8 +134,7 @@ async fn run<S: Serve>(
         if came_late {
             is_of_use.notify_one();
         }
-        // Ends with its stream, which ends with the connection at the latest.
-        tokio::spawn(exchange(request, respond, service.clone()));
+        accept(request, respond);
     }
 }
 

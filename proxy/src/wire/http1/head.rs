@@ -13,7 +13,7 @@ const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 
 /// Bytes of a request's target: as many as a [`http::Uri`] can have.
-const MAX_TARGET_BYTES: usize = u16::MAX as usize - 1;
+pub(crate) const MAX_TARGET_BYTES: usize = u16::MAX as usize - 1;
 
 /// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
