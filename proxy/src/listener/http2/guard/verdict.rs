@@ -56,7 +56,7 @@ impl Judge {
                 // Once, since a second one is malformed.
                 Kind::Path => {
                     self.target_bytes = field.value.len();
-                    self.has_fragment = memchr::memchr(b'#', field.value).is_some();
+                    self.has_fragment = field.value.contains(&b'#');
                 }
                 Kind::Method => self.is_head = field.value == b"HEAD",
                 _ => {}

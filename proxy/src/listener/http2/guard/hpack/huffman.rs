@@ -90,12 +90,15 @@ pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
         }
         // As if the padding went on.
         let window = bits | u64::MAX.checked_shr(count).unwrap_or(0);
+        if window == u64::MAX {
+            return if count < 8 { Ok(()) } else { Err(Broken) };
+        }
         let (symbol, length) = match SHORT[(window >> (64 - SHORT_BITS)) as usize] {
             (_, 0) => long(window),
             (symbol, length) => (Some(symbol), u32::from(length)),
         };
         if length > count {
-            return if count < 8 && window == u64::MAX { Ok(()) } else { Err(Broken) };
+            return Err(Broken);
         }
         out.push(symbol.ok_or(Broken)?);
         bits <<= length;
