@@ -6,7 +6,7 @@ use super::{
     InstanceId, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
 };
-use crate::clock::WallClock;
+use crate::{clock::WallClock, rate_limit::Peers};
 
 /// A boxed future: a ledger is chosen at start-up, and a box is nothing beside a durable write.
 pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
@@ -189,6 +189,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Nobody could be told.
     fn leave(&self) -> LedgerFuture<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// By whom limits are shared whose scope is the service; `None` where there is one replica only.
+    fn peers(&self) -> Option<&Arc<Peers>> {
+        None
     }
 
     /// The secret under which fingerprints are made.

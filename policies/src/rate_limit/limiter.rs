@@ -5,7 +5,7 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    RateLimit, Usage,
+    RateLimit, SharedLimit, Usage,
     table::{Place, Table},
     ticks::{Booking, Verdict},
 };
@@ -15,6 +15,8 @@ use super::{
 pub struct Limiter {
     params: RateLimit,
     table: Arc<Table>,
+    /// What it has in common with the limits of other replicas.
+    shared: Option<Arc<SharedLimit>>,
 }
 
 /// What becomes of a request.
@@ -70,12 +72,24 @@ impl Limiter {
     /// An unused limit.
     pub fn new(params: RateLimit) -> Self {
         let table = Arc::new(Table::new(&params));
-        Self { params, table }
+        Self { params, table, shared: None }
+    }
+
+    /// The same as a part of a limit that replicas share.
+    #[must_use]
+    pub fn shared(mut self, limit: Arc<SharedLimit>) -> Self {
+        self.shared = Some(limit);
+        self
     }
 
     /// The parameters.
     pub fn params(&self) -> &RateLimit {
         &self.params
+    }
+
+    /// How much of a limit that replicas share is this one's.
+    pub fn share(&self) -> Option<f64> {
+        self.shared.as_ref().map(|shared| shared.fraction())
     }
 
     /// The limit under new parameters. Where only numbers changed, what was used stays used and a warm limit stays as warm;
@@ -84,7 +98,7 @@ impl Limiter {
     pub fn reconfigured(&self, params: RateLimit) -> Self {
         let same_kind = mem::discriminant(&params.behavior) == mem::discriminant(&self.params.behavior);
         if same_kind && params.key == self.params.key {
-            Self { params, table: Arc::clone(&self.table) }
+            Self { params, table: Arc::clone(&self.table), shared: None }
         } else {
             Self::new(params)
         }
@@ -92,7 +106,10 @@ impl Limiter {
 
     /// Asks to let one request of `key` through; the key is empty for a limit of the whole route and for a request without one.
     pub fn admit(&self, key: &[u8], now: Instant) -> Admission {
-        let (place, verdict) = self.table.admit(&self.params, key, self.nanos(now));
+        let (place, verdict) = match &self.shared {
+            None => self.table.admit(&self.params, key, self.nanos(now)),
+            Some(shared) => self.table.admit(&self.params.part(shared.ask()), key, self.nanos(now)),
+        };
         match verdict {
             Verdict::Admit(usage) => Admission::Admitted(usage),
             Verdict::Wait { booking, usage } => {
@@ -104,7 +121,10 @@ impl Limiter {
 
     /// How the limit of the whole route stands, without asking for anything.
     pub fn usage(&self, now: Instant) -> Usage {
-        self.table.usage(&self.params, self.nanos(now))
+        match &self.shared {
+            None => self.table.usage(&self.params, self.nanos(now)),
+            Some(shared) => self.table.usage(&self.params.part(shared.fraction()), self.nanos(now)),
+        }
     }
 
     /// Forgets idle keys, looking at up to `max_work`, on from where the last sweep stopped. Call it now and then, off the hot

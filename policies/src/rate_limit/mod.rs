@@ -13,6 +13,10 @@
 //! If none is found, new keys share one limit among them until there is room: nobody goes unlimited and nobody who is
 //! limited is forgotten.
 //!
+//! A limit whose `scope` is the service is one for all replicas: each runs the same algorithm at its share of it (`share.rs`), by
+//! what all of them tell each other they were asked for (`peers.rs`). A share `f` makes the unit `unit / f` and the burst `f *
+//! burst`, at least one.
+//!
 //! ```
 //! use std::{num::NonZeroU32, time::Duration};
 //! use mainstay_policies::rate_limit::{Admission, Limiter, RateLimit};
@@ -30,6 +34,8 @@ mod layer;
 mod limiter;
 mod pace;
 mod params;
+mod peers;
+mod share;
 mod state;
 mod table;
 #[cfg(test)]
@@ -43,4 +49,5 @@ pub use error::*;
 pub use layer::*;
 pub use limiter::*;
 pub use params::*;
+pub use peers::{LIMITS_TOLD, LimitId, Peers, SharedLimit};
 pub use usage::Usage;

@@ -21,6 +21,18 @@ pub struct RateLimit {
     pub behavior: Behavior,
     /// Whether `x-ratelimit-*` response headers are sent.
     pub headers: bool,
+    /// Whose limit it is.
+    pub scope: Scope,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Each replica's own.
+    #[default]
+    Replica,
+    /// One for all replicas of the service, who [tell each other](super::Peers) what they were asked for.
+    Service,
 }
 
 /// What shares one limit.
@@ -67,6 +79,14 @@ pub struct WarmUp {
 }
 
 impl RateLimit {
+    /// What is left of it for a replica that has this fraction of it.
+    pub(super) fn part(&self, fraction: f64) -> Self {
+        // Less than a millionth is as good as nothing, and would overflow the unit.
+        let fraction = fraction.clamp(1e-6, 1.0);
+        let burst = NonZeroU32::new((f64::from(self.burst.get()) * fraction) as u32).unwrap_or(NonZeroU32::MIN);
+        Self { unit: self.unit.div_f64(fraction), burst, ..self.clone() }
+    }
+
     /// `requests` per `unit`, refused beyond, one limit for the whole route.
     pub fn per(requests: NonZeroU32, unit: Duration) -> Self {
         Self {
@@ -77,6 +97,7 @@ impl RateLimit {
             max_keys: 100_000,
             behavior: Behavior::Reject,
             headers: false,
+            scope: Scope::Replica,
         }
     }
 }

@@ -154,6 +154,7 @@ fn rate_limit() -> RateLimit {
         max_keys: 1,
         behavior: Behavior::Reject,
         headers: false,
+        scope: rate_limit::Scope::Replica,
     }
 }
 
