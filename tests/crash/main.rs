@@ -225,6 +225,9 @@ async fn run(campaign: &Campaign, arguments: &Arguments) -> Vec<String> {
     if is(&[Mode::Kill, Mode::Short, Mode::All]) {
         wrong.extend(kill::rounds(campaign, kills).await);
     }
+    if is(&[Mode::Replicas, Mode::Short, Mode::All]) && arguments.kind.is_none() {
+        wrong.extend(replicas::upgrade(campaign).await);
+    }
     if is(&[Mode::Replicas, Mode::All, Mode::Short]) {
         for kind in [replicas::Kind::Red, replicas::Kind::Kill, replicas::Kind::Stop, replicas::Kind::Store] {
             if arguments.kind.is_none_or(|chosen| chosen == kind) {

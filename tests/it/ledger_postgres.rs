@@ -106,7 +106,8 @@ async fn many_that_register_at_once_get_a_node_each() {
 /// A short lease, so that a death is noticed soon: what counts is the order of things.
 const SOON: &str = ", lease: { heartbeat: 200ms, ttl: 1s }";
 
-fn draft(key: u8, now: u64) -> Operation {
+/// A write under a key of its own.
+pub(super) fn draft(key: u8, now: u64) -> Operation {
     Operation {
         id: OperationId { seq: 0, tag: 7 },
         key_hash: KeyHash([key; 32]),

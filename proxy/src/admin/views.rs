@@ -58,6 +58,7 @@ fn rate(limiter: &Limiter) -> Value {
             Key::Header(_) => "header",
         },
         "keys": limiter.keys(),
+        "share": limiter.share(),
         "remaining": usage.map(|usage| usage.remaining),
         "reset_ms": usage.map(|usage| u64::try_from(usage.reset.as_millis()).unwrap_or(u64::MAX)),
     })

@@ -54,7 +54,7 @@ fn ledger(config: &Config) -> String {
     match &config.ledger.store {
         Store::Memory => "memory".to_owned(),
         Store::Disk { path, .. } if config.protects_writes() => format!("disk {}", path.display()),
-        Store::Postgres(store) if config.protects_writes() => format!("postgres, schema {}", store.schema),
+        Store::Postgres(store) if config.needs_ledger() => format!("postgres, schema {}", store.schema),
         Store::Disk { .. } | Store::Postgres(_) => "none: no route protects writes".to_owned(),
     }
 }

@@ -79,7 +79,7 @@ impl App {
     /// An address cannot be bound, or a thread cannot be started. Nothing is left running.
     pub async fn start(config: Arc<Config>, foundation: Foundation) -> Result<Self, StartError> {
         let Foundation { clock, metrics, logging } = foundation;
-        let ledger_is_open = config.protects_writes() || config.ledger.store == Store::Memory;
+        let ledger_is_open = config.needs_ledger() || config.ledger.store == Store::Memory;
         let workers = config.limits.workers.get();
         cpu::ensure_known(&config)?;
         let commits = metrics.ledger();
@@ -140,7 +140,7 @@ impl App {
     pub async fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
         let config = &loaded.config;
         let before = self.runtime.snapshot.load_full();
-        if !self.ledger_is_open && config.protects_writes() {
+        if !self.ledger_is_open && config.needs_ledger() {
             return Err(StartError::LedgerNotOpen);
         }
         cpu::ensure_known(config)?;

@@ -16,7 +16,7 @@ use crate::{
     config::{self, model::Store},
     ledger::{
         disk::{Inspection, OpenError, Stats},
-        postgres::schema_sql,
+        postgres::{SCHEMA_VERSION, schema_sql},
     },
 };
 
@@ -38,12 +38,8 @@ pub enum LedgerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the SQL that makes the schema of a ledger in PostgreSQL, for `migrate: check`
-    Schema {
-        /// The schema's name
-        #[arg(default_value = "mainstay")]
-        name: String,
-    },
+    /// The schema of a ledger in PostgreSQL: the SQL that makes or migrates it, for whoever owns the database
+    Schema(SchemaCommand),
     /// Print the document of every operation, a line of JSON each: no bodies, no keys
     Export(Place),
 }
@@ -59,6 +55,33 @@ pub struct Place {
     key_file: Option<PathBuf>,
 }
 
+/// What is wanted of a schema.
+#[derive(Args)]
+pub struct SchemaCommand {
+    /// The schema's name
+    #[arg(default_value = "mainstay")]
+    name: String,
+    /// Print the SQL that makes it, in one transaction
+    #[arg(long)]
+    sql: bool,
+    /// The version that is there already; 0 is none
+    #[arg(long, value_name = "VERSION", default_value_t = 0, requires = "sql")]
+    from: i32,
+    /// Also give this role what the proxy needs, which is no right to change the schema
+    #[arg(long, value_name = "ROLE", requires = "sql")]
+    grant: Option<String>,
+}
+
+fn schema(command: &SchemaCommand) -> ExitCode {
+    let SchemaCommand { name, sql, from, grant } = command;
+    if *sql {
+        return print(schema_sql(name, *from, grant.as_deref()));
+    }
+    print(format_args!(
+        "this program makes version {SCHEMA_VERSION} of the schema `{name}`, and runs on it and on the one after it; --sql prints how"
+    ))
+}
+
 /// Runs a subcommand of `ledger`.
 pub fn ledger(command: LedgerCommand) -> ExitCode {
     match command {
@@ -68,7 +91,7 @@ pub fn ledger(command: LedgerCommand) -> ExitCode {
             Ok(if json { print(format_args!("{:#}", as_json(&stats))) } else { print(as_table(&stats)) })
         }),
         LedgerCommand::Export(place) => with(&place, export),
-        LedgerCommand::Schema { name } => print(schema_sql(&name)),
+        LedgerCommand::Schema(command) => schema(&command),
     }
 }
 

@@ -5,13 +5,14 @@ use std::{net::SocketAddr, sync::Arc};
 use mainstay_policies::{
     fallback::{Fallback, To},
     idempotency::{KeyFrom, KeyPart, Verdict},
+    rate_limit::Scope,
     timeout::Timeout,
 };
 
 use super::{
     FromEnvironment,
     decode::{Cx, Setting, or},
-    model::{ClientRule, Config, Listener, Match, Policy, Principal, Route, Upstream},
+    model::{ClientRule, Config, Control, Listener, Match, Policy, Principal, Route, Store, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
         self, NO_POLICY, PrincipalChoice, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin,
@@ -60,6 +61,8 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         build_routes(cx, &names, routes)
     });
     let control = or(raw.control, default_control());
+    let ledger = or(raw.ledger, default_ledger());
+    check_shared_limits(cx, root, &policies, &control, &ledger.store);
     if !cx.issues.is_empty() {
         return None;
     }
@@ -68,7 +71,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
         routes: routes?,
         policies: policies.into_iter().map(|(_, policy)| policy).collect(),
-        ledger: or(raw.ledger, default_ledger()),
+        ledger,
         telemetry: or(raw.telemetry, default_telemetry()),
         probes,
         admin,
@@ -239,6 +242,29 @@ fn check_settling(cx: &mut Cx, names: &Names<'_>) {
             human(smallest)
         );
         cx.coded::<()>("settle-too-early", written().unwrap_or(names.root.at), message, help);
+    }
+}
+
+/// A limit that replicas share needs a store over which they tell each other what they were asked for.
+fn check_shared_limits(cx: &mut Cx, root: &Node, policies: &[(String, Arc<Policy>)], control: &Control, store: &Store) {
+    let scope_of = |place: Option<&Node>| {
+        let limit = place?.lookup("rate_limit")?;
+        Some(limit.lookup("scope").unwrap_or(limit).at)
+    };
+    if control.rate_limit.scope == Scope::Service {
+        let at = scope_of(root.lookup("control")).unwrap_or(root.at);
+        let help = "remove it: what one replica is asked about operations says nothing of the others";
+        cx.error::<()>(at, "`scope: service` is not there for `control.rate_limit`", help);
+    }
+    if matches!(store, Store::Postgres(_)) {
+        return;
+    }
+    for (name, policy) in policies {
+        if policy.rate_limit.as_ref().is_some_and(|limit| limit.scope == Scope::Service) {
+            let at = scope_of(root.lookup("policies").and_then(|policies| policies.lookup(name))).unwrap_or(root.at);
+            let message = "`scope: service` needs a ledger that replicas share, and `ledger.store` is none";
+            cx.error::<()>(at, message, "say `ledger: { store: postgres, … }`, or remove `scope`");
+        }
     }
 }
 

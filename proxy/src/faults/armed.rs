@@ -34,6 +34,7 @@ static DEATH: OnceLock<Death> = OnceLock::new();
 static LOG_PAGES: OnceLock<usize> = OnceLock::new();
 static SEGMENT_KEYS: OnceLock<usize> = OnceLock::new();
 static KEY_BYTES: OnceLock<usize> = OnceLock::new();
+static AHEAD: OnceLock<u8> = OnceLock::new();
 static STUMBLES: OnceLock<Stumbles> = OnceLock::new();
 
 /// Where this process will die, or stand still.
@@ -64,7 +65,7 @@ struct Stumbles {
     "{VARIABLE}: `{0}` is no fault; one of kill@POINT:NTH and stop@POINT:NTH (before-begin, after-begin, after-check, \
      after-send, before-settle, after-settle, before-batch, in-batch, after-beat), off@PROTECTION (durable-begin, \
      durable-settle, ownership, sticky-states, last-check, key-order, ask-again, refused-list, missed-looks, \
-     lease-from-sending, whole-hash, fenced-word), copy@PAGES, seal@KEYS, head@BYTES, \
+     lease-from-sending, whole-hash, fenced-word), copy@PAGES, seal@KEYS, head@BYTES, speak@VERSIONS, \
      panic@PITFALL:EVERY (look, work, batch, house)"
 )]
 pub struct ArmError(String);
@@ -102,6 +103,7 @@ fn take(fault: &str) -> Option<()> {
             switch_off(protection_named(what)?);
             Some(())
         }
+        "speak" => AHEAD.set(what.parse().ok()?).ok(),
         "copy" => LOG_PAGES.set(what.parse().ok()?).ok(),
         "head" => KEY_BYTES.set(what.parse().ok().filter(|bytes| (1..=16).contains(bytes))?).ok(),
         "seal" => SEGMENT_KEYS.set(what.parse().ok().filter(|keys| *keys > 0)?).ok(),
@@ -205,6 +207,11 @@ pub(crate) fn before_commit() {
 /// Pages of the write-ahead log after which it is copied, where a test wants that more often.
 pub(crate) fn log_pages_before_copy(usual: usize) -> usize {
     LOG_PAGES.get().copied().unwrap_or(usual)
+}
+
+/// How many versions of records this process speaks that are not there yet: it is the new half of a rolling upgrade.
+pub(crate) fn versions_ahead() -> u8 {
+    AHEAD.get().copied().unwrap_or(0)
 }
 
 /// Keys that make a segment of the ledger, where a test wants many of them.

@@ -12,7 +12,9 @@ mod armed;
 #[cfg(feature = "faults")]
 pub use armed::{ArmError, arm};
 #[cfg(feature = "faults")]
-pub(crate) use armed::{after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble};
+pub(crate) use armed::{
+    after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble, versions_ahead,
+};
 
 /// A place in the life of a keyed write at which the process may die, or stand still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +81,13 @@ mod unarmed {
     pub(crate) const fn key_bytes(usual: usize) -> usize {
         usual
     }
+
+    pub(crate) const fn versions_ahead() -> u8 {
+        0
+    }
 }
 
 #[cfg(not(feature = "faults"))]
 pub(crate) use unarmed::{
-    after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble,
+    after_send, before_commit, key_bytes, keys_in_segment, log_pages_before_copy, reach, stumble, versions_ahead,
 };

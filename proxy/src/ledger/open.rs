@@ -42,7 +42,7 @@ pub(crate) async fn open_ledger(
             };
             Arc::new(DiskLedger::open_observed(path, clock.clone(), &options, on_commit)?)
         }
-        Store::Postgres(settings) if config.protects_writes() => {
+        Store::Postgres(settings) if config.needs_ledger() => {
             Arc::new(PostgresLedger::open(postgres_options(settings, config)).await?)
         }
         Store::Disk { .. } | Store::Postgres(_) | Store::Memory => {

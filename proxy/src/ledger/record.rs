@@ -31,6 +31,16 @@ const VERSION: u8 = 1;
 /// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window, version 3 no contradiction,
 /// version 4 neither credentials nor a host in its fingerprint.
 const RECORD_VERSION: u8 = 5;
+/// The oldest in which a store with several replicas was ever written: none that lives reads less.
+pub(super) const FIRST_SHARED: u8 = 5;
+
+/// The newest version that this process reads.
+pub(super) fn newest() -> u8 {
+    RECORD_VERSION + crate::faults::versions_ahead()
+}
+
+/// What a version has more that is not there yet: for the test of a rolling upgrade.
+const AHEAD: u8 = 0xa6;
 
 /// Bytes that say something else than this version writes: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +49,13 @@ pub(super) struct Unreadable;
 
 /// The record of an operation, without its id, state and response.
 pub(super) fn encode(operation: &Operation) -> Vec<u8> {
+    encode_as(operation, RECORD_VERSION)
+}
+
+/// The same in a version that older replicas of a rolling upgrade read, too.
+pub(super) fn encode_as(operation: &Operation, version: u8) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(320));
-    out.u8(RECORD_VERSION);
+    out.u8(version);
     for hash in [&operation.key_hash.0, &operation.principal, &operation.fingerprint] {
         out.0.extend_from_slice(hash);
     }
@@ -85,6 +100,9 @@ pub(super) fn encode(operation: &Operation) -> Vec<u8> {
     });
     out.u8(fingerprint_version_number(operation.fingerprint_version));
     out.option(operation.credentials, |out, credentials| out.0.extend_from_slice(&credentials));
+    if version > RECORD_VERSION {
+        out.u8(AHEAD);
+    }
     out.0
 }
 
@@ -97,7 +115,7 @@ pub(super) fn decode(
 ) -> Result<Operation, Unreadable> {
     let mut input = In(record);
     let version = input.u8()?;
-    if !(1..=RECORD_VERSION).contains(&version) {
+    if !(1..=newest()).contains(&version) {
         return Err(Unreadable);
     }
     let mut operation = Operation {
@@ -172,6 +190,9 @@ fn decode_later(operation: &mut Operation, version: u8, input: &mut In<'_>) -> R
     if version >= 5 {
         operation.fingerprint_version = fingerprint_version_of(input.u8()?)?;
         operation.credentials = input.option(In::array)?;
+    }
+    if version > RECORD_VERSION && input.u8()? != AHEAD {
+        return Err(Unreadable);
     }
     Ok(())
 }

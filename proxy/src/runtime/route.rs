@@ -3,8 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mainstay_policies::{
-    cache::Store, concurrency_limit::Limit, fallback::To, idempotency::Protection, rate_limit::Limiter, retry::Retrier,
+    cache::Store,
+    concurrency_limit::Limit,
+    fallback::To,
+    idempotency::Protection,
+    rate_limit::{LimitId, Limiter, Scope},
+    retry::Retrier,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::{breakers::Breakers, resources::Resources};
 use crate::{config::model, telemetry::metrics::RouteMetrics, upstream::Upstream};
@@ -56,6 +62,25 @@ pub(super) fn limiter(params: &mainstay_policies::rate_limit::RateLimit, kept: O
     }
 }
 
+/// The same as a part of what all replicas have of it together, if it is one limit for all of them.
+fn shared(limiter: Arc<Limiter>, route: &model::Route, resources: &Resources) -> Arc<Limiter> {
+    let limit = limiter.params();
+    match resources.ledger.peers() {
+        Some(peers) if limit.scope == Scope::Service => {
+            let part = peers.limit(limit_id(route), limit);
+            Arc::new(Limiter::clone(&limiter).shared(part))
+        }
+        _ => limiter,
+    }
+}
+
+/// By what replicas know that they mean the same limit.
+fn limit_id(route: &model::Route) -> LimitId {
+    let text = format!("{:?} {} {}", route.matches, route.upstream.name, route.policy.name);
+    let digest = Sha256::digest(text);
+    std::array::from_fn(|at| digest[at])
+}
+
 impl Route {
     pub(crate) fn build(
         params: Arc<model::Route>,
@@ -65,8 +90,10 @@ impl Route {
         before: Option<&Arc<Self>>,
     ) -> Self {
         let policy = &params.policy;
-        let limiter =
-            policy.rate_limit.as_ref().map(|params| limiter(params, before.and_then(|before| before.limiter.as_ref())));
+        let limiter = policy.rate_limit.as_ref().map(|limit| {
+            let limiter = limiter(limit, before.and_then(|before| before.limiter.as_ref()));
+            shared(limiter, &params, resources)
+        });
         let concurrency = policy.concurrency_limit.as_ref().map(|params| {
             match before.and_then(|before| before.concurrency.as_ref()) {
                 Some(kept) if kept.params() == params => kept.clone(),

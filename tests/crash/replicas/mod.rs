@@ -10,11 +10,13 @@ mod fleet;
 mod red;
 mod standstill;
 mod store;
+mod upgrade;
 
 use fastrand::Rng;
 use mainstay_tests::postgres::Postgres;
 
 use self::fleet::Fleet;
+pub(crate) use self::upgrade::upgrade;
 use crate::Campaign;
 
 /// Rounds on one store, before it is looked at whole and thrown away.

@@ -11,6 +11,8 @@ mod upstream;
 
 use std::{path::PathBuf, sync::Arc};
 
+use mainstay_policies::rate_limit::Scope;
+
 use super::FromEnvironment;
 
 pub use self::{
@@ -54,7 +56,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether any route protects writes, and so needs a ledger.
+    /// Whether any route needs what a ledger keeps: writes, or what replicas tell each other of a limit that is theirs together.
+    pub fn needs_ledger(&self) -> bool {
+        let scope = |route: &Arc<Route>| route.policy.rate_limit.as_ref().map(|limit| limit.scope);
+        self.protects_writes() || self.routes.iter().any(|route| scope(route) == Some(Scope::Service))
+    }
+
+    /// Whether any route protects writes.
     pub fn protects_writes(&self) -> bool {
         self.routes.iter().any(|route| route.policy.idempotency.is_some())
     }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderName;
-use mainstay_policies::rate_limit::{Behavior, Key, RateLimit, WarmUp};
+use mainstay_policies::rate_limit::{Behavior, Key, RateLimit, Scope, WarmUp};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
@@ -41,6 +41,9 @@ section! {
         warm_up: RawWarmUp,
         /// Whether `x-ratelimit-*` response headers are sent. Default false.
         headers: bool,
+        /// `replica`: each has the limit for itself. `service`: one limit for all that share a ledger, each with its part of it by
+        /// what it is asked for. Default replica.
+        scope: Scope,
     }
 }
 
@@ -100,6 +103,11 @@ impl Setting for RateLimit {
         let unit = cx.positive("unit", raw.unit, Duration::from_secs(1));
         let default = Self::per(raw.requests?.value, unit);
         let behavior = behavior(cx, raw.behavior, raw.queue, raw.warm_up);
+        let scope = or(raw.scope, default.scope);
+        if let Some(key) = raw.key.as_ref().filter(|key| scope == Scope::Service && key.value != Key::Route) {
+            let message = "`scope: service` has no `key` yet: replicas tell each other of whole limits only";
+            cx.error::<()>(key.at, message, "remove `key`, or `scope`");
+        }
         Some(Self {
             burst: or(raw.burst, default.burst),
             key: or(raw.key, default.key.clone()),
@@ -112,6 +120,7 @@ impl Setting for RateLimit {
             ),
             behavior,
             headers: or(raw.headers, default.headers),
+            scope,
             ..default
         })
     }
@@ -163,6 +172,16 @@ fn behavior(
         BehaviorWord::Queue => Behavior::Queue { max_wait },
         BehaviorWord::WarmUp => Behavior::WarmUp(curve),
         BehaviorWord::WarmUpQueue => Behavior::WarmUpQueue { warm_up: curve, max_wait },
+    }
+}
+
+impl Setting for Scope {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("replica", Self::Replica), ("service", Self::Service)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["replica", "service"])
     }
 }
 

@@ -10,7 +10,7 @@ use mainstay_policies::{
         Credentials, FingerprintBody, Idempotency, JsonCondition, JsonExpect, KeyFrom, KeySource, KeySyntax, Mint,
         OnConcurrent, Outcomes, Redispatch, ResolvedResponse, ResolvedResponses, ResponseStatus, Rule, StatusQuery,
     },
-    rate_limit::{Behavior, Key, RateLimit, WarmUp},
+    rate_limit::{self, Behavior, Key, RateLimit, WarmUp},
     retry::{Backoff, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry},
 };
 use serde_json::{Map, Value, json};
@@ -192,6 +192,10 @@ pub(super) fn rate_limit(limit: &RateLimit) -> Value {
         "max_keys": limit.max_keys,
         "behavior": behavior,
         "headers": limit.headers,
+        "scope": match limit.scope {
+            rate_limit::Scope::Replica => "replica",
+            rate_limit::Scope::Service => "service",
+        },
     });
     with(shown, [("queue", queue.map(|wait| json!({ "max_wait": duration(wait) }))), ("warm_up", curve)])
 }

@@ -152,6 +152,10 @@ fn what_is_shown_reads_back_equal() {
          lease: {{ heartbeat: 1s, ttl: 7s }}, wait_poll: 30ms, migrate: check, durability: declared, ready_without: false, \
          encrypt: {{ key_file: /k }}, max_open: 7 }}\n"
     ));
+    survives(
+        &format!("{EXAMPLE}\nledger: {{ store: postgres, url: \"postgres://m@localhost/d\", service: payments }}\n")
+            .replace("rate_limit: 500/s,", "rate_limit: { requests: 500, scope: service },"),
+    );
     for tls in [
         "",
         ", tls: { ca_file: /ca.pem }",

@@ -15,6 +15,7 @@ use mainstay_policies::{
         audit::{AuditEntry, Audited},
         ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
     },
+    rate_limit::Peers,
 };
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -266,6 +267,10 @@ impl Ledger for PostgresLedger {
             self.inner.ask(Statement::Leave, vec![&no]).await?;
             Ok(())
         })
+    }
+
+    fn peers(&self) -> Option<&Arc<Peers>> {
+        Some(&self.inner.peers)
     }
 
     fn fingerprint_secret(&self) -> &[u8; 32] {

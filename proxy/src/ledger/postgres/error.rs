@@ -111,17 +111,19 @@ pub enum OpenError {
     Unreachable(String),
     /// The schema is not there, and may not be made.
     #[error(
-        "the schema `{schema}` cannot be made or migrated: {why}; give the user the right to (CREATE on the database), or have its owner run what `mainstay ledger schema {schema}` prints"
+        "version {version} of the schema `{schema}` cannot be made: {why}; give the user the right to (CREATE on the database), or have its owner run what `mainstay ledger schema {schema} --sql` prints"
     )]
     Schema {
         /// Which.
         schema: String,
+        /// What it was to become.
+        version: i32,
         /// Why.
         why: String,
     },
     /// Made by a newer version.
     #[error(
-        "the schema `{schema}` is of version {found}, and this program reads version {reads}: use the version of the program that made it, or a newer one"
+        "the schema `{schema}` is of version {found}, and this program knows version {reads} and runs on the one after it: use the version of the program that made it, or a newer one"
     )]
     Newer {
         /// Which.
@@ -133,11 +135,16 @@ pub enum OpenError {
     },
     /// Of an older version, and it may not be migrated.
     #[error(
-        "the schema `{schema}` is not there or of an older version, and `ledger.migrate: check` leaves it so: have its owner run what `mainstay ledger schema {schema}` prints, or set `migrate: auto`"
+        "the schema `{schema}` is {}, this program needs version {wants}, and `ledger.migrate: check` leaves it so: have its owner run what `mainstay ledger schema {schema} --sql --from {found}` prints, or set `migrate: auto`",
+        if *found == 0 { "not there".to_owned() } else { format!("of version {found}") }
     )]
     Older {
         /// Which.
         schema: String,
+        /// Its version; 0 where there is none.
+        found: i32,
+        /// The version that is needed.
+        wants: i32,
     },
     /// Another service's.
     #[error(
@@ -155,11 +162,17 @@ pub enum OpenError {
     #[error("the store may lose what it acknowledged: {0}")]
     NotDurable(String),
     /// Sealed otherwise.
-    #[error("the ledger is sealed with another key, or {0}: every replica needs the same `ledger.encrypt.key_file`")]
+    #[error("the ledger is sealed {0}: every replica needs the same `ledger.encrypt.key_file`")]
     Sealed(&'static str),
     /// Too many replicas.
     #[error("all 1024 nodes of the ledger are taken by replicas that live")]
     NoNode,
+}
+
+/// The store did not do what a start asks of it.
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
+pub(super) fn unreachable(error: StoreError) -> OpenError {
+    OpenError::Unreachable(error.to_string())
 }
 
 /// An error with its causes: what the driver says by itself is "db error".

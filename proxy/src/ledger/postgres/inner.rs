@@ -12,6 +12,7 @@ use mainstay_policies::{
     clock::WallClock,
     faults::{Safeguard, is_off},
     operation::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis, ledger::LedgerError},
+    rate_limit::Peers,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     pub(super) no: AtomicI64,
     pub(super) node: AtomicI64,
     pub(super) replicas: AtomicUsize,
+    /// By whom limits are shared.
+    pub(super) peers: Arc<Peers>,
     /// Bytes that wait for the writer.
     pub(super) queued_bytes: AtomicUsize,
     pub(super) writer: Link,

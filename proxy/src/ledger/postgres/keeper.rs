@@ -65,6 +65,9 @@ impl Keeper {
                 Err(error) => {
                     tracing::debug!(%error, "the other replicas cannot be watched");
                     self.watch.missed();
+                    if !self.inner.lease.is_held() {
+                        self.inner.peers.alone();
+                    }
                 }
             }
             // So that those who started together do not stay together.
@@ -77,20 +80,31 @@ impl Keeper {
         let me = self.inner.no.load(Relaxed);
         let rows = self.inner.ask(Statement::Instances, vec![]).await?;
         let mut others = Vec::new();
-        let mut alive = 0;
+        let (mut alive, mut speaks) = (0, i16::MAX);
+        let (mut told, mut own): (Vec<Option<&[u8]>>, _) = (Vec::new(), None);
         for row in &rows {
             let (no, beat, ended, low): (i64, i64, i16, i64) = (row.get(0), row.get(1), row.get(2), row.get(3));
             self.lows.insert(no, low);
             if ended != 0 {
                 self.ended.entry(no).or_insert(0);
             } else {
+                if no == me {
+                    own = Some(told.len());
+                }
+                told.push(row.get(5));
                 alive += 1;
+                speaks = speaks.min(row.get(4));
                 if no != me {
                     others.push((no, beat));
                 }
             }
         }
         self.inner.replicas.store(alive.max(1), Relaxed);
+        self.inner.rows.speak(speaks);
+        match own {
+            Some(own) if self.inner.lease.is_held() => self.inner.peers.heard(&told, own),
+            _ => self.inner.peers.alone(),
+        }
         if !self.inner.lease.is_held() {
             // One that cannot be sure of itself judges nobody.
             self.watch.missed();
@@ -143,7 +157,8 @@ pub(super) async fn beat(inner: &Arc<Inner>) {
         owned.lowest().unwrap_or_else(|| inner.numbers.low(inner.clock.now())).cast_signed()
     };
     let (sent, at) = (inner.lease.now(), Instant::now());
-    match session.query(Statement::Beat, vec![&no, &low]).await {
+    let demand = inner.peers.publish(at);
+    match session.query(Statement::Beat, vec![&no, &low, &demand]).await {
         Ok(rows) => match rows.first() {
             Some(row) => {
                 faults::reach(Point::AfterBeat);

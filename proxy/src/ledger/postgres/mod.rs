@@ -18,6 +18,7 @@ mod error;
 mod inner;
 mod keeper;
 mod link;
+mod migrate;
 mod open;
 mod options;
 mod row;
@@ -62,7 +63,7 @@ use self::{
 use super::shared::{lease::Lease, numbers::Numbers, owned::Owned, waiters::Waiters};
 
 pub use error::OpenError;
-pub use open::schema_sql;
+pub use migrate::{VERSION as SCHEMA_VERSION, schema_sql};
 pub use options::{Options, Settings};
 
 /// Commands that wait for the writer, and their bytes; beyond that a begin is refused.
@@ -104,7 +105,7 @@ impl PostgresLedger {
         let inner = Arc::new(Inner {
             clock,
             secret: opened.secret,
-            rows: Rows { vault: opened.vault, width_ms: opened.width_ms },
+            rows: Rows::new(opened.vault, opened.width_ms, registered.speaks),
             owned: Mutex::new(Owned::default()),
             waiters: Waiters::default(),
             lease: Lease::new(settings.ttl, settings.heartbeat),
@@ -113,6 +114,7 @@ impl PostgresLedger {
             no: AtomicI64::new(registered.no),
             node: AtomicI64::new(i64::from(registered.node)),
             replicas: AtomicUsize::new(1),
+            peers: Arc::default(),
             queued_bytes: AtomicUsize::new(0),
             writer: keep("writer", connect().await?),
             reader: keep("reader", connect().await?),

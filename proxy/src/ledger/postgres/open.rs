@@ -6,21 +6,15 @@ use uuid::Uuid;
 
 use super::{
     connect::Session,
-    error::{OpenError, StoreError},
+    error::{OpenError, unreachable},
+    migrate::migrate,
     options::{Options, Settings},
     row::width_ms,
 };
-use crate::ledger::vault::{Kind, Vault};
-
-/// The schema's version that this program makes and reads.
-const VERSION: i32 = 1;
-/// The newest version of records that this program reads.
-const SPEAKS: i16 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
-/// Several replicas that start at once migrate one after the other: `mainstay`, as a number.
-const MIGRATION_LOCK: i64 = 0x6d61_696e_7374_6179;
-/// How long making the schema may take: some 70 tables.
-const MIGRATION_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+use crate::ledger::{
+    record,
+    vault::{Kind, Vault, key_id},
+};
 
 /// What a start found or made.
 pub(super) struct Opened {
@@ -36,17 +30,10 @@ pub(super) struct Registered {
     pub(super) no: i64,
     /// Which node of numbers it holds.
     pub(super) node: i16,
+    /// The newest version of records that all live replicas read.
+    pub(super) speaks: i16,
     /// What the store's clock says.
     pub(super) now: UnixMillis,
-}
-
-/// Statements that make the schema, for whoever is to run them by hand.
-pub fn schema_sql(schema: &str) -> String {
-    format!(
-        "CREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE IF NOT EXISTS {schema}.migration (version int4 PRIMARY KEY, \
-         applied_at timestamptz NOT NULL DEFAULT now());\n{}",
-        SCHEMA.replace("{s}", schema)
-    )
 }
 
 /// Whether the store keeps what it acknowledges.
@@ -99,19 +86,39 @@ pub(super) async fn prepare(session: &Session, options: &Options) -> Result<Open
         });
     }
     let vault = settings.key_file.as_deref().map(Vault::from_file).transpose()?.unwrap_or_default();
-    let fresh: Vec<u8> =
-        std::iter::once(1).chain(Uuid::new_v4().into_bytes()).chain(Uuid::new_v4().into_bytes()).collect();
-    let kept = meta(session, schema, "secret", &vault.seal(Kind::Secret, 0, fresh)).await?;
-    let opened = vault.open(Kind::Secret, 0, &kept).map_err(|_| OpenError::Sealed("with none that is given"))?;
-    if opened.is_none() && vault.newest().is_some() {
-        return Err(OpenError::Sealed("not at all"));
-    }
-    let plain = opened.unwrap_or(kept);
-    let secret = plain.get(1..).and_then(|secret| secret.try_into().ok());
-    let secret = secret.ok_or(OpenError::Sealed("with none that is given"))?;
+    let secret = secret(session, schema, &vault).await?;
     let width = meta(session, schema, "width", &width_ms(options.retention).to_be_bytes()).await?;
     let width = width.try_into().map_or_else(|_| width_ms(options.retention), u64::from_be_bytes).max(1);
     Ok(Opened { secret, vault, width_ms: width })
+}
+
+/// The secret of fingerprints, one for all replicas: whoever comes first draws it. It is sealed, so that it also tells whether
+/// this replica has the key that the others seal with.
+async fn secret(session: &Session, schema: &str, vault: &Vault) -> Result<[u8; 32], OpenError> {
+    let fresh: Vec<u8> =
+        std::iter::once(1).chain(Uuid::new_v4().into_bytes()).chain(Uuid::new_v4().into_bytes()).collect();
+    let kept = meta(session, schema, "secret", &vault.seal(Kind::Secret, 0, fresh)).await?;
+    let stranger = || OpenError::Sealed("with another key");
+    let plain = match vault.open(Kind::Secret, 0, &kept).map_err(|_| stranger())? {
+        Some(plain) => {
+            if key_id(Kind::Secret, &kept).ok().flatten() != vault.newest() {
+                seal_anew(session, schema, &kept, &vault.seal(Kind::Secret, 0, plain.clone())).await?;
+            }
+            plain
+        }
+        None if vault.newest().is_some() => return Err(OpenError::Sealed("not at all")),
+        None => kept,
+    };
+    plain.get(1..).and_then(|secret| secret.try_into().ok()).ok_or_else(stranger)
+}
+
+/// The key was changed: all that start from now on need the new one, and the old one may go once nothing is sealed with it.
+async fn seal_anew(session: &Session, schema: &str, kept: &[u8], sealed: &[u8]) -> Result<(), OpenError> {
+    use tokio_postgres::types::Type;
+    let replace = format!("UPDATE {schema}.meta SET value = $2 WHERE name = 'secret' AND value = $1");
+    session.ask_with(&replace, &[(&kept, Type::BYTEA), (&sealed, Type::BYTEA)]).await.map_err(unreachable)?;
+    tracing::info!("the ledger's secret is sealed with the newest key now");
+    Ok(())
 }
 
 /// What `name` is in `meta`: `value`, if nobody has said otherwise before.
@@ -125,49 +132,6 @@ async fn meta(session: &Session, schema: &str, name: &str, value: &[u8]) -> Resu
     rows.first().map(|row| row.get(0)).ok_or_else(|| OpenError::Unreachable(format!("`{schema}.meta` lost `{name}`")))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
-fn unreachable(error: StoreError) -> OpenError {
-    OpenError::Unreachable(error.to_string())
-}
-
-async fn version(session: &Session, schema: &str) -> Result<Option<i32>, OpenError> {
-    let there =
-        session.ask(&format!("SELECT to_regclass('{schema}.migration') IS NOT NULL")).await.map_err(unreachable)?;
-    if !there.first().is_some_and(|row| row.get(0)) {
-        return Ok(None);
-    }
-    let found = session.ask(&format!("SELECT max(version) FROM {schema}.migration")).await.map_err(unreachable)?;
-    Ok(found.first().and_then(|row| row.get(0)))
-}
-
-async fn migrate(session: &Session, settings: &Settings) -> Result<(), OpenError> {
-    let schema = &settings.schema;
-    match version(session, schema).await? {
-        Some(found) if found > VERSION => {
-            return Err(OpenError::Newer { schema: schema.clone(), found, reads: VERSION });
-        }
-        Some(_) => return Ok(()),
-        None if !settings.migrates => return Err(OpenError::Older { schema: schema.clone() }),
-        None => {}
-    }
-    // Whoever comes second waits for the lock, and finds that the first step has been made: its key is there already.
-    let script = format!(
-        "BEGIN; SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '20s'; \
-         SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); {} COMMIT",
-        schema_sql(schema)
-    );
-    match session.run_script(&script, MIGRATION_WITHIN).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let _ = session.run_script("ROLLBACK", settings.timeouts.connect).await;
-            if version(session, schema).await? == Some(VERSION) {
-                return Ok(());
-            }
-            Err(OpenError::Schema { schema: schema.clone(), why: error.to_string() })
-        }
-    }
-}
-
 /// Registers this run, and takes a node that no live replica holds: the one that was used longest ago.
 pub(super) async fn register(session: &Session, options: &Options, run: Uuid) -> Result<Registered, OpenError> {
     use tokio_postgres::types::Type;
@@ -178,14 +142,16 @@ pub(super) async fn register(session: &Session, options: &Options, run: Uuid) ->
         crate::ledger::shared::numbers::EPOCH
     );
     let params: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&run, Type::UUID), (&options.name, Type::TEXT), (&SPEAKS, Type::INT2)];
+        [(&run, Type::UUID), (&options.name, Type::TEXT), (&i16::from(record::newest()), Type::INT2)];
     session.ask_with(&insert, &params).await.map_err(unreachable)?;
     let found = format!(
-        "SELECT no, (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM {schema}.instance WHERE run = $1"
+        "SELECT no, (extract(epoch FROM clock_timestamp()) * 1000)::int8, \
+         (SELECT min(speaks) FROM {schema}.instance WHERE ended = 0) FROM {schema}.instance WHERE run = $1"
     );
     let rows = session.ask_with(&found, &[(&run, Type::UUID)]).await.map_err(unreachable)?;
     let row = rows.first().ok_or_else(|| OpenError::Unreachable("the registration was lost".into()))?;
     let (no, now) = (row.get::<_, i64>(0), row.get::<_, i64>(1).cast_unsigned());
+    let speaks = row.get::<_, Option<i16>>(2).unwrap_or(0);
     // Compare-and-swap on the holder that was read: a lock that skips rows would look at an instance that is out of date.
     let free = format!(
         "SELECT node, holder FROM {schema}.node WHERE holder IS NULL OR holder = $1 OR NOT EXISTS \
@@ -205,7 +171,7 @@ pub(super) async fn register(session: &Session, options: &Options, run: Uuid) ->
         if !session.ask_with(&take, &params).await.map_err(unreachable)?.is_empty() {
             let named = format!("UPDATE {schema}.instance SET node = $2 WHERE no = $1");
             session.ask_with(&named, &[(&no, Type::INT8), (&node, Type::INT2)]).await.map_err(unreachable)?;
-            return Ok(Registered { no, node, now });
+            return Ok(Registered { no, node, speaks, now });
         }
     }
 }

@@ -3,7 +3,13 @@
 //! Owner, epoch, revision, state and the times beside them stand in columns of their own, and those are what counts: a takeover
 //! changes them and no sealed byte.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, StatusCode};
 use mainstay_policies::{
@@ -18,7 +24,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use crate::faults;
 use crate::ledger::{
-    record::{self, decode, encode, encode_request, encode_response, state_number, state_of},
+    record::{self, decode, encode_as, encode_request, encode_response, state_number, state_of},
     vault::{Kind, Vault},
 };
 
@@ -35,6 +41,8 @@ pub(super) struct Rows {
     pub(super) vault: Vault,
     /// How long what lies in one slot of the ring expires, in ms.
     pub(super) width_ms: u64,
+    /// In which version records are written.
+    version: AtomicU8,
 }
 
 /// What is written of a change.
@@ -87,9 +95,22 @@ pub(super) fn empty_slots(now: UnixMillis, width_ms: u64) -> impl Iterator<Item 
 }
 
 impl Rows {
+    /// `speaks` is the newest version of records that all live replicas read.
+    pub(super) fn new(vault: Vault, width_ms: u64, speaks: i16) -> Self {
+        let rows = Self { vault, width_ms, version: AtomicU8::new(record::newest()) };
+        rows.speak(speaks);
+        rows
+    }
+
+    /// From now on records are written so that all live replicas can read them.
+    pub(super) fn speak(&self, speaks: i16) {
+        let version = u8::try_from(speaks).unwrap_or(0).clamp(record::FIRST_SHARED, record::newest());
+        self.version.store(version, Relaxed);
+    }
+
     /// The record of a new operation.
     pub(super) fn record(&self, operation: &Operation) -> Vec<u8> {
-        self.vault.seal(Kind::Record, operation.id.seq, encode(operation))
+        self.vault.seal(Kind::Record, operation.id.seq, encode_as(operation, self.version.load(Relaxed)))
     }
 
     /// The request of a draft, if it is to be kept.

@@ -266,9 +266,9 @@ impl Statement {
                 &[I8, I8, I2, I8],
             ),
             Self::Beat => (
-                "UPDATE {s}.instance SET beat = beat + 1, low = $2, at = clock_timestamp() WHERE no = $1 AND ended = 0 \
+                "UPDATE {s}.instance SET beat = beat + 1, low = $2, demand = $3, at = clock_timestamp() WHERE no = $1 AND ended = 0 \
                  RETURNING beat, (extract(epoch FROM clock_timestamp()) * 1000)::int8",
-                &[I8, I8],
+                &[I8, I8, Type::BYTEA],
             ),
             Self::Note => ("SELECT value FROM {s}.meta WHERE name = $1", &[TEXT]),
             Self::KeepNote => (
@@ -277,7 +277,9 @@ impl Statement {
                 &[TEXT, BYTEA, BYTEA],
             ),
             // Those that ended stay until nothing of theirs is open.
-            Self::Instances => ("SELECT no, beat, ended, low, speaks FROM {s}.instance", &[]),
+            Self::Instances => {
+                ("SELECT no, beat, ended, low, speaks, CASE WHEN ended = 0 THEN demand END FROM {s}.instance", &[])
+            }
             Self::End => {
                 ("UPDATE {s}.instance SET ended = 2 WHERE no = $1 AND beat = $2 AND ended = 0 RETURNING no", &[I8, I8])
             }
