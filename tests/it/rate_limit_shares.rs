@@ -9,15 +9,17 @@ use std::{
 };
 
 use mainstay_tests::{postgres::Postgres, prelude::*};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
 
 /// Requests per second of all three together.
 const LIMIT: u32 = 60;
+/// To each of them.
+const CONNECTIONS: u32 = 5;
 
 async fn three(server: &Postgres, upstream: &Upstream) -> Vec<Proxy> {
     let ledger =
         format!("store: postgres, url: \"{}\", service: s, lease: {{ heartbeat: 250ms, ttl: 2s }}", server.url());
-    let policy = format!("rate_limit: {{ requests: {LIMIT}, burst: 6, scope: service }}");
+    let policy = format!("rate_limit: {{ requests: {LIMIT}, burst: 15, scope: service }}");
     let mut replicas = Vec::new();
     for _ in 0..3 {
         replicas.push(Proxy::start(Config::single(upstream.addr, &policy).ledger(&ledger).admin()).await);
@@ -49,9 +51,11 @@ impl Load {
         let admitted = Arc::new(AtomicU32::new(0));
         let mut tasks = Vec::new();
         for (replica, rate) in replicas.iter().zip(rates).filter(|(_, rate)| *rate > 0) {
-            // A few connections each, so that one slow answer holds up no pace.
-            for _ in 0..5 {
-                tasks.push(tokio::spawn(ask(replica.addr, rate / 5, Arc::clone(&admitted))));
+            // A few connections each, so that one slow answer holds up no pace, and not all at once: that would need a burst.
+            let pace = Duration::from_secs(CONNECTIONS.into()) / rate;
+            for number in 0..CONNECTIONS {
+                let start = Instant::now() + pace * number / CONNECTIONS;
+                tasks.push(tokio::spawn(ask(replica.addr, interval_at(start, pace), Arc::clone(&admitted))));
             }
         }
         Self { admitted, tasks }
@@ -71,9 +75,8 @@ impl Drop for Load {
     }
 }
 
-async fn ask(addr: SocketAddr, rate: u32, admitted: Arc<AtomicU32>) {
+async fn ask(addr: SocketAddr, mut pace: Interval, admitted: Arc<AtomicU32>) {
     let mut client = Client::connect(addr).await;
-    let mut pace = interval(Duration::from_secs(1) / rate);
     loop {
         pace.tick().await;
         let status = client.call(&Request::get("/")).await.status;

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_emptied_only_when_nothing_in_it_can_still_be_read() {
-        let rows = Rows { vault: Vault::default(), width_ms: width_ms(Duration::from_hours(24)) };
+        let rows = Rows::new(Vault::default(), width_ms(Duration::from_hours(24)), 0);
         assert_eq!(rows.width_ms, 3_600_000, "an hour at least");
         let now = 1_700_000_000_000;
         let empty: Vec<_> = empty_slots(now, rows.width_ms).collect();
