@@ -6,7 +6,7 @@ use mainstay_tests::{postgres::Postgres, prelude::*};
 const RULES: &str = "{ status: 200, json: { /state: SUCCESS }, then: succeeded }, { status: 404, then: not_found }";
 
 /// A replica before `endpoints`, whose death is noticed within seconds.
-fn replica(server: &Postgres, endpoints: &[std::net::SocketAddr], policy: &str, more: &str) -> Config {
+pub(super) fn replica(server: &Postgres, endpoints: &[std::net::SocketAddr], policy: &str, more: &str) -> Config {
     let ledger = format!(
         "store: postgres, url: \"{}\", service: payments, lease: {{ heartbeat: 250ms, ttl: 1s }}{more}",
         server.url()
@@ -15,19 +15,19 @@ fn replica(server: &Postgres, endpoints: &[std::net::SocketAddr], policy: &str, 
 }
 
 /// Asks soon and often; what the service does not know was not done, and nothing can arrive later.
-fn asking(more: &str) -> String {
+pub(super) fn asking(more: &str) -> String {
     format!(
         "timeout: 8s, idempotency: {{ required: true, status: {{ request: \"GET /by-ref/{{key}}\", fenced: true, \
          schedule: {{ first: 50ms, max: 100ms }}, rate: 1000/s, rules: [{RULES}] }} }}{more}"
     )
 }
 
-async fn pair(server: &Postgres, upstream: &Upstream, policy: &str) -> (Proxy, Proxy) {
+pub(super) async fn pair(server: &Postgres, upstream: &Upstream, policy: &str) -> (Proxy, Proxy) {
     let config = || replica(server, &[upstream.addr], policy, "");
     (Proxy::start(config()).await, Proxy::start(config()).await)
 }
 
-fn done() -> Vec<Step> {
+pub(super) fn done() -> Vec<Step> {
     Answer::json(200, "{\"state\":\"SUCCESS\"}").steps()
 }
 

@@ -153,7 +153,7 @@ async fn settled(proxy: &Proxy) -> BTreeMap<String, u64> {
 }
 
 /// Each of these was counted once, and nothing else.
-async fn counted_once(proxy: &Proxy, expected: &[&str]) {
+pub(super) async fn counted_once(proxy: &Proxy, expected: &[&str]) {
     let counted = eventually(&format!("{expected:?} are counted"), || async {
         Some(settled(proxy).await).filter(|counted| counted.values().sum::<u64>() >= expected.len() as u64)
     })

@@ -28,6 +28,8 @@ pub struct Claim {
     was_allowed: bool,
     /// The operation's epoch when it was claimed: with another, somebody else has taken it over.
     epoch: u64,
+    /// How it ended is on its way to the record, however long that takes.
+    is_settling: bool,
     /// Nobody else attempts the operation as long as this is held.
     _in_flight: AttemptGuard,
 }
@@ -40,7 +42,16 @@ impl Claim {
         in_flight: AttemptGuard,
     ) -> Self {
         let epoch = operation.epoch;
-        Self { operation, recorder, policy, in_doubt: 0, was_allowed: false, epoch, _in_flight: in_flight }
+        Self {
+            operation,
+            recorder,
+            policy,
+            in_doubt: 0,
+            was_allowed: false,
+            epoch,
+            is_settling: false,
+            _in_flight: in_flight,
+        }
     }
 
     /// The operation as this claim last saw it.
@@ -126,7 +137,7 @@ impl Claim {
         let says_unsent = matches!(what, Settlement::NotExecuted { .. });
         let observation = self.weigh(what, source);
         let (epoch, was_allowed) = (self.epoch, self.was_allowed);
-        let weighed = |of: &Operation| {
+        let weighed = move |of: &Operation| {
             let mut observation = observation.clone();
             if of.epoch != epoch && !is_off(Safeguard::FencedWord) {
                 let is_alone = of.redispatches == 0 && !(says_unsent && was_allowed);
@@ -134,7 +145,9 @@ impl Claim {
             }
             Event::Observed(observation)
         };
-        self.operation = self.recorder.apply_weighed(self.operation.clone(), weighed, &self.policy).await?.operation;
+        let applied = self.recorder.apply_weighed(self.operation.clone(), weighed, &self.policy).await;
+        self.is_settling |= matches!(applied, Err(LedgerError::Delayed));
+        self.operation = applied?.operation;
         Ok(&self.operation)
     }
 
@@ -193,7 +206,7 @@ impl Observation {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.operation.state == State::Pending {
+        if self.operation.state == State::Pending && !self.is_settling {
             // If the ledger does not take it, the operation stays pending until its due time makes it unknown.
             let _ = self.recorder.abandon(self.operation.clone(), &self.policy);
         }

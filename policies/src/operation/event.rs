@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use super::{AttentionReason, Retained, Source, StoredResponse};
+use super::{AttentionReason, Operation, Retained, Source, StoredResponse};
 use crate::{
     clock::UnixMillis,
     evidence::{Evidence, Verdict},
@@ -92,4 +92,10 @@ pub enum Action {
     Dispatch,
     /// Call a person.
     Alert(AttentionReason),
+}
+
+/// Whether a person is to be called who was not before, or for another reason.
+pub(super) fn alerts(before: &Operation, after: &Operation) -> Option<Action> {
+    let reason = after.attention?.reason;
+    (before.attention.map(|flag| flag.reason) != Some(reason)).then_some(Action::Alert(reason))
 }

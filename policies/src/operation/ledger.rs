@@ -1,10 +1,16 @@
 //! Where operations are kept.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     InstanceId, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
+    witness::Witness,
 };
 use crate::{clock::WallClock, rate_limit::Peers};
 
@@ -54,6 +60,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// [`LedgerError::Stale`] with the record as it stands.
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation>;
+
+    /// How long whoever waits for an [`update`](Self::update) is to wait. A ledger that is kept elsewhere may be out of reach for
+    /// longer than a caller stays; the update goes on being tried then, for it is evidence. `None`: as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// From now on `witness` learns of the changes that this ledger makes by itself: an operation of another process that it
+    /// takes over. What was changed before is told now.
+    fn tell(&self, witness: Weak<dyn Witness>) {
+        let _ = witness;
+    }
 
     /// As [`update`](Self::update), and adds `entry` to the audit trail in the same step: both are there, or neither.
     ///
@@ -282,6 +300,9 @@ pub enum LedgerError {
     /// The ledger holds as many open operations as it may (`ledger.max_open`); nothing was written.
     #[error("the ledger is full")]
     Full,
+    /// It has not been taken in the time that its caller [has](Ledger::patience). It is tried on, and will be found once it is.
+    #[error("the ledger has not taken it yet; it is tried on")]
+    Delayed,
     /// The ledger cannot take writes; whether this one is kept is not known.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod recorder;
 pub mod share;
 pub mod step;
+pub mod witness;
 
 pub use crate::clock::UnixMillis;
 pub use event::{Action, Event, Observation};
@@ -25,4 +26,5 @@ pub use record::{
     Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation,
     OperationId, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
 };
-pub use recorder::{Applied, Recorder, Witness};
+pub use recorder::{Applied, Recorder};
+pub use witness::Witness;

@@ -47,7 +47,13 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
         Ok(applied) => applied.operation,
         Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
         Err(LedgerError::Absent) => return Err(act.refused(Some(before), Fault::absent(NO_OPERATION)).await),
-        Err(LedgerError::Fenced | LedgerError::Unreadable | LedgerError::Full | LedgerError::Unavailable(_)) => {
+        Err(
+            LedgerError::Fenced
+            | LedgerError::Unreadable
+            | LedgerError::Full
+            | LedgerError::Delayed
+            | LedgerError::Unavailable(_),
+        ) => {
             return Err(unwritten());
         }
     };

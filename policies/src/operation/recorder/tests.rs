@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::{sync::watch, time::timeout};
 
 use super::*;
 use crate::{
@@ -25,6 +26,8 @@ struct Spied {
     writes: Mutex<Vec<&'static str>>,
     failing: Mutex<Option<&'static str>>,
     published: Mutex<Option<Operation>>,
+    /// It is out of reach: durable changes wait until it is back.
+    away: watch::Sender<bool>,
 }
 
 impl Spied {
@@ -37,6 +40,12 @@ impl Spied {
     }
 }
 
+impl Spied {
+    async fn is_back(&self) {
+        let _ = self.away.subscribe().wait_for(|away| !away).await;
+    }
+}
+
 impl Ledger for Spied {
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
         self.inner.begin(draft, now)
@@ -45,13 +54,19 @@ impl Ledger for Spied {
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
         Box::pin(async move {
             self.wrote("durable")?;
+            self.is_back().await;
             self.inner.update(next).await
         })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.away.borrow().then_some(Duration::from_secs(2))
     }
 
     fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
         Box::pin(async move {
             self.wrote("with entry")?;
+            self.is_back().await;
             self.inner.update_with(next, entry).await
         })
     }
@@ -185,6 +200,7 @@ impl Kit {
             writes: Mutex::default(),
             failing: Mutex::default(),
             published: Mutex::default(),
+            away: watch::Sender::new(false),
         });
         let recorder = Recorder::new(Arc::clone(&ledger) as _, clock.clone());
         let told = Arc::new(Notebook::default());
@@ -415,4 +431,65 @@ async fn the_first_witness_stays_as_long_as_it_is_there() {
     let Kit { recorder, told, .. } = kit;
     drop(told);
     recorder.apply(unknown, &ended(Evidence::Succeeded), &POLICY).await.unwrap();
+}
+
+/// Whoever waits is told that nobody knows, and what was heard is recorded and told all the same: once, over what others wrote
+/// meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_nobody_waits_for_any_more_is_written_and_told_once() {
+    for has_left in [false, true] {
+        let kit = Kit::new();
+        let pending = kit.pending().await;
+        kit.ledger.away.send_replace(true);
+        let event = ended(Evidence::Succeeded);
+        let change = kit.recorder.apply(pending.clone(), &event, &POLICY);
+        if has_left {
+            timeout(Duration::from_millis(10), change).await.expect_err("it is not taken");
+        } else {
+            let told = change.await;
+            assert!(matches!(told, Err(LedgerError::Delayed)), "{told:?}");
+        }
+        assert_eq!((kit.recorder.unrecorded(), kit.told.states()), (1, vec![]));
+        // Another process has taken it over meanwhile.
+        let taken = kit.ledger.inner.update(Operation { state: State::Unknown, ..pending.clone() }).await.unwrap();
+        kit.ledger.away.send_replace(false);
+        let settled = kit.ledger.inner.changed(pending.id, taken.revision).await.unwrap();
+        assert_eq!(settled.state, State::Succeeded);
+        while kit.recorder.unrecorded() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(kit.told.states(), [(State::Unknown, State::Succeeded)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_that_the_ledger_takes_late_is_told_once() {
+    let kit = Kit::new();
+    let unknown = kit.unknown().await;
+    kit.ledger.away.send_replace(true);
+    kit.recorder.apply_as(unknown.clone(), &resolved(), &StepPolicy::NONE, entry).await.unwrap_err();
+    kit.ledger.away.send_replace(false);
+    kit.ledger.inner.changed(unknown.id, unknown.revision).await.unwrap();
+    while kit.recorder.unrecorded() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(kit.told.states().len(), 1);
+}
+
+/// What is on its way already is not left in doubt on top of it.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_while_the_ledger_is_away_is_told_when_it_is_on_record() {
+    let kit = Kit::new();
+    let pending = kit.pending().await;
+    kit.ledger.away.send_replace(true);
+    kit.recorder.apply(pending.clone(), &ended(Evidence::Succeeded), &POLICY).await.unwrap_err();
+    kit.recorder.abandon(pending.clone(), &POLICY).unwrap();
+    assert_eq!(kit.told.states(), []);
+    kit.ledger.away.send_replace(false);
+    while kit.recorder.unrecorded() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let settled = kit.ledger.inner.read(pending.id).await.unwrap().unwrap();
+    assert_eq!(settled.state, State::Succeeded);
+    assert!(kit.told.states().last().is_some_and(|(_, after)| *after == State::Succeeded));
 }

@@ -31,7 +31,7 @@ pub use self::{
     person::{agrees, may_be_resolved},
     schedule::after,
 };
-use super::{Operation, State, UnixMillis};
+use super::{Operation, State, UnixMillis, event::alerts};
 pub use super::{
     event::{Action, Event, Observation, UNREADABLE},
     policy::{Asking, StepPolicy},
@@ -71,11 +71,7 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
     if next != *operation {
         actions.push(Action::Record);
     }
-    if let Some(attention) = next.attention
-        && operation.attention.map(|before| before.reason) != Some(attention.reason)
-    {
-        actions.push(Action::Alert(attention.reason));
-    }
+    actions.extend(alerts(operation, &next));
     actions.extend(todo);
     (next, actions)
 }

@@ -34,6 +34,8 @@ pub(super) struct UpdateCommand {
     pub(super) entry: Option<Box<AuditEntry>>,
     /// Nobody waits, if it is `None` or the other side has gone: it is written all the same.
     pub(super) reply: Option<oneshot::Sender<Result<Operation, LedgerError>>>,
+    /// What it was, where nobody but the writer can tell that it was changed.
+    pub(super) before: Option<Box<Operation>>,
 }
 
 impl Command {
@@ -83,8 +85,7 @@ impl Drop for Handed {
     fn drop(&mut self) {
         let Some(Begun::New(operation)) = self.begun.take() else { return };
         let id = operation.id;
-        let next = abandoned(operation, self.inner.clock.now());
-        let command = Command::Update(UpdateCommand { next, entry: None, reply: None });
+        let command = abandonment(operation, self.inner.clock.now());
         let is_queued = self.queue.upgrade().is_some_and(|queue| self.inner.enqueue(&queue, command));
         if !is_queued {
             self.inner.refused.lock().add(id);
@@ -93,14 +94,15 @@ impl Drop for Handed {
 }
 
 /// An operation that was begun and that nobody took: nothing was sent of it.
-pub(super) fn abandoned(operation: Operation, now: UnixMillis) -> Operation {
-    Operation {
+pub(super) fn abandonment(operation: Operation, now: UnixMillis) -> Command {
+    let next = Operation {
         state: State::NotExecuted,
         reason: "abandoned".into(),
         last_evidence: Some(Evidence::NotExecuted),
         settled_at: Some(now),
         next_check_at: None,
         request: KeptRequest::None,
-        ..operation
-    }
+        ..operation.clone()
+    };
+    Command::Update(UpdateCommand { next, entry: None, reply: None, before: Some(Box::new(operation)) })
 }

@@ -12,12 +12,16 @@ use mainstay_policies::{
     clock::WallClock,
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, StoredRequest, UnixMillis,
+        Witness,
         audit::{AuditEntry, Audited},
         ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
     },
     rate_limit::Peers,
 };
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 impl Ledger for PostgresLedger {
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
@@ -37,6 +41,14 @@ impl Ledger for PostgresLedger {
 
     fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
         Box::pin(self.change(next, Some(entry)))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.inner.options.settings.timeouts.settle)
+    }
+
+    fn tell(&self, witness: Weak<dyn Witness>) {
+        self.inner.told.to(witness);
     }
 
     fn append(&self, entry: AuditEntry) -> LedgerFuture<'_, u64> {
@@ -83,7 +95,7 @@ impl Ledger for PostgresLedger {
         }
         // Memory follows when it is on record: if it never is, what memory holds is right.
         let released = Operation { revision: next.revision + 1, ..next.clone() };
-        self.enqueue(Command::Update(UpdateCommand { next, entry: None, reply: None }))?;
+        self.enqueue(Command::Update(UpdateCommand { next, entry: None, reply: None, before: None }))?;
         Ok(released)
     }
 

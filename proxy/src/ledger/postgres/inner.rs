@@ -1,6 +1,7 @@
 //! What the ledger's users, its writer and its keeper share.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
@@ -20,6 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     command::Command,
@@ -30,7 +32,7 @@ use super::{
     row::{Rows, key_column, owner_of},
     sql::Statement,
 };
-use crate::ledger::shared::{lease::Lease, numbers::Numbers, owned::Owned, waiters::Waiters};
+use crate::ledger::shared::{lease::Lease, numbers::Numbers, owned::Owned, told::Told, waiters::Waiters};
 
 /// What the ledger's users, its writer and its keeper share.
 pub(super) struct Inner {
@@ -41,15 +43,19 @@ pub(super) struct Inner {
     pub(super) rows: Rows,
     pub(super) owned: Mutex<Owned>,
     pub(super) waiters: Waiters,
+    pub(super) told: Told,
     pub(super) lease: Lease,
     pub(super) numbers: Numbers,
     pub(super) refused: Mutex<Refused>,
-    /// This replica's number, and its node.
+    /// This replica's number, the run that was given it, and its node.
     pub(super) no: AtomicI64,
+    pub(super) run: Mutex<Uuid>,
     pub(super) node: AtomicI64,
     pub(super) replicas: AtomicUsize,
     /// By whom limits are shared.
     pub(super) peers: Arc<Peers>,
+    /// Replicas that have ended, as far as was seen last.
+    pub(super) ended: Mutex<HashSet<i64>>,
     /// Bytes that wait for the writer.
     pub(super) queued_bytes: AtomicUsize,
     pub(super) writer: Link,
@@ -146,6 +152,18 @@ impl Inner {
             found.keep_sent(known);
         }
         found
+    }
+
+    /// Operations that were another replica's and `before` are this one's now.
+    pub(super) fn taken_over(&self, rows: &[Row], before: State) -> Result<(), StoreError> {
+        for row in rows {
+            let operation = self.rows.read(row, self.steady_now())?;
+            self.owned.lock().put(&operation, self.instance());
+            self.waiters.wake(operation.id.seq);
+            let (epoch, revision) = (operation.epoch - 1, operation.revision - 1);
+            self.told.changed(Operation { state: before, epoch, revision, ..operation.clone() }, operation);
+        }
+        Ok(())
     }
 
     /// The operation that holds a key, else the latest that has held it.

@@ -2,7 +2,7 @@
 //! and what refused begins may have left.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -12,12 +12,13 @@ use mainstay_policies::{
     operation::State,
 };
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::faults::{self, Point};
 
 use super::{
-    command::{Command, UpdateCommand, abandoned},
+    command::{Command, abandonment},
     error::StoreError,
     inner::Inner,
     open,
@@ -48,6 +49,17 @@ pub(super) struct Keeper {
     lows: HashMap<i64, i64>,
 }
 
+/// Another replica, as it stood when this one said that it lives.
+struct Seen {
+    no: i64,
+    beat: i64,
+    has_ended: bool,
+    low: i64,
+    /// The newest version of records that it reads, and what it was asked for.
+    speaks: i16,
+    demand: Option<Vec<u8>>,
+}
+
 impl Keeper {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         let settings = &inner.options.settings;
@@ -59,48 +71,59 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let heartbeat = self.inner.options.settings.heartbeat;
         loop {
-            beat(&self.inner).await;
-            match self.look().await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "the other replicas cannot be watched");
-                    self.watch.missed();
-                    if !self.inner.lease.is_held() {
-                        self.inner.peers.alone();
-                    }
-                }
-            }
             // So that those who started together do not stay together.
             sleep(heartbeat.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            self.turn().await;
+        }
+    }
+
+    /// One heartbeat, and what follows from what it shows.
+    pub(super) async fn turn(&mut self) {
+        match beat(&self.inner).await {
+            Some(seen) => {
+                if let Err(error) = self.look(seen).await {
+                    tracing::debug!(%error, "nothing is taken over now");
+                }
+            }
+            None => {
+                self.watch.missed();
+                if !self.inner.lease.is_held() {
+                    self.inner.peers.alone();
+                }
+            }
+        }
+        if self.inner.numbers.runs_out(self.inner.clock.now()) {
+            reserve(&self.inner).await;
         }
     }
 
     /// Looks who lives, ends who does not, and takes over from the ended.
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn look(&mut self, seen: Vec<Seen>) -> Result<(), StoreError> {
         let me = self.inner.no.load(Relaxed);
-        let rows = self.inner.ask(Statement::Instances, vec![]).await?;
+        let there: HashSet<i64> = seen.iter().map(|seen| seen.no).collect();
+        self.ended.retain(|no, _| there.contains(no));
+        self.lows.retain(|no, _| there.contains(no));
         let mut others = Vec::new();
-        let (mut alive, mut speaks) = (0, i16::MAX);
+        let (mut alive, mut slowest) = (1, i16::MAX);
         let (mut told, mut own): (Vec<Option<&[u8]>>, _) = (Vec::new(), None);
-        for row in &rows {
-            let (no, beat, ended, low): (i64, i64, i16, i64) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        for Seen { no, beat, has_ended, low, speaks, demand } in &seen {
+            let (no, beat, low) = (*no, *beat, *low);
             self.lows.insert(no, low);
-            if ended != 0 {
+            if *has_ended {
                 self.ended.entry(no).or_insert(0);
+                continue;
+            }
+            told.push(demand.as_deref());
+            slowest = slowest.min(*speaks);
+            if no == me {
+                own = Some(told.len() - 1);
             } else {
-                if no == me {
-                    own = Some(told.len());
-                }
-                told.push(row.get(5));
                 alive += 1;
-                speaks = speaks.min(row.get(4));
-                if no != me {
-                    others.push((no, beat));
-                }
+                others.push((no, beat));
             }
         }
-        self.inner.replicas.store(alive.max(1), Relaxed);
-        self.inner.rows.speak(speaks);
+        self.inner.replicas.store(alive, Relaxed);
+        self.inner.rows.speak(slowest);
         match own {
             Some(own) if self.inner.lease.is_held() => self.inner.peers.heard(&told, own),
             _ => self.inner.peers.alone(),
@@ -117,6 +140,7 @@ impl Keeper {
                 self.ended.insert(no, 0);
             }
         }
+        self.inner.ended.lock().clone_from(&self.ended.keys().copied().collect());
         self.take_over().await
     }
 
@@ -129,55 +153,63 @@ impl Keeper {
         }
         let (me, now, limit) = (self.inner.no.load(Relaxed), now.cast_signed(), i64::from(TAKEN_AT_ONCE));
         let low = ended.iter().filter_map(|no| self.lows.get(no)).min().copied().unwrap_or(0);
-        let mut rows = self.inner.ask(Statement::TakeDue, vec![&me, &ended, &now, &limit]).await?;
-        rows.extend(self.inner.ask(Statement::TakePending, vec![&me, &ended, &now, &limit, &low]).await?);
-        for row in &rows {
-            let operation = self.inner.rows.read(row, self.inner.steady_now())?;
-            self.inner.waiters.wake(operation.id.seq);
-            self.inner.owned.lock().put(&operation, self.inner.instance());
-        }
-        if rows.is_empty() {
+        let in_doubt = self.inner.ask(Statement::TakeDue, vec![&me, &ended, &now, &limit]).await?;
+        self.inner.taken_over(&in_doubt, State::Unknown)?;
+        let pending = self.inner.ask(Statement::TakePending, vec![&me, &ended, &now, &limit, &low]).await?;
+        self.inner.taken_over(&pending, State::Pending)?;
+        if in_doubt.is_empty() && pending.is_empty() {
             for no in &ended {
                 *self.ended.entry(*no).or_default() += 1;
             }
         } else {
-            tracing::warn!(operations = rows.len(), "operations of replicas that ended are this one's now");
+            let operations = in_doubt.len() + pending.len();
+            tracing::warn!(operations, "operations of replicas that ended are this one's now");
             self.ended.extend(ended.iter().map(|no| (*no, 0)));
         }
         Ok(())
     }
 }
 
-/// Says that this replica lives, and learns what time it is. An error prolongs nothing.
-pub(super) async fn beat(inner: &Arc<Inner>) {
-    let Ok(session) = inner.beats.session() else { return };
-    let no = inner.no.load(Relaxed);
+/// Says that this replica lives, learns what time it is, and sees the others: one statement, so that an idle replica costs its
+/// store next to nothing. `None`: nothing was learned, and an error prolongs nothing.
+async fn beat(inner: &Arc<Inner>) -> Option<Vec<Seen>> {
+    let session = inner.beats.session().ok()?;
+    let (no, run) = (inner.no.load(Relaxed), *inner.run.lock());
     let low = {
         let owned = inner.owned.lock();
         owned.lowest().unwrap_or_else(|| inner.numbers.low(inner.clock.now())).cast_signed()
     };
     let (sent, at) = (inner.lease.now(), Instant::now());
     let demand = inner.peers.publish(at);
-    match session.query(Statement::Beat, vec![&no, &low, &demand]).await {
-        Ok(rows) => match rows.first() {
-            Some(row) => {
-                faults::reach(Point::AfterBeat);
-                inner.lease.renew(if is_off(Safeguard::LeaseFromSending) { inner.lease.now() } else { sent });
-                // By half of the time that the answer took, nobody knows when it was said: after a standstill it says nothing.
-                let (middle, is_known) = (at + at.elapsed() / 2, at.elapsed() < CLOCK_WITHIN);
-                let told = row.get::<_, i64>(1).cast_unsigned();
-                let by = if is_known { inner.clock.tell(told, middle) } else { 0 };
-                if by.abs() > JUMP_MS {
-                    tracing::warn!(by_ms = by, "the clock of the ledger's store was put forward or back");
-                }
-            }
-            None => return fenced(inner).await,
-        },
-        Err(error) => tracing::warn!(%error, "the ledger's store did not take a sign of life"),
+    let rows = match session.query(Statement::Beat, vec![&no, &run, &low, &demand]).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(%error, "the ledger's store did not take a sign of life");
+            return None;
+        }
+    };
+    let Some(first) = rows.first().filter(|row| row.get(0)) else {
+        fenced(inner).await;
+        return None;
+    };
+    faults::reach(Point::AfterBeat);
+    inner.lease.renew(if is_off(Safeguard::LeaseFromSending) { inner.lease.now() } else { sent });
+    // By half of the time that the answer took, nobody knows when it was said: after a standstill it says nothing.
+    let (middle, is_known) = (at + at.elapsed() / 2, at.elapsed() < CLOCK_WITHIN);
+    let told = first.get::<_, i64>(1).cast_unsigned();
+    let by = if is_known { inner.clock.tell(told, middle) } else { 0 };
+    if by.abs() > JUMP_MS {
+        tracing::warn!(by_ms = by, "the clock of the ledger's store was put forward or back");
     }
-    if inner.numbers.runs_out(inner.clock.now()) {
-        reserve(inner).await;
-    }
+    let seen = |row: &Row| Seen {
+        no: row.get(3),
+        beat: row.get(4),
+        has_ended: row.get::<_, i16>(5) != 0,
+        low: row.get(6),
+        speaks: row.get(7),
+        demand: row.get(8),
+    };
+    Some(rows.iter().map(seen).collect())
 }
 
 /// Reserves time for the numbers of operations.
@@ -203,9 +235,11 @@ async fn fenced(inner: &Arc<Inner>) {
         replica = inner.no.load(Relaxed),
         "this replica was taken for dead: others have what it owned. It goes on under a new number"
     );
-    match open::register(&session, &inner.options, Uuid::new_v4()).await {
+    let run = Uuid::new_v4();
+    match open::register(&session, &inner.options, run).await {
         Ok(registered) => {
             inner.owned.lock().forget_all();
+            *inner.run.lock() = run;
             inner.no.store(registered.no, Relaxed);
             inner.node.store(i64::from(registered.node), Relaxed);
             reserve(inner).await;
@@ -273,8 +307,7 @@ fn give_up(
     found: mainstay_policies::operation::Operation,
 ) {
     let id = found.id;
-    let next = abandoned(found, inner.clock.now());
-    let command = Command::Update(UpdateCommand { next, entry: None, reply: None });
+    let command = abandonment(found, inner.clock.now());
     let is_queued = queue.upgrade().is_some_and(|queue| inner.enqueue(&queue, command));
     if !is_queued {
         inner.refused.lock().add(id);

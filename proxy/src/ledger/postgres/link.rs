@@ -6,7 +6,8 @@ use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
 use super::{connect::Session, error::StoreError, options::Settings};
 
-/// Waits between two tries: from the first, doubled up to the longest, and each drawn between nothing and that.
+/// Waits between two tries: from the first, doubled up to the longest, and each drawn between nothing and that. Never so long that
+/// others could call a replica dead which only waits.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -71,12 +72,13 @@ impl Drop for Link {
 
 async fn again(name: &'static str, settings: &Settings, texts: &Arc<Vec<String>>) -> Session {
     let mut longest = FIRST_WAIT;
+    let most = LONGEST_WAIT.min(settings.ttl / 4);
     loop {
         match Session::open(settings, Arc::clone(texts)).await {
             Ok(session) => return session,
             Err(error) => tracing::warn!(connection = name, %error, "no connection to the ledger's store"),
         }
         sleep(longest.mul_f64(fastrand::f64())).await;
-        longest = (longest * 2).min(LONGEST_WAIT);
+        longest = (longest * 2).min(most);
     }
 }

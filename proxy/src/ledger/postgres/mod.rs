@@ -60,7 +60,7 @@ use self::{
     sql::Statement,
     writer::Writer,
 };
-use super::shared::{lease::Lease, numbers::Numbers, owned::Owned, waiters::Waiters};
+use super::shared::{lease::Lease, numbers::Numbers, owned::Owned, told::Told, waiters::Waiters};
 
 pub use error::OpenError;
 pub use migrate::{VERSION as SCHEMA_VERSION, schema_sql};
@@ -96,7 +96,8 @@ impl PostgresLedger {
         let first = connect_within(&settings, &texts, START_WITHIN).await?;
         let opened = open::prepare(&first, &options).await?;
         let at = Instant::now();
-        let registered = open::register(&first, &options, Uuid::new_v4()).await?;
+        let run = Uuid::new_v4();
+        let registered = open::register(&first, &options, run).await?;
         let clock = options.clock.clone().unwrap_or_else(WallClock::told);
         clock.tell(registered.now, at + at.elapsed() / 2);
         let pooled = first.is_pooled();
@@ -108,13 +109,16 @@ impl PostgresLedger {
             rows: Rows::new(opened.vault, opened.width_ms, registered.speaks),
             owned: Mutex::new(Owned::default()),
             waiters: Waiters::default(),
+            told: Told::default(),
             lease: Lease::new(settings.ttl, settings.heartbeat),
             numbers: Numbers::default(),
             refused: Mutex::new(Refused::default()),
             no: AtomicI64::new(registered.no),
+            run: Mutex::new(run),
             node: AtomicI64::new(i64::from(registered.node)),
             replicas: AtomicUsize::new(1),
             peers: Arc::default(),
+            ended: Mutex::default(),
             queued_bytes: AtomicUsize::new(0),
             writer: keep("writer", connect().await?),
             reader: keep("reader", connect().await?),
@@ -122,7 +126,8 @@ impl PostgresLedger {
             next_sweep: Mutex::new(0),
             options,
         });
-        keeper::beat(&inner).await;
+        let mut keeper = Keeper::new(Arc::clone(&inner));
+        keeper.turn().await;
         if !inner.lease.is_held() {
             return Err(OpenError::Unreachable("it did not take the first sign of life".into()));
         }
@@ -130,7 +135,7 @@ impl PostgresLedger {
         let writer = Writer::new(Arc::clone(&inner), commands, queue.downgrade());
         let tasks = vec![
             tokio::spawn(writer.run()).abort_handle(),
-            tokio::spawn(Keeper::new(Arc::clone(&inner)).run()).abort_handle(),
+            tokio::spawn(keeper.run()).abort_handle(),
             tokio::spawn(keeper::poll(Arc::clone(&inner))).abort_handle(),
             tokio::spawn(keeper::tidy(Arc::clone(&inner), queue.downgrade())).abort_handle(),
         ];
@@ -213,20 +218,14 @@ impl PostgresLedger {
         }
         let (reply, answer) = oneshot::channel();
         let entry = entry.map(Box::new);
-        let command = Command::Update(UpdateCommand { next, entry, reply: Some(reply) });
+        let command = Command::Update(UpdateCommand { next, entry, reply: Some(reply), before: None });
         let bytes = command.bytes();
-        let asked = async {
-            let place = self.queue.reserve().await.map_err(|_| gone())?;
-            // Before the writer can count it off.
-            self.inner.queued_bytes.fetch_add(bytes, Relaxed);
-            place.send(command);
-            answer.await.map_err(|_| gone())?
-        };
-        // The writer goes on trying: it is evidence.
-        let within = self.inner.options.settings.timeouts.settle;
-        timeout(within, asked)
-            .await
-            .unwrap_or_else(|_| Err(LedgerError::Unavailable("the store has not taken it yet; it is tried on".into())))
+        let place = self.queue.reserve().await.map_err(|_| gone())?;
+        // Before the writer can count it off.
+        self.inner.queued_bytes.fetch_add(bytes, Relaxed);
+        place.send(command);
+        // As long as it takes: it is evidence. Whoever waits for it leaves when `patience` says so.
+        answer.await.map_err(|_| gone())?
     }
 
     /// One stretch of a listing: what matched, and where to go on (`None`: the end was reached).

@@ -37,7 +37,6 @@ pub(super) enum Statement {
     Reserve,
     Number,
     Beat,
-    Instances,
     End,
     Leave,
     TakeDue,
@@ -265,10 +264,15 @@ impl Statement {
                  RETURNING numbered - $2",
                 &[I8, I8, I2, I8],
             ),
+            // A sign of life, and who else has given one: `me` says whether it was taken, by this run and no other that has got
+            // its number from a copy of the store. Those that ended stay until nothing of theirs is open.
             Self::Beat => (
-                "UPDATE {s}.instance SET beat = beat + 1, low = $2, demand = $3, at = clock_timestamp() WHERE no = $1 AND ended = 0 \
-                 RETURNING beat, (extract(epoch FROM clock_timestamp()) * 1000)::int8",
-                &[I8, I8, Type::BYTEA],
+                "WITH me AS (UPDATE {s}.instance SET beat = beat + 1, low = $3, demand = $4, at = clock_timestamp() \
+                 WHERE no = $1 AND run = $2 AND ended = 0 RETURNING no) \
+                 SELECT EXISTS (SELECT FROM me), (extract(epoch FROM clock_timestamp()) * 1000)::int8, \
+                 (SELECT value FROM {s}.meta WHERE name = 'census'), no, beat, ended, low, speaks, \
+                 CASE WHEN ended = 0 THEN demand END FROM {s}.instance",
+                &[I8, UUID, I8, BYTEA],
             ),
             Self::Note => ("SELECT value FROM {s}.meta WHERE name = $1", &[TEXT]),
             Self::KeepNote => (
@@ -276,10 +280,6 @@ impl Statement {
                  WHERE m.value = $3 RETURNING true",
                 &[TEXT, BYTEA, BYTEA],
             ),
-            // Those that ended stay until nothing of theirs is open.
-            Self::Instances => {
-                ("SELECT no, beat, ended, low, speaks, CASE WHEN ended = 0 THEN demand END FROM {s}.instance", &[])
-            }
             Self::End => {
                 ("UPDATE {s}.instance SET ended = 2 WHERE no = $1 AND beat = $2 AND ended = 0 RETURNING no", &[I8, I8])
             }
@@ -360,7 +360,6 @@ const ALL: [Statement; Statement::COUNT] = [
     Statement::Reserve,
     Statement::Number,
     Statement::Beat,
-    Statement::Instances,
     Statement::End,
     Statement::Leave,
     Statement::TakeDue,

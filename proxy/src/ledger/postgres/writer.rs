@@ -299,6 +299,9 @@ impl Writer {
         let next = Operation { revision: update.next.revision + 1, ..update.next.clone() };
         self.inner.owned.lock().put(&next, self.inner.instance());
         self.inner.waiters.wake(next.id.seq);
+        if let Some(before) = &update.before {
+            self.inner.told.changed(before.as_ref().clone(), next.clone());
+        }
         update.answer(Ok(next));
     }
 

@@ -1,9 +1,10 @@
 //! What a ledger of several replicas needs, whatever engine keeps it: [`owned`] is what this replica owns, [`lease`] for how
 //! long it may act on that, [`watch`] which other replicas have died, [`waiters`] who waits for what another replica does,
-//! [`numbers`] the order of operations.
+//! [`numbers`] the order of operations, [`told`] who learns of what the ledger does by itself.
 
 pub(super) mod lease;
 pub(super) mod numbers;
 pub(super) mod owned;
+pub(super) mod told;
 pub(super) mod waiters;
 pub(super) mod watch;
