@@ -92,15 +92,55 @@ async fn what_cannot_be_opened_says_why_and_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_that_register_at_once_get_a_node_each() {
-    let Some(server) = Postgres::start() else { return };
+    // Each has three connections.
+    let Some(server) = Postgres::start_with(5432, vec!["-c".into(), "max_connections=250".into()], |_| {}) else {
+        return;
+    };
     drop(PostgresLedger::open(options(&server.url(), "")).await.expect("it opens"));
-    // Each has three connections, and the server sixty.
+    let patient = ", timeouts: { connect: 10s, answer: 10s }";
     let opened =
-        futures_util::future::join_all((0..12).map(|_| PostgresLedger::open(options(&server.url(), "")))).await;
+        futures_util::future::join_all((0..64).map(|_| PostgresLedger::open(options(&server.url(), patient)))).await;
     let mut nodes: Vec<_> = opened.iter().map(|ledger| ledger.as_ref().expect("it opens").node()).collect();
     nodes.sort_unstable();
     nodes.dedup();
-    assert_eq!(nodes.len(), 12, "{nodes:?}");
+    assert_eq!(nodes.len(), 64, "{nodes:?}");
+}
+
+/// Else two keys in a row could be the same, minted by two holders of one node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_holder_of_a_node_has_reserved_no_later_one_gets() {
+    let Some(server) = Postgres::start() else { return };
+    let from = 1_700_000_000_000;
+    let mut reserved = Vec::new();
+    for _ in 0..3 {
+        let ledger = PostgresLedger::open(options(&server.url(), "")).await.expect("it opens");
+        let node = ledger.node().expect("it has one");
+        reserved.push(ledger.reserve(from, 1_000).await.expect("it is taken"));
+        reserved.push(ledger.reserve(from, 1_000).await.expect("it is taken"));
+        ledger.leave().await.expect("it is told");
+        // All others are somebody's who lives.
+        server.sql("INSERT INTO mainstay.instance (run, name, speaks, low) VALUES (gen_random_uuid(), 'x', 1, 0)");
+        let other = "(SELECT max(no) FROM mainstay.instance)";
+        server.sql(&format!("UPDATE mainstay.node SET holder = {other} WHERE node <> {node}"));
+    }
+    assert!(reserved.windows(2).all(|pair| pair[1] >= pair[0] + 1_000), "{reserved:?}");
+}
+
+/// Each of several heirs takes a part, and no operation is taken twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_take_over_at_once_is_taken_once() {
+    let Some(server) = Postgres::start() else { return };
+    let quick = ", timeouts: { begin: 10s }, lease: { heartbeat: 200ms, ttl: 1s }";
+    let open = async || PostgresLedger::open(options(&server.url(), quick)).await.expect("it opens");
+    let (dead, heirs) = (open().await, [open().await, open().await, open().await]);
+    let many = (0..200).map(|key| begin(&dead, key));
+    assert_eq!(futures_util::future::join_all(many).await.len(), 200);
+    dead.stop_beating();
+    mainstay_tests::eventually("all are taken over", || async {
+        (heirs.iter().map(|heir| heir.owned()[1]).sum::<u64>() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(server.sql("SELECT count(*) FROM mainstay.op WHERE epoch <> 2 OR revision <> 2 OR state <> 4"), "0");
 }
 
 /// A short lease, so that a death is noticed soon: what counts is the order of things.
@@ -186,6 +226,35 @@ async fn what_a_dead_replica_left_is_taken_over_and_its_owners_late_word_is_stal
     let late = dead.update(Operation { state: State::NotExecuted, ..pending }).await;
     assert!(matches!(late, Err(LedgerError::Stale(current)) if current.owner == heir.instance()));
     assert_eq!(server.sql("SELECT count(*) FROM mainstay.instance WHERE ended = 2"), "1");
+}
+
+/// A look takes over so many at once; a repeat need not wait for its turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_that_meets_a_dead_replicas_write_takes_it_over_at_once() {
+    let Some(server) = Postgres::start() else { return };
+    let quick = ", timeouts: { begin: 10s }, lease: { heartbeat: 200ms, ttl: 1s }";
+    let dead = PostgresLedger::open(options(&server.url(), quick)).await.expect("it opens");
+    let now = dead.clock().now();
+    let many = (0..600_u16).map(|key| {
+        let mut draft = draft(0, now);
+        draft.key_hash.0[..2].copy_from_slice(&key.to_be_bytes());
+        dead.begin(draft, now)
+    });
+    for begun in futures_util::future::join_all(many).await {
+        assert!(matches!(begun, Ok(Begun::New(_))), "{begun:?}");
+    }
+    let heir = PostgresLedger::open(options(&server.url(), quick)).await.expect("it opens");
+    dead.stop_beating();
+    mainstay_tests::eventually("some are taken over", || async { (heir.owned()[1] >= 256).then_some(()) }).await;
+    let left = server.sql("SELECT seq FROM mainstay.op WHERE owner = 1 ORDER BY seq DESC LIMIT 1");
+    assert!(!left.is_empty(), "nobody settles them, so no more are taken");
+    let key = server.sql(&format!("SELECT left(replace(key::text, '-', ''), 4) FROM mainstay.op WHERE seq = {left}"));
+    let mut repeat = draft(0, now);
+    let key = u16::from_str_radix(&key, 16).expect("two bytes in hex");
+    repeat.key_hash.0[..2].copy_from_slice(&key.to_be_bytes());
+    let Ok(Begun::Known(known)) = heir.begin(repeat, heir.clock().now()).await else { panic!("it is known") };
+    assert_eq!((known.state, known.owner, known.epoch), (State::Unknown, heir.instance(), 2));
+    assert!(heir.taken_over_at(known.id).is_some());
 }
 
 /// A store that stands still is nobody's death.

@@ -68,6 +68,7 @@ mod rate_limit_shares;
 mod reading;
 mod reload;
 mod replicas;
+mod replicas_store;
 mod replicas_told;
 mod request_targets;
 mod resolver;

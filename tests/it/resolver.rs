@@ -393,7 +393,8 @@ async fn spread(writes: usize, rate: u32, patience: Duration) -> (f64, Duration,
     };
     tokio::time::timeout(patience, all).await.expect("all are asked about");
     eventually("all are settled", || async {
-        (proxy.metric("mainstay_operations", &[("state", "unknown")]).await == Some(0.0)).then_some(())
+        (proxy.metric("mainstay_operations", &[("state", "unknown"), ("scope", "replica")]).await == Some(0.0))
+            .then_some(())
     })
     .await;
     let arrivals = arrivals.lock();

@@ -100,6 +100,9 @@ impl Drop for Proxy {
     }
 }
 
+/// The longest a proxy may take that tries to reach something first: above what it tries for, and what a loaded machine adds.
+const SLOW_START: Duration = Duration::from_secs(60);
+
 /// How the binary is started, where that is not as usual.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -157,6 +160,17 @@ impl Proxy {
             config.move_away();
         }
         panic!("every port was taken");
+    }
+
+    /// As [`start`](Self::start), where it waits for something on its own before it serves.
+    pub async fn start_slowly(config: Config) -> Self {
+        let proxy = Self::spawn(config, &Launch::default());
+        let until = tokio::time::Instant::now() + SLOW_START;
+        while ready_status(proxy.probes).await != Some(200) {
+            assert!(tokio::time::Instant::now() < until, "it does not become ready");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        proxy
     }
 
     fn spawn(config: Config, launch: &Launch) -> Self {

@@ -1,6 +1,9 @@
 //! The protection of one route's writes: from a request with a key to a claim, or to the answer of a repeat.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
@@ -37,11 +40,15 @@ pub struct Protection {
     pub(super) recorder: Arc<Recorder>,
     honours_key: bool,
     pub(super) policy: StepPolicy,
-    pub(super) fingerprinter: Fingerprinter,
+    /// Made of the ledger's secret, when that is known.
+    fingerprinter: OnceLock<Fingerprinter>,
     pub(super) gate: QueryGate,
     pub(super) mint: Arc<IdMint>,
     in_flight: Arc<str>,
 }
+
+/// Credentials that could not be made out, because the ledger was never reached: nothing is recorded with them.
+const UNKNOWN: [u8; 32] = [0; 32];
 
 /// What becomes of a keyed request.
 #[expect(clippy::large_enum_variant, reason = "taken apart where it is made; the first request is the common case")]
@@ -85,12 +92,12 @@ impl Protection {
         clock: WallClock,
         honours_key: bool,
     ) -> Self {
-        let fingerprinter = Fingerprinter::new(ledger.fingerprint_secret(), params.fingerprint.clone());
         let policy = params.step_policy(DEFAULT_TOTAL_TIMEOUT);
         let gate = QueryGate::default();
         let mint = Arc::new(IdMint::new(Arc::clone(&ledger), clock.clone()));
         let in_flight = "in_flight".into();
         let recorder = Arc::new(Recorder::new(ledger, clock));
+        let fingerprinter = OnceLock::new();
         Self { params, route, upstream, recorder, honours_key, policy, fingerprinter, gate, mint, in_flight }
             .with_total_timeout(DEFAULT_TOTAL_TIMEOUT)
     }
@@ -124,6 +131,15 @@ impl Protection {
     pub fn with_mint(mut self, mint: Arc<IdMint>) -> Self {
         self.mint = mint;
         self
+    }
+
+    /// Makes fingerprints, once the ledger has been reached for the first time.
+    pub(super) fn fingerprinter(&self) -> Option<&Fingerprinter> {
+        if let Some(fingerprinter) = self.fingerprinter.get() {
+            return Some(fingerprinter);
+        }
+        let secret = self.recorder.ledger().fingerprint_secret()?;
+        Some(self.fingerprinter.get_or_init(|| Fingerprinter::new(secret, self.params.fingerprint.clone())))
     }
 
     /// The parameters.
@@ -179,7 +195,10 @@ impl Protection {
         path_params: &[(&str, &str)],
         with: RecordedWith,
     ) -> Begin {
-        let fingerprint = self.fingerprinter.of(parts, body);
+        let Some(fingerprinter) = self.fingerprinter().filter(|_| with.credentials != Some(UNKNOWN)) else {
+            return Begin::Refused(Refusal::never_reached());
+        };
+        let fingerprint = fingerprinter.of(parts, body);
         let now = self.recorder.clock().now();
         let presented = with.credentials;
         let KeyOwner { principal, former } = owner;
@@ -226,7 +245,8 @@ impl Protection {
     fn fingerprint_as_of(&self, operation: &Operation, current: [u8; 32], parts: &Parts, body: &Bytes) -> [u8; 32] {
         match operation.fingerprint_version {
             FingerprintVersion::CURRENT => current,
-            earlier => self.fingerprinter.of_version(earlier, parts, body),
+            // Whoever has a fingerprint of now has what makes it.
+            earlier => self.fingerprinter().map_or(current, |made| made.of_version(earlier, parts, body)),
         }
     }
 
@@ -276,7 +296,8 @@ impl Protection {
         if !key.is_content() {
             return Ok(None);
         }
-        let earlier = self.fingerprinter.of_version(FingerprintVersion::WithoutHost, parts, body);
+        let Some(fingerprinter) = self.fingerprinter() else { return Ok(None) };
+        let earlier = fingerprinter.of_version(FingerprintVersion::WithoutHost, parts, body);
         let Some(key) = key.by_content(earlier) else { return Ok(None) };
         self.held_under(&key, principal, now).await
     }
@@ -308,7 +329,8 @@ impl Protection {
     /// The credentials to which a request's key is bound, for one that came where no principal is declared. `None`: the
     /// policy does not ask for them.
     pub fn credentials(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
-        (self.params.credentials == Credentials::Bind).then(|| self.fingerprinter.of_credentials(headers))
+        let of = |fingerprinter: &Fingerprinter| fingerprinter.of_credentials(headers);
+        (self.params.credentials == Credentials::Bind).then(|| self.fingerprinter().map_or(UNKNOWN, of))
     }
 
     /// Whether a request with this key may be a repeat: an operation holds the key, or the ledger cannot say.

@@ -60,7 +60,8 @@ impl Protection {
             }
             Some(KeyFrom::Content { .. }) => {
                 let text = self.mint.mint(IdKind::UuidV7).await.map_err(|error| Refusal::ledger_unavailable(&error))?;
-                Key::of_content(self.fingerprinter.of(incoming.parts, body), text)
+                let fingerprinter = self.fingerprinter().ok_or_else(Refusal::never_reached)?;
+                Key::of_content(fingerprinter.of(incoming.parts, body), text)
             }
             Some(KeyFrom::Template(_)) | None => self.minted().await?,
         };

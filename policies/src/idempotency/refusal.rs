@@ -61,6 +61,11 @@ impl Refusal {
         Self::new(Problem::LedgerUnavailable, detail).after(SOON)
     }
 
+    /// The ledger is kept elsewhere, and has not been reached since the start.
+    pub(super) fn never_reached() -> Self {
+        Self::ledger_unavailable(&LedgerError::Unavailable(String::new()))
+    }
+
     pub(super) fn key_reused() -> Self {
         let detail = "This key was used for a request with another method, host, path or content. \
                       Use a fresh key for a new request, or repeat the first one unchanged.";

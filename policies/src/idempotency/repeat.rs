@@ -57,7 +57,8 @@ impl Protection {
         let Some(status) = self.params.status.as_ref().filter(|_| operation.status_target.is_some()) else {
             return operation;
         };
-        let permit = match self.gate.enter(operation.id, &operation.upstream, status.rate_per_sec, TURN_WITHIN) {
+        let rate = self.query_rate().unwrap_or(status.rate_per_sec);
+        let permit = match self.gate.enter(operation.id, &operation.upstream, rate, TURN_WITHIN) {
             Ok(permit) => permit,
             // The other one's result is as good.
             Err(Held::InFlight) => return self.wait_for_query(operation).await,

@@ -169,6 +169,40 @@ pub trait Ledger: Send + Sync + 'static {
         Box::pin(async { Ok(vec![self.instance()]) })
     }
 
+    /// Operations that this process owns and that are open: pending, unknown.
+    fn owned(&self) -> [u64; 2] {
+        let [pending, .., unknown] = self.counts();
+        [pending, unknown]
+    }
+
+    /// Operations that are open, of all processes that share this ledger, as they were counted last; `None` if nobody shares it,
+    /// or nobody has counted yet.
+    fn census(&self) -> Option<Census> {
+        None
+    }
+
+    /// When the oldest operation that is in doubt began, of all processes.
+    fn oldest_unknown(&self) -> LedgerFuture<'_, Option<UnixMillis>> {
+        Box::pin(async move {
+            let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
+            Ok(self.list(unknown, None, 1).await?.first().map(|oldest| oldest.created_at))
+        })
+    }
+
+    /// Makes an operation in doubt this process's own, for whoever is to send it again; it is, where nobody shares this ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stale`] if it has changed meanwhile, as it stands then.
+    fn take_over(&self, operation: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move { Ok(operation) })
+    }
+
+    /// When this process took an operation over from another one, which may have been about to send it; `None` if it did not.
+    fn taken_over_at(&self, id: OperationId) -> Option<UnixMillis> {
+        let _ = id;
+        None
+    }
+
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];
 
@@ -178,6 +212,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// How full it is and how much waits, for metrics; `None` if it cannot tell at once.
     fn load(&self) -> Option<Load> {
         None
+    }
+
+    /// What else it can tell of itself, for metrics.
+    fn readings(&self) -> Vec<Reading> {
+        Vec::new()
     }
 
     /// Whether it takes writes at the moment.
@@ -214,8 +253,24 @@ pub trait Ledger: Send + Sync + 'static {
         None
     }
 
-    /// The secret under which fingerprints are made.
-    fn fingerprint_secret(&self) -> &[u8; 32];
+    /// The secret under which fingerprints are made; `None` until a ledger that is kept elsewhere has been reached for the first
+    /// time.
+    fn fingerprint_secret(&self) -> Option<&[u8; 32]>;
+}
+
+/// Operations that are open, of all processes that share a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// In flight.
+    pub pending: u64,
+    /// In doubt.
+    pub unknown: u64,
+    /// Flagged for a person, whatever their state.
+    pub flagged: u64,
+    /// When the oldest began that is in doubt.
+    pub oldest_unknown: Option<UnixMillis>,
+    /// When they were counted.
+    pub at: UnixMillis,
 }
 
 /// How full a ledger is, and how much waits to be written.
@@ -223,10 +278,21 @@ pub trait Ledger: Send + Sync + 'static {
 pub struct Load {
     /// Bytes in use, as far as was last measured.
     pub bytes: u64,
-    /// Bytes at most.
+    /// Bytes at most; 0: it is not bounded by bytes, and does not measure them.
     pub max_bytes: u64,
     /// Writes that wait to be carried out.
     pub queued: usize,
+}
+
+/// One number that a ledger tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Which; the metric's name is `mainstay_ledger_` and this.
+    pub name: &'static str,
+    /// Of which kind; empty where there is one only.
+    pub word: &'static str,
+    /// How much.
+    pub value: f64,
 }
 
 /// Whether a ledger takes writes.
@@ -240,6 +306,9 @@ pub enum Health {
     Failed,
     /// It is kept elsewhere, and cannot be reached: new operations are refused until it can.
     Unreachable,
+    /// Its store has forgotten what it had acknowledged: what is still known is written again, and new operations are refused
+    /// until all who share it have had the time to do so.
+    Lossy,
 }
 
 /// When the end of a write counts as recorded.

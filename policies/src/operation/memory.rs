@@ -371,8 +371,8 @@ impl Ledger for MemoryLedger {
         &self.clock
     }
 
-    fn fingerprint_secret(&self) -> &[u8; 32] {
-        &self.secret
+    fn fingerprint_secret(&self) -> Option<&[u8; 32]> {
+        Some(&self.secret)
     }
 }
 

@@ -28,7 +28,7 @@ const TRAIL: usize = 50;
 pub(super) async fn list(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let known = ["state", "route", "upstream", "older", "attention", "limit", "cursor"];
     let params = Params::read(asked.parts.uri.query(), &known)?;
-    let page = Page::read(&params, asked.cx.runtime.resources.ledger.fingerprint_secret())?;
+    let page = Page::read(&params, asked.cx.runtime.resources.ledger.fingerprint_secret().ok_or_else(Fault::ledger)?)?;
     let filter = Filter {
         state: listing::state(&params)?,
         route: params.of("route").map(str::to_owned),

@@ -71,10 +71,11 @@ impl App {
         }
     }
 
-    /// Connections that are open, or writes that have not been answered. Late answers are not waited for.
+    /// Connections that are open, writes that have not been answered, or what is known of them and not on record yet. Late answers
+    /// are not waited for.
     fn is_busy(&self) -> bool {
-        let [pending, ..] = self.runtime.resources.ledger.counts();
-        self.runtime.places.open() > 0 || pending > 0
+        let [pending, _] = self.runtime.resources.ledger.owned();
+        self.runtime.places.open() > 0 || pending > 0 || self.runtime.resources.recorder.unrecorded() > 0
     }
 
     async fn end(self) {

@@ -19,7 +19,7 @@ const MAX_MESSAGE: usize = 4096;
 /// Says what stays in doubt, and that the process ends. Whatever is to be written is written by then.
 pub(super) async fn tell(runtime: &Runtime) {
     let ledger = &runtime.resources.ledger;
-    let [pending, _, _, _, unknown] = ledger.counts();
+    let [pending, unknown] = ledger.owned();
     // The next process that opens the ledger takes what is pending for unknown.
     let in_doubt = pending + unknown;
     let attention = ledger.flagged().await.unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) async fn tell(runtime: &Runtime) {
         (Store::Postgres(_), Health::Writable) => ("shared", true),
         (Store::Disk { .. }, Health::Failed) => ("failed", true),
         (Store::Disk { .. }, Health::Full) => ("full", true),
-        (Store::Postgres(_), _) | (Store::Disk { .. }, Health::Unreachable) => ("unreachable", true),
+        (Store::Postgres(_), _) | (Store::Disk { .. }, Health::Unreachable | Health::Lossy) => ("unreachable", true),
         (Store::Disk { .. }, Health::Writable) => ("written", true),
     };
     if in_doubt > 0 {

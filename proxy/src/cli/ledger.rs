@@ -1,5 +1,5 @@
 //! `mainstay ledger check`, `stats` and `export`: what lies on the disk, also beside a running proxy. Nothing is written. And
-//! `schema`: what a database's owner is to run for a ledger in PostgreSQL.
+//! `schema`: what a database's owner is to run for a ledger in PostgreSQL. Who shares one is in `replicas.rs`.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -10,7 +10,10 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::{FAILED, fail, print};
+use super::{
+    output::{FAILED, fail, print},
+    replicas::{Fence, Shared, fence, replicas},
+};
 use crate::{
     api::document,
     config::{self, model::Store},
@@ -24,7 +27,7 @@ use crate::{
 const FAULTS_SHOWN: usize = 100;
 const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
 
-/// Look into a ledger on disk; nothing is written, and a running proxy is not disturbed
+/// Look into a ledger: one on disk without disturbing a running proxy, and who shares one in PostgreSQL
 #[derive(Subcommand)]
 pub enum LedgerCommand {
     /// Check the file and everything that must hold in it; 0 if nothing is wrong, else 1
@@ -40,6 +43,10 @@ pub enum LedgerCommand {
     },
     /// The schema of a ledger in PostgreSQL: the SQL that makes or migrates it, for whoever owns the database
     Schema(SchemaCommand),
+    /// List the replicas that share a ledger in PostgreSQL, and those that ended within the last day
+    Replicas(Shared),
+    /// Take a replica of a ledger in PostgreSQL out by hand: the others take over what it owns, and it sends nothing more
+    Fence(Fence),
     /// Print the document of every operation, a line of JSON each: no bodies, no keys
     Export(Place),
 }
@@ -92,6 +99,8 @@ pub fn ledger(command: LedgerCommand) -> ExitCode {
         }),
         LedgerCommand::Export(place) => with(&place, export),
         LedgerCommand::Schema(command) => schema(&command),
+        LedgerCommand::Replicas(ledger) => replicas(ledger),
+        LedgerCommand::Fence(order) => fence(order),
     }
 }
 

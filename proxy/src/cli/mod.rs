@@ -7,6 +7,7 @@ mod ledger;
 mod named;
 mod operate;
 mod output;
+mod replicas;
 
 pub use check::{CheckCommand, check};
 pub use config::{schema, show};

@@ -98,7 +98,9 @@ impl CallerRequest<'_> {
     /// The credentials by which operations that are bound to some are shown: none are where somebody was always named.
     fn credentials(&self) -> Option<[u8; 32]> {
         let binds = matches!(self.reader, Reader::Anonymous) || self.former.contains(&None);
-        binds.then(|| credentials(self.cx.ledger.fingerprint_secret(), &self.parts.headers))
+        // Without the secret nothing is shown that is bound to any.
+        let secret = self.cx.ledger.fingerprint_secret().filter(|_| binds);
+        secret.map(|secret| credentials(secret, &self.parts.headers))
     }
 
     /// Every principal that the caller has, or had: the one of now first.

@@ -176,7 +176,7 @@ fn may_list(asked: &CallerRequest<'_>) -> Result<(), Fault> {
 }
 
 async fn list(asked: &CallerRequest<'_>, params: &Params<'_>) -> Result<Reply, Fault> {
-    let page = Page::read(params, asked.cx.ledger.fingerprint_secret())?;
+    let page = Page::read(params, asked.cx.ledger.fingerprint_secret().ok_or_else(Fault::ledger)?)?;
     let filter = Filter { principal: Some(asked.principal_hash), state: listing::state(params)?, ..Filter::default() };
     may_list(asked)?;
     // One more than asked for tells whether there is a next page.

@@ -9,7 +9,7 @@ use mainstay_policies::{
 
 use super::{
     disk::{self, DiskLedger},
-    postgres::{self, PostgresLedger},
+    postgres::{self, OnCommit, PostgresLedger},
 };
 use crate::config::model::{self, Config, Store};
 
@@ -29,7 +29,7 @@ pub enum OpenError {
 pub(crate) async fn open_ledger(
     config: &Config,
     clock: &WallClock,
-    on_commit: impl Fn(Duration) + Send + 'static,
+    on_commit: impl Fn(Duration) + Send + Sync + 'static,
 ) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
@@ -43,7 +43,8 @@ pub(crate) async fn open_ledger(
             Arc::new(DiskLedger::open_observed(path, clock.clone(), &options, on_commit)?)
         }
         Store::Postgres(settings) if config.needs_ledger() => {
-            Arc::new(PostgresLedger::open(postgres_options(settings, config)).await?)
+            let on_commit = OnCommit(Arc::new(on_commit));
+            Arc::new(PostgresLedger::open(postgres::Options { on_commit, ..postgres_options(settings, config) }).await?)
         }
         Store::Disk { .. } | Store::Postgres(_) | Store::Memory => {
             Arc::new(MemoryLedger::new(clock.clone(), *max_open, *max_bytes))
@@ -60,6 +61,7 @@ pub fn postgres_options(settings: &model::Postgres, config: &Config) -> postgres
         max_open: config.ledger.max_open,
         retention: retentions.map(|idempotency| idempotency.retention).max().unwrap_or(Duration::ZERO),
         clock: None,
+        on_commit: OnCommit::nobody(),
     }
 }
 

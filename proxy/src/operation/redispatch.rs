@@ -3,14 +3,14 @@
 //! One attempt: what it does not settle is due again later. It goes out only after it was counted durably, and never while
 //! another attempt of the operation is in flight.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Uri;
 use mainstay_policies::{
     grpc::is_grpc,
     idempotency::Protection,
-    operation::{Operation, StoredRequest, ledger::LedgerError},
+    operation::{Operation, StoredRequest, ledger::LedgerError, step::after},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
         run::Tally,
     },
     respond::failure::Failure,
-    runtime::{Runtime, route::Route},
+    runtime::{Runtime, resources::Resources, route::Route},
 };
 
 /// Why nothing was sent. Nothing was counted, either.
@@ -32,6 +32,8 @@ pub(crate) enum NotSent {
     InFlight,
     /// The circuit breaker, for example.
     Refused(Failure),
+    /// Another process had it until lately, which may have been about to send it: not before so long.
+    TooSoon(Duration),
     /// What is kept is no request.
     Unreadable,
     /// It was settled meanwhile, or the ledger is gone.
@@ -57,6 +59,7 @@ impl Redispatch {
     pub(crate) async fn run(self, told: Option<oneshot::Sender<Executed>>) -> Result<(), NotSent> {
         let Self { runtime, route, protection, operation, request } = self;
         let uri: Uri = request.target.parse().map_err(|_| NotSent::Unreadable)?;
+        let operation = own(&runtime, operation, route.params.policy.timeout.total).await?;
         let now = Instant::now();
         let mut trace = runtime.tracing.start_about(operation.origin, now);
         trace.name("redispatch");
@@ -93,4 +96,18 @@ impl Redispatch {
         trace.finish(Instant::now());
         Ok(())
     }
+}
+
+/// The operation once it is this process's own, and nobody else can be sending it any more: whoever had it before may have passed
+/// the last check just then, and an attempt lasts no longer than the route's `total`.
+async fn own(runtime: &Runtime, operation: Operation, total: Duration) -> Result<Operation, NotSent> {
+    let Resources { ledger, clock, .. } = &runtime.resources;
+    let operation = if operation.owner == ledger.instance() {
+        operation
+    } else {
+        ledger.take_over(operation).await.map_err(NotSent::Ledger)?
+    };
+    let taken_at = ledger.taken_over_at(operation.id);
+    let wait = taken_at.map_or(0, |at| after(at, total).saturating_sub(clock.now()));
+    if wait > 0 { Err(NotSent::TooSoon(Duration::from_millis(wait))) } else { Ok(operation) }
 }

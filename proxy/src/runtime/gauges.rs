@@ -11,11 +11,8 @@ use mainstay_policies::{
 };
 use tokio::time::Instant;
 
-use super::{Runtime, named, route::Route};
+use super::{Runtime, named, route::Route, shared_ledger};
 use crate::telemetry::metrics::{Kind, Samples};
-
-/// Operation states in the order of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger::counts).
-const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
 
 /// Registers every gauge of the running proxy.
 pub(crate) fn register(runtime: &Arc<Runtime>) {
@@ -31,21 +28,23 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
         }
     };
     let on_scrape = |name, help, read| of_kind(Kind::Gauge, name, help, read);
+    shared_ledger::register(runtime);
     let metrics = &runtime.resources.metrics;
     on_scrape("mainstay_ledger_bytes", "Bytes of the ledger in use", |runtime, samples| {
-        load(runtime, samples, |load| load.bytes);
+        load(runtime, samples, |load| (load.max_bytes > 0).then_some(load.bytes));
     })(metrics);
     on_scrape("mainstay_ledger_max_bytes", "Bytes of the ledger at most", |runtime, samples| {
-        load(runtime, samples, |load| load.max_bytes);
+        load(runtime, samples, |load| Some(load.max_bytes).filter(|max| *max > 0));
     })(metrics);
     on_scrape("mainstay_ledger_queue_depth", "Writes that wait for the ledger", |runtime, samples| {
-        load(runtime, samples, |load| load.queued as u64);
+        load(runtime, samples, |load| Some(load.queued as u64));
     })(metrics);
     let help = "Changes of circuit breakers, by what they became";
     of_kind(Kind::Counter, "mainstay_breaker_transitions", help, transitions)(metrics);
     let help = "Attempts that found no connection to an upstream, by cause";
     of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
-    on_scrape("mainstay_operations", "Operations in the ledger, by state", operations)(metrics);
+    let help = "Operations that are open, by state: of this replica, and of all that share its ledger";
+    on_scrape("mainstay_operations", help, operations)(metrics);
     on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |runtime, samples| {
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
         samples.push(&[], f64::from(u8::from(is_writable)));
@@ -78,14 +77,19 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
 }
 
 fn operations(runtime: &Runtime, samples: &mut Samples) {
-    for (state, count) in STATES.iter().zip(runtime.resources.ledger.counts()) {
-        samples.push(&[("state", state)], count as f64);
+    let ledger = &runtime.resources.ledger;
+    let own = ledger.owned();
+    let all = ledger.census().map_or(own, |census| [census.pending, census.unknown]);
+    for (scope, counts) in [("replica", own), ("service", all)] {
+        for (state, count) in ["pending", "unknown"].into_iter().zip(counts) {
+            samples.push(&[("state", state), ("scope", scope)], count as f64);
+        }
     }
 }
 
-fn load(runtime: &Runtime, samples: &mut Samples, read: fn(&Load) -> u64) {
-    if let Some(load) = runtime.resources.ledger.load() {
-        samples.push(&[], read(&load) as f64);
+fn load(runtime: &Runtime, samples: &mut Samples, read: fn(&Load) -> Option<u64>) {
+    if let Some(value) = runtime.resources.ledger.load().as_ref().and_then(read) {
+        samples.push(&[], value as f64);
     }
 }
 

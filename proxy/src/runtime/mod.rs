@@ -9,6 +9,7 @@ mod notices;
 pub mod readiness;
 pub(crate) mod resources;
 pub(crate) mod route;
+mod shared_ledger;
 pub(crate) mod snapshot;
 
 use std::{

@@ -3,7 +3,7 @@
 //! A reload builds a new snapshot and swaps it in whole. What did not change keeps its state: an upstream its connections,
 //! a limiter its count, a breaker its verdict, a budget its balance.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mainstay_policies::{cache::Store, idempotency::Protection, operation::Operation, rate_limit::Limiter};
 
@@ -52,6 +52,9 @@ impl Snapshot {
                 (params.name.clone(), kept.cloned().unwrap_or_else(new))
             })
             .collect();
+        for upstream in upstreams.values() {
+            upstream.bound_delivery(delivery_bound(&config, &upstream.params().name));
+        }
         let known: HashMap<RouteIdentity, &Arc<Route>> = before
             .into_iter()
             .flat_map(|before| before.router.iter())
@@ -115,6 +118,16 @@ type RouteIdentity = (String, Arc<str>, Arc<str>);
 
 fn identity(route: &model::Route) -> RouteIdentity {
     (format!("{:?}", route.matches), route.upstream.name.clone(), route.policy.name.clone())
+}
+
+/// How late what was sent to an upstream may arrive: bytes that lie in a dead socket must not come later than a `not_found` is
+/// believed, which frees the key. Half of that, since the wait begins when the first of them is sent.
+fn delivery_bound(config: &Config, upstream: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(30);
+    let routes = config.routes.iter().filter(|route| *route.upstream.name == *upstream);
+    let asked = routes.filter_map(|route| route.policy.idempotency.as_ref()?.status.as_ref());
+    let bound = asked.filter(|status| !status.fenced).map(|status| status.settle_after / 2).min();
+    bound.map(|bound| bound.min(LONGEST))
 }
 
 /// The caches of all policies; what they hold stays as long as their parameters do.

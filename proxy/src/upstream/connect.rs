@@ -3,6 +3,8 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use http::uri::Authority;
@@ -17,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) authority: Authority,
     port: u16,
     literal: Option<SocketAddr>,
+    /// How long what was sent may stay unacknowledged, in ms; 0: as long as the system says.
+    unacknowledged_ms: AtomicU64,
 }
 
 impl Target {
@@ -24,7 +28,13 @@ impl Target {
         let port = authority.port_u16().unwrap_or(80);
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
-        Self { authority, port, literal }
+        Self { authority, port, literal, unacknowledged_ms: AtomicU64::new(0) }
+    }
+
+    /// What is sent over connections that are opened from now on arrives within `bound`, or never. `None`: when the system says.
+    pub(super) fn bound_delivery(&self, bound: Option<Duration>) {
+        let ms = bound.map_or(0, |bound| u64::try_from(bound.as_millis()).unwrap_or(u64::MAX));
+        self.unacknowledged_ms.store(ms, Relaxed);
     }
 
     async fn connect(&self) -> Result<TcpStream, AttemptError> {
@@ -33,6 +43,11 @@ impl Target {
             None => self.connect_by_name().await?,
         };
         stream.set_nodelay(true).map_err(unconnected)?;
+        let bound = self.unacknowledged_ms.load(Relaxed);
+        if bound > 0 {
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_tcp_user_timeout(Some(Duration::from_millis(bound))).map_err(unconnected)?;
+        }
         Ok(stream)
     }
 
@@ -71,5 +86,24 @@ pub(crate) async fn tcp(target: &Target, deadline: Instant) -> Result<TcpStream,
     match timeout_at(deadline, target.connect()).await {
         Ok(connected) => connected,
         Err(_) => Err(AttemptError::new(Cause::Connect, Sent::No).named(TIMED_OUT).with_source("connect_timeout")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lies_in_a_dead_socket_does_not_arrive_later_than_it_may() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let target = Target::new(authority);
+        let bound_of = async || {
+            let stream = target.connect().await.unwrap();
+            socket2::SockRef::from(&stream).tcp_user_timeout().unwrap().unwrap_or_default()
+        };
+        assert_eq!(bound_of().await, Duration::ZERO, "the system's own");
+        target.bound_delivery(Some(Duration::from_secs(5)));
+        assert_eq!(bound_of().await, Duration::from_secs(5));
     }
 }

@@ -23,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use http::{Response, uri::Authority};
@@ -97,6 +98,11 @@ impl Upstream {
             })
             .collect();
         Self { params, head_limits, endpoints }
+    }
+
+    /// What is sent over connections that are opened from now on arrives within `bound`, or never.
+    pub(crate) fn bound_delivery(&self, bound: Option<Duration>) {
+        self.endpoints.iter().for_each(|endpoint| endpoint.target.bound_delivery(bound));
     }
 
     /// Its parameters.

@@ -181,7 +181,11 @@ async fn an_ongoing_answer_is_kept_and_leaves_the_outcome_unknown() {
 /// A write as it was recorded before the host counted.
 async fn begun_before_the_host_counted(kit: &Kit, key: &Key, body: &Bytes) -> OperationId {
     let parts = post("/p");
-    let fingerprint = kit.protection.fingerprinter.of_version(FingerprintVersion::WithoutHost, &parts, body);
+    let fingerprint = kit.protection.fingerprinter().expect("it is reached").of_version(
+        FingerprintVersion::WithoutHost,
+        &parts,
+        body,
+    );
     let key = key.by_content(fingerprint).unwrap_or_else(|| key.clone());
     let draft = kit.protection.draft(&key, None, fingerprint, &[], kit.clock.now());
     let draft = Operation { fingerprint_version: FingerprintVersion::WithoutHost, ..draft };

@@ -156,6 +156,9 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
 /// How long somebody who waits for an answer waits for their turn to ask.
 pub const TURN_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long others may take until they have followed a clock that was put forward: several heartbeats, and the writes of all that
+/// they own.
+const OTHERS_FOLLOW_WITHIN: Duration = Duration::from_mins(1);
 /// What a wall clock may gain on the monotonic one between two looks without having been put forward.
 const DRIFT: Duration = Duration::from_secs(1);
 
@@ -175,6 +178,8 @@ struct Gate {
     due: HashMap<Arc<str>, Instant>,
     /// Both clocks, as they were when all times on record agreed with them.
     agreed: Option<(UnixMillis, Instant)>,
+    /// When the wall clock was last put forward.
+    jumped: Option<Instant>,
 }
 
 /// Why a query is not made now.
@@ -249,6 +254,17 @@ impl QueryGate {
     /// Says that all times on record agree with the wall clock, which reads `now`.
     pub fn clock_agrees(&self, now: UnixMillis) {
         self.0.lock().agreed = Some((now, Instant::now()));
+    }
+
+    /// The wall clock was put forward, and what this process owns follows.
+    pub fn clock_jumped(&self) {
+        self.0.lock().jumped = Some(Instant::now());
+    }
+
+    /// Whether the wall clock was put forward so lately that other processes, which keep the times of what they own, may not have
+    /// followed it yet.
+    pub fn others_may_lag(&self) -> bool {
+        self.0.lock().jumped.is_some_and(|jumped| jumped.elapsed() < OTHERS_FOLLOW_WITHIN)
     }
 
     /// How far the wall clock, which reads `now`, was put forward since times on record last agreed with it. Until they do

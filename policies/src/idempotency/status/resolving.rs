@@ -39,6 +39,11 @@ impl Protection {
         if heard.verdict == Some(Verdict::NotFound) && self.gate.put_forward(self.recorder.clock().now()).is_some() {
             heard.verdict = None;
         }
+        // The same of what another process owns, until that one has noticed, too.
+        let is_anothers = operation.owner != self.recorder.ledger().instance();
+        if heard.verdict == Some(Verdict::NotFound) && is_anothers && self.gate.others_may_lag() {
+            heard.verdict = None;
+        }
         if heard.verdict.is_some_and(|verdict| verdict != Verdict::NotFound)
             && self.is_anothers(&operation, status).await?
         {
@@ -80,9 +85,15 @@ impl Protection {
         Some(claim)
     }
 
-    /// Queries per second to this upstream; `None` if it cannot be asked.
+    /// Queries per second to this upstream by this process; `None` if it cannot be asked. The rate is the service's, so
+    /// processes that share the ledger share it, too; but none is left with so little that it never asks.
     pub fn query_rate(&self) -> Option<f64> {
-        self.params.status.as_ref().map(|status| status.rate_per_sec)
+        const LEAST_PER_SEC: f64 = 0.2;
+        let replicas = self.recorder.ledger().replicas().max(1) as f64;
+        self.params.status.as_ref().map(|status| {
+            let whole = status.rate_per_sec;
+            (whole / replicas).max(LEAST_PER_SEC.min(whole))
+        })
     }
 
     /// The longest time until an operation of this route is looked at again, whatever the clock does meanwhile.

@@ -183,3 +183,15 @@ async fn a_clock_that_is_put_forward_is_noticed_until_it_is_agreed_with() {
     gate.clock_agrees(NOW + 3_660_000);
     assert_eq!(gate.put_forward(NOW + 3_660_000), None);
 }
+
+/// Others keep the times of what they own, and see the jump a heartbeat later.
+#[tokio::test(start_paused = true)]
+async fn others_may_lag_behind_a_clock_that_was_put_forward_for_a_while() {
+    let gate = QueryGate::default();
+    assert!(!gate.others_may_lag());
+    gate.clock_jumped();
+    gate.clock_agrees(NOW);
+    assert!(gate.others_may_lag());
+    tokio::time::advance(OTHERS_FOLLOW_WITHIN).await;
+    assert!(!gate.others_may_lag());
+}

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::{Checks, START, all, draft};
+use super::{Checks, START, TOMBSTONE_MS, all, draft};
 use crate::{
     clock::WallClock,
     operation::{
@@ -33,6 +33,7 @@ where
     both().await.what_is_begun_at_one_is_known_at_the_other().await;
     both().await.one_of_many_begins_at_both_is_new().await;
     both().await.a_window_that_passes_frees_the_key_once().await;
+    both().await.a_tombstone_that_passes_frees_the_key_once().await;
     both().await.evidence_is_anybodys().await;
     both().await.only_the_owner_sends().await;
     both().await.what_was_sent_is_the_owners_to_know_and_what_was_deferred_everybodys().await;
@@ -104,6 +105,16 @@ impl Pair {
         assert_eq!(new.len(), 1);
         assert_eq!(self.other.find(1).await.map(|found| found.id), Some(new[0].id));
         assert_eq!(self.other.read(first.id).await, Some(first), "an id that was returned stays readable");
+    }
+
+    async fn a_tombstone_that_passes_frees_the_key_once(self) {
+        let first = self.one.begin(1).await;
+        let first = self.one.settle(first, State::Succeeded).await;
+        assert_eq!(self.other.begin_known(1).await, first);
+        self.one.advance(TOMBSTONE_MS);
+        let new = self.begin_at_both(20).await;
+        assert_eq!(new.len(), 1);
+        assert_eq!(self.other.find(1).await.map(|found| found.id), Some(new[0].id));
     }
 
     async fn evidence_is_anybodys(self) {

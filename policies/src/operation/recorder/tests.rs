@@ -163,7 +163,7 @@ impl Ledger for Spied {
         self.inner.clock()
     }
 
-    fn fingerprint_secret(&self) -> &[u8; 32] {
+    fn fingerprint_secret(&self) -> Option<&[u8; 32]> {
         self.inner.fingerprint_secret()
     }
 }

@@ -22,6 +22,7 @@ pub(super) async fn follow(
 ) -> Result<(), LedgerError> {
     if let Some(by) = gate.put_forward(now) {
         tracing::warn!(by_ms = by.as_millis() as u64, "the clock was put forward");
+        gate.clock_jumped();
         let jump = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let before = now.saturating_sub(jump).saturating_add(APART_MS);
         // The ledger writes what comes together in one go.

@@ -115,6 +115,12 @@ impl Resolver {
         if outcome.await.is_err() {
             match running.await {
                 Ok(Err(NotSent::InFlight)) => return Err(NotDone::Busy("An attempt of it is in flight.")),
+                Ok(Err(NotSent::TooSoon(_))) => {
+                    return Err(NotDone::Busy(
+                        "Another replica had it until now and may have been about to send it: order it again when its route's \
+                         `timeout.total` has passed.",
+                    ));
+                }
                 Ok(Err(NotSent::Refused(_))) => {
                     return Err(NotDone::Busy("The circuit breaker before its upstream is open."));
                 }

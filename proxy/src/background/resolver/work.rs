@@ -118,6 +118,7 @@ impl Work {
                 return self.miss_request(operation).await;
             }
             Err(NotSent::Refused(Failure::CircuitOpen { retry_after })) => retry_after.max(PAUSE),
+            Err(NotSent::TooSoon(wait)) => wait.max(PAUSE),
             Err(NotSent::InFlight | NotSent::Refused(_)) => PAUSE,
         };
         resources.metrics.resolver().redispatched(&upstream, "not_sent");

@@ -7,7 +7,7 @@ use mainstay_policies::{
     idempotency::query::Held,
     operation::{
         Event, KeptRequest, Operation, OperationId, State, StepPolicy, UnixMillis,
-        ledger::{Due, Filter, LedgerError},
+        ledger::{Due, LedgerError},
         step::after,
     },
 };
@@ -378,9 +378,8 @@ impl Worker {
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {
         let resources = &self.runtime.resources;
         resources.metrics.resolver().waiting(self.lanes.depths());
-        let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
-        let oldest = resources.ledger.list(unknown, None, 1).await?;
-        let oldest = oldest.first().map_or(0, |oldest| self.now().saturating_sub(oldest.created_at));
+        let oldest = resources.ledger.oldest_unknown().await?;
+        let oldest = oldest.map_or(0, |began| self.now().saturating_sub(began));
         resources.metrics.resolver().unresolved(oldest);
         if now >= self.next_census {
             self.next_census = now + CENSUS_EVERY;

@@ -55,6 +55,15 @@ pub(super) enum Output {
     Json,
 }
 
+/// Whoever runs this program, where nobody says who does.
+pub(super) fn this_user() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    // Images have neither names nor a shell that sets them.
+    let user = user.or_else(|| Some(format!("uid-{}", std::fs::metadata("/proc/self").ok()?.uid())));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}@{}", user.unwrap_or_else(|| "unknown".into()), host.trim())
+}
+
 /// Who does it, and why; both are kept in the audit trail.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Why {
@@ -67,14 +76,7 @@ pub(super) struct Why {
 
 impl Why {
     fn actor(&self) -> String {
-        self.actor.clone().unwrap_or_else(|| {
-            let user =
-                ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-            // Images have neither names nor a shell that sets them.
-            let user = user.or_else(|| Some(format!("uid-{}", std::fs::metadata("/proc/self").ok()?.uid())));
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            format!("{}@{}", user.unwrap_or_else(|| "unknown".into()), host.trim())
-        })
+        self.actor.clone().unwrap_or_else(this_user)
     }
 
     /// The members of an act's body.

@@ -389,8 +389,8 @@ impl Ledger for DiskLedger {
         &self.inner.clock
     }
 
-    fn fingerprint_secret(&self) -> &[u8; 32] {
-        &self.inner.secret
+    fn fingerprint_secret(&self) -> Option<&[u8; 32]> {
+        Some(&self.inner.secret)
     }
 }
 

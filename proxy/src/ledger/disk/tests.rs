@@ -149,7 +149,7 @@ async fn the_conformance_suite_passes() {
 async fn what_was_settled_is_the_same_after_a_restart() {
     let home = Home::new();
     let ledger = home.open();
-    let secret = *ledger.fingerprint_secret();
+    let secret = *ledger.fingerprint_secret().expect("it is there");
     let operation = begin(&ledger, 1).await;
     let settled = settle(&ledger, operation, b"\x00\xff bytes").await;
     drop(ledger);
@@ -158,7 +158,7 @@ async fn what_was_settled_is_the_same_after_a_restart() {
     assert_eq!(ledger.find(settled.key_hash).await.expect("it finds"), Some(settled.clone()));
     assert_eq!(ledger.begin(draft(1), NOW).await.expect("it is known"), Begun::Known(settled));
     assert_eq!(ledger.counts(), [0, 1, 0, 0, 0]);
-    assert_eq!(*ledger.fingerprint_secret(), secret);
+    assert_eq!(*ledger.fingerprint_secret().expect("it is there"), secret);
 }
 
 #[tokio::test]
@@ -454,7 +454,7 @@ async fn what_is_sealed_is_nowhere_to_be_seen_and_reads_back() {
         });
         let open = Operation { request: KeptRequest::Given(Arc::clone(&request)), ..self::draft(2) };
         let Ok(Begun::New(open)) = ledger.begin(open, NOW).await else { panic!("it is new") };
-        let fingerprints = *ledger.fingerprint_secret();
+        let fingerprints = *ledger.fingerprint_secret().expect("it is there");
         let found = |what: &[u8]| bytes_of(&home).windows(what.len()).any(|window| window == what);
         assert_eq!((found(secret), found(&fingerprints)), (is_seen, is_seen), "in the log");
         drop(ledger);
@@ -463,7 +463,7 @@ async fn what_is_sealed_is_nowhere_to_be_seen_and_reads_back() {
         assert_eq!(ledger.read(settled.id).await.expect("it reads"), Some(settled.clone()));
         assert_eq!(ledger.find(settled.key_hash).await.expect("it finds"), Some(settled));
         assert_eq!(ledger.request(open.id).await.expect("it reads"), Some(request));
-        assert_eq!(*ledger.fingerprint_secret(), fingerprints);
+        assert_eq!(*ledger.fingerprint_secret().expect("it is there"), fingerprints);
     }
 }
 

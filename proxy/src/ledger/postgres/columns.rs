@@ -1,11 +1,12 @@
 //! What a batch writes, column by column, as the statements take it.
 
+use mainstay_policies::operation::Operation;
 use uuid::Uuid;
 
 use super::{
     command::{BeginCommand, UpdateCommand},
     inner::Inner,
-    row::{key_column, owner_column, state_column, sweep_column},
+    row::{Written, key_column, owner_column, state_column, sweep_column},
 };
 
 /// New operations by column.
@@ -32,7 +33,7 @@ impl Inserts {
             all.keys.push(key_column(draft.key_hash));
             all.sweeps.push(sweep_column(draft));
             all.questions.push(draft.question().map(|question| question.0.cast_signed()));
-            all.records.push(inner.rows.record(draft));
+            all.records.push(inner.rows().record(draft));
         }
         all
     }
@@ -53,7 +54,7 @@ impl Requests {
     pub(super) fn of(begins: &[BeginCommand], inner: &Inner) -> Self {
         let mut all = Self::default();
         for BeginCommand { draft, .. } in begins {
-            if let Some(body) = inner.rows.request(draft) {
+            if let Some(body) = inner.rows().request(draft) {
                 all.seqs.push(draft.id.seq.cast_signed());
                 all.bodies.push(body);
             }
@@ -86,23 +87,26 @@ impl Updates {
         let mut all = Self::default();
         let now = inner.clock.now();
         for UpdateCommand { next, .. } in updates {
-            let written = inner.rows.written(next, now);
-            all.seqs.push(next.id.seq.cast_signed());
-            all.tags.push(next.id.tag.cast_signed());
-            all.owners.push(owner_column(next.owner));
-            all.epochs.push(next.epoch.cast_signed());
-            all.revisions.push(next.revision.cast_signed());
-            all.states.push(state_column(next.state));
-            all.held.push(!next.frees_key());
-            all.sent.push(written.sent);
-            all.due.push(written.due);
-            all.flagged.push(next.attention.is_some());
-            all.forget_at.push(written.forget_at);
-            all.slots.push(written.slot);
-            all.records.push(written.record);
-            all.responses.push(written.response);
+            all.push(next, inner.rows().written(next, now));
         }
         all
+    }
+
+    fn push(&mut self, next: &Operation, written: Written) {
+        self.seqs.push(next.id.seq.cast_signed());
+        self.tags.push(next.id.tag.cast_signed());
+        self.owners.push(owner_column(next.owner));
+        self.epochs.push(next.epoch.cast_signed());
+        self.revisions.push(next.revision.cast_signed());
+        self.states.push(state_column(next.state));
+        self.held.push(!next.frees_key());
+        self.sent.push(written.sent);
+        self.due.push(written.due);
+        self.flagged.push(next.attention.is_some());
+        self.forget_at.push(written.forget_at);
+        self.slots.push(written.slot);
+        self.records.push(written.record);
+        self.responses.push(written.response);
     }
 
     pub(super) fn params(&self) -> super::connect::Params<'_> {
@@ -122,5 +126,50 @@ impl Updates {
             &self.records,
             &self.responses,
         ]
+    }
+}
+
+/// Operations as a whole by column, for a store that does not know them any more.
+#[derive(Default)]
+pub(super) struct Restores {
+    changes: Updates,
+    keys: Vec<Uuid>,
+    sweeps: Vec<i64>,
+    questions: Vec<Option<i64>>,
+    response_slots: Vec<i16>,
+    response_seqs: Vec<i64>,
+    response_bodies: Vec<Vec<u8>>,
+}
+
+impl Restores {
+    pub(super) fn of(operations: &[Operation], inner: &Inner) -> Self {
+        let mut all = Self::default();
+        let now = inner.clock.now();
+        for operation in operations {
+            all.changes.push(operation, inner.rows().written(operation, now));
+            all.keys.push(key_column(operation.key_hash));
+            all.sweeps.push(sweep_column(operation));
+            all.questions.push(operation.question().map(|question| question.0.cast_signed()));
+        }
+        for ((slot, seq), body) in all.changes.slots.iter().zip(&all.changes.seqs).zip(&mut all.changes.responses) {
+            if let (Some(slot), Some(body)) = (slot, body.take()) {
+                all.response_slots.push(*slot);
+                all.response_seqs.push(*seq);
+                all.response_bodies.push(body);
+            }
+        }
+        all
+    }
+
+    pub(super) fn params(&self) -> super::connect::Params<'_> {
+        let mut params = self.changes.params();
+        // What `responses` would have been.
+        params.pop();
+        params.extend([&self.keys as &(dyn tokio_postgres::types::ToSql + Sync), &self.sweeps, &self.questions]);
+        params
+    }
+
+    pub(super) fn responses(&self) -> super::connect::Params<'_> {
+        vec![&self.response_slots, &self.response_seqs, &self.response_bodies]
     }
 }

@@ -67,7 +67,12 @@ pub(super) struct Session {
     is_closed: AtomicBool,
     closed: Arc<Notify>,
     driver: AbortHandle,
+    /// Tells it from every other one of this process.
+    serial: u64,
 }
+
+/// Connections that were made so far.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
     /// Connects, and sees whether what was set is in force.
@@ -125,6 +130,7 @@ impl Session {
             is_closed: AtomicBool::new(false),
             closed,
             driver,
+            serial: SERIAL.fetch_add(1, Relaxed) + 1,
         })
     }
 
@@ -183,7 +189,16 @@ impl Session {
     /// One statement, in a transaction of its own.
     pub(super) async fn query(&self, statement: Statement, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
         self.prepare(statement).await?;
-        self.bounded(self.send(statement, &params)).await
+        let warnings = self.warnings.load(Relaxed);
+        let rows = self.bounded(self.send(statement, &params)).await?;
+        self.confirmed(warnings)?;
+        Ok(rows)
+    }
+
+    /// Nothing was warned of since: else a commit may not be what it says.
+    fn confirmed(&self, warnings_before: u64) -> Result<(), StoreError> {
+        let is_confirmed = self.warnings.load(Relaxed) == warnings_before;
+        if is_confirmed { Ok(()) } else { self.note(Err(StoreError::Unconfirmed)) }
     }
 
     /// Several statements in one transaction and one round trip. It succeeded only if each of them did: the commit's own word
@@ -205,9 +220,7 @@ impl Session {
             Ok(answers)
         };
         let answers = self.bounded(all).await?;
-        if self.warnings.load(Relaxed) != warnings {
-            return self.note(Err(StoreError::Unconfirmed));
-        }
+        self.confirmed(warnings)?;
         Ok(answers)
     }
 
@@ -257,6 +270,10 @@ impl Session {
         if !self.is_closed() {
             closed.await;
         }
+    }
+
+    pub(super) const fn serial(&self) -> u64 {
+        self.serial
     }
 
     pub(super) const fn is_pooled(&self) -> bool {

@@ -4,17 +4,17 @@ use super::{
     PostgresLedger,
     command::{Command, UpdateCommand},
     inner::{is_final, is_forgotten},
-    row::{Rows, owner_of},
+    row::{Rows, owner_column, owner_of},
     sql::Statement,
 };
 use crate::ledger::{record::decode_request, vault::Kind};
 use mainstay_policies::{
     clock::WallClock,
     operation::{
-        InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, StoredRequest, UnixMillis,
-        Witness,
+        InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, State, StoredRequest,
+        UnixMillis, Witness,
         audit::{AuditEntry, Audited},
-        ledger::{Begun, Due, Filter, Health, Ledger, LedgerError, LedgerFuture},
+        ledger::{Begun, Census, Due, Filter, Health, Ledger, LedgerError, LedgerFuture, Load, Reading},
     },
     rate_limit::Peers,
 };
@@ -31,7 +31,10 @@ impl Ledger for PostgresLedger {
             if let Some(known) = known.filter(|known| is_final(known, now, steady)) {
                 return Ok(Begun::Known(known));
             }
-            self.begin_new(draft, now).await
+            match self.begin_new(draft, now).await? {
+                Begun::Known(known) => Ok(Begun::Known(self.inner.adopted(known).await)),
+                begun => Ok(begun),
+            }
         })
     }
 
@@ -136,7 +139,7 @@ impl Ledger for PostgresLedger {
             let rows = self.inner.ask(Statement::Question, vec![&question, &looks]).await?;
             let now = self.inner.steady_now();
             for row in &rows {
-                let found = self.inner.rows.read(row, now)?;
+                let found = self.inner.rows().read(row, now)?;
                 if !is_forgotten(&found, now) && found.principal != principal {
                     return Ok(true);
                 }
@@ -179,7 +182,7 @@ impl Ledger for PostgresLedger {
             let Some(row) = rows.first() else { return Err(LedgerError::Unreadable) };
             let sealed: &[u8] = row.get(0);
             let plain =
-                self.inner.rows.vault.open(Kind::Request, id.seq, sealed).map_err(|_| LedgerError::Unreadable)?;
+                self.inner.rows().vault.open(Kind::Request, id.seq, sealed).map_err(|_| LedgerError::Unreadable)?;
             let request = decode_request(plain.as_deref().unwrap_or(sealed)).map_err(|_| LedgerError::Unreadable)?;
             Ok(Some(Arc::new(request)))
         })
@@ -201,7 +204,7 @@ impl Ledger for PostgresLedger {
 
     fn expire(&self, now: UnixMillis, limit: usize) -> LedgerFuture<'_, usize> {
         Box::pin(async move {
-            if !self.inner.reader.is_up() {
+            if !self.inner.is_open() || !self.inner.reader.is_up() {
                 return Ok(0);
             }
             self.sweep(now, limit).await
@@ -234,10 +237,33 @@ impl Ledger for PostgresLedger {
 
     fn processes(&self) -> LedgerFuture<'_, Vec<InstanceId>> {
         Box::pin(async move {
-            let rows = self.inner.ask(Statement::Instances, vec![]).await?;
-            let live = rows.iter().filter(|row| row.get::<_, i16>(2) == 0);
-            Ok(live.map(|row| owner_of(row.get(0))).collect())
+            let rows = self.inner.ask(Statement::Living, vec![]).await?;
+            Ok(rows.iter().map(|row| owner_of(row.get(0))).collect())
         })
+    }
+
+    fn census(&self) -> Option<Census> {
+        *self.inner.census.lock()
+    }
+
+    fn oldest_unknown(&self) -> LedgerFuture<'_, Option<UnixMillis>> {
+        Box::pin(async move { Ok(self.census().and_then(|census| census.oldest_unknown)) })
+    }
+
+    fn take_over(&self, operation: Operation) -> LedgerFuture<'_, Operation> {
+        Box::pin(async move {
+            let (me, seq) = (self.inner.no.load(Relaxed), operation.id.seq.cast_signed());
+            let (owner, epoch) = (owner_column(operation.owner), operation.epoch.cast_signed());
+            let revision = operation.revision.cast_signed();
+            let rows = self.inner.ask(Statement::TakeUnknown, vec![&me, &seq, &owner, &epoch, &revision]).await?;
+            self.inner.taken_over(&rows, State::Unknown)?;
+            let now = self.inner.read_stored(operation.id).await?.ok_or(LedgerError::Absent)?;
+            if rows.is_empty() { Err(LedgerError::Stale(Box::new(now))) } else { Ok(now) }
+        })
+    }
+
+    fn taken_over_at(&self, id: OperationId) -> Option<UnixMillis> {
+        self.inner.owned.lock().taken_over_at(id.seq)
     }
 
     fn counts(&self) -> [u64; 5] {
@@ -246,13 +272,39 @@ impl Ledger for PostgresLedger {
 
     fn flagged(&self) -> LedgerFuture<'_, u64> {
         Box::pin(async move {
+            if let Some(census) = self.census() {
+                return Ok(census.flagged);
+            }
             let rows = self.inner.ask(Statement::Flagged, vec![]).await?;
             Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
         })
     }
 
+    fn load(&self) -> Option<Load> {
+        let queued = self.queue.max_capacity() - self.queue.capacity();
+        Some(Load { bytes: 0, max_bytes: 0, queued })
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        let inner = &self.inner;
+        let mut all = inner.meters.readings();
+        let offset = inner.clock.now().cast_signed() - WallClock::system().now().cast_signed();
+        let level = inner.memory.level.lock().unwrap_or("unknown");
+        all.extend([
+            Reading { name: "lease_seconds", word: "", value: inner.lease.left().as_secs_f64() },
+            Reading { name: "replicas", word: "", value: self.replicas() as f64 },
+            Reading { name: "clock_offset", word: "", value: offset as f64 / 1_000.0 },
+            Reading { name: "durability", word: level, value: 1.0 },
+            Reading { name: "waiters", word: "", value: inner.waiters.waited_for().0.len() as f64 },
+        ]);
+        all
+    }
+
     fn health(&self) -> Health {
         let inner = &self.inner;
+        if inner.is_lossy() {
+            return Health::Lossy;
+        }
         if inner.writer.is_up() && inner.lease.is_held() { Health::Writable } else { Health::Unreachable }
     }
 
@@ -285,7 +337,7 @@ impl Ledger for PostgresLedger {
         Some(&self.inner.peers)
     }
 
-    fn fingerprint_secret(&self) -> &[u8; 32] {
-        &self.inner.secret
+    fn fingerprint_secret(&self) -> Option<&[u8; 32]> {
+        self.inner.opened.get().map(|opened| &opened.secret)
     }
 }

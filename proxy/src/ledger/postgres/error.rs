@@ -22,6 +22,9 @@ pub(super) enum StoreError {
     /// The store said no.
     #[error("the store refused: {message} ({})", state.code())]
     Refused { state: SqlState, message: String },
+    /// What it acknowledges may be lost.
+    #[error("{0}")]
+    NotDurable(String),
     /// There is no connection.
     #[error("the store cannot be reached")]
     Unreachable,
@@ -44,7 +47,7 @@ impl StoreError {
     /// Whether the same is to be asked again because it may have been done, or was undone for no fault of its own.
     pub(super) fn is_ambiguous(&self) -> bool {
         match self {
-            Self::NoAnswer(_) | Self::Lost(_) | Self::Unconfirmed | Self::Unreachable => true,
+            Self::NoAnswer(_) | Self::Lost(_) | Self::Unconfirmed | Self::NotDurable(_) | Self::Unreachable => true,
             Self::Refused { state, .. } => {
                 ends_connection(state)
                     || matches!(state.code(), "40001" | "40P01" | "40003" | "57014" | "55P03" | "23505" | "25P02")
@@ -56,9 +59,30 @@ impl StoreError {
     /// Whether the connection is of no use any more.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
-            Self::NoAnswer(_) | Self::Lost(_) | Self::Unconfirmed => true,
+            Self::NoAnswer(_) | Self::Lost(_) | Self::Unconfirmed | Self::NotDurable(_) => true,
             Self::Refused { state, .. } => ends_connection(state),
             Self::Unreachable | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Why the same is asked again, in a word.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NoAnswer(_) => "no_answer",
+            Self::Lost(_) | Self::Unreachable => "connection",
+            Self::Unconfirmed => "unconfirmed",
+            Self::NotDurable(_) => "not_durable",
+            Self::Unreadable(_) => "unreadable",
+            Self::Refused { state, .. } => match state.code() {
+                "40001" | "40003" => "serialization",
+                "40P01" => "deadlock",
+                "55P03" => "held_up",
+                "57014" => "statement_timeout",
+                "25006" => "read_only",
+                "53100" => "disk_full",
+                code if ends_connection(state) || code.starts_with("57") => "shutting_down",
+                _ => "refused",
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,7 +12,10 @@ use std::{
 use mainstay_policies::{
     clock::WallClock,
     faults::{Safeguard, is_off},
-    operation::{InstanceId, KeyHash, Operation, OperationId, State, UnixMillis, ledger::LedgerError},
+    operation::{
+        InstanceId, KeyHash, Operation, OperationId, State, UnixMillis,
+        ledger::{Census, LedgerError},
+    },
     rate_limit::Peers,
 };
 use parking_lot::Mutex;
@@ -28,19 +31,24 @@ use super::{
     connect::{Params, Session},
     error::StoreError,
     link::Link,
+    loss::Memory,
+    open::Opened,
     options::Options,
-    row::{Rows, key_column, owner_of},
+    row::{Rows, key_column, owner_column, owner_of},
     sql::Statement,
 };
-use crate::ledger::shared::{lease::Lease, numbers::Numbers, owned::Owned, told::Told, waiters::Waiters};
+use crate::ledger::shared::{
+    acknowledged::Acknowledged, lease::Lease, meters::Meters, numbers::Numbers, owned::Owned, told::Told,
+    waiters::Waiters,
+};
 
 /// What the ledger's users, its writer and its keeper share.
 pub(super) struct Inner {
     pub(super) options: Options,
     /// The store's time.
     pub(super) clock: WallClock,
-    pub(super) secret: [u8; 32],
-    pub(super) rows: Rows,
+    /// What all replicas share; it is there once the store has been reached for the first time.
+    pub(super) opened: OnceLock<Opened>,
     pub(super) owned: Mutex<Owned>,
     pub(super) waiters: Waiters,
     pub(super) told: Told,
@@ -63,6 +71,14 @@ pub(super) struct Inner {
     pub(super) beats: Link,
     /// When it is next looked for what has expired, by the ledger's clock.
     pub(super) next_sweep: Mutex<UnixMillis>,
+    /// The same for what need not be looked at so often.
+    pub(super) next_tidy: Mutex<UnixMillis>,
+    /// Operations of all replicas, as they were counted last.
+    pub(super) census: Mutex<Option<Census>>,
+    pub(super) meters: Meters,
+    /// What the store must know, and whether it does.
+    pub(super) acknowledged: Mutex<Acknowledged>,
+    pub(super) memory: Memory,
 }
 
 /// Begins that were refused although they may have been committed: what is found of them later was never sent.
@@ -96,6 +112,47 @@ impl Refused {
 }
 
 impl Inner {
+    pub(super) fn new(options: Options, writer: Link, reader: Link, beats: Link) -> Self {
+        let settings = &options.settings;
+        Self {
+            clock: options.clock.clone().unwrap_or_else(WallClock::told),
+            opened: OnceLock::new(),
+            owned: Mutex::new(Owned::default()),
+            waiters: Waiters::default(),
+            told: Told::default(),
+            lease: Lease::new(settings.ttl, settings.heartbeat),
+            numbers: Numbers::default(),
+            refused: Mutex::new(Refused::default()),
+            no: AtomicI64::new(0),
+            run: Mutex::new(Uuid::nil()),
+            // None, until one was handed out.
+            node: AtomicI64::new(-1),
+            replicas: AtomicUsize::new(1),
+            ended: Mutex::default(),
+            peers: Arc::default(),
+            queued_bytes: AtomicUsize::new(0),
+            writer,
+            reader,
+            beats,
+            next_sweep: Mutex::new(0),
+            next_tidy: Mutex::new(0),
+            census: Mutex::new(None),
+            meters: Meters::default(),
+            acknowledged: Mutex::default(),
+            memory: Memory::default(),
+            options,
+        }
+    }
+
+    /// How operations are written and read.
+    pub(super) fn rows(&self) -> &Rows {
+        &self.opened.get().expect("nothing is asked before the store was reached").rows
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.get().is_some()
+    }
+
     pub(super) fn instance(&self) -> InstanceId {
         owner_of(self.no.load(Relaxed))
     }
@@ -118,6 +175,9 @@ impl Inner {
 
     /// Asks over the connection for reads.
     pub(super) async fn ask(&self, statement: Statement, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        if !self.is_open() {
+            return Err(StoreError::Unreachable);
+        }
         let session = self.reader.session()?;
         self.ask_over(&session, statement, params).await
     }
@@ -140,7 +200,7 @@ impl Inner {
             self.owned.lock().forget(id.seq);
             return Ok(None);
         };
-        let found = self.rows.read(row, self.steady_now())?;
+        let found = self.rows().read(row, self.steady_now())?;
         Ok(Some(self.seen(found)).filter(|found| found.id == id))
     }
 
@@ -157,13 +217,41 @@ impl Inner {
     /// Operations that were another replica's and `before` are this one's now.
     pub(super) fn taken_over(&self, rows: &[Row], before: State) -> Result<(), StoreError> {
         for row in rows {
-            let operation = self.rows.read(row, self.steady_now())?;
+            let operation = self.rows().read(row, self.steady_now())?;
             self.owned.lock().put(&operation, self.instance());
             self.waiters.wake(operation.id.seq);
             let (epoch, revision) = (operation.epoch - 1, operation.revision - 1);
+            self.meters.count(
+                "taken_over",
+                match row.get::<_, Option<i16>>(10) {
+                    Some(1) => "left",
+                    Some(_) => "fenced",
+                    None => "ordered",
+                },
+            );
+            self.owned.lock().taken(operation.id.seq, self.clock.now());
             self.told.changed(Operation { state: before, epoch, revision, ..operation.clone() }, operation);
         }
         Ok(())
+    }
+
+    /// A repeat has met an operation. If it is in flight at a replica that has ended, it is this one's now, and in doubt: nobody
+    /// needs to wait for the next look.
+    pub(super) async fn adopted(&self, known: Operation) -> Operation {
+        let owner = owner_column(known.owner);
+        if known.state != State::Pending || !self.ended.lock().contains(&owner) {
+            return known;
+        }
+        let (me, now) = (self.no.load(Relaxed), self.clock.now().cast_signed());
+        let (seq, epoch) = (known.id.seq.cast_signed(), known.epoch.cast_signed());
+        let taken = self.ask(Statement::TakeEnded, vec![&me, &seq, &owner, &epoch, &now]).await;
+        let is_taken = taken.and_then(|rows| self.taken_over(&rows, State::Pending));
+        if let Err(error) = is_taken {
+            tracing::debug!(%error, operation = %known.id, "it is taken over later");
+            return known;
+        }
+        // Whoever was quicker.
+        self.read_stored(known.id).await.ok().flatten().unwrap_or(known)
     }
 
     /// The operation that holds a key, else the latest that has held it.
@@ -174,7 +262,7 @@ impl Inner {
             rows = self.ask(Statement::Freed, vec![&keys[0]]).await?;
         }
         let Some(row) = rows.first() else { return Ok(None) };
-        let found = self.rows.read(row, self.steady_now())?;
+        let found = self.rows().read(row, self.steady_now())?;
         if found.key_hash != key && !is_off(Safeguard::WholeHash) {
             return Err(same_head());
         }

@@ -18,10 +18,12 @@ use uuid::Uuid;
 use crate::faults::{self, Point};
 
 use super::{
+    census,
     command::{Command, abandonment},
     error::StoreError,
     inner::Inner,
     open,
+    row::owner_of,
     sql::Statement,
 };
 use crate::ledger::shared::{
@@ -33,6 +35,11 @@ use crate::ledger::shared::{
 const TAKEN_AT_ONCE: u16 = 256;
 /// Looks at an ended replica that found nothing of it, after which there is nothing any more.
 const CLEAN_LOOKS: u32 = 20;
+/// Between two counts of what all replicas have open: one of them counts, and the others read it.
+const CENSUS_EVERY: Duration = Duration::from_secs(10);
+/// Between two tries to register, and how often it is said why that does not succeed.
+const ENLIST_AGAIN: Duration = Duration::from_secs(1);
+const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Between two looks for what is on record as this replica's, pending, and known to nobody.
 const AUDIT_EVERY: Duration = Duration::from_mins(1);
 /// An own clock that differs from the store's by more was put forward or back.
@@ -47,6 +54,7 @@ pub(super) struct Keeper {
     /// Ended replicas, and how often nothing of them was found.
     ended: HashMap<i64, u32>,
     lows: HashMap<i64, i64>,
+    next_census: Instant,
 }
 
 /// Another replica, as it stood when this one said that it lives.
@@ -64,12 +72,13 @@ impl Keeper {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         let settings = &inner.options.settings;
         let watch = Watch::new(settings.ttl, settings.heartbeat);
-        Self { inner, watch, ended: HashMap::new(), lows: HashMap::new() }
+        Self { inner, watch, ended: HashMap::new(), lows: HashMap::new(), next_census: Instant::now() }
     }
 
     /// Beats, watches and takes over, until it is aborted.
     pub(super) async fn run(mut self) {
         let heartbeat = self.inner.options.settings.heartbeat;
+        self.enlist().await;
         loop {
             // So that those who started together do not stay together.
             sleep(heartbeat.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
@@ -77,10 +86,31 @@ impl Keeper {
         }
     }
 
+    /// Registers this replica, if the store could not be reached at the start.
+    async fn enlist(&mut self) {
+        let mut said = None;
+        while !self.inner.is_open() {
+            let session = self.inner.beats.up().await;
+            match open::enlist(&self.inner, &session).await {
+                Ok(()) => return self.turn().await,
+                Err(error) => {
+                    let now = Instant::now();
+                    if said.is_none_or(|said| now.duration_since(said) >= SAY_AGAIN) {
+                        said = Some(now);
+                        tracing::error!(%error, "keyed writes are refused: the ledger cannot be used");
+                    }
+                }
+            }
+            sleep(ENLIST_AGAIN).await;
+        }
+    }
+
     /// One heartbeat, and what follows from what it shows.
     pub(super) async fn turn(&mut self) {
+        self.look_back().await;
         match beat(&self.inner).await {
             Some(seen) => {
+                self.pay_back().await;
                 if let Err(error) = self.look(seen).await {
                     tracing::debug!(%error, "nothing is taken over now");
                 }
@@ -92,8 +122,37 @@ impl Keeper {
                 }
             }
         }
+        if Instant::now() >= self.next_census {
+            self.next_census = Instant::now() + CENSUS_EVERY;
+            let (me, now) = (self.inner.no.load(Relaxed), self.inner.clock.now().cast_signed());
+            if let Err(error) = self.inner.ask(Statement::Census, vec![&me, &now]).await {
+                tracing::debug!(%error, "the open operations of all replicas are not counted now");
+            }
+        }
         if self.inner.numbers.runs_out(self.inner.clock.now()) {
             reserve(&self.inner).await;
+        }
+    }
+
+    /// A replica that has nothing to write notices, too, when the store has forgotten.
+    async fn look_back(&self) {
+        if let Ok(session) = self.inner.writer.session()
+            && self.inner.is_open()
+            && let Err(error) = self.inner.remembers(&session).await
+        {
+            tracing::warn!(%error, "nothing is written over this connection to the ledger's store");
+            session.close();
+        }
+    }
+
+    /// Writes again what the store has forgotten, now that this replica is known to it.
+    async fn pay_back(&self) {
+        if !self.inner.memory.is_owed.load(Relaxed) {
+            return;
+        }
+        let Ok(session) = self.inner.beats.session() else { return };
+        if let Err(error) = self.inner.restore(&session).await {
+            tracing::error!(%error, "what the store has forgotten could not be written again; it is tried on");
         }
     }
 
@@ -123,7 +182,7 @@ impl Keeper {
             }
         }
         self.inner.replicas.store(alive, Relaxed);
-        self.inner.rows.speak(slowest);
+        self.inner.rows().speak(slowest);
         match own {
             Some(own) if self.inner.lease.is_held() => self.inner.peers.heard(&told, own),
             _ => self.inner.peers.alone(),
@@ -184,15 +243,18 @@ async fn beat(inner: &Arc<Inner>) -> Option<Vec<Seen>> {
     let rows = match session.query(Statement::Beat, vec![&no, &run, &low, &demand]).await {
         Ok(rows) => rows,
         Err(error) => {
+            inner.meters.count("beats", "failed");
             tracing::warn!(%error, "the ledger's store did not take a sign of life");
             return None;
         }
     };
     let Some(first) = rows.first().filter(|row| row.get(0)) else {
+        inner.meters.count("beats", "refused");
         fenced(inner).await;
         return None;
     };
     faults::reach(Point::AfterBeat);
+    inner.meters.count("beats", "taken");
     inner.lease.renew(if is_off(Safeguard::LeaseFromSending) { inner.lease.now() } else { sent });
     // By half of the time that the answer took, nobody knows when it was said: after a standstill it says nothing.
     let (middle, is_known) = (at + at.elapsed() / 2, at.elapsed() < CLOCK_WITHIN);
@@ -200,6 +262,10 @@ async fn beat(inner: &Arc<Inner>) -> Option<Vec<Seen>> {
     let by = if is_known { inner.clock.tell(told, middle) } else { 0 };
     if by.abs() > JUMP_MS {
         tracing::warn!(by_ms = by, "the clock of the ledger's store was put forward or back");
+    }
+    let counted = first.get::<_, Option<&[u8]>>(2).and_then(census::read);
+    if counted.is_some() {
+        *inner.census.lock() = counted;
     }
     let seen = |row: &Row| Seen {
         no: row.get(3),
@@ -230,15 +296,25 @@ pub(super) async fn reserve(inner: &Arc<Inner>) {
 /// Others hold this replica for dead: what it owned is theirs, and it goes on under a new number.
 async fn fenced(inner: &Arc<Inner>) {
     inner.lease.end();
+    inner.meters.count("fenced", "");
     let Ok(session) = inner.beats.session() else { return };
     tracing::error!(
         replica = inner.no.load(Relaxed),
         "this replica was taken for dead: others have what it owned. It goes on under a new number"
     );
+    // A store that has forgotten it takes its signs of life no more either.
+    if let Err(error) = inner.remembers(&session).await {
+        return tracing::warn!(%error, "whether the store has forgotten this replica cannot be told");
+    }
     let run = Uuid::new_v4();
     match open::register(&session, &inner.options, run).await {
         Ok(registered) => {
-            inner.owned.lock().forget_all();
+            // A store that has forgotten this replica has forgotten what it owned, too: nobody else can have that.
+            if inner.memory.is_owed.load(Relaxed) {
+                inner.owned.lock().renumber(owner_of(registered.no));
+            } else {
+                inner.owned.lock().forget_all();
+            }
             *inner.run.lock() = run;
             inner.no.store(registered.no, Relaxed);
             inner.node.store(i64::from(registered.node), Relaxed);
@@ -306,6 +382,7 @@ fn give_up(
     queue: &tokio::sync::mpsc::WeakSender<Command>,
     found: mainstay_policies::operation::Operation,
 ) {
+    inner.meters.count("abandoned", "");
     let id = found.id;
     let command = abandonment(found, inner.clock.now());
     let is_queued = queue.upgrade().is_some_and(|queue| inner.enqueue(&queue, command));
@@ -319,7 +396,7 @@ async fn audit(inner: &Arc<Inner>, queue: &tokio::sync::mpsc::WeakSender<Command
     let no = inner.no.load(Relaxed);
     let rows = inner.ask(Statement::Unclaimed, vec![&no]).await?;
     for row in &rows {
-        let found = inner.rows.read(row, inner.steady_now())?;
+        let found = inner.rows().read(row, inner.steady_now())?;
         // Looked at after the answer: what was begun meanwhile is under way here.
         let is_known = inner.owned.lock().knows(found.id.seq);
         if !is_known && found.state == State::Pending && found.owner == inner.instance() {

@@ -18,9 +18,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Begins with `first`, and goes on with others.
-    pub(super) fn keep(name: &'static str, first: Session, settings: Settings, texts: Arc<Vec<String>>) -> Self {
-        let (tell, current) = watch::channel(Some(Arc::new(first)));
+    /// Begins with `first`, if there is one, and goes on with others.
+    pub(super) fn keep(
+        name: &'static str,
+        first: Option<Session>,
+        settings: Settings,
+        texts: Arc<Vec<String>>,
+    ) -> Self {
+        let (tell, current) = watch::channel(first.map(Arc::new));
         let keeper = tokio::spawn(async move {
             loop {
                 let session = tell.borrow().clone();

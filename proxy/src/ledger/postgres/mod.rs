@@ -10,6 +10,7 @@
 //! upstream, and uniqueness is an index. A replica that dies leaves what it had in flight to the others, who ask what became of
 //! it and never send by themselves (`shared`). No replica's clock enters a record: time is the store's.
 
+mod census;
 mod columns;
 mod command;
 mod connect;
@@ -18,19 +19,18 @@ mod error;
 mod inner;
 mod keeper;
 mod link;
+mod loss;
 mod migrate;
 mod open;
 mod options;
+mod people;
 mod row;
 mod sql;
 mod trail;
 mod writer;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -42,29 +42,25 @@ use mainstay_policies::{
         ledger::{Begun, Filter, LedgerError},
     },
 };
-use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
     time::{Instant, timeout},
 };
-use uuid::Uuid;
 
 use self::{
     command::{BeginCommand, Command, Handed, UpdateCommand},
     connect::Session,
-    inner::{Inner, Refused, is_forgotten},
+    inner::{Inner, is_forgotten},
     keeper::Keeper,
     link::Link,
-    row::Rows,
     sql::Statement,
     writer::Writer,
 };
-use super::shared::{lease::Lease, numbers::Numbers, owned::Owned, told::Told, waiters::Waiters};
-
 pub use error::OpenError;
 pub use migrate::{VERSION as SCHEMA_VERSION, schema_sql};
-pub use options::{Options, Settings};
+pub use options::{OnCommit, Options, Settings};
+pub use people::{Replica, fence, replicas};
 
 /// Commands that wait for the writer, and their bytes; beyond that a begin is refused.
 const QUEUE: usize = 4096;
@@ -75,6 +71,8 @@ const SCAN: i64 = 512;
 const START_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks for what has expired, once nothing more was found.
 const SWEEP_EVERY_MS: u64 = 10_000;
+/// The same of slots of responses, of the audit trail, and of replicas that ended long ago.
+const TIDY_EVERY_MS: u64 = 600_000;
 /// An operation whose time to be forgotten has not come is looked at again this much later.
 const POSTPONED_MS: u64 = 3_600_000;
 
@@ -88,48 +86,40 @@ pub struct PostgresLedger {
 impl PostgresLedger {
     /// Opens the ledger, or makes it, and registers this process. Its tasks run on the runtime on which it is opened.
     ///
+    /// A store that cannot be reached for [`START_WITHIN`] is gone on without: keyed writes are refused until it can be, and then
+    /// this process registers.
+    ///
     /// # Errors
-    /// The store cannot be reached, is another service's, of another version, sealed otherwise, or may lose what it says it has.
+    /// The store is another service's, of another version, sealed otherwise, or may lose what it says it has. Where that is found
+    /// only later it is logged, and keyed writes go on being refused.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let settings = options.settings.clone();
         let texts = Arc::new(sql::texts(&settings.schema));
         let first = connect_within(&settings, &texts, START_WITHIN).await?;
-        let opened = open::prepare(&first, &options).await?;
-        let at = Instant::now();
-        let run = Uuid::new_v4();
-        let registered = open::register(&first, &options, run).await?;
-        let clock = options.clock.clone().unwrap_or_else(WallClock::told);
-        clock.tell(registered.now, at + at.elapsed() / 2);
-        let pooled = first.is_pooled();
-        let connect = async || Session::open(&settings, Arc::clone(&texts)).await;
+        let connect = async || match &first {
+            Some(_) => Session::open(&settings, Arc::clone(&texts)).await.ok(),
+            None => None,
+        };
         let keep = |name, session| Link::keep(name, session, settings.clone(), Arc::clone(&texts));
-        let inner = Arc::new(Inner {
-            clock,
-            secret: opened.secret,
-            rows: Rows::new(opened.vault, opened.width_ms, registered.speaks),
-            owned: Mutex::new(Owned::default()),
-            waiters: Waiters::default(),
-            told: Told::default(),
-            lease: Lease::new(settings.ttl, settings.heartbeat),
-            numbers: Numbers::default(),
-            refused: Mutex::new(Refused::default()),
-            no: AtomicI64::new(registered.no),
-            run: Mutex::new(run),
-            node: AtomicI64::new(i64::from(registered.node)),
-            replicas: AtomicUsize::new(1),
-            peers: Arc::default(),
-            ended: Mutex::default(),
-            queued_bytes: AtomicUsize::new(0),
-            writer: keep("writer", connect().await?),
-            reader: keep("reader", connect().await?),
-            beats: keep("beats", first),
-            next_sweep: Mutex::new(0),
-            options,
-        });
+        let (writer, reader) = (keep("writer", connect().await), keep("reader", connect().await));
+        let inner = Arc::new(Inner::new(options, writer, reader, keep("beats", first)));
         let mut keeper = Keeper::new(Arc::clone(&inner));
-        keeper.turn().await;
-        if !inner.lease.is_held() {
-            return Err(OpenError::Unreachable("it did not take the first sign of life".into()));
+        let is_enlisted = match inner.beats.session() {
+            Ok(session) => match open::enlist(&inner, &session).await {
+                Ok(()) => true,
+                Err(error @ OpenError::Unreachable(_)) => {
+                    tracing::error!(%error, "keyed writes are refused until the ledger can be used");
+                    false
+                }
+                Err(error) => return Err(error),
+            },
+            Err(_) => false,
+        };
+        if is_enlisted {
+            keeper.turn().await;
+        } else {
+            // Until the store says what time it is.
+            inner.clock.tell(WallClock::system().now(), Instant::now());
         }
         let (queue, commands) = mpsc::channel(QUEUE);
         let writer = Writer::new(Arc::clone(&inner), commands, queue.downgrade());
@@ -139,14 +129,6 @@ impl PostgresLedger {
             tokio::spawn(keeper::poll(Arc::clone(&inner))).abort_handle(),
             tokio::spawn(keeper::tidy(Arc::clone(&inner), queue.downgrade())).abort_handle(),
         ];
-        tracing::info!(
-            schema = settings.schema,
-            service = settings.service,
-            replica = registered.no,
-            node = registered.node,
-            pooled,
-            "the ledger is open"
-        );
         Ok(Self { inner, queue, tasks })
     }
 
@@ -162,17 +144,28 @@ impl PostgresLedger {
 
     async fn begin_new(&self, mut draft: Operation, now: UnixMillis) -> Result<Begun, LedgerError> {
         let inner = &self.inner;
+        let refused = |word, why: &str| {
+            inner.meters.count("refused", word);
+            Err(LedgerError::Unavailable(why.into()))
+        };
+        if !inner.is_open() {
+            return refused("never_reached", "the store has not been reached since the start");
+        }
         if !inner.writer.is_up() {
-            return Err(LedgerError::Unavailable("the store cannot be reached".into()));
+            return refused("unreachable", "the store cannot be reached");
+        }
+        if inner.is_lossy() {
+            return refused("lossy", "the store has forgotten what it had acknowledged, and is being told again");
         }
         if !inner.lease.is_held() {
-            return Err(LedgerError::Unavailable("the store has not heard from this replica for too long".into()));
+            return refused("lease", "the store has not heard from this replica for too long");
         }
         if inner.queued_bytes.load(Relaxed) > QUEUE_BYTES {
-            return Err(LedgerError::Unavailable("too many writes wait for the store".into()));
+            return refused("queue", "too many writes wait for the store");
         }
         let principal = draft.principal;
         if !inner.owned.lock().enter(principal, inner.options.max_open) {
+            inner.meters.count("refused", "full");
             return Err(LedgerError::Full);
         }
         let mut is_numbered = self.number(&mut draft);
@@ -183,7 +176,7 @@ impl PostgresLedger {
         }
         if !is_numbered {
             inner.owned.lock().leave(principal);
-            return Err(LedgerError::Unavailable("no numbers for operations are reserved".into()));
+            return refused("numbers", "no numbers for operations are reserved");
         }
         let seq = draft.id.seq;
         let (reply, answer) = oneshot::channel();
@@ -191,12 +184,13 @@ impl PostgresLedger {
             let mut owned = inner.owned.lock();
             owned.arrived(seq);
             owned.leave(principal);
+            inner.meters.count("refused", "queue");
             return Err(error);
         }
         let handed: Handed = match timeout(inner.options.settings.timeouts.begin, answer).await {
             Ok(Ok(handed)) => handed?,
             Ok(Err(_)) => return Err(gone()),
-            Err(_) => return Err(LedgerError::Unavailable("the store did not take it in time".into())),
+            Err(_) => return refused("timeout", "the store did not take it in time"),
         };
         handed.take().ok_or_else(gone)
     }
@@ -245,7 +239,7 @@ impl PostgresLedger {
         let mut next = (i64::try_from(rows.len()) == Ok(SCAN)).then(|| rows.last().map(|row| row.get(0))).flatten();
         let mut found = Vec::new();
         for row in &rows {
-            let operation = match inner.rows.read(row, now) {
+            let operation = match inner.rows().read(row, now) {
                 Ok(operation) => inner.seen(operation),
                 Err(error) => {
                     tracing::error!(%error, "an operation is left out of a listing");
@@ -266,17 +260,20 @@ impl PostgresLedger {
     async fn sweep(&self, now: UnixMillis, limit: usize) -> Result<usize, LedgerError> {
         let inner = &self.inner;
         let no = inner.no.load(Relaxed);
-        if now < *inner.next_sweep.lock() || inner.ask(Statement::Duty, vec![&"sweep", &no]).await?.is_empty() {
+        if now < *inner.next_sweep.lock() {
+            return Ok(0);
+        }
+        let later = now.saturating_add(SWEEP_EVERY_MS);
+        if inner.ask(Statement::Duty, vec![&"sweep", &no]).await?.is_empty() {
+            *inner.next_sweep.lock() = later;
             return Ok(0);
         }
         let (at, most) = (now.cast_signed(), i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = inner.ask(Statement::Sweep, vec![&at, &most]).await?;
         let seqs: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
         if seqs.is_empty() {
-            *inner.next_sweep.lock() = now.saturating_add(SWEEP_EVERY_MS);
-            self.empty_slots(now).await?;
-            let kept = AUDIT_KEPT.cast_signed();
-            inner.ask(Statement::TrimAudit, vec![&kept]).await?;
+            *inner.next_sweep.lock() = later;
+            self.tidy_up(now).await?;
             return Ok(0);
         }
         let forgotten: Vec<i64> =
@@ -293,10 +290,24 @@ impl PostgresLedger {
         Ok(forgotten.len())
     }
 
+    /// What grows too slowly to be looked at with each sweep.
+    async fn tidy_up(&self, now: UnixMillis) -> Result<(), LedgerError> {
+        let inner = &self.inner;
+        if now < *inner.next_tidy.lock() {
+            return Ok(());
+        }
+        *inner.next_tidy.lock() = now.saturating_add(TIDY_EVERY_MS);
+        self.empty_slots(now).await?;
+        let kept = AUDIT_KEPT.cast_signed();
+        inner.ask(Statement::TrimAudit, vec![&kept]).await?;
+        inner.ask(Statement::ForgetInstances, vec![]).await?;
+        Ok(())
+    }
+
     /// Empties the slots of the ring in which everything has expired. Next time, if somebody reads one just now.
     async fn empty_slots(&self, now: UnixMillis) -> Result<(), LedgerError> {
         let inner = &self.inner;
-        for slot in row::empty_slots(now, inner.rows.width_ms) {
+        for slot in row::empty_slots(now, inner.rows().width_ms) {
             let rows = inner.ask(Statement::Empty, vec![&slot]).await?;
             if !rows.first().is_some_and(|row| row.get(0)) {
                 continue;
@@ -329,15 +340,23 @@ fn gone() -> LedgerError {
     LedgerError::Unavailable("the ledger's writer has ended".into())
 }
 
-/// The first connection: a store that is only just starting is waited for.
-async fn connect_within(settings: &Settings, texts: &Arc<Vec<String>>, within: Duration) -> Result<Session, OpenError> {
+/// The first connection: a store that is only just starting is waited for. `None`: it could not be reached.
+async fn connect_within(
+    settings: &Settings,
+    texts: &Arc<Vec<String>>,
+    within: Duration,
+) -> Result<Option<Session>, OpenError> {
     let until = Instant::now() + within;
     loop {
         match Session::open(settings, Arc::clone(texts)).await {
-            Ok(session) => return Ok(session),
+            Ok(session) => return Ok(Some(session)),
             Err(error @ OpenError::Unreachable(_)) if Instant::now() < until => {
                 tracing::warn!(%error, "trying again");
                 tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            Err(error @ OpenError::Unreachable(_)) => {
+                tracing::error!(%error, "going on without it: keyed writes are refused until it can be reached");
+                return Ok(None);
             }
             Err(error) => return Err(error),
         }

@@ -1,15 +1,19 @@
 //! What a start does: the schema, the service, the secret, and a number of its own.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use mainstay_policies::operation::UnixMillis;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
     connect::Session,
-    error::{OpenError, unreachable},
+    error::{OpenError, StoreError, unreachable},
+    inner::Inner,
     migrate::migrate,
     options::{Options, Settings},
-    row::width_ms,
+    row::{Rows, width_ms},
 };
 use crate::ledger::{
     record,
@@ -19,8 +23,7 @@ use crate::ledger::{
 /// What a start found or made.
 pub(super) struct Opened {
     pub(super) secret: [u8; 32],
-    pub(super) vault: Vault,
-    pub(super) width_ms: u64,
+    pub(super) rows: Rows,
 }
 
 /// This replica in the store.
@@ -36,45 +39,78 @@ pub(super) struct Registered {
     pub(super) now: UnixMillis,
 }
 
-/// Whether the store keeps what it acknowledges.
-async fn check_durability(session: &Session, settings: &Settings) -> Result<(), OpenError> {
+/// What outlives what the store acknowledges: `replicated`, `local`, or `declared` where nobody can see and somebody vouches.
+pub(super) async fn durability(session: &Session, settings: &Settings) -> Result<&'static str, OpenError> {
+    const DECLARED: &str = "declared";
     let asked = "SELECT current_setting('fsync'), current_setting('full_page_writes'), pg_is_in_recovery(), \
                  current_setting('synchronous_standby_names')";
     let rows = match session.ask(asked).await {
         Ok(rows) => rows,
-        Err(_) if settings.durability_is_declared => return Ok(()),
-        Err(error) => {
+        Err(StoreError::Refused { .. }) if settings.durability_is_declared => return Ok(DECLARED),
+        Err(error @ StoreError::Refused { .. }) => {
             return Err(OpenError::NotDurable(format!(
                 "its settings cannot be read ({error}); if somebody vouches for them, say `ledger.durability: declared`"
             )));
         }
+        Err(error) => return Err(unreachable(error)),
     };
-    let Some(row) = rows.first() else { return Ok(()) };
+    let Some(row) = rows.first() else { return Ok(DECLARED) };
     let (fsync, pages, standby): (String, String, String) = (row.get(0), row.get(1), row.get(3));
-    if fsync != "on" && !settings.durability_is_declared {
-        return Err(OpenError::NotDurable("`fsync` is off: switch it on, or say `ledger.durability: declared`".into()));
-    }
-    if pages != "on" && !settings.durability_is_declared {
-        return Err(OpenError::NotDurable(
-            "`full_page_writes` is off: switch it on, or say `ledger.durability: declared`".into(),
-        ));
+    for (name, value) in [("fsync", &fsync), ("full_page_writes", &pages)] {
+        if value != "on" && !settings.durability_is_declared {
+            return Err(OpenError::NotDurable(format!(
+                "`{name}` is off: switch it on, or say `ledger.durability: declared`"
+            )));
+        }
     }
     if row.get::<_, bool>(2) {
         return Err(OpenError::NotDurable("it is a standby: name the primary in `ledger.url`".into()));
     }
-    if standby.is_empty() {
-        tracing::warn!(
-            "the ledger's store commits on one machine only: what it acknowledged is lost with that machine's disk, or with \
-             a failover to an asynchronous standby"
-        );
+    commits_synchronously(session, settings).await?;
+    Ok(if settings.durability_is_declared {
+        DECLARED
+    } else if standby.is_empty() {
+        "local"
+    } else {
+        "replicated"
+    })
+}
+
+/// A role or a pooler may have its own mind about `synchronous_commit`: what counts is what is in force where something is
+/// written.
+async fn commits_synchronously(session: &Session, settings: &Settings) -> Result<(), OpenError> {
+    let set = if session.is_pooled() {
+        "SELECT set_config('synchronous_commit', 'on', true)"
+    } else {
+        "SHOW synchronous_commit"
+    };
+    let rows = session.ask(set).await.map_err(unreachable)?;
+    let found: String = rows.first().map(|row| row.get(0)).unwrap_or_default();
+    if found == "off" && !settings.durability_is_declared {
+        return Err(OpenError::NotDurable(
+            "`synchronous_commit` is off although it was set: let the role set it, or say `ledger.durability: declared`".into(),
+        ));
     }
     Ok(())
+}
+
+/// Which server it is, and which of its histories: another one after a failover or a restored copy. `None`: it does not say.
+pub(super) async fn identity(session: &Session) -> Option<String> {
+    let asked = "SELECT (SELECT system_identifier FROM pg_control_system())::text || ' ' || \
+                 substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+    session.ask(asked).await.ok()?.first().map(|row| row.get(0))
 }
 
 /// Makes or checks everything that all replicas share.
 pub(super) async fn prepare(session: &Session, options: &Options) -> Result<Opened, OpenError> {
     let settings = &options.settings;
-    check_durability(session, settings).await?;
+    let level = durability(session, settings).await?;
+    if level == "local" {
+        tracing::warn!(
+            "the ledger's store commits on one machine only: what it acknowledged is lost with that machine's disk, or with \
+             a failover to an asynchronous standby"
+        );
+    }
     migrate(session, settings).await?;
     let schema = &settings.schema;
     let service = meta(session, schema, "service", settings.service.as_bytes()).await?;
@@ -89,7 +125,8 @@ pub(super) async fn prepare(session: &Session, options: &Options) -> Result<Open
     let secret = secret(session, schema, &vault).await?;
     let width = meta(session, schema, "width", &width_ms(options.retention).to_be_bytes()).await?;
     let width = width.try_into().map_or_else(|_| width_ms(options.retention), u64::from_be_bytes).max(1);
-    Ok(Opened { secret, vault, width_ms: width })
+    // In the oldest version, until it is known which all replicas read.
+    Ok(Opened { secret, rows: Rows::new(vault, width, 0) })
 }
 
 /// The secret of fingerprints, one for all replicas: whoever comes first draws it. It is sealed, so that it also tells whether
@@ -174,4 +211,29 @@ pub(super) async fn register(session: &Session, options: &Options, run: Uuid) ->
             return Ok(Registered { no, node, speaks, now });
         }
     }
+}
+
+/// Opens what all replicas share, and registers this one; from then on it may be used.
+pub(super) async fn enlist(inner: &Inner, session: &Session) -> Result<(), OpenError> {
+    let options = &inner.options;
+    let opened = prepare(session, options).await?;
+    let (run, at) = (Uuid::new_v4(), Instant::now());
+    let registered = register(session, options, run).await?;
+    inner.clock.tell(registered.now, at + at.elapsed() / 2);
+    inner.no.store(registered.no, Relaxed);
+    inner.node.store(i64::from(registered.node), Relaxed);
+    *inner.run.lock() = run;
+    let settings = &options.settings;
+    tracing::info!(
+        schema = settings.schema,
+        service = settings.service,
+        replica = registered.no,
+        node = registered.node,
+        pooled = session.is_pooled(),
+        "the ledger is open"
+    );
+    opened.rows.speak(registered.speaks);
+    // Last: whoever sees it may use the rest.
+    let _ = inner.opened.set(opened);
+    Ok(())
 }

@@ -63,4 +63,4 @@ CREATE TABLE {s}.audit (
 );
 CREATE INDEX audit_of ON {s}.audit (seq, number) WHERE seq IS NOT NULL;
 CREATE TABLE {s}.duty (name text PRIMARY KEY, holder int8);
-INSERT INTO {s}.duty (name) VALUES ('sweep');
+INSERT INTO {s}.duty (name) VALUES ('sweep'), ('census');

@@ -19,7 +19,10 @@ use mainstay_policies::{
         ledger::{Begun, LedgerError},
     },
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -130,8 +133,18 @@ impl Writer {
                 continue;
             }
             let session = self.inner.writer.up().await;
+            if let Err(error) = self.inner.remembers(&session).await {
+                tracing::warn!(%error, "nothing is written over this connection to the ledger's store");
+                self.refuse(&mut batch, &error);
+                session.close();
+                waiting.push(batch);
+                sleep(LONG_PAUSE).await;
+                continue;
+            }
+            self.inner.restored().await;
             let Err(error) = self.attempt(&session, &mut batch).await else { continue };
             batch.was_asked = true;
+            self.inner.meters.count("retries", error.word());
             if is_off(Safeguard::AskAgain) {
                 self.refuse(&mut batch, &error);
                 continue;
@@ -177,6 +190,7 @@ impl Writer {
     fn refuse(&self, batch: &mut Batch, error: &StoreError) {
         for begin in batch.begins.drain(..) {
             self.is_over(&begin.draft);
+            self.inner.meters.count("refused", error.word());
             self.inner.refused.lock().add(begin.draft.id);
             let _ = begin.reply.send(Err(LedgerError::Unavailable(error.to_string())));
         }
@@ -244,6 +258,7 @@ impl Writer {
         if let Some(about) = &about {
             parts.push((Statement::Audited, about.params()));
         }
+        let began = Instant::now();
         let kinds: Vec<_> = parts.iter().map(|(statement, _)| *statement).collect();
         let answers = if parts.len() == 1 && !session.is_pooled() {
             let (statement, params) = parts.pop().expect("there is one");
@@ -251,6 +266,8 @@ impl Writer {
         } else {
             session.transaction(parts).await?
         };
+        (inner.options.on_commit.0)(began.elapsed());
+        inner.meters.add("batch_operations", "", (batch.begins.len() + batch.updates.len()) as u64);
         let of = |wanted| {
             let at = kinds.iter().position(|kind| *kind == wanted);
             let rows: &[Row] = at.map_or(&[], |at| &answers[at]);
@@ -268,8 +285,12 @@ impl Writer {
     }
 
     fn inserted(&self, batch: &mut Batch, inserted: &HashSet<u64>) {
+        let was_asked = batch.was_asked;
         for begin in std::mem::take(&mut batch.begins) {
             if inserted.contains(&begin.draft.id.seq) {
+                if was_asked {
+                    self.inner.meters.count("ambiguous", "nothing");
+                }
                 self.begun(begin);
             } else {
                 batch.begins.push(begin);
@@ -287,6 +308,7 @@ impl Writer {
             owned.arrived(operation.id.seq);
             owned.begun(operation.clone());
         }
+        self.inner.acknowledged.lock().add(&operation);
         // If nobody is there any more, it is freed where it is dropped.
         let _ = begin.reply.send(Ok(self.handed(Begun::New(operation))));
     }
@@ -298,6 +320,7 @@ impl Writer {
     fn updated(&self, update: UpdateCommand) {
         let next = Operation { revision: update.next.revision + 1, ..update.next.clone() };
         self.inner.owned.lock().put(&next, self.inner.instance());
+        self.inner.acknowledged.lock().add(&next);
         self.inner.waiters.wake(next.id.seq);
         if let Some(before) = &update.before {
             self.inner.told.changed(before.as_ref().clone(), next.clone());
@@ -311,7 +334,7 @@ impl Writer {
         let rows = session.query(Statement::Numbered, vec![&seqs]).await?;
         let mut found = HashMap::new();
         for row in &rows {
-            let read = self.inner.rows.read(row, self.inner.steady_now());
+            let read = self.inner.rows().read(row, self.inner.steady_now());
             found.insert(row.get::<_, i64>(0).cast_unsigned(), read);
         }
         let was_asked = batch.was_asked;
@@ -322,6 +345,9 @@ impl Writer {
                     let is_ours = was_asked
                         && (current.owner, current.epoch, current.state) == (next.owner, next.epoch, next.state)
                         && current.revision == next.revision + 1;
+                    if was_asked {
+                        self.inner.meters.count("ambiguous", if is_ours { "written" } else { "changed" });
+                    }
                     if is_ours {
                         self.updated(update);
                     } else {
@@ -342,7 +368,7 @@ impl Writer {
         let rows = session.query(Statement::UnderKeys, vec![&keys]).await?;
         let mut found = HashMap::new();
         for row in &rows {
-            match self.inner.rows.read(row, self.inner.steady_now()) {
+            match self.inner.rows().read(row, self.inner.steady_now()) {
                 Ok(operation) => drop(found.insert(key_column(operation.key_hash), operation)),
                 Err(error) => tracing::error!(%error, "an operation that holds a key cannot be read"),
             }
@@ -358,7 +384,10 @@ impl Writer {
                     self.is_over(&begin.draft);
                     let _ = begin.reply.send(Err(same_head()));
                 }
-                Some(known) if is_itself(known, &begin.draft) => self.begun(begin),
+                Some(known) if is_itself(known, &begin.draft) => {
+                    self.inner.meters.count("ambiguous", "begun");
+                    self.begun(begin);
+                }
                 Some(known) if known.holds_key(begin.now, self.inner.clock.steady(begin.now)) => {
                     self.is_over(&begin.draft);
                     let known = self.inner.seen(known.clone());

@@ -69,6 +69,11 @@ impl Numbers {
     }
 }
 
+/// When a number was given.
+pub(in crate::ledger) const fn arrived_at(number: u64) -> UnixMillis {
+    (number >> 22) + EPOCH
+}
+
 fn number(ms: UnixMillis, node: u16, counter: u64) -> u64 {
     ((ms.saturating_sub(EPOCH) & ((1 << 41) - 1)) << 22) | (u64::from(node) << 12) | counter
 }

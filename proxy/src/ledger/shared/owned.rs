@@ -27,6 +27,8 @@ pub(in crate::ledger) struct Owned {
     /// Operations that are open or being begun, by principal.
     places: HashMap<[u8; 32], usize>,
     taken: usize,
+    /// When those of them were taken over that were another replica's before.
+    taken_at: HashMap<u64, UnixMillis>,
     /// Numbers that were given to begins which have not come back yet.
     under_way: BTreeSet<u64>,
     /// Settled since the start, as far as this replica has seen: succeeded, failed, `not_executed`.
@@ -123,6 +125,7 @@ impl Owned {
     fn take(&mut self, seq: u64) -> Option<Operation> {
         self.undue(seq);
         let before = self.open.remove(&seq)?;
+        self.taken_at.remove(&seq);
         self.leave(before.principal);
         Some(before)
     }
@@ -133,10 +136,36 @@ impl Owned {
         self.drop_recent(seq);
     }
 
+    /// All that is known: what is owned, and what was settled lately.
+    pub(in crate::ledger) fn known(&self) -> impl Iterator<Item = &Operation> {
+        self.open.values().chain(self.recent.values())
+    }
+
+    /// This replica goes on under another number, and what it owns with it.
+    pub(in crate::ledger) fn renumber(&mut self, me: InstanceId) {
+        for operation in self.open.values_mut() {
+            operation.owner = me;
+            operation.epoch += 1;
+        }
+    }
+
+    /// It was another replica's until `now`.
+    pub(in crate::ledger) fn taken(&mut self, seq: u64, now: UnixMillis) {
+        if self.open.contains_key(&seq) {
+            self.taken_at.insert(seq, now);
+        }
+    }
+
+    /// When it was taken over from another replica.
+    pub(in crate::ledger) fn taken_over_at(&self, seq: u64) -> Option<UnixMillis> {
+        self.taken_at.get(&seq).copied()
+    }
+
     /// Nothing is this replica's any more.
     pub(in crate::ledger) fn forget_all(&mut self) {
         self.open.clear();
         self.due.clear();
+        self.taken_at.clear();
         self.places.clear();
         self.taken = 0;
         self.under_way.clear();
