@@ -204,11 +204,6 @@ async fn a_configuration_says_what_a_shared_ledger_does_not_have() {
     for (ledger, expected) in [
         ("store: postgres", "`url` is missing in `ledger`"),
         ("store: postgres, url: \"postgres://m:pass-7341@db/d\", service: s", "there is a password in `url`"),
-        (
-            "store: postgres, url: \"postgres://m@db/d\", service: s",
-            "nothing says how the connection to it is protected",
-        ),
-        (&format!("{base}, tls: {{ mode: verify-full }}"), "TLS to the ledger's store is not there yet"),
         (&format!("{base}, path: /x"), "`store: postgres` has no `path`"),
         (&format!("{base}, max_bytes: 1GiB"), "`store: postgres` has no `max_bytes`"),
         (&format!("{base}, node: 3"), "`store: postgres` has no `node`"),
