@@ -253,6 +253,11 @@ pub trait Ledger: Send + Sync + 'static {
         None
     }
 
+    /// Whether new operations are taken: not while it is open whether this process may begin any. They are from the start.
+    fn allow_begins(&self, allowed: bool) {
+        let _ = allowed;
+    }
+
     /// The secret under which fingerprints are made; `None` until a ledger that is kept elsewhere has been reached for the first
     /// time.
     fn fingerprint_secret(&self) -> Option<&[u8; 32]>;

@@ -8,7 +8,7 @@ mod left;
 mod listeners;
 mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_policies::{
     clock::WallClock,
@@ -16,7 +16,7 @@ use mainstay_policies::{
     idempotency::{IdMint, QueryGate},
     operation::{Recorder, ledger::Ledger},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 pub use self::error::StartError;
 use self::{
@@ -36,7 +36,7 @@ use crate::{
     },
     ledger::{
         open::open_ledger,
-        principals::{self, Taken},
+        principals::{self, PrincipalsError, Taken},
     },
     runtime::{
         Runtime, gauges,
@@ -84,7 +84,12 @@ impl App {
         cpu::ensure_known(&config)?;
         let commits = metrics.ledger();
         let ledger = open_ledger(&config, &clock, move |took| commits.committed(took)).await?;
-        principals::take(&ledger, &config).await?;
+        // Of a store that could not be reached this is asked once it can be; until then nothing is begun.
+        let is_reached = ledger.fingerprint_secret().is_some();
+        ledger.allow_begins(is_reached);
+        if is_reached {
+            principals::take(&ledger, &config).await?;
+        }
         // Whatever is recorded is recorded by the time of the ledger, which replicas share.
         let clock = ledger.clock().clone();
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
@@ -111,6 +116,9 @@ impl App {
             ledger_is_open,
             started: runtime.snapshot.load().config.clone(),
         };
+        if !is_reached {
+            app.tasks.push(tokio::spawn(agree_later(runtime.clone())));
+        }
         for number in 0..workers {
             app.workers.push(worker::start(number, runtime.clone()).map_err(StartError::Worker)?);
         }
@@ -184,6 +192,31 @@ impl App {
         let metrics = &self.runtime.resources.metrics;
         metrics.config_refused();
         metrics.config_findings(Severity::Error.word(), errors);
+    }
+}
+
+/// The store could not be reached at the start. Once it can be, it is remembered how callers are known, as at any start, and new
+/// operations are taken; where they must not be, the log says why, and they stay refused.
+async fn agree_later(runtime: Arc<Runtime>) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(250);
+    const SAY_AGAIN: Duration = Duration::from_mins(1);
+    let ledger = &runtime.resources.ledger;
+    loop {
+        while ledger.fingerprint_secret().is_none() {
+            sleep(LOOK_AGAIN).await;
+        }
+        let config = runtime.snapshot.load().config.clone();
+        match principals::take(ledger, &config).await {
+            Ok(_) => return ledger.allow_begins(true),
+            Err(PrincipalsError::Ledger(error)) => {
+                tracing::debug!(%error, "how callers are known is agreed on later");
+                sleep(LOOK_AGAIN).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "keyed writes are refused");
+                sleep(SAY_AGAIN).await;
+            }
+        }
     }
 }
 

@@ -337,6 +337,10 @@ impl Ledger for PostgresLedger {
         Some(&self.inner.peers)
     }
 
+    fn allow_begins(&self, allowed: bool) {
+        self.inner.may_begin.store(allowed, Relaxed);
+    }
+
     fn fingerprint_secret(&self) -> Option<&[u8; 32]> {
         self.inner.opened.get().map(|opened| &opened.secret)
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(super) struct Inner {
     pub(super) lease: Lease,
     pub(super) numbers: Numbers,
     pub(super) refused: Mutex<Refused>,
+    /// Whether it is settled that this replica may begin anything.
+    pub(super) may_begin: AtomicBool,
     /// This replica's number, the run that was given it, and its node.
     pub(super) no: AtomicI64,
     pub(super) run: Mutex<Uuid>,
@@ -123,6 +125,7 @@ impl Inner {
             lease: Lease::new(settings.ttl, settings.heartbeat),
             numbers: Numbers::default(),
             refused: Mutex::new(Refused::default()),
+            may_begin: AtomicBool::new(true),
             no: AtomicI64::new(0),
             run: Mutex::new(Uuid::nil()),
             // None, until one was handed out.

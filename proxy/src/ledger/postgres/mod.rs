@@ -151,6 +151,9 @@ impl PostgresLedger {
         if !inner.is_open() {
             return refused("never_reached", "the store has not been reached since the start");
         }
+        if !inner.may_begin.load(Relaxed) {
+            return refused("not_agreed", "it is not settled yet that this replica knows its callers as the others do");
+        }
         if !inner.writer.is_up() {
             return refused("unreachable", "the store cannot be reached");
         }
