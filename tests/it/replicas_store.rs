@@ -18,6 +18,19 @@ async fn taken(proxy: &Proxy, key: &str) {
     eventually(&format!("{key} is taken"), || async { (proxy.send(pay(key)).await.status == 201).then_some(()) }).await;
 }
 
+/// The first keyed write that is refused, each under a key of its own, and its answer.
+async fn refused(proxy: &Proxy, name: &str) -> (String, Reply) {
+    let tried = std::cell::Cell::new(0);
+    eventually("one is refused", || {
+        let key = format!("{name}-{}", tried.replace(tried.get() + 1));
+        async move {
+            let reply = proxy.send(pay(&key)).await;
+            (reply.status == 503).then_some((key, reply))
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_store_that_is_down_at_the_start_stops_nothing_but_keyed_writes() {
     let Some(mut server) = Postgres::start() else { return };
@@ -105,7 +118,8 @@ async fn a_store_that_takes_no_writes_is_refused_and_gone_on_with_when_it_does()
     let proxy = Proxy::start(replica(&server, &[upstream.addr], &asking(""), "")).await;
     taken(&proxy, "before").await;
     server.set("default_transaction_read_only", Some("on"));
-    eventually("it is noticed", || async { (proxy.send(pay("during")).await.status == 503).then_some(()) }).await;
+    // A key each: what is taken before it is noticed would be replayed.
+    refused(&proxy, "noticed").await;
     let refused = proxy.send(pay("during")).await.expect_problem(503, "ledger-unavailable");
     assert_eq!((&refused["effect"], upstream.effects("during")), (&"none".into(), 0));
     assert_eq!((proxy.get("/anything").await.status, proxy.ready().await), (201, Some(200)));
@@ -155,18 +169,14 @@ async fn a_slow_store_is_waited_for_and_then_refused_with_a_time_to_come_again()
     let proxy = Proxy::start(replica(&server, &[upstream.addr], &asking(""), long)).await;
     taken(&proxy, "before").await;
     let holder = server.client("BEGIN; LOCK TABLE mainstay.op IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)");
-    let refused = eventually("it is refused", || async {
-        let reply = proxy.send(pay("during")).await;
-        (reply.status == 503).then_some(reply)
-    })
-    .await;
+    let (key, refused) = refused(&proxy, "during").await;
     refused.expect_problem(503, "ledger-unavailable");
     assert!(refused.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait >= 1)));
     assert_eq!(proxy.ready().await, Some(200));
     drop(holder);
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
-    eventually("it is taken", || async { (proxy.send(pay("during")).await.status == 201).then_some(()) }).await;
-    assert_eq!(upstream.effects("during"), 1);
+    taken(&proxy, &key).await;
+    assert_eq!(upstream.effects(&key), 1);
 }
 
 #[tokio::test]
