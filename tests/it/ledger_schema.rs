@@ -7,7 +7,7 @@ use mainstay_policies::operation::{
     Operation, Retained, State, StoredResponse,
     ledger::{Begun, Ledger, LedgerError},
 };
-use mainstay_tests::{postgres::Postgres, prelude::*, proxy::TempDir};
+use mainstay_tests::{postgres::Postgres, proxy::TempDir};
 
 use crate::ledger_postgres::{draft, options};
 
