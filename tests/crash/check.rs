@@ -50,6 +50,7 @@ pub(crate) struct Tally {
     pub(crate) ids: AtomicU64,
     pub(crate) unknown: AtomicU64,
     pub(crate) settled: AtomicU64,
+    pub(crate) resolved: AtomicU64,
 }
 
 fn bump(counter: &AtomicU64) {
@@ -172,7 +173,18 @@ impl Check<'_> {
         };
         bump(&tally.replays);
         let forgotten = self.forgets && reply.slug() == Some("outcome-unknown");
-        if forgotten || is_replay(first, &reply) { Vec::new() } else { vec![not_replayed(key, first, &reply)] }
+        // A replica that stood still hands on the service's own answer after another has asked what became of the write: both say
+        // that it was done, and the record keeps what came first.
+        let is_resolved = self.is_shared && reply.header("mainstay-resolved").is_some();
+        if is_resolved {
+            bump(&tally.resolved);
+            self.history.saw(key, &reply, 0);
+        }
+        if forgotten || is_resolved || is_replay(first, &reply) {
+            Vec::new()
+        } else {
+            vec![not_replayed(key, first, &reply)]
+        }
     }
 
     async fn ids(&self, key: &str, known: &Known, tally: &Tally) -> Vec<String> {

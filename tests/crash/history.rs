@@ -32,8 +32,10 @@ type At<T> = (u64, T);
 pub(crate) struct Known {
     /// Requests that were sent, answered or not.
     pub(crate) sent: Vec<u64>,
-    /// The first complete 2xx.
+    /// The first complete 2xx of the service's to the write itself.
     pub(crate) success: Option<At<Answered>>,
+    /// What its status endpoint said instead, where its own answer was lost.
+    resolved: Option<Answered>,
     /// Operations that were named for it.
     pub(crate) ids: Vec<At<String>>,
     /// Terminal states that were read, by operation.
@@ -74,6 +76,13 @@ impl History {
             return;
         }
         let answered = Answered::of(reply);
+        if reply.header("mainstay-resolved").is_some() {
+            let first = known.resolved.get_or_insert_with(|| answered.clone());
+            if *first != answered {
+                self.wrong.lock().push(format!("{key}: resolved twice: {first:?}, later {answered:?}"));
+            }
+            return;
+        }
         match &known.success {
             Some((_, first)) if *first != answered => {
                 self.wrong.lock().push(format!("{key}: two answers: {first:?}, later {answered:?}"));

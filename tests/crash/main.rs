@@ -90,6 +90,7 @@ impl Campaign {
         let rows = [
             (&tally.keys, "keys checked"),
             (&tally.replays, "of them answered with success before, and replayed identically"),
+            (&tally.resolved, "of them replayed as what the service says of the write, its answer having come late"),
             (&tally.settled, "settled when checked"),
             (&tally.unknown, "unknown when checked"),
             (&tally.ids, "operation ids read again"),

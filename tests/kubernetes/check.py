@@ -4,7 +4,8 @@
 * every object against the strict schema of the Kubernetes versions it is meant for;
 * the configuration that the pod would mount, with `mainstay check`;
 * that terminationGracePeriodSeconds covers everything that must end within it, and that a preStop hook begins the drain;
-* that a ledger on disk lies on a claim of the pod's own;
+* that a ledger on disk lies on a claim of the pod's own, that one which others do not share has one pod, which its successor
+  never stands beside, and that a shared one's password and certificate are mounted;
 * that a volume's ConfigMap, a port's name and a Service's selector lead somewhere.
 
 Usage: check.py MAINSTAY_BINARY       (needs the PyPI package kubernetes-validate)
@@ -30,6 +31,7 @@ VERSIONS = {
     "base": ["1.34", "1.37"],
     "overlays/jaeger": ["1.34", "1.37"],
     "overlays/plain-container": ["1.27", "1.37"],
+    "overlays/replicas": ["1.34", "1.37"],
     "overlays/trial": ["1.34", "1.37"],
 }
 
@@ -85,10 +87,16 @@ def generate(directory, generator, objects):
 
 
 def apply(document, operations):
-    """JSON Patch (RFC 6902): remove, replace and move, which is what ours use."""
+    """JSON Patch (RFC 6902): add at the end of a list, remove, replace and move, which is what ours use."""
     for operation in operations:
         op = operation["op"]
-        expect(op in {"remove", "replace", "move"}, f"patch operation not understood by this check: {op}")
+        expect(op in {"add", "remove", "replace", "move"}, f"patch operation not understood by this check: {op}")
+        if op == "add":
+            path, last = operation["path"].rsplit("/", 1)
+            parent, key = locate(document, path)
+            expect(last == "-" and isinstance(parent[key], list), f"not the end of a list: {operation['path']}")
+            parent[key].append(copy.deepcopy(operation["value"]))
+            continue
         source = operation["from"] if op == "move" else operation["path"]
         parent, key = locate(document, source)
         expect(key in parent if isinstance(parent, dict) else key < len(parent), f"nothing at {source}")
@@ -119,11 +127,16 @@ def seconds(duration):
 
 def check_references(objects):
     maps = {o["metadata"]["name"] for o in objects if o["kind"] == "ConfigMap"}
+    secrets = {o["metadata"]["name"] for o in objects if o["kind"] == "Secret"}
     workloads = [o for o in objects if o["kind"] in WORKLOADS]
     pods = [o["spec"]["template"] for o in workloads]
     for workload, pod in zip(workloads, pods):
         volumes = {v["name"]: v for v in pod["spec"].get("volumes", [])}
         for volume in volumes.values():
+            if "secret" in volume:
+                name = volume["secret"]["secretName"]
+                expect(name in secrets, f"volume {volume['name']}: no Secret {name}")
+                continue
             name = volume["configMap"]["name"]
             expect(name in maps, f"volume {volume['name']}: no ConfigMap {name}")
         volumes |= {claim["metadata"]["name"]: claim for claim in workload["spec"].get("volumeClaimTemplates", [])}
@@ -184,22 +197,62 @@ def gibibytes(size):
 
 
 def check_ledger(objects):
-    """A ledger on disk lies on a claim of the pod's own, which no second pod can have and nothing removes."""
+    """A ledger on disk lies on a claim of the pod's own, which no second pod can have and nothing removes; only a shared one
+    has several pods, and each of them its password."""
     workload, ledger = payments(objects), yaml.safe_load(configuration(objects)["ledger.yaml"])["ledger"]
     claims = {c["metadata"]["name"]: c["spec"] for c in workload["spec"].get("volumeClaimTemplates", [])}
+    (mainstay,) = [c for c in containers(workload["spec"]["template"]["spec"]) if c["name"] == "mainstay"]
+    if ledger.get("store") == "postgres":
+        expect(not claims, "a claim for a ledger in a database")
+        expect("@" in ledger["url"] and ":" not in ledger["url"].split("//")[1].split("@")[0], "a password in the url")
+        for file in [ledger["password_file"], ledger["tls"]["ca_file"]]:
+            mounts = [m for m in mainstay["volumeMounts"] if file.startswith(m["mountPath"] + "/")]
+            expect(len(mounts) == 1, f"{file} is not mounted")
+        return
+    check_alone(objects, workload)
     if ledger.get("store") == "memory":
         expect(not claims, "a claim for a ledger in memory")
         return
-    (mainstay,) = [c for c in containers(workload["spec"]["template"]["spec"]) if c["name"] == "mainstay"]
     mounts = [m for m in mainstay["volumeMounts"] if ledger["path"].startswith(m["mountPath"] + "/")]
     expect(len(mounts) == 1 and mounts[0]["name"] in claims, f"{ledger['path']} lies on no claim")
     claim = claims[mounts[0]["name"]]
     expect(claim["accessModes"] == ["ReadWriteOncePod"], "two pods could have the ledger's claim")
-    expect(workload["spec"]["replicas"] == 1, "a repeat that reaches another pod would execute again")
     kept = workload["spec"]["persistentVolumeClaimRetentionPolicy"]
     expect(set(kept.values()) == {"Retain"}, "the ledger's claim goes with the set")
     size, most = gibibytes(claim["resources"]["requests"]["storage"]), gibibytes(ledger["max_bytes"])
     expect(size >= 1.25 * most, f"a claim of {size} GiB for a ledger of {most} GiB")
+
+
+def check_alone(objects, workload):
+    """A ledger that others do not share has one pod, and never a second one beside it for a while."""
+    name, spec = workload["metadata"]["name"], workload["spec"]
+    cure = "use a shared ledger (overlays/replicas), or one replica that is replaced and never stood beside"
+    expect(spec.get("replicas", 1) == 1, f"a repeat that reaches another pod of {name} executes again: {cure}")
+    scaled = [o for o in objects if o["kind"] == "HorizontalPodAutoscaler"
+              and o["spec"]["scaleTargetRef"]["name"] == name]
+    expect(not scaled, f"{name} is scaled, and a repeat that reaches another pod executes again: {cure}")
+    surges = workload["kind"] == "Deployment" and spec.get("strategy", {}).get("type") != "Recreate"
+    expect(not surges, f"a rollout of {name} has two pods for a while: {cure}")
+
+
+def check_the_check():
+    """What a private ledger must not have is refused, each alone."""
+    target = {"scaleTargetRef": {"kind": "StatefulSet", "name": "payments"}, "maxReplicas": 3}
+    autoscaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "payments"}, "spec": target}
+    for what, spoil in {
+        "three replicas": lambda objects: payments(objects)["spec"].update(replicas=3),
+        "an autoscaler": lambda objects: objects.append(autoscaler),
+        "a rollout that surges": lambda objects: payments(objects).update(kind="Deployment"),
+    }.items():
+        for overlay in ["base", "overlays/trial"]:
+            objects = build(DEPLOY / overlay)
+            spoil(objects)
+            try:
+                check_ledger(objects)
+            except Problem as problem:
+                expect("executes again" in str(problem) or "two pods" in str(problem), f"{what}: {problem}")
+            else:
+                raise Problem(f"{overlay} with {what} is accepted, and its ledger is private")
 
 
 def check_configuration(objects, mainstay):
@@ -234,6 +287,11 @@ def main():
         sys.exit(__doc__)
     found = {str(path.parent.relative_to(DEPLOY)) for path in DEPLOY.rglob("kustomization.yaml")}
     failed = False
+    try:
+        check_the_check()
+    except Problem as problem:
+        print(f"kubernetes: {problem}", file=sys.stderr)
+        failed = True
     if found != set(VERSIONS):
         print(f"kubernetes: kustomizations and VERSIONS differ: {found ^ set(VERSIONS)}", file=sys.stderr)
         failed = True

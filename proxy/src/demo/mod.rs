@@ -2,11 +2,14 @@
 //!
 //! Starts a small payment service that does not deduplicate and loses some of its answers, Mainstay before it, and sends
 //! a handful of scripted writes. Every line it prints is what really came back, and every step is checked: a story that
-//! did not hold ends with a non-zero code and says which step broke.
+//! did not hold ends with a non-zero code and says which step broke. With several replicas it starts a PostgreSQL, too, and a
+//! process for each of them, and ends them all.
 
 mod client;
+mod replicas;
 mod screen;
 mod service;
+mod store;
 mod story;
 
 use std::{
@@ -32,6 +35,9 @@ pub struct DemoOptions {
     /// The payment service's port on 127.0.0.1 [default: 9000 if free, else any free one].
     #[arg(long, value_name = "PORT")]
     pub service_port: Option<u16>,
+    /// So many processes of Mainstay on one ledger, in a PostgreSQL that is found on this machine: from 2 to 9.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub replicas: Option<u8>,
 }
 
 /// Why the demo ended early.
@@ -43,6 +49,8 @@ enum DemoError {
     Start(String),
     #[error("the story did not hold: {0}")]
     Story(#[from] story::Broken),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
     #[error("cannot wait for a signal: {0}")]
     Signal(io::Error),
 }
@@ -56,7 +64,11 @@ pub async fn run<P>(
     stop: impl AsyncFnOnce(P),
 ) -> ExitCode {
     let mut screen = Screen::stdout();
-    match tell(&options, &mut screen, start, stop).await {
+    let told = match options.replicas {
+        Some(replicas) => replicas::tell(&options, replicas.into(), &mut screen).await,
+        None => tell(&options, &mut screen, start, stop).await,
+    };
+    match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             screen.failure(&error.to_string());
@@ -105,9 +117,6 @@ async fn stay(
     service: SocketAddr,
     probes: SocketAddr,
 ) -> Result<(), DemoError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signal)?;
-
     screen.step("Your turn");
     screen.note("Everything is still up. A body with \"test\": \"lose-answer\", \"drop-connection\" or \"work-late\"");
     screen.note("makes the service misbehave; any other is an ordinary payment.");
@@ -118,7 +127,13 @@ async fn stay(
     let _ = writeln!(text, "curl -s http://{probes}/metrics");
     screen.block(&text);
     screen.note("Ctrl-C ends it.");
+    until_told().await
+}
 
+/// Waits for Ctrl-C or SIGTERM.
+async fn until_told() -> Result<(), DemoError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signal)?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(DemoError::Signal),
         _ = terminate.recv() => Ok(()),

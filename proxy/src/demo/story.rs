@@ -1,5 +1,7 @@
 //! The script: what is sent, what is shown, what must hold.
 
+mod replicas;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;

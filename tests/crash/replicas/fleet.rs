@@ -44,6 +44,11 @@ pub(super) struct Replica {
 }
 
 impl Replica {
+    /// Its fault counts no more.
+    pub(super) fn disarm(&self) {
+        fs::remove_file(self.home.join("armed")).ok();
+    }
+
     /// From now on its fault counts.
     pub(super) fn arm(&self) {
         fs::write(self.home.join("armed"), "").expect("write a file");

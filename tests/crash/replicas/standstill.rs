@@ -53,6 +53,10 @@ pub(super) async fn round(fleet: &mut Fleet<'_>, round: usize, nth: usize, rng: 
         sleep(until.saturating_duration_since(Instant::now() + Duration::from_millis(400))).await;
         fleet.repeat_open(round, &others).await;
         sleep(until.saturating_duration_since(Instant::now())).await;
+        // A point that it has not come to yet must not stop it later, when nobody wakes it.
+        victim.disarm();
+        victim.proxy.signal("CONT");
+        sleep(Duration::from_millis(100)).await;
         victim.proxy.signal("CONT");
     };
     futures_util::future::join(load.run(), standing).await;
