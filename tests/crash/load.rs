@@ -133,11 +133,13 @@ impl<'a> Load<'a> {
     /// Reads the operation that the answer names.
     async fn read(&self, addr: SocketAddr, key: &str, reply: &Reply) {
         let Some(path) = reply.header("operation-location") else { return };
+        // Others read it at the same time: one of them may have seen later what it tells earlier.
+        let overlaps = self.history.known(key).terminal.is_empty();
         if let Some(reply) = ask(addr, &Request::get(path)).await
             && reply.status == 200
             && reply.body.complete
         {
-            self.history.read(key, &reply.json(), self.position.now(), false);
+            self.history.read(key, &reply.json(), self.position.now(), overlaps);
         }
     }
 }
