@@ -29,8 +29,12 @@ const KEYS: usize = 60;
 pub(super) const TTL: Duration = Duration::from_millis(1500);
 /// When what the service does not know of counts as not done: long enough for a request that the machine was slow to deliver.
 pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(2500);
-/// After that and a takeover nothing may be pending: it leaves room for a busy machine, not for another lease.
+/// How long a replica may take to serve again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Nothing may be pending for longer: that is the lease, and the time (total, late answers, a minute) after which an operation is
+/// in doubt whatever became of its owner. What a refused begin left is looked for 30 s later for the last time, and within a
+/// minute by the audit; it comes late where a commit waited for a standby.
+const PENDING: Duration = Duration::from_secs(70);
 /// Everything about which the service can be asked is settled by then.
 const SETTLING: Duration = Duration::from_secs(40);
 
@@ -212,7 +216,7 @@ impl<'a> Fleet<'a> {
     /// Each replica takes writes again, and none is pending for longer than a takeover takes.
     async fn comes_to_rest(&self) -> Vec<String> {
         let wrong = self.serve_again().await;
-        if wrong.is_empty() { self.listed_is_none("pending", PATIENCE).await } else { wrong }
+        if wrong.is_empty() { self.listed_is_none("pending", PENDING).await } else { wrong }
     }
 
     /// Waits until each replica reaches the store again.
