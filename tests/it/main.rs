@@ -21,6 +21,7 @@ mod client_bodies;
 mod cors;
 mod derived_keys;
 mod drain;
+mod drain_pipelines;
 mod fair_share;
 mod fallback;
 mod forwarding;
