@@ -109,7 +109,7 @@ async fn service_refuses_what_it_cannot_read() {
 #[tokio::test]
 async fn story_breaks_before_a_proxy_that_keeps_no_ledger() {
     let captured = Captured::default();
-    let options = DemoOptions { once: true, port: Some(0), service_port: Some(0) };
+    let options = DemoOptions { once: true, port: Some(0), service_port: Some(0), replicas: None };
     let start = async |yaml: String| {
         let address = |after: &str| {
             let rest = yaml.split_once(after).unwrap().1;
@@ -129,7 +129,7 @@ async fn story_breaks_before_a_proxy_that_keeps_no_ledger() {
 
 #[tokio::test]
 async fn a_proxy_that_does_not_start_is_reported() {
-    let options = DemoOptions { once: true, port: Some(0), service_port: Some(0) };
+    let options = DemoOptions { once: true, port: Some(0), service_port: Some(0), replicas: None };
     let start = async |_: String| Err::<(), _>("no such policy".to_owned());
     let told = tell(&options, &mut Captured::default().screen(false), start, async |()| {}).await;
     assert_eq!(told.unwrap_err().to_string(), "Mainstay did not start: no such policy");
