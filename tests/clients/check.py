@@ -8,12 +8,14 @@ request. It knows nothing of Mainstay; it follows redirects, if that is what it 
 * of a write that was done, no client reads a failure, and each reads what the service's status endpoint says of it;
 * whatever the client did, the service was sent each write once.
 
-Usage: check.py MAINSTAY_BINARY       (needs requests and httpx from PyPI, curl, node, and a JDK)
+Usage: check.py MAINSTAY_BINARY       (needs requests and httpx from PyPI, curl, node, go, and a JDK)
 """
 
 import contextlib
+import functools
 import http.server
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -28,6 +30,8 @@ import httpx
 import requests
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Where clients are built that have to be.
+BUILT = tempfile.TemporaryDirectory()
 # Far above what a loaded machine needs: a JVM that compiles its one file takes seconds.
 PATIENCE = 60
 BODY = '{"amount": 100}'
@@ -119,6 +123,18 @@ def with_program(*command):
     return send
 
 
+@functools.cache
+def go_client():
+    """Built once: the compiler takes longer than a client may."""
+    program = pathlib.Path(BUILT.name) / "client"
+    subprocess.run(["go", "build", "-o", program, HERE / "client.go"], check=True, env={"GO111MODULE": "off", **os.environ})
+    return str(program)
+
+
+def with_go(url, key):
+    return with_program(go_client(), "{url}", "{key}", "{body}")(url, key)
+
+
 def with_curl(url, key):
     """curl prints the body first, so it is told to print the status elsewhere."""
     status = ["-w", "%{stderr}%{http_code}"]
@@ -134,6 +150,7 @@ CLIENTS = {
     "httpx, following": with_httpx(True),
     "curl -L": with_curl,
     "node fetch": with_program("node", str(HERE / "fetch.mjs"), "{url}", "{key}", "{body}"),
+    "go net/http": with_go,
     "java.net.http": with_program("java", str(HERE / "Client.java"), "{url}", "{key}", "{body}"),
 }
 
@@ -158,7 +175,7 @@ def ready(probes):
 def wrong(client, send, url):
     """What this client would tell its caller that is not so."""
     for outcome, is_right in [("done", lambda status: 200 <= status < 300), ("declined", lambda status: status == 422)]:
-        key = f"{outcome}-{client.replace(' ', '-').replace(',', '')}"
+        key = f"{outcome}-{client.replace(' ', '-').replace(',', '').replace('/', '-')}"
         first, _ = send(url, key)
         if first != 502:
             yield f"{outcome}: the first answer should be a 502, and read as {first}"

@@ -228,6 +228,21 @@ async fn what_a_head_may_not_say_no_trailer_of_a_request_says() {
     assert_eq!(upstream.requests()[2].trailers.clone().unwrap_or_default(), HeaderMap::new());
 }
 
+/// A field that `Connection` names is the connection's, wherever it stands.
+#[tokio::test]
+async fn what_connection_names_goes_on_in_no_trailer_either() {
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let raw = "POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\
+               x-hop: mine\r\nx-checksum: 1\r\n\r\n";
+    let mut client = proxy.connect().await;
+    client.write(raw.as_bytes()).await;
+    client.reply().await.expect_upstream(200);
+    let seen = upstream.only();
+    let names: Vec<_> = seen.body.trailers.0.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    assert_eq!(names, ["x-checksum"]);
+}
+
 /// What came back in trailers, over HTTP/1.1 and HTTP/2.
 async fn trailers_of(proxy: &Proxy) -> [Vec<String>; 2] {
     let asks = Request::get("/").header("TE", "trailers").header("Connection", "te");

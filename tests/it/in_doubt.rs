@@ -114,7 +114,7 @@ async fn a_late_success_against_a_settled_failure_calls_a_person_and_is_counted(
     })
     .await;
     eventually("it is counted though it is settled", || async {
-        (proxy.metric("mainstay_operations_attention", &[]).await == Some(1.0)).then_some(())
+        (proxy.metric("mainstay_operations_attention", &[("reason", "conflict")]).await == Some(1.0)).then_some(())
     })
     .await;
 }

@@ -38,15 +38,56 @@ async fn a_ledger_in_memory_tells_how_full_it_is() {
 #[tokio::test]
 async fn connections_that_are_not_made_are_counted_by_cause() {
     let config = Config::single(free_addr(), "timeout: 5s");
-    let proxy = Proxy::start(config.upstream("other", free_addr(), "").first_route("path: /other", "other", "p")).await;
+    let config = config.upstream("other", free_addr(), "").first_route("path: /other", "other", "p");
+    let mut proxy = Proxy::start(config).await;
     for _ in 0..2 {
         proxy.get("/").await.expect_problem(502, "upstream-unreachable");
     }
-    let count = async |upstream| {
+    let count = async |proxy: &Proxy, upstream| {
         let labels = [("upstream", upstream), ("cause", "refused")];
         proxy.metric("mainstay_upstream_connect_errors_total", &labels).await
     };
-    assert_eq!((count("app").await, count("other").await), (Some(2.0), None));
+    assert_eq!((count(&proxy, "app").await, count(&proxy, "other").await), (Some(2.0), None));
+    // An attempt's result has the same words.
+    let labels = [("upstream", "app"), ("result", "refused")];
+    assert_eq!(proxy.metric("mainstay_attempts_total", &labels).await, Some(2.0));
+    let endpoints = async |upstream, state| {
+        proxy.metric("mainstay_upstream_endpoints", &[("upstream", upstream), ("state", state)]).await
+    };
+    assert_eq!((endpoints("app", "unreachable").await, endpoints("app", "reachable").await), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (endpoints("other", "unreachable").await, endpoints("other", "reachable").await),
+        (Some(0.0), Some(1.0))
+    );
+    // They go on over a reload that does not touch the upstream.
+    let next = proxy.config.clone().policy("unused", "timeout: 1s");
+    let loaded = proxy.metric("mainstay_config_last_reload_success_timestamp_seconds", &[]).await;
+    proxy.reload(next);
+    eventually("it is loaded", || async {
+        let now = proxy.metric("mainstay_config_last_reload_success_timestamp_seconds", &[]).await;
+        (now != loaded).then_some(())
+    })
+    .await;
+    proxy.get("/").await.expect_problem(502, "upstream-unreachable");
+    assert_eq!(count(&proxy, "app").await, Some(3.0));
+}
+
+#[tokio::test]
+async fn connections_to_an_upstream_are_in_use_or_idle() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Answer::ok("ok").behind(&held)).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let connections =
+        async |state| proxy.metric("mainstay_upstream_connections", &[("upstream", "app"), ("state", state)]).await;
+    let addr = proxy.addr;
+    let asked = tokio::spawn(async move { Request::get("/").send(addr).await });
+    eventually("it is in flight", || async { (connections("in_use").await == Some(1.0)).then_some(()) }).await;
+    assert_eq!(connections("idle").await, Some(0.0));
+    gate.open();
+    asked.await.unwrap().expect_upstream(200);
+    eventually("it is idle", || async { (connections("idle").await == Some(1.0)).then_some(()) }).await;
+    assert_eq!(connections("in_use").await, Some(0.0));
 }
 
 #[tokio::test]
@@ -103,9 +144,12 @@ async fn openmetrics_is_given_to_who_asks_with_the_trace_of_a_request_in_each_bu
     assert!(text.ends_with("\n# EOF\n"), "{text}");
     assert!(text.contains("# TYPE mainstay_requests counter\n"), "{text}");
     let exemplars: Vec<&str> = text.lines().filter(|line| line.contains(" # {")).collect();
-    assert_eq!(exemplars.len(), 1, "{exemplars:?}");
-    assert!(exemplars[0].starts_with("mainstay_request_duration_seconds_bucket{"), "{exemplars:?}");
-    assert!(exemplars[0].contains(&format!(" # {{trace_id=\"{sampled}\"}} 0.0")), "{exemplars:?}");
+    // Of the request, and of its one attempt.
+    assert_eq!(exemplars.len(), 2, "{exemplars:?}");
+    for (family, line) in ["request", "attempt"].iter().zip(&exemplars) {
+        assert!(line.starts_with(&format!("mainstay_{family}_duration_seconds_bucket{{")), "{exemplars:?}");
+        assert!(line.contains(&format!(" # {{trace_id=\"{sampled}\"}} 0.0")), "{exemplars:?}");
+    }
     let plain = page("text/plain, */*").await;
     assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(!plain.text().contains(" # {") && !plain.text().contains("# EOF"), "{}", plain.text());

@@ -41,7 +41,9 @@ impl Refusal {
         }
     }
 
-    pub(super) fn about(mut self, operation: &Operation) -> Self {
+    /// The same, with the address of the operation that it is about.
+    #[must_use]
+    pub fn about(mut self, operation: &Operation) -> Self {
         self.operation = Some(operation.id);
         self
     }

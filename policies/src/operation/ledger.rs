@@ -206,8 +206,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
     fn counts(&self) -> [u64; 5];
 
-    /// How many operations are flagged for a person, whatever their state.
-    fn flagged(&self) -> LedgerFuture<'_, u64>;
+    /// How many operations are flagged for a person: those that are open, which nothing could settle, and those that are settled
+    /// and were contradicted.
+    fn flagged(&self) -> LedgerFuture<'_, [u64; 2]>;
 
     /// How full it is and how much waits, for metrics; `None` if it cannot tell at once.
     fn load(&self) -> Option<Load> {

@@ -1,9 +1,10 @@
 //! A ledger in memory: for trials and tests, lost on exit.
 
 mod size;
+mod trail;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -13,11 +14,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use self::size::{size_of_record, size_of_request};
+use self::{
+    size::{size_of_record, size_of_request},
+    trail::Trail,
+};
 use super::{
     InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, Retained, State, StoredRequest,
     UnixMillis,
-    audit::{AUDIT_KEPT, AuditEntry, Audited},
+    audit::{AuditEntry, Audited},
     ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture, Load},
     share,
 };
@@ -51,32 +55,14 @@ struct Records {
     counts: [u64; 5],
     /// Operations that are not terminal, by principal.
     open_by: HashMap<[u8; 32], usize>,
-    /// Operations that are flagged for a person.
-    flagged: u64,
+    /// Operations that are flagged for a person: open and settled ones.
+    flagged: [u64; 2],
     bytes: u64,
     last_seq: u64,
     trail: Trail,
     /// Up to when time has been reserved for fresh keys.
     reserved: UnixMillis,
     notes: HashMap<&'static str, Vec<u8>>,
-}
-
-/// What people did, the oldest first.
-#[derive(Debug, Default)]
-struct Trail {
-    entries: VecDeque<Audited>,
-    last: u64,
-}
-
-impl Trail {
-    fn append(&mut self, entry: AuditEntry) -> u64 {
-        self.last += 1;
-        self.entries.push_back(Audited { number: self.last, entry });
-        if self.entries.len() as u64 > AUDIT_KEPT {
-            self.entries.pop_front();
-        }
-        self.last
-    }
 }
 
 impl MemoryLedger {
@@ -359,7 +345,7 @@ impl Ledger for MemoryLedger {
         self.records.lock().counts
     }
 
-    fn flagged(&self) -> LedgerFuture<'_, u64> {
+    fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
         Box::pin(async move { Ok(self.records.lock().flagged) })
     }
 
@@ -384,7 +370,7 @@ impl Records {
 
     fn count(&mut self, operation: &Operation) {
         self.counts[place(operation.state)] += 1;
-        self.flagged += u64::from(operation.attention.is_some());
+        self.flagged[usize::from(operation.state.is_terminal())] += u64::from(operation.attention.is_some());
         if !operation.state.is_terminal() {
             *self.open_by.entry(operation.principal).or_default() += 1;
         }
@@ -392,7 +378,7 @@ impl Records {
 
     fn uncount(&mut self, operation: &Operation) {
         self.counts[place(operation.state)] -= 1;
-        self.flagged -= u64::from(operation.attention.is_some());
+        self.flagged[usize::from(operation.state.is_terminal())] -= u64::from(operation.attention.is_some());
         if operation.state.is_terminal() {
             return;
         }

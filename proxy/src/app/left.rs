@@ -22,7 +22,7 @@ pub(super) async fn tell(runtime: &Runtime) {
     let [pending, unknown] = ledger.owned();
     // The next process that opens the ledger takes what is pending for unknown.
     let in_doubt = pending + unknown;
-    let attention = ledger.flagged().await.unwrap_or_default();
+    let attention = ledger.flagged().await.unwrap_or_default().iter().sum::<u64>();
     let (kept, is_kept) = match (&runtime.snapshot.load().config.ledger.store, ledger.health()) {
         (Store::Memory, _) => ("memory", false),
         (Store::Postgres(_), Health::Writable) => ("shared", true),

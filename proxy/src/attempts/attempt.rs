@@ -260,17 +260,20 @@ impl Attempt {
         first: &First,
         now: Instant,
     ) {
+        if let Some(trace_id) = self.span.exported_trace() {
+            self.route.metrics.attempt_exemplar(now.duration_since(self.started), trace_id);
+        }
         let (outcome, counted) = match result {
             Ok(response) => return self.answered(response, first, now),
             // The caller's doing, or our end: its permit is dropped, which is a cancel and no sample.
             Err(error) if matches!(error.cause, Cause::RequestBody | Cause::Drain) => {
                 self.span.error(error.cause.label());
                 self.permit = None;
-                (CallOutcome::Success, AttemptResult::Failed(error.cause))
+                (CallOutcome::Success, AttemptResult::Failed(error.word()))
             }
             Err(error) => {
                 self.span.error(error.cause.label());
-                (CallOutcome::Error, AttemptResult::Failed(error.cause))
+                (CallOutcome::Error, AttemptResult::Failed(error.word()))
             }
         };
         if let Some(permit) = self.permit.take() {

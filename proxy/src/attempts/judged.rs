@@ -87,7 +87,7 @@ impl HearsEnd for Unjudged {
                 if let Some(permit) = self.permit.take() {
                     permit.record_after(CallOutcome::Error, self.took, now);
                 }
-                self.route.metrics.attempt(AttemptResult::Failed(Cause::Reset), self.took);
+                self.route.metrics.attempt(AttemptResult::Failed(Cause::Reset.label()), self.took);
             }
         }
         span.finish(now);

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     config::model::{Config, ReadyLedger, Store},
     faults::{self, Pitfall},
+    ledger::principals,
     runtime::{
         Runtime,
         readiness::{Condition, Readiness},
@@ -31,6 +32,8 @@ const KEYS_AT_ONCE: usize = 4096;
 pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>) {
     let mut every = interval(HOUSEKEEPING_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ledger = &runtime.resources.ledger;
+    let mut known_as = ledger.instance();
     loop {
         let now = every.tick().await;
         faults::stumble(Pitfall::House);
@@ -38,6 +41,13 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
             tracing::warn!(%error, "the ledger cannot forget what has expired");
         }
         let snapshot = runtime.snapshot.load_full();
+        let instance = ledger.instance();
+        if instance != known_as {
+            match principals::register_anew(ledger, &snapshot.config).await {
+                Ok(()) => known_as = instance,
+                Err(error) => tracing::error!(%error, "other replicas do not know how this one knows its callers"),
+            }
+        }
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
         readiness.set(Condition::LedgerWritable, is_writable || !needs_ledger(&snapshot.config));
         runtime.notices.look(&snapshot, now);

@@ -137,6 +137,18 @@ pub(crate) async fn take(ledger: &Arc<dyn Ledger>, config: &Config) -> Result<Ta
         Store::Postgres(settings) => settings.ttl + settings.heartbeat * 3,
         Store::Disk { .. } | Store::Memory => Duration::ZERO,
     };
+    take_within(ledger, config, patience).await
+}
+
+/// The same for a process that goes on under a new name, as one does that a shared ledger took for dead.
+///
+/// # Errors
+/// As [`take`]; nobody is waited for.
+pub(crate) async fn register_anew(ledger: &Arc<dyn Ledger>, config: &Config) -> Result<(), PrincipalsError> {
+    take_within(ledger, config, Duration::ZERO).await.map(drop)
+}
+
+async fn take_within(ledger: &Arc<dyn Ledger>, config: &Config, patience: Duration) -> Result<Taken, PrincipalsError> {
     let deadline = Instant::now() + patience;
     for _ in 0..MAX_ROUNDS {
         match propose(ledger, config).await {

@@ -33,8 +33,8 @@ pub(crate) struct ClientBody {
     gate: Option<(Gate, Pin<Box<Sleep>>)>,
     /// Fields that say who is calling and under which key: a head has them, a trailer section must not.
     identifying: [Option<HeaderName>; 2],
-    /// Fields that identified callers before; none in most cases.
-    formerly: Vec<HeaderName>,
+    /// Fields that identified callers before, and those that `Connection` names; none in most cases.
+    others: Vec<HeaderName>,
 }
 
 /// What a client still owes of its body: time that runs out while it is waited for is no fault of the upstream, and that of the
@@ -118,13 +118,13 @@ impl ClientBody {
             owed: Owed::new(),
             gate: gate.map(|gate| (gate, Box::pin(sleep(CONTINUE_PATIENCE)))),
             identifying: [None, None],
-            formerly: Vec::new(),
+            others: Vec::new(),
         }
     }
 
     /// The same without these fields in its trailers.
-    pub(crate) fn without(mut self, identifying: [Option<HeaderName>; 2], formerly: Vec<HeaderName>) -> Self {
-        (self.identifying, self.formerly) = (identifying, formerly);
+    pub(crate) fn without(mut self, identifying: [Option<HeaderName>; 2], others: Vec<HeaderName>) -> Self {
+        (self.identifying, self.others) = (identifying, others);
         self
     }
 
@@ -150,7 +150,7 @@ impl Body for ClientBody {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
-            for name in this.identifying.iter().flatten().chain(&*this.formerly) {
+            for name in this.identifying.iter().flatten().chain(&*this.others) {
                 trailers.remove(name);
             }
         }

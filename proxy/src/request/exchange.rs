@@ -351,6 +351,7 @@ impl Exchange {
         let session = &*self.session;
         session.runtime.access.record(&AccessEntry {
             listener: &session.accepted_by.0,
+            direction: "inbound",
             client: Some(self.client),
             method: &self.method,
             path: uri.path(),

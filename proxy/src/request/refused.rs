@@ -29,6 +29,8 @@ pub(crate) fn head(session: &Arc<Session>, refused: Refused, fields: &HeaderMap)
     parts.uri = Uri::from_static("-");
     parts.headers.clone_from(fields);
     let trace = session.runtime.tracing.start(&HeaderMap::new(), now);
+    // Nor is its Origin: no field is taken at its word out of a head that was cut off or that two parties would read
+    // differently. So this answer is the one that a page of another origin cannot read, whatever `cors` allows.
     routed::refuse(Exchange::new(session.clone(), now, &parts, trace), &snapshot, Failure::Head(refused))
 }
 

@@ -80,9 +80,9 @@ pub(super) fn response(dialect: Dialect, said: &ProblemParts, operation: Option<
     response
 }
 
-/// The answer to the repeat of a write that happened, and whose answer nobody has.
+/// The answer to the repeat of a write that happened, and whose answer is not kept.
 pub(crate) fn happened(dialect: Dialect) -> Response<ProxyBody> {
-    let words = "This write happened; its answer was not seen. Read the operation for what is known of it.";
+    let words = "This write happened; its answer is not kept here. Read the operation for what is known of it.";
     let mut response = trailers_only(dialect, Code::AlreadyExists, words);
     response.headers_mut().insert(MAINSTAY_OUTCOME, WriteOutcome::Succeeded.value());
     response

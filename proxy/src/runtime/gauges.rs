@@ -43,6 +43,10 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     of_kind(Kind::Counter, "mainstay_breaker_transitions", help, transitions)(metrics);
     let help = "Attempts that found no connection to an upstream, by cause";
     of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
+    let help = "Endpoints of upstreams: those that the last attempt could connect to, and the others";
+    on_scrape("mainstay_upstream_endpoints", help, endpoints)(metrics);
+    let help = "Connections to upstreams: in use (of HTTP/2 all that are open), and idle";
+    on_scrape("mainstay_upstream_connections", help, connections)(metrics);
     let help = "Operations that are open, by state: of this replica, and of all that share its ledger";
     on_scrape("mainstay_operations", help, operations)(metrics);
     on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |runtime, samples| {
@@ -98,6 +102,25 @@ fn connect_errors(runtime: &Runtime, samples: &mut Samples) {
     for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
         for (cause, count) in upstream.connect_errors() {
             samples.push(&[("upstream", name), ("cause", cause)], count as f64);
+        }
+    }
+}
+
+fn endpoints(runtime: &Runtime, samples: &mut Samples) {
+    let snapshot = runtime.snapshot.load();
+    for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
+        let all = upstream.endpoint_count();
+        let lost = (0..all).filter(|endpoint| upstream.reached(*endpoint).lost.is_some()).count();
+        samples.push(&[("upstream", name), ("state", "reachable")], (all - lost) as f64);
+        samples.push(&[("upstream", name), ("state", "unreachable")], lost as f64);
+    }
+}
+
+fn connections(runtime: &Runtime, samples: &mut Samples) {
+    let snapshot = runtime.snapshot.load();
+    for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
+        for (state, count) in ["in_use", "idle"].iter().zip(upstream.connections()) {
+            samples.push(&[("upstream", name), ("state", state)], count as f64);
         }
     }
 }

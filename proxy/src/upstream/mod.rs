@@ -194,6 +194,15 @@ impl Upstream {
         sums
     }
 
+    /// Connections of all endpoints and workers together: in use, and idle.
+    pub(crate) fn connections(&self) -> [usize; 2] {
+        let pools = self.endpoints.iter().flat_map(|endpoint| &endpoint.pools);
+        pools.fold([0, 0], |[in_use, idle], pool| {
+            let [more_in_use, more_idle] = pool.connections();
+            [in_use + more_in_use, idle + more_idle]
+        })
+    }
+
     /// Whether an endpoint can be connected to.
     pub(crate) fn reached(&self, endpoint: usize) -> Reached {
         let endpoint = &self.endpoints[endpoint];

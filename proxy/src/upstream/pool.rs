@@ -30,6 +30,7 @@ pub(crate) struct Pool {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    max_connections: usize,
     /// One permit per HTTP/1 connection in use, or HTTP/2 connection that is open. Those that are not in use may be in the
     /// idle list.
     in_use: Arc<Semaphore>,
@@ -155,10 +156,11 @@ impl Pool {
         max_connections: usize,
         head_limits: HeadLimits,
     ) -> Self {
-        let in_use = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
+        let in_use = Arc::new(Semaphore::new(max_connections));
         let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, in_use.clone(), head_limits);
         let idle = Mutex::new(IdleList::new());
-        Self { target, connect_timeout, idle_timeout, in_use, idle, multiplexed, head_limits }
+        Self { target, connect_timeout, idle_timeout, max_connections, in_use, idle, multiplexed, head_limits }
     }
 
     /// Bounds on an answer's head.
@@ -221,6 +223,13 @@ impl Pool {
         idle.connections.retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
         drop(idle);
         self.multiplexed.sweep(now);
+    }
+
+    /// Connections: those in use, of which HTTP/2 has all that are open, and those that wait for a request.
+    pub(super) fn connections(&self) -> [usize; 2] {
+        let idle = self.idle.lock();
+        let unused = self.in_use.available_permits() + idle.permits.len();
+        [self.max_connections.saturating_sub(unused), idle.connections.len()]
     }
 
     /// Whether no idle connection can be used, though there is one.

@@ -51,6 +51,14 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
+/// The fields that `Connection` makes this connection's own, and which so must not come in trailers either. Most messages name
+/// none, and then nothing is allocated.
+pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let options = connection_options(headers)
+        .filter(|option| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive"));
+    options.filter_map(|option| HeaderName::from_bytes(option).ok()).collect()
+}
+
 /// Removes what was meant for this connection only, including what `Connection` lists.
 fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
     // Most messages have none of them.

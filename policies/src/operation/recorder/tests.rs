@@ -151,7 +151,7 @@ impl Ledger for Spied {
         self.inner.counts()
     }
 
-    fn flagged(&self) -> LedgerFuture<'_, u64> {
+    fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
         self.inner.flagged()
     }
 

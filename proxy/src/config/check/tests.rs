@@ -140,6 +140,21 @@ fn principals_that_no_listener_knows_are_named() {
 }
 
 #[test]
+fn content_of_whoever_sends_it_is_told_where_nobody_is_named() {
+    let route = "routes: [{ match: { path: /a, methods: [POST] }, upstream: app, policy: it }]\n";
+    let told = |idempotency: &str, principal: &str| {
+        let listener = format!("listeners: {{ inbound: {{ address: 127.0.0.1:8080, principal: {principal} }} }}\n");
+        let text = format!("{route}policies: {{ it: {{ idempotency: {idempotency} }} }}\n{listener}");
+        of(&report_on(&text), "no-principal").iter().filter(|text| text.contains("409 caller-differs")).count()
+    };
+    let key = "key: { from: fingerprint, window: 10s }";
+    assert_eq!(told(&format!("{{ {key} }}"), "anonymous"), 1);
+    assert_eq!(told(&format!("{{ {key}, credentials: ignore }}"), "anonymous"), 0);
+    assert_eq!(told(&format!("{{ {key} }}"), "{ header: X-Tenant }"), 0);
+    assert_eq!(told("true", "anonymous"), 0);
+}
+
+#[test]
 fn a_front_whose_word_would_not_count_is_noted_where_there_may_be_one() {
     let noted = |listener: &str, policy: &str| {
         let text = format!(

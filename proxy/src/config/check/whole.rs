@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_policies::{
     access::AccessList,
     fallback::{Fallback, To},
-    idempotency::{Credentials, KeyPart, Mint},
+    idempotency::{Credentials, Idempotency, KeyFrom, KeyPart, Mint},
     rate_limit::Key,
 };
 
@@ -68,6 +68,17 @@ fn principals(config: &Config, found: &mut Found<'_>) {
         if template.is_some_and(|template| template.parts().any(|part| *part == KeyPart::Principal)) {
             let message = format!(
                 "policy `{name}`: `key.from` names {{principal}}, but listener `{listener}` is anonymous: there no key is ever made"
+            );
+            found.warn("no-principal", &["policies", name, "idempotency", "key", "from"], message, &*cure);
+        }
+        let is_content = |idempotency: &Idempotency| {
+            idempotency.credentials == Credentials::Bind
+                && matches!(idempotency.key.from, Some(KeyFrom::Content { .. }))
+        };
+        if idempotency.is_some_and(is_content) {
+            let message = format!(
+                "policy `{name}`: `key.from: fingerprint`, but listener `{listener}` is anonymous: there the same content from \
+                 another caller is no write of its own, but refused with 409 caller-differs"
             );
             found.warn("no-principal", &["policies", name, "idempotency", "key", "from"], message, &*cure);
         }

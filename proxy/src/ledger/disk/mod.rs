@@ -370,10 +370,10 @@ impl Ledger for DiskLedger {
         self.inner.records.lock().counts()
     }
 
-    fn flagged(&self) -> LedgerFuture<'_, u64> {
+    fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
         Box::pin(async move {
             let open = self.inner.records.lock().flagged_open();
-            Ok(open + self.look_up(|reader| sql::flagged(reader)).await?)
+            Ok([open, self.look_up(|reader| sql::flagged(reader)).await?])
         })
     }
 

@@ -270,13 +270,14 @@ impl Ledger for PostgresLedger {
         self.inner.owned.lock().counts()
     }
 
-    fn flagged(&self) -> LedgerFuture<'_, u64> {
+    fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
         Box::pin(async move {
             if let Some(census) = self.census() {
                 return Ok(census.flagged);
             }
             let rows = self.inner.ask(Statement::Flagged, vec![]).await?;
-            Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+            let count = |at| rows.first().map_or(0, |row| row.get::<_, i64>(at).cast_unsigned());
+            Ok([count(0), count(1)])
         })
     }
 

@@ -200,7 +200,12 @@ impl Statement {
                 "SELECT seq FROM {s}.op JOIN unnest($1::int8[], $2::int8[]) AS w(s, seen) ON seq = w.s WHERE revision <> seen",
                 &[I8S, I8S],
             ),
-            Self::Flagged => ("SELECT count(*) FROM {s}.op WHERE flagged", &[]),
+            // The numbers are those of what is open: pending and unknown.
+            Self::Flagged => (
+                "SELECT count(*) FILTER (WHERE state IN (0, 4)), count(*) FILTER (WHERE state NOT IN (0, 4)) FROM {s}.op \
+                 WHERE flagged",
+                &[],
+            ),
             _ => self.trails(),
         }
     }

@@ -94,7 +94,7 @@ pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Respons
 }
 
 /// What a gRPC caller gets in place of documents and answers of other endpoints, which its client cannot read. A write that
-/// happened, and whose caller was told that nobody knew, is never refused: that would read as a failure of the write.
+/// happened is never refused for want of an answer to show: that would read as a failure of the write.
 fn for_grpc(operation: &Operation, kind: AnswerKind) -> AnswerKind {
     let is_unseen = operation.state == State::Succeeded && operation.source != Some(Source::Response);
     match kind {
@@ -103,7 +103,10 @@ fn for_grpc(operation: &Operation, kind: AnswerKind) -> AnswerKind {
         }
         AnswerKind::Resolved(_) | AnswerKind::SeeOther => AnswerKind::Document,
         AnswerKind::Replay(stored) if is_unseen && !is_grpc(&stored.headers) => AnswerKind::Document,
-        AnswerKind::Refused(refusal) if is_unseen && refusal.problem == Problem::ResponseNotRetained => {
+        // FAILED_PRECONDITION reads as a decline, and this was done: ALREADY_EXISTS, with the outcome, whoever was told what.
+        AnswerKind::Refused(refusal)
+            if operation.state == State::Succeeded && refusal.problem == Problem::ResponseNotRetained =>
+        {
             AnswerKind::Document
         }
         kind => kind,

@@ -15,7 +15,7 @@ use http::{Response, header};
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Sent},
     idempotency::{
-        AnswerKind, Begin, Incoming, Key, KeyOwner, Protection, RecordedWith, Refusal, Standing, preferred_wait,
+        AnswerKind, Begin, Claim, Incoming, Key, KeyOwner, Protection, RecordedWith, Refusal, Standing, preferred_wait,
     },
     operation::State,
     path,
@@ -138,27 +138,15 @@ async fn begin(
     faults::reach(Point::BeforeBegin);
     let beside = recorded_with(session, &mut routed, &protection, key, &body);
     let former = owner::former(&routed, &protection, &params, &body);
+    let mut freed = None;
     for _ in 0..MAX_ROUNDS {
         let owner = KeyOwner { principal: routed.principal.as_deref(), former: &former };
         match protection.begin_keeping(key, owner, &routed.parts, &body, &params, beside.clone()).await {
             Begin::Execute(claim) => {
                 faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
-                let head = outgoing(session, &mut routed, &protection, key, body.len());
                 let (answer, answered) = oneshot::channel();
-                let execution = Execution {
-                    runtime: session.runtime.clone(),
-                    outbound: routed.outbound.clone(),
-                    protection,
-                    claim,
-                    head,
-                    body,
-                    is_redispatch: false,
-                    given_up: None,
-                    last: Tally::default(),
-                    ended: Arc::default(),
-                    answer: Some(answer),
-                };
+                let execution = execution(session, &mut routed, (protection, claim), key, body, answer);
                 let id = execution.claim.id();
                 // Ends with the write's outcome, or when it is no longer waited for: no client can cancel it.
                 tokio::spawn(execution.run());
@@ -181,7 +169,9 @@ async fn begin(
                 if before == State::Unknown && answer.operation.state == State::Succeeded {
                     session.runtime.snapshot.load().forget(&route, routed.parts.uri.path());
                 }
-                if answer.kind != AnswerKind::Freed {
+                if answer.kind == AnswerKind::Freed {
+                    freed = Some(answer.operation);
+                } else {
                     routed.exchange.standing = Some(Standing::of(&answer.operation, protection.now()));
                     return respond_repeat(routed, answer);
                 }
@@ -190,7 +180,33 @@ async fn begin(
     }
     routed.exchange.standing = Some(Standing::IN_PROGRESS);
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
-    refuse(routed, Refusal::new(Problem::InProgress, detail))
+    let refusal = Refusal::new(Problem::InProgress, detail);
+    refuse(routed, freed.iter().fold(refusal, |refusal, last| refusal.about(last)))
+}
+
+/// A new write, to be executed for a client that waits for `answer`.
+fn execution(
+    session: &Session,
+    routed: &mut Routed,
+    (protection, claim): (Arc<Protection>, Claim),
+    key: &Key,
+    body: Bytes,
+    answer: oneshot::Sender<Executed>,
+) -> Execution {
+    let head = outgoing(session, routed, &protection, key, body.len());
+    Execution {
+        runtime: session.runtime.clone(),
+        outbound: routed.outbound.clone(),
+        protection,
+        claim,
+        head,
+        body,
+        is_redispatch: false,
+        given_up: None,
+        last: Tally::default(),
+        ended: Arc::default(),
+        answer: Some(answer),
+    }
 }
 
 /// What is recorded with the operation, should it be new.

@@ -42,6 +42,9 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let upgrade = may_upgrade.then(|| forward::upgrade(&routed.parts.headers, routed.parts.version)).flatten();
     // Where an upgrade would take over the client's connection.
     let client_side = if upgrade.is_some() { routed.extras.upgrade.take() } else { None };
+    // Before they are taken off the head, in which they stand.
+    let has_body = routed.body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let nominated = if has_body { forward::nominated(&routed.parts.headers) } else { Vec::new() };
     let mut head = heads::outgoing(session, &mut routed, upgrade);
     if !routed.read.is_empty() {
         forward::fix_length(&mut head.headers, routed.read.len());
@@ -59,9 +62,10 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
         Some(body) => {
             let key =
                 routed.outbound.route.protection.as_ref().map(|protection| protection.params().key.header.clone());
-            let formerly = routed.listener.former.iter().filter_map(|way| way.header().cloned()).collect();
+            let formerly = routed.listener.former.iter().filter_map(|way| way.header().cloned());
+            let others = nominated.into_iter().chain(formerly).collect();
             let body = ClientBody::new(body, idle, session.connection.clone(), gate.clone())
-                .without([routed.listener.principal.header().cloned(), key], formerly);
+                .without([routed.listener.principal.header().cloned(), key], others);
             owed = Some(body.owed());
             let arrived = routed.exchange.started;
             routed.outbound.upload = Some(Upload { owed: body.owed(), arrived, idle });

@@ -32,6 +32,8 @@ const MAX_PATH: usize = 2048;
 pub struct AccessEntry<'a> {
     /// Where it came in.
     pub listener: &'a str,
+    /// Which way it goes: `inbound`, to the service that this process stands before.
+    pub direction: &'static str,
     /// The peer.
     pub client: Option<SocketAddr>,
     /// The method; a dash if the head could not be read.
@@ -140,6 +142,7 @@ impl AccessEntry<'_> {
         let line = &mut scratch.line;
         line.extend_from_slice(b"\",\"level\":\"INFO\",\"target\":\"access\"");
         text_field(line, "listener", Some(self.listener));
+        text_field(line, "direction", Some(self.direction));
         if let Some(client) = self.client {
             write(line, format_args!(",\"client\":\"{}\"", ClientText(client)));
         }
@@ -192,7 +195,12 @@ impl AccessEntry<'_> {
         if let Some(client) = self.client {
             write(line, format_args!(" client={}", ClientText(client)));
         }
-        let places = [("listener", Some(self.listener)), ("route", self.route), ("upstream", self.upstream)];
+        let places = [
+            ("listener", Some(self.listener)),
+            ("direction", Some(self.direction)),
+            ("route", self.route),
+            ("upstream", self.upstream),
+        ];
         for (name, value) in places.into_iter().chain(self.words()) {
             if let Some(value) = value {
                 write(line, format_args!(" {name}="));

@@ -20,7 +20,11 @@ const LINGER: Duration = Duration::from_millis(20);
 
 /// Where lines go.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct Lines {
+    shared: Arc<Shared>,
+    /// A person reads them on a terminal, so an event of several lines stays so.
+    keeps_breaks: bool,
+}
 
 struct Shared {
     state: Mutex<State>,
@@ -54,30 +58,37 @@ impl Lines {
         });
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_to(sink))?;
-        Ok(Self(shared))
+        Ok(Self { shared, keeps_breaks: false })
+    }
+
+    /// The same for a terminal, if it is one: events of several lines, such as errors in the configuration, stay so, each line
+    /// after the first set in, so that none can be taken for an event of its own.
+    pub(super) fn for_terminal(mut self, is_terminal: bool) -> Self {
+        self.keeps_breaks = is_terminal;
+        self
     }
 
     /// Adds a line with its line feed, or drops and counts it.
     pub(super) fn push(&self, line: &[u8]) {
-        let mut state = self.0.state.lock();
-        if state.buffer.len() + line.len() > self.0.capacity {
+        let mut state = self.shared.state.lock();
+        if state.buffer.len() + line.len() > self.shared.capacity {
             drop(state);
-            self.0.dropped.fetch_add(1, Relaxed);
+            self.shared.dropped.fetch_add(1, Relaxed);
             return;
         }
         let wake = state.buffer.is_empty() && !state.writing;
         state.buffer.extend_from_slice(line);
         drop(state);
         if wake {
-            self.0.filled.notify_one();
+            self.shared.filled.notify_one();
         }
     }
 
     /// Waits until everything is written, at most so long.
     pub(super) fn flush(&self, within: Duration) {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         // An error is only the news that time ran out.
-        let _ = self.0.idle.wait_while_for(&mut state, |state| state.writing || !state.buffer.is_empty(), within);
+        let _ = self.shared.idle.wait_while_for(&mut state, |state| state.writing || !state.buffer.is_empty(), within);
     }
 }
 
@@ -132,7 +143,15 @@ impl Drop for Line {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.text);
         let mut line = Vec::with_capacity(self.text.len() + 1);
-        super::escape::controls(text.trim_end_matches('\n'), &mut line);
+        let text = text.trim_end_matches('\n');
+        if self.lines.keeps_breaks {
+            for (at, part) in text.split('\n').enumerate() {
+                line.extend_from_slice(if at == 0 { &b""[..] } else { &b"\n    "[..] });
+                super::escape::controls(part, &mut line);
+            }
+        } else {
+            super::escape::controls(text, &mut line);
+        }
         line.push(b'\n');
         self.lines.push(&line);
     }

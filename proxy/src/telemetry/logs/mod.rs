@@ -12,7 +12,7 @@ mod lines;
 mod tests;
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -62,6 +62,7 @@ pub struct Logging {
 /// Sets up both logs, once in the life of the process. `dropped` counts lines that did not fit.
 pub fn init(logs: &Logs, clock: WallClock, dropped: Arc<AtomicU64>) -> Result<Logging, LogError> {
     let program = Lines::start("mainstay-log", io::stderr(), BUFFER, Arc::clone(&dropped))?;
+    let program = program.for_terminal(io::stderr().is_terminal());
     let access = Lines::start("mainstay-access", io::stdout(), BUFFER, dropped)?;
     let json = Arc::new(AtomicBool::new(logs.format == LogFormat::Json));
     let (filter, handle) = reload::Layer::new(parse_level(&logs.level)?);

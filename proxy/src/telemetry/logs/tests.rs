@@ -56,6 +56,7 @@ fn lines(sink: Sink, capacity: usize) -> (Lines, Arc<AtomicU64>) {
 fn entry<'a>(method: &'a Method, path: &'a str) -> AccessEntry<'a> {
     AccessEntry {
         listener: "inbound",
+        direction: "inbound",
         client: Some("192.0.2.7:51000".parse().unwrap()),
         method,
         path,
@@ -96,7 +97,7 @@ fn an_access_line_in_json_says_what_became_of_the_request() {
     assert_eq!(
         line,
         concat!(
-            r#"{"timestamp":"2026-11-21T05:30:00.042Z","level":"INFO","target":"access","listener":"inbound","#,
+            r#"{"timestamp":"2026-11-21T05:30:00.042Z","level":"INFO","target":"access","listener":"inbound","direction":"inbound","#,
             r#""client":"192.0.2.7:51000","method":"POST","path":"/payments/7","route":"/payments/**","#,
             r#""upstream":"app","status":504,"duration_ms":2000.042,"attempts":2,"retries":1,"waited_ms":3,"#,
             r#""endpoint":"127.0.0.1:9000","error":"attempt_timeout","key_hash":"0000beef","bytes_in":17,"bytes_out":345,"#,
@@ -115,7 +116,7 @@ fn an_access_line_in_text_says_the_same() {
         line,
         concat!(
             r#"2026-11-21T05:30:00.042Z POST "/payments/7" 504 2000.042ms attempts=2 in=17 out=345 "#,
-            r#"client=192.0.2.7:51000 listener="inbound" route="/payments/**" upstream="app" "#,
+            r#"client=192.0.2.7:51000 listener="inbound" direction="inbound" route="/payments/**" upstream="app" "#,
             r#"endpoint="127.0.0.1:9000" error="attempt_timeout" waited=3ms key_hash=0000beef "#,
             "trace_id=00000000000000000000000000000abc outcome=outcome-unknown ",
             "operation_id=00000000000000010000000000000002 operation_state=unknown\n"
@@ -278,6 +279,16 @@ fn a_line_feed_inside_an_event_is_escaped() {
     lines.make_writer().write_all(b"two\nlines\n").unwrap();
     lines.flush(PATIENCE);
     assert_eq!(sink.text(), "two\\u000alines\n");
+}
+
+#[test]
+fn on_a_terminal_it_stays_and_forges_no_line() {
+    let sink = Sink::default();
+    let (lines, _) = lines(sink.clone(), BUFFER);
+    let lines = lines.for_terminal(true);
+    lines.make_writer().write_all(b"two\nlines\x1b[2J\n").unwrap();
+    lines.flush(PATIENCE);
+    assert_eq!(sink.text(), "two\n    lines\\u001b[2J\n");
 }
 
 /// The only test that installs the process's subscriber.

@@ -16,12 +16,12 @@ pub(super) struct Exemplar {
     pub(super) bound: f64,
     trace_id: String,
     took: Duration,
-    at: UnixMillis,
+    at: Option<UnixMillis>,
 }
 
 impl Exemplars {
     /// A request fell into the bucket of that bound.
-    pub(super) fn put(&self, bound: f64, trace_id: String, took: Duration, at: UnixMillis) {
+    pub(super) fn put(&self, bound: f64, trace_id: String, took: Duration, at: Option<UnixMillis>) {
         let new = Exemplar { bound, trace_id, took, at };
         let mut kept = self.0.lock();
         match kept.iter_mut().find(|known| known.bound.total_cmp(&bound).is_eq()) {
@@ -39,8 +39,9 @@ impl Exemplars {
 impl Exemplar {
     /// What follows the bucket's sample.
     pub(super) fn written(&self) -> String {
-        let (trace_id, took, at) = (&self.trace_id, self.took.as_secs_f64(), self.at as f64 / 1e3);
-        format!(" # {{trace_id=\"{trace_id}\"}} {took} {at:.3}")
+        let (trace_id, took) = (&self.trace_id, self.took.as_secs_f64());
+        let at = self.at.map_or_else(String::new, |at| format!(" {:.3}", at as f64 / 1e3));
+        format!(" # {{trace_id=\"{trace_id}\"}} {took}{at}")
     }
 
     /// How the bucket's bound is written.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use mainstay_policies::operation::AttentionReason;
 use parking_lot::Mutex;
 
 use super::{Kind, Metrics, Samples};
@@ -16,7 +17,8 @@ struct Numbers {
     redispatches: BTreeMap<(Arc<str>, &'static str), u64>,
     depths: Vec<(Arc<str>, usize)>,
     oldest_unresolved_ms: u64,
-    attention: u64,
+    /// Open ones that nothing could settle, and settled ones that were contradicted.
+    attention: [u64; 2],
 }
 
 impl ResolverMetrics {
@@ -40,8 +42,8 @@ impl ResolverMetrics {
         self.0.lock().oldest_unresolved_ms = oldest_ms;
     }
 
-    /// How many operations wait for a person.
-    pub fn flagged(&self, attention: u64) {
+    /// How many operations wait for a person: open and settled ones.
+    pub fn flagged(&self, attention: [u64; 2]) {
         self.0.lock().attention = attention;
     }
 
@@ -78,7 +80,10 @@ impl ResolverMetrics {
         });
         let help = "Operations that wait for a person, in whatever state";
         family("mainstay_operations_attention", help, Kind::Gauge, |numbers, out| {
-            out.push(&[], numbers.attention as f64);
+            let reasons = [AttentionReason::ResolveExhausted, AttentionReason::Conflict];
+            for (reason, count) in reasons.iter().zip(numbers.attention) {
+                out.push(&[("reason", reason.label())], count as f64);
+            }
         });
     }
 }

@@ -122,6 +122,11 @@ impl AttemptSpan {
         &self.cx
     }
 
+    /// Its trace, if the span is exported: whoever is given the trace finds the attempt there.
+    pub fn exported_trace(&self) -> Option<String> {
+        self.span.is_some().then(|| self.cx.trace_id().to_string())
+    }
+
     /// What the upstream is told of it.
     pub const fn fields(&self) -> SpanFields {
         SpanFields::new(self.cx, self.propagator)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use http::StatusCode;
 use mainstay_policies::{
-    evidence::{Cause, Evidence},
+    evidence::Evidence,
     operation::{Source, State},
     problem::Problem,
 };
@@ -23,26 +23,13 @@ const MAX_REASONS: usize = 32;
 pub enum AttemptResult {
     /// With a response head.
     Response(StatusCode),
-    /// Without.
-    Failed(Cause),
+    /// Without, for this reason: one of the words that the access log has for it.
+    Failed(&'static str),
     /// It was given up because nobody waited for it any more.
     Cancelled,
 }
 
 pub(super) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// In the order of their declaration.
-const CAUSES: [Cause; 9] = [
-    Cause::Connect,
-    Cause::Tls,
-    Cause::Refused,
-    Cause::Reset,
-    Cause::Malformed,
-    Cause::RequestBody,
-    Cause::AttemptTimeout,
-    Cause::TotalTimeout,
-    Cause::Drain,
-];
 
 pub(super) const STATES: [State; 5] =
     [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
@@ -56,31 +43,14 @@ pub(super) const SOURCES: [Option<Source>; 6] = [
     Some(Source::Operator),
 ];
 
-/// Classes, causes, and `cancelled`.
-pub(super) const RESULTS: usize = CLASSES.len() + CAUSES.len() + 1;
+/// Classes, and `cancelled`; reasons of failures are counted by themselves.
+pub(super) const RESULTS: usize = CLASSES.len() + 1;
 
 const PROBLEMS: usize = Problem::ALL.len();
 
 /// A status is 100 to 999; what is not a known class is the server's fault.
 pub(super) fn class_index(status: StatusCode) -> usize {
     (usize::from(status.as_u16()) / 100 - 1).min(CLASSES.len() - 1)
-}
-
-impl AttemptResult {
-    pub(crate) fn index(self) -> usize {
-        match self {
-            Self::Response(status) => class_index(status),
-            Self::Failed(cause) => CLASSES.len() + cause as usize,
-            Self::Cancelled => RESULTS - 1,
-        }
-    }
-
-    pub(crate) fn label(index: usize) -> &'static str {
-        match index.checked_sub(CLASSES.len()) {
-            None => CLASSES[index],
-            Some(cause) => CAUSES.get(cause).map_or("cancelled", |cause| cause.label()),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -90,6 +60,8 @@ pub(super) struct Counters {
     pub(crate) in_flight: AtomicI64,
     pub(crate) duration: Histogram,
     pub(crate) attempts: [AtomicU64; RESULTS],
+    /// Attempts without an answer, by reason.
+    pub(crate) failures: Reasons,
     pub(crate) attempt_duration: Histogram,
     pub(crate) retries: Reasons,
     pub(crate) retries_denied: Reasons,
@@ -106,6 +78,8 @@ pub(super) struct Counters {
     pub(crate) in_doubt: Histogram,
     /// A sampled request of each bucket of `duration`, the latest.
     pub(crate) exemplars: Exemplars,
+    /// The same of attempts.
+    pub(crate) attempt_exemplars: Exemplars,
     pub(crate) replays: AtomicU64,
     pub(crate) refused: Reasons,
     pub(crate) problems: [AtomicU64; PROBLEMS],
@@ -119,6 +93,7 @@ impl Default for Counters {
             in_flight: AtomicI64::default(),
             duration: Histogram::default(),
             attempts: Default::default(),
+            failures: Reasons::default(),
             attempt_duration: Histogram::default(),
             retries: Reasons::default(),
             retries_denied: Reasons::default(),
@@ -134,6 +109,7 @@ impl Default for Counters {
             doubted: Reasons::default(),
             in_doubt: Histogram::with(&DOUBT_US),
             exemplars: Exemplars::default(),
+            attempt_exemplars: Exemplars::default(),
             replays: AtomicU64::default(),
             refused: Reasons::default(),
             problems: [const { AtomicU64::new(0) }; PROBLEMS],

@@ -19,7 +19,7 @@ use prometheus_client::{
 
 use super::{
     Labels, MAX_RETIRED, Route, RouteMetrics,
-    counters::{AttemptResult, CLASSES, Counters, RESULTS, Reasons, SOURCES, STATES},
+    counters::{CLASSES, Counters, Reasons, SOURCES, STATES},
 };
 use crate::telemetry::metrics::histogram::Histogram;
 
@@ -52,12 +52,17 @@ impl Routes {
         let routes: Vec<_> = self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect();
         let mut found = HashMap::new();
         for route in routes {
-            for exemplar in route.counters().exemplars.all() {
-                let labels =
-                    route.labels.with(&[]).into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-                let labels = labels.collect::<Vec<_>>().join(",");
-                let series = format!("{REQUEST_DURATION}_bucket{{le=\"{}\",{labels}}}", exemplar.le());
-                found.insert(series, exemplar.written());
+            let labels =
+                route.labels.with(&[]).into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+            let labels = labels.collect::<Vec<_>>().join(",");
+            let counters = route.counters();
+            for (family, exemplars) in
+                [(REQUEST_DURATION, &counters.exemplars), (ATTEMPT_DURATION, &counters.attempt_exemplars)]
+            {
+                for exemplar in exemplars.all() {
+                    let series = format!("{family}_bucket{{le=\"{}\",{labels}}}", exemplar.le());
+                    found.insert(series, exemplar.written());
+                }
             }
         }
         found
@@ -69,8 +74,9 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// The name of the family that has exemplars.
+/// The families that have exemplars.
 const REQUEST_DURATION: &str = "mainstay_request_duration_seconds";
+const ATTEMPT_DURATION: &str = "mainstay_attempt_duration_seconds";
 
 /// One family's samples of one route: extra labels and a value.
 type Emit<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64) -> fmt::Result;
@@ -110,10 +116,11 @@ impl Page {
         let (name, help) = (REQUEST_DURATION, "From a request's head to the end of its response");
         self.histogram(to, name, help, |counters| &counters.duration)?;
         self.counter(to, "mainstay_attempts", "Attempts ended, by result", |counters, emit| {
-            by_label("result", (0..RESULTS).map(AttemptResult::label).zip(&counters.attempts), emit)
+            by_label("result", CLASSES.into_iter().chain(["cancelled"]).zip(&counters.attempts), emit)?;
+            let failures = counters.failures.0.lock();
+            failures.iter().try_for_each(|(word, count)| emit(&[("result", word)], *count))
         })?;
-        let (name, help) =
-            ("mainstay_attempt_duration_seconds", "From an attempt's start to its response head or failure");
+        let (name, help) = (ATTEMPT_DURATION, "From an attempt's start to its response head or failure");
         self.histogram(to, name, help, |counters| &counters.attempt_duration)
     }
 

@@ -14,7 +14,7 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use self::counters::{AttemptResult, Counters, class_index};
+use self::counters::{AttemptResult, Counters, RESULTS, class_index};
 
 /// Routes that are configured no more but still shown, so that a scrape after a reload sees their last values.
 const MAX_RETIRED: usize = 256;
@@ -48,7 +48,11 @@ impl RouteMetrics {
     pub fn attempt(&self, result: AttemptResult, took: std::time::Duration) {
         let counters = self.0.counters();
         counters.attempt_duration.observe(took);
-        counters.attempts[result.index()].fetch_add(1, Relaxed);
+        match result {
+            AttemptResult::Response(status) => counters.attempts[class_index(status)].fetch_add(1, Relaxed),
+            AttemptResult::Cancelled => counters.attempts[RESULTS - 1].fetch_add(1, Relaxed),
+            AttemptResult::Failed(word) => return counters.failures.add(word),
+        };
     }
 
     /// A failed attempt is tried again, for this reason.
@@ -117,7 +121,13 @@ impl RouteMetrics {
     /// A request that took so long can be looked at in its trace.
     pub fn exemplar(&self, took: std::time::Duration, trace_id: String, at: UnixMillis) {
         let counters = self.0.counters();
-        counters.exemplars.put(counters.duration.bound_of(took), trace_id, took, at);
+        counters.exemplars.put(counters.duration.bound_of(took), trace_id, took, Some(at));
+    }
+
+    /// The same of an attempt. It may be told without a time, and an attempt has no wall clock at hand.
+    pub fn attempt_exemplar(&self, took: std::time::Duration, trace_id: String) {
+        let counters = self.0.counters();
+        counters.attempt_exemplars.put(counters.attempt_duration.bound_of(took), trace_id, took, None);
     }
 
     /// A stored answer was replayed.
