@@ -154,9 +154,10 @@ impl App {
         cpu::ensure_known(config)?;
         let ledger = &self.runtime.resources.ledger;
         // Before anything can be begun by it. A ledger that cannot be reached now is in the way of no other change.
-        let taken = match principals::is_alike(&before.config, config) {
-            true => Taken::default(),
-            false => principals::take(ledger, config).await?,
+        let taken = if principals::is_alike(&before.config, config) {
+            Taken::default()
+        } else {
+            principals::take(ledger, config).await?
         };
         if let Err(error) = self.listeners.bind(&config.listeners, &self.workers) {
             taken.undo(ledger).await;

@@ -57,7 +57,9 @@ pub enum PrincipalsError {
     #[error(
         "another process that shares the ledger makes principals of listener `{listener}` as `{theirs}`, this one would as \
          `{ours}`, and they do not look up each other's keys: repeats would execute again; give all of them \
-         `principal: {first}` first, and when none is left without it, `principal: {then}`"
+         `principal: {}` first, and when none is left without it, `principal: {}`",
+        choice(theirs, &[ours]),
+        choice(ours, &[theirs])
     )]
     Others {
         /// The listener.
@@ -66,10 +68,6 @@ pub enum PrincipalsError {
         theirs: String,
         /// How this one would.
         ours: String,
-        /// What all are to have before the change.
-        first: String,
-        /// What all are to have after it.
-        then: String,
     },
     /// The ledger cannot say, or cannot remember.
     #[error("how callers were known cannot be read from the ledger, or not be kept there: {0}")]
@@ -232,25 +230,23 @@ fn inherited(known: &Remembered, others: &BTreeMap<String, BTreeMap<String, Prac
 /// Whether the processes that live and this one would find each other's keys.
 fn agrees(known: &Remembered, listener: &Listener) -> Result<(), PrincipalsError> {
     let ours = Practice::of(listener);
-    let theirs = known.processes.values().filter_map(|listeners| listeners.get(&*listener.name));
-    for theirs in theirs.filter(|theirs| !theirs.finds(&ours.makes) || !ours.finds(&theirs.makes)) {
-        return Err(PrincipalsError::Others {
+    let mut practices = known.processes.values().filter_map(|listeners| listeners.get(&*listener.name));
+    match practices.find(|theirs| !theirs.finds(&ours.makes) || !ours.finds(&theirs.makes)) {
+        None => Ok(()),
+        Some(theirs) => Err(PrincipalsError::Others {
             listener: listener.name.to_string(),
             theirs: theirs.makes.clone(),
-            ours: ours.makes.clone(),
-            first: choice(&theirs.makes, &[&ours.makes]),
-            then: choice(&ours.makes, &[&theirs.makes]),
-        });
+            ours: ours.makes,
+        }),
     }
-    Ok(())
 }
 
 /// What no process does any more ends now.
 fn leave(known: &mut Remembered, now: UnixMillis) {
     for (listener, ways) in &mut known.listeners {
         for way in ways.iter_mut().filter(|way| way.until.is_none()) {
-            let practices = known.processes.values().filter_map(|listeners| listeners.get(listener));
-            if !practices.into_iter().any(|practice| practice.makes == way.made) {
+            let mut practices = known.processes.values().filter_map(|listeners| listeners.get(listener));
+            if !practices.any(|practice| practice.makes == way.made) {
                 way.until = Some(now);
             }
         }
@@ -277,10 +273,10 @@ async fn count(
     while count < MANY {
         let page = ledger.list(filter.clone(), after, PAGE).await?;
         // Where nobody is named any more, a key of nobody is found as it was.
-        let lost = page.iter().filter(|operation| {
+        let not_found = page.iter().filter(|operation| {
             operation.created_at >= way.since && (next.makes != anonymous || operation.principal != nobody)
         });
-        count += lost.filter(|operation| operation.holds_key(now, steady)).count();
+        count += not_found.filter(|operation| operation.holds_key(now, steady)).count();
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.id),
             _ => return Ok((count > 0).then(|| grouped(count))),

@@ -82,16 +82,12 @@ pub(crate) struct PrincipalChoice {
 /// How the caller was known, in one way or several.
 pub(crate) struct FormerPrincipals(Vec<Principal>);
 
-/// `anonymous`; `None` if the node is no word at all.
-fn anonymous(node: &Node, cx: &mut Cx, others: &str) -> Option<Option<Principal>> {
-    if node.scalar().is_none() {
-        return None;
+/// The one word that a way of knowing callers can be.
+fn anonymous(node: &Node, cx: &mut Cx) -> Option<Principal> {
+    if node.is_word("anonymous") {
+        return Some(Principal::Anonymous);
     }
-    Some(if node.is_word("anonymous") {
-        Some(Principal::Anonymous)
-    } else {
-        cx.mismatch(node, &format!("anonymous or {others}"))
-    })
+    cx.mismatch(node, "anonymous or { header: X-Tenant }")
 }
 
 /// A certificate names nobody yet.
@@ -109,8 +105,8 @@ fn by_header(name: HeaderName, from: Option<At<Peers>>) -> Principal {
 
 impl Setting for PrincipalChoice {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        if let Some(word) = anonymous(node, cx, "{ header: X-Tenant }") {
-            return Some(Self { principal: word?, former: Vec::new() });
+        if node.scalar().is_some() {
+            return Some(Self { principal: anonymous(node, cx)?, former: Vec::new() });
         }
         not_by_certificate(node, cx)?;
         let RawPrincipal { header, from, was } = RawPrincipal::decode(node, cx)?;
@@ -124,9 +120,9 @@ impl Setting for PrincipalChoice {
         };
         let at = was.as_ref().map_or(node.at, |was| was.at);
         let former = or(was, FormerPrincipals(Vec::new())).0;
-        let names = || former.iter().map(Principal::to_string);
-        if names().any(|name| name == principal.to_string()) {
-            return cx.error(at, format!("callers are known by `{principal}`, as they were"), "remove `was`");
+        let name = principal.to_string();
+        if former.iter().any(|way| way.to_string() == name) {
+            return cx.error(at, format!("callers are known by `{name}`, as they were"), "remove `was`");
         }
         Some(Self { principal, former })
     }
@@ -157,8 +153,8 @@ impl Setting for FormerPrincipals {
 /// One way in which callers were known.
 impl Setting for Principal {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        if let Some(word) = anonymous(node, cx, "{ header: X-Tenant }") {
-            return word;
+        if node.scalar().is_some() {
+            return anonymous(node, cx);
         }
         not_by_certificate(node, cx)?;
         let raw = RawFormerPrincipal::decode(node, cx)?;

@@ -13,7 +13,10 @@ fn with_listeners(listeners: &str) -> Arc<Config> {
          /** }}, upstream: app, policy: p }}]\npolicies: {{ p: {{ idempotency: {{ status: none }} }} }}\nledger: {{ store: memory \
          }}\n"
     );
-    config::parse("mainstay.yaml", &yaml).map(|loaded| loaded.config).unwrap_or_else(|errors| panic!("{errors}"))
+    match config::parse("mainstay.yaml", &yaml) {
+        Ok(loaded) => loaded.config,
+        Err(errors) => panic!("{errors}"),
+    }
 }
 
 #[test]
@@ -46,7 +49,7 @@ async fn what_is_not_served_after_all_is_not_remembered() {
 async fn processes_that_would_miss_each_others_keys_do_not_work_side_by_side() {
     let other = |makes: &str, also: &[&str]| Practice {
         makes: makes.to_owned(),
-        also: also.iter().map(ToString::to_string).collect(),
+        also: also.iter().map(|also| (*also).to_owned()).collect(),
     };
     let listener = |principal: &str| {
         with_listeners(&format!("in: {{ address: 127.0.0.1:8080, principal: {principal} }}")).listeners[0].clone()

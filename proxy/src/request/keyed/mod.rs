@@ -181,7 +181,7 @@ async fn begin(
     routed.exchange.standing = Some(Standing::IN_PROGRESS);
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
     let refusal = Refusal::new(Problem::InProgress, detail);
-    refuse(routed, freed.iter().fold(refusal, |refusal, last| refusal.about(last)))
+    refuse(routed, freed.iter().fold(refusal, Refusal::about))
 }
 
 /// A new write, to be executed for a client that waits for `answer`.

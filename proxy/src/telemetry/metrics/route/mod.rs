@@ -48,11 +48,12 @@ impl RouteMetrics {
     pub fn attempt(&self, result: AttemptResult, took: std::time::Duration) {
         let counters = self.0.counters();
         counters.attempt_duration.observe(took);
-        match result {
-            AttemptResult::Response(status) => counters.attempts[class_index(status)].fetch_add(1, Relaxed),
-            AttemptResult::Cancelled => counters.attempts[RESULTS - 1].fetch_add(1, Relaxed),
+        let class = match result {
             AttemptResult::Failed(word) => return counters.failures.add(word),
+            AttemptResult::Response(status) => class_index(status),
+            AttemptResult::Cancelled => RESULTS - 1,
         };
+        counters.attempts[class].fetch_add(1, Relaxed);
     }
 
     /// A failed attempt is tried again, for this reason.
