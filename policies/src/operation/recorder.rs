@@ -167,7 +167,7 @@ impl Recorder {
         weigh: impl Fn(&Operation) -> Event + Send + 'static,
         policy: &StepPolicy,
     ) -> Result<Applied, LedgerError> {
-        let change = self.0.change(&operation, weigh(&operation), policy);
+        let change = self.0.change(&operation, &weigh(&operation), policy);
         if !change.is_one() {
             return Ok(Applied { operation, actions: change.actions });
         }
@@ -237,7 +237,7 @@ impl Recorder {
     /// The same where the ledger may be away: it is told when it is on record.
     fn abandon_in_time(&self, operation: Operation, policy: StepPolicy) -> Applied {
         let lost = |_: &Operation| Event::OwnerLost { reason: ABANDONED };
-        let change = self.0.change(&operation, lost(&operation), &policy);
+        let change = self.0.change(&operation, &lost(&operation), &policy);
         let applied = Applied { operation: change.next.clone(), actions: change.actions.clone() };
         let door = Arc::clone(&self.0);
         // Nobody waits for it.
@@ -247,9 +247,9 @@ impl Recorder {
 }
 
 impl Door {
-    fn change(&self, operation: &Operation, event: Event, policy: &StepPolicy) -> Change {
+    fn change(&self, operation: &Operation, event: &Event, policy: &StepPolicy) -> Change {
         let (next, actions) = step(operation, event.clone(), policy, self.clock.now());
-        let keeping = Keeping::of(&event, operation, &next);
+        let keeping = Keeping::of(event, operation, &next);
         Change { next, actions, keeping }
     }
 
@@ -270,7 +270,7 @@ impl Door {
                 Err(LedgerError::Stale(current)) => operation = *current,
                 Err(error) => return Err(error),
             }
-            change = self.change(&operation, weigh(&operation), policy);
+            change = self.change(&operation, &weigh(&operation), policy);
         }
         Err(changes_too_fast())
     }
@@ -302,7 +302,7 @@ impl Door {
                 Err(LedgerError::Stale(current)) => operation = *current,
                 Err(error) => return Err(error),
             }
-            change = self.change(&operation, weigh(&operation), policy);
+            change = self.change(&operation, &weigh(&operation), policy);
         }
         Err(changes_too_fast())
     }
