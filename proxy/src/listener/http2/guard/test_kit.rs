@@ -185,13 +185,13 @@ pub(super) struct Served {
 
 /// Has `h2` read `bytes`, behind a preface and settings, up to the request for [`END`].
 pub(super) async fn served(bytes: &[u8], list_bytes: usize) -> Served {
-    let (mut client, server) = tokio::io::duplex(16 << 20);
+    let (mut client, ours) = tokio::io::duplex(16 << 20);
     let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat();
     client.write_all(&begin).await.unwrap();
     client.write_all(bytes).await.unwrap();
     let mut builder = h2::server::Builder::new();
     builder.max_header_list_size(u32::try_from(list_bytes).unwrap());
-    let mut connection = builder.handshake::<_, Bytes>(server).await.unwrap();
+    let mut connection = builder.handshake::<_, Bytes>(ours).await.unwrap();
     let mut accepted: Vec<(Request<RecvStream>, SendResponse<Bytes>)> = Vec::new();
     while let Some(Ok(stream)) = connection.accept().await {
         if stream.0.uri().path() == END {

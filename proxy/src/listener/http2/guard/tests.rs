@@ -138,7 +138,7 @@ fn connection(seed: u64, with_faults: bool) -> (Vec<u8>, Vec<Planned>) {
             fate = Fate::Reset;
         }
         let has_body = peer.random.bool();
-        let mut seen = if fate == Fate::Accepted { text(&all) } else { String::new() };
+        let mut expected = if fate == Fate::Accepted { text(&all) } else { String::new() };
         bytes.extend(peer.section(if has_body { 0 } else { END_STREAM }, stream, &all, circular));
         if has_body {
             for _ in 0..peer.random.usize(..3) {
@@ -150,7 +150,7 @@ fn connection(seed: u64, with_faults: bool) -> (Vec<u8>, Vec<Planned>) {
                 trailers.extend(fields(&[wrong]));
                 fate = Fate::Reset;
             } else {
-                seen.push_str(&format!(" {:?}", map(&trailers)));
+                expected.push_str(&format!(" {:?}", map(&trailers)));
             }
             bytes.extend(peer.section(END_STREAM, stream, &trailers, false));
         }
@@ -158,7 +158,7 @@ fn connection(seed: u64, with_faults: bool) -> (Vec<u8>, Vec<Planned>) {
             bytes.extend(frame(6, 0, 0, b"a  ping!"));
             bytes.extend(frame(0xfa, 0, stream, b"of no known kind"));
         }
-        fates.push((stream, fate, seen));
+        fates.push((stream, fate, expected));
     }
     let last = fields(&[(":method", "GET"), (":scheme", "http"), (":authority", "app.test"), (":path", END)]);
     bytes.extend(peer.section(END_STREAM, 999, &last, false));
@@ -183,7 +183,7 @@ proptest! {
         let out = guarded(&mut guard, &bytes, &mut fastrand::Rng::with_seed(seed));
         let served = run(&out);
         prop_assert_eq!(served.goaway, None, "{:?}", fates);
-        for (stream, fate, seen) in &fates {
+        for (stream, fate, expected) in &fates {
             let request = served.requests.iter().find(|(of, _)| of == stream).map(|(_, text)| text.as_str());
             let found = match (refusals.take(*stream), served.resets.get(stream), request) {
                 (None, Some(&PROTOCOL_ERROR), None) => Fate::Reset,
@@ -194,7 +194,7 @@ proptest! {
             };
             prop_assert_eq!(found, *fate, "stream {}: {:?}: {:?}", stream, request, served);
             if found == Fate::Accepted {
-                prop_assert_eq!(request, Some(seen.as_str()), "stream {}", stream);
+                prop_assert_eq!(request, Some(expected.as_str()), "stream {}", stream);
             }
         }
         let (mut again, _) = self::guard();
@@ -208,8 +208,8 @@ proptest! {
         let (bytes, fates) = connection(seed, false);
         let served = run(&bytes);
         prop_assert_eq!(served.goaway, None);
-        let seen: Vec<_> = fates.into_iter().map(|(stream, _, seen)| (stream, seen)).collect();
-        prop_assert_eq!(served.requests, seen);
+        let expected: Vec<_> = fates.into_iter().map(|(stream, _, expected)| (stream, expected)).collect();
+        prop_assert_eq!(served.requests, expected);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) enum Verdict {
 }
 
 /// What was seen of a section so far.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and no two exclude each other")]
 #[derive(Default)]
 pub(super) struct Judge {
     is_trailers: bool,
