@@ -67,7 +67,7 @@ section! {
         /// `verify-full`: by TLS, and the store shows a certificate for its name. `off`: by the network, if at all. Default
         /// verify-full, or off for a store on this machine.
         mode: RawTlsMode,
-        /// The authorities that the store's certificate may be from, and no others. Default: SSL_CERT_FILE, else Mozilla's.
+        /// The authorities that the store's certificate may be from, and no others. Default: `SSL_CERT_FILE`, else Mozilla's.
         ca_file: String,
         /// A client certificate with its key, in one file.
         bundle_file: String,

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Where a key and its certificates are, as it was written.
+#[expect(clippy::struct_field_names, reason = "so the keys are called")]
 pub(super) struct RawCredentials {
     pub(super) bundle_file: Option<At<String>>,
     pub(super) cert_file: Option<At<String>>,

@@ -14,6 +14,7 @@ use super::{
 /// What makes each version of the one before; the first, of nothing. `{s}` stands for the schema.
 const STEPS: [&str; 1] = [include_str!("schema.sql")];
 /// The schema's version that this program makes.
+#[expect(clippy::cast_possible_wrap, reason = "there are a few steps")]
 pub const VERSION: i32 = STEPS.len() as i32;
 /// Several replicas that start at once migrate one after the other: `mainstay`, as a number.
 const LOCK: i64 = 0x6d61_696e_7374_6179;
