@@ -17,7 +17,7 @@ use mainstay_tests::postgres::Postgres;
 use super::ledger_postgres::{draft, options};
 
 const AT_ONCE: usize = 64;
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Begins and settles as many writes, some at a time.
 async fn live(ledger: &PostgresLedger, from: u64, writes: u64) {

@@ -152,7 +152,9 @@ async fn one_that_is_cut_off_sends_nothing_new_and_its_writes_are_the_others() {
     // All at once: nobody is taken for dead for that.
     let dead = || server.sql("SELECT count(*) FROM mainstay.instance WHERE ended = 2");
     let before = dead();
-    ways.iter().for_each(|way| way.set(Way::Cut));
+    for way in &ways {
+        way.set(Way::Cut);
+    }
     for proxy in [&cut_off, &other] {
         eventually("it is noticed", || async {
             (proxy.send(Request::keyed("/pay", "all", "x")).await.status == 503).then_some(())
@@ -160,7 +162,9 @@ async fn one_that_is_cut_off_sends_nothing_new_and_its_writes_are_the_others() {
         .await;
         assert_eq!((proxy.get("/x").await.status, proxy.ready().await), (200, Some(200)));
     }
-    ways.iter().for_each(|way| way.set(Way::Open));
+    for way in &ways {
+        way.set(Way::Open);
+    }
     for proxy in [&cut_off, &other] {
         executed(proxy, "all").await;
     }
@@ -203,17 +207,17 @@ async fn a_rolling_restart_under_load_refuses_nothing_and_repeats_nothing() {
             })
         })
         .collect();
-    for at in 0..3 {
-        let addr = all[at].addr;
+    for (at, proxy) in all.iter_mut().enumerate() {
+        let addr = proxy.addr;
         eventually("writes are answered", || {
             let upstream = Arc::clone(&upstream);
             async move { (upstream.count() > 40 * (at + 1)).then_some(()) }
         })
         .await;
         serving.lock().retain(|serving| *serving != addr);
-        assert!(all[at].terminate().await.success());
-        all[at] = Proxy::start(config()).await;
-        serving.lock().push(all[at].addr);
+        assert!(proxy.terminate().await.success());
+        *proxy = Proxy::start(config()).await;
+        serving.lock().push(proxy.addr);
     }
     let before = upstream.count();
     eventually("writes go on", || {

@@ -101,7 +101,7 @@ impl Drop for Proxy {
 }
 
 /// The longest a proxy may take that tries to reach something first: above what it tries for, and what a loaded machine adds.
-const SLOW_START: Duration = Duration::from_secs(60);
+const SLOW_START: Duration = Duration::from_mins(1);
 
 /// How the binary is started, where that is not as usual.
 #[derive(Clone, Debug)]

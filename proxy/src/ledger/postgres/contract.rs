@@ -33,7 +33,7 @@ impl Ledger for PostgresLedger {
             }
             match self.begin_new(draft, now).await? {
                 Begun::Known(known) => Ok(Begun::Known(self.inner.adopted(known).await)),
-                begun => Ok(begun),
+                begun @ Begun::New(_) => Ok(begun),
             }
         })
     }

@@ -108,18 +108,15 @@ impl Keeper {
     /// One heartbeat, and what follows from what it shows.
     pub(super) async fn turn(&mut self) {
         self.look_back().await;
-        match beat(&self.inner).await {
-            Some(seen) => {
-                self.pay_back().await;
-                if let Err(error) = self.look(seen).await {
-                    tracing::debug!(%error, "nothing is taken over now");
-                }
+        if let Some(seen) = beat(&self.inner).await {
+            self.pay_back().await;
+            if let Err(error) = self.look(seen).await {
+                tracing::debug!(%error, "nothing is taken over now");
             }
-            None => {
-                self.watch.missed();
-                if !self.inner.lease.is_held() {
-                    self.inner.peers.alone();
-                }
+        } else {
+            self.watch.missed();
+            if !self.inner.lease.is_held() {
+                self.inner.peers.alone();
             }
         }
         if Instant::now() >= self.next_census {

@@ -75,7 +75,7 @@ pub(crate) async fn serve(
         },
     };
     let minted = key.is_minted().then(|| (protection.params().key.header.clone(), key.header_value()));
-    let mut response = begin(session, routed, protection, &key, body).await;
+    let mut response = Box::pin(begin(session, routed, protection, &key, body)).await;
     if let Some((name, value)) = minted {
         response.headers_mut().insert(name, value);
     }
@@ -161,7 +161,7 @@ async fn begin(
                 let operation = (repeat.operation.id, repeat.operation.state);
                 let standing = Standing::of(&repeat.operation, protection.now());
                 let resolving = protection.resolve_repeat(repeat, wait, Some(&asker));
-                let Ok(answer) = alarm::unless_cut_off(resolving).await else {
+                let Ok(answer) = alarm::unless_cut_off(Box::pin(resolving)).await else {
                     routed.exchange.operation = Some(operation);
                     routed.exchange.standing = Some(standing);
                     return routed.refuse(Failure::Draining);

@@ -213,7 +213,7 @@ impl Guard {
             }
             Found::Broken => self.end(bytes.len(), head),
             // Ours, or nobody's.
-            Found::Whole(_) if head.stream % 2 == 0 => self.end(bytes.len(), head),
+            Found::Whole(_) if head.stream.is_multiple_of(2) => self.end(bytes.len(), head),
             Found::Whole(section) => self.judge(&section, head).unwrap_or_else(|| self.end(bytes.len(), head)),
         }
     }

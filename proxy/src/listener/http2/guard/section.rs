@@ -72,7 +72,7 @@ pub(super) struct Section<'a> {
 }
 
 /// The section that begins with the frame of this head. More than so many CONTINUATION frames that are not its last are too many.
-pub(super) fn find<'a>(bytes: &'a [u8], first: Head, max_continuations: usize) -> Found<'a> {
+pub(super) fn find(bytes: &[u8], first: Head, max_continuations: usize) -> Found<'_> {
     if first.length > MAX_FRAME_BYTES {
         return Found::TooLong;
     }

@@ -1,6 +1,6 @@
 //! A peer that encodes as it likes, and `h2` with the guard before it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
@@ -100,12 +100,11 @@ impl Peer {
             let named = self.table.iter().position(|entry| entry.0 == *name).map(|at| at + 62);
             let of_all = [(":authority", 1), (":method", 2), (":path", 4), (":scheme", 6), ("content-type", 31)];
             let named = named.or_else(|| of_all.iter().find(|row| row.0.as_bytes() == name).map(|row| row.1));
-            match named.filter(|_| self.random.bool()) {
-                Some(at) => number(&mut block, first, prefix_bits, at),
-                None => {
-                    number(&mut block, first, prefix_bits, 0);
-                    self.text(&mut block, name);
-                }
+            if let Some(at) = named.filter(|_| self.random.bool()) {
+                number(&mut block, first, prefix_bits, at);
+            } else {
+                number(&mut block, first, prefix_bits, 0);
+                self.text(&mut block, name);
             }
             self.text(&mut block, value);
             if first == 0x40 {
@@ -213,7 +212,7 @@ pub(super) async fn served(bytes: &[u8], list_bytes: usize) -> Served {
         if over {
             text.push_str(" broken off");
         } else if let Ok(Some(trailers)) = body.trailers().await {
-            text.push_str(&format!(" {trailers:?}"));
+            let _ = write!(text, " {trailers:?}");
         }
         served.requests.push((respond.stream_id().as_u32(), text));
     }

@@ -1,6 +1,6 @@
 //! Random connections through the guard and `h2`, and faults one by one.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -150,7 +150,7 @@ fn connection(seed: u64, with_faults: bool) -> (Vec<u8>, Vec<Planned>) {
                 trailers.extend(fields(&[wrong]));
                 fate = Fate::Reset;
             } else {
-                expected.push_str(&format!(" {:?}", map(&trailers)));
+                let _ = write!(expected, " {:?}", map(&trailers));
             }
             bytes.extend(peer.section(END_STREAM, stream, &trailers, false));
         }

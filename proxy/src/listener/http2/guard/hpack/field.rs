@@ -82,6 +82,7 @@ impl Kind {
 
 /// Whether a value has none of the octets that would end it elsewhere (RFC 9110 section 5.5). Looked at as a whole rather than up
 /// to the first, for which there are instructions.
+#[allow(clippy::needless_bitwise_bool)]
 fn has_no_control(value: &[u8]) -> bool {
     !value.iter().fold(false, |found, &octet| found | (octet < b' ' && octet != b'\t') | (octet == 0x7f))
 }
