@@ -9,7 +9,7 @@
 //! attempt was sent, that its owner has gone, when an operation is looked at next. That saves a durable write where each
 //! request would wait for one.
 //!
-//! Whoever waits for a change may leave: it is written and told all the same ([`Recording`]).
+//! Whoever waits for a change may leave: it is written and told all the same.
 
 mod recording;
 

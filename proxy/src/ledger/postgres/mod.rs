@@ -86,7 +86,7 @@ pub struct PostgresLedger {
 impl PostgresLedger {
     /// Opens the ledger, or makes it, and registers this process. Its tasks run on the runtime on which it is opened.
     ///
-    /// A store that cannot be reached for [`START_WITHIN`] is gone on without: keyed writes are refused until it can be, and then
+    /// A store that cannot be reached for some seconds is gone on without: keyed writes are refused until it can be, and then
     /// this process registers.
     ///
     /// # Errors
