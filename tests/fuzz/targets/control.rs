@@ -18,7 +18,7 @@ use http::{Method, Request, request::Parts};
 use libfuzzer_sys::fuzz_target;
 use mainstay::{
     config,
-    control::{ControlContext, Reader, routes::handle},
+    control::{Caller, ControlContext, Reader, routes::handle},
 };
 use mainstay_policies::{
     clock::WallClock,
@@ -71,7 +71,7 @@ fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {
 fuzz_target!(|data: &[u8]| {
     let Some((parts, body)) = request(data) else { return };
     CONTEXT.with(|context| {
-        let response = finish(pin!(handle(context, &parts, body, Reader::Anonymous)));
+        let response = finish(pin!(handle(context, &parts, body, Caller { reader: Reader::Anonymous, former: &[] })));
         assert!(!response.status().is_server_error(), "{}", response.status());
         if response.status().is_client_error() {
             assert!(response.headers().contains_key("mainstay-error"), "{response:?}");
