@@ -183,7 +183,7 @@ def play(binary, page):
     (home / ".bin").mkdir()
     (home / ".bin/mainstay").symlink_to(pathlib.Path(binary).resolve())
     environment = os.environ | {"PATH": f"{home}/.bin:{os.environ['PATH']}", "HOME": str(home), "USER": "ann", "REPOSITORY": str(ROOT)}
-    started, printed, last = [], "", None
+    started, printed, last = {}, "", None
     try:
         for block in read(page)[0]:
             where = f"{page.relative_to(ROOT)}:{block.line}"
@@ -196,15 +196,21 @@ def play(binary, page):
                     return f"{where}: refused:\n{checked.stdout}{checked.stderr}"
             options = {"cwd": home, "env": environment, "stdin": subprocess.DEVNULL, "start_new_session": True}
             if "background" in block.marks:
+                # Where one was before, it has been ended: as a reader would, wait until it has.
+                if before := started.get(block.marks["port"]):
+                    before.wait(PATIENCE)
                 log = open(home / ".log", "a")
-                started.append(subprocess.Popen(["bash", "-euc", block.text], stdout=log, stderr=log, **options))
+                started[block.marks["port"]] = subprocess.Popen(["bash", "-euc", block.text], stdout=log, stderr=log, **options)
                 if not listens(int(block.marks["port"])):
                     return f"{where}: nothing listens on {block.marks['port']}:\n{(home / '.log').read_text()}"
             elif "run" in block.marks:
-                ended = subprocess.run(
-                    ["bash", "-euo", "pipefail", "-c", block.text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                    timeout=PATIENCE, **options,
-                )  # fmt: skip
+                try:
+                    ended = subprocess.run(
+                        ["bash", "-euo", "pipefail", "-c", block.text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                        text=True, timeout=PATIENCE, **options,
+                    )  # fmt: skip
+                except subprocess.TimeoutExpired as late:
+                    return f"{where}: {late}:\n{(home / '.log').read_text()[-2000:]}"
                 printed, last = ended.stdout, where
                 if ended.returncode != int(block.marks.get("exit") or 0):
                     return f"{where}: ended with {ended.returncode}:\n{printed}\n{(home / '.log').read_text()[-2000:]}"
@@ -212,9 +218,10 @@ def play(binary, page):
                 return f"{where}: the block at {last} printed\n{printed}"
         return None
     finally:
-        for process in started:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for process in started.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         shutil.rmtree(home, ignore_errors=True)
 
 
