@@ -94,7 +94,11 @@ async fn a_store_that_was_restored_from_an_older_copy_is_told_again_what_it_had_
             (proxy.metric("mainstay_ledger_lost_total", &[]).await >= Some(1.0)).then_some(())
         })
         .await;
-        assert!(proxy.log().contains("has forgotten what it had acknowledged"));
+        // The log is written beside what it tells of.
+        eventually("it says so", || async {
+            proxy.log().contains("has forgotten what it had acknowledged").then_some(())
+        })
+        .await;
     }
     eventually("both are on record again", || async {
         (server.sql("SELECT count(*) FROM mainstay.op WHERE state = 1 AND held") == "3").then_some(())
