@@ -118,7 +118,9 @@ async fn tables_stay_as_large_as_what_is_kept_and_settling_touches_no_index() {
     }
     let kept: u64 = server.sql("SELECT count(*) FROM mainstay.op").parse().expect("a number");
     assert!(kept <= 4 * WRITES, "{kept} are kept");
-    assert!(sizes[9] <= sizes[4] * 5 / 4, "it grows: {sizes:?}");
+    // The largest of some rounds: vacuum gives an empty end of the table back, or finds that it is in use.
+    let steady = sizes[2..5].iter().max().expect("there are three");
+    assert!(sizes[9] <= steady * 5 / 4, "it grows: {sizes:?}");
     let updates = "SELECT n_tup_upd || ' ' || n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'op'";
     let hot = mainstay_tests::eventually("the statistics are in", || async {
         let counted = server.sql(updates);
