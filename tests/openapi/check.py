@@ -174,7 +174,8 @@ def main(binary):
             (home / "openapi.json").write_text(json.dumps(with_examples(document, prepared(base))))
             command = [pathlib.Path(sys.executable).with_name("schemathesis"), "run", home / "openapi.json", "--url", f"{base}/_mainstay"]
             # Who the caller is comes from a front, and is no part of the document.
-            command += ["--header", "X-Tenant: ann", "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color"]
+            # A reading may wait for 30 s (`Prefer: wait`).
+            command += ["--request-timeout", "40", "--header", "X-Tenant: ann", "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color"]
             command += ["--exclude-checks", "ignored_auth,positive_data_acceptance,missing_required_header,unsupported_method,negative_data_rejection"]
             ended = subprocess.run(command, cwd=home, capture_output=True, text=True)
             expect(ended.returncode == 0, f"schemathesis:\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}")

@@ -151,7 +151,8 @@ impl Ledger for PostgresLedger {
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
         Box::pin(async move {
             let mut found = Vec::new();
-            let mut from = Some(after.map_or(0, |id| id.seq.cast_signed()));
+            // Zero is a number, too: the first of node 0, by a clock that stands before 2024.
+            let mut from = Some(after.map_or(-1, |id| id.seq.cast_signed()));
             while let Some(seq) = from
                 && found.len() < limit
             {
