@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use mainstay_policies::{
-    evidence::Evidence,
-    operation::{
-        KeptRequest, Operation, Retained, State, UnixMillis,
-        audit::AuditEntry,
-        ledger::{Begun, LedgerError},
-    },
+use mainstay_policies::operation::{
+    KeptRequest, Operation, Retained, UnixMillis,
+    audit::AuditEntry,
+    ledger::{Begun, LedgerError},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::inner::Inner;
+use crate::ledger::shared::again::abandoned;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -95,14 +93,6 @@ impl Drop for Handed {
 
 /// An operation that was begun and that nobody took: nothing was sent of it.
 pub(super) fn abandonment(operation: Operation, now: UnixMillis) -> Command {
-    let next = Operation {
-        state: State::NotExecuted,
-        reason: "abandoned".into(),
-        last_evidence: Some(Evidence::NotExecuted),
-        settled_at: Some(now),
-        next_check_at: None,
-        request: KeptRequest::None,
-        ..operation.clone()
-    };
+    let next = abandoned(operation.clone(), now);
     Command::Update(UpdateCommand { next, entry: None, reply: None, before: Some(Box::new(operation)) })
 }

@@ -104,9 +104,8 @@ impl Ledger for PostgresLedger {
 
     fn may_dispatch(&self, of: &Operation) -> Result<(), LedgerError> {
         let inner = &self.inner;
-        let is_ours = of.owner == inner.instance() && inner.lease.is_held();
-        let is_known = inner.owned.lock().get(of.id).is_some_and(|known| known.epoch == of.epoch);
-        if is_ours && is_known { Ok(()) } else { Err(LedgerError::Fenced) }
+        let may = inner.owned.lock().is_own(of, inner.instance()) && inner.lease.is_held();
+        if may { Ok(()) } else { Err(LedgerError::Fenced) }
     }
 
     fn read(&self, id: OperationId) -> LedgerFuture<'_, Option<Operation>> {

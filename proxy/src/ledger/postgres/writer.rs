@@ -15,7 +15,7 @@ use std::{
 use mainstay_policies::{
     faults::{Safeguard, is_off},
     operation::{
-        KeptRequest, Operation, State,
+        KeptRequest, Operation,
         ledger::{Begun, LedgerError},
     },
 };
@@ -26,7 +26,10 @@ use tokio::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::faults::{self, Point};
+use crate::{
+    faults::{self, Point},
+    ledger::shared::again::{is_same_begin, is_same_change},
+};
 
 use super::{
     columns::{Inserts, Requests, Updates},
@@ -342,9 +345,7 @@ impl Writer {
             let next = &update.next;
             match found.remove(&next.id.seq) {
                 Some(Ok(current)) if current.id == next.id => {
-                    let is_ours = was_asked
-                        && (current.owner, current.epoch, current.state) == (next.owner, next.epoch, next.state)
-                        && current.revision == next.revision + 1;
+                    let is_ours = was_asked && is_same_change(&current, next);
                     if was_asked {
                         self.inner.meters.count("ambiguous", if is_ours { "written" } else { "changed" });
                     }
@@ -384,7 +385,7 @@ impl Writer {
                     self.is_over(&begin.draft);
                     let _ = begin.reply.send(Err(same_head()));
                 }
-                Some(known) if is_itself(known, &begin.draft) => {
+                Some(known) if is_same_begin(known, &begin.draft) => {
                     self.inner.meters.count("ambiguous", "begun");
                     self.begun(begin);
                 }
@@ -438,9 +439,4 @@ impl Batch {
         let was_asked = self.was_asked;
         Ok((self, Self { begins, updates, was_asked }))
     }
-}
-
-/// Whether what is under the key is this very begin, of an earlier try.
-fn is_itself(known: &Operation, draft: &Operation) -> bool {
-    known.id == draft.id && known.owner == draft.owner && known.epoch == 1 && known.state == State::Pending
 }

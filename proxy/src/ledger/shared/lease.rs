@@ -22,6 +22,14 @@ pub(in crate::ledger) struct Moment {
     wall: u64,
 }
 
+#[cfg(test)]
+impl Moment {
+    /// What they show at `ms` where the wall clock is off by `skew_ms`.
+    pub(super) const fn of(ms: u64, skew_ms: u64) -> Self {
+        Self { monotonic: ms, boot: ms, wall: ms + skew_ms }
+    }
+}
+
 /// The clocks by which a lease is measured.
 pub(in crate::ledger) struct Clocks {
     start: Instant,
@@ -76,6 +84,11 @@ impl Lease {
 
     /// How long it is still held; zero if it is not.
     pub(in crate::ledger) fn left(&self) -> Duration {
+        self.left_at(self.clocks.now())
+    }
+
+    /// The same at a moment.
+    pub(super) fn left_at(&self, now: Moment) -> Duration {
         if self.monotonic.load(Relaxed) == 0 {
             return Duration::ZERO;
         }
@@ -84,7 +97,7 @@ impl Lease {
             boot: self.boot.load(Relaxed),
             wall: self.wall.load(Relaxed),
         };
-        Duration::from_millis(left(renewed, self.clocks.now(), self.length_ms))
+        Duration::from_millis(left(renewed, now, self.length_ms))
     }
 
     pub(in crate::ledger) fn is_held(&self) -> bool {

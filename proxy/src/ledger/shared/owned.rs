@@ -185,6 +185,12 @@ impl Owned {
         Ok(known.clone())
     }
 
+    /// Whether an operation is this replica's to send of, as far as it knows: as long as its lease is held, nobody else can have
+    /// taken it over.
+    pub(in crate::ledger) fn is_own(&self, of: &Operation, me: InstanceId) -> bool {
+        of.owner == me && self.get(of.id).is_some_and(|known| known.epoch == of.epoch)
+    }
+
     /// What this replica owns of that number.
     pub(in crate::ledger) fn get(&self, id: OperationId) -> Option<&Operation> {
         self.open.get(&id.seq).filter(|known| known.id == id)
