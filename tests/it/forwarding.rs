@@ -81,6 +81,17 @@ async fn response_trailers_reach_a_client_that_takes_them() {
 }
 
 #[tokio::test]
+async fn what_an_answer_makes_its_connections_own_comes_in_no_trailer() {
+    let answer = Answer::ok("body").header("Connection", "X-Private").header("Trailer", "X-Private, X-Checksum");
+    let upstream = Upstream::answering(answer.trailer("X-Private", "1").trailer("X-Checksum", "abc")).await;
+    let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;
+    let reply = proxy.send(Request::get("/").header("TE", "trailers")).await;
+    assert_eq!(reply.expect_upstream(200).text(), "body");
+    assert_eq!(reply.body.trailers.value("x-checksum"), Some("abc"), "{reply:#?}");
+    assert!(!reply.body.trailers.has("x-private"), "{reply:#?}");
+}
+
+#[tokio::test]
 async fn request_trailers_reach_the_upstream() {
     let upstream = Upstream::answering(Answer::ok("ok")).await;
     let proxy = Proxy::single(upstream.addr, "timeout: 5s").await;

@@ -1,11 +1,15 @@
 //! A response's body in the bytes of its connection.
 
 use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 
-use crate::wire::http1::{
-    chunked::{Decoded, Decoder, Malformed},
-    response::Framing,
+use crate::wire::{
+    forward,
+    http1::{
+        chunked::{Decoded, Decoder, Malformed},
+        response::Framing,
+    },
 };
 
 /// What follows the data of the last chunk in the usual case: the end, without trailers.
@@ -21,7 +25,8 @@ pub(crate) struct Incoming {
 enum Left {
     /// Bytes that are still to come; never 0.
     Length(u64),
-    Chunked(Decoder),
+    /// With the names that its head makes this connection's own: they must not come in trailers either.
+    Chunked(Decoder, Vec<HeaderName>),
     /// Until the connection ends.
     Close,
     Nothing,
@@ -33,12 +38,12 @@ enum Left {
 pub(in crate::upstream) struct Truncated;
 
 impl Incoming {
-    /// A body that begins with `ahead`.
-    pub(super) fn new(framing: Framing, ahead: Bytes) -> Self {
+    /// The body of a head with these fields, which begins with `ahead`.
+    pub(super) fn new(framing: Framing, fields: &HeaderMap, ahead: Bytes) -> Self {
         let left = match framing {
             Framing::Length(0) => Left::Nothing,
             Framing::Length(length) => Left::Length(length),
-            Framing::Chunked => Left::Chunked(Decoder::lenient()),
+            Framing::Chunked => Left::Chunked(Decoder::lenient(), forward::nominated(fields)),
             Framing::Close => Left::Close,
         };
         Self { left, ahead }
@@ -60,12 +65,12 @@ impl Incoming {
                 }
                 Ok(Some(Frame::data(self.ahead.split_to(length))))
             }
-            Left::Chunked(_) => self.next_chunk(),
+            Left::Chunked(..) => self.next_chunk(),
         }
     }
 
     fn next_chunk(&mut self) -> Result<Option<Frame<Bytes>>, Malformed> {
-        let Left::Chunked(decoder) = &mut self.left else { return Ok(None) };
+        let Left::Chunked(decoder, nominated) = &mut self.left else { return Ok(None) };
         match decoder.decode(&self.ahead)? {
             Decoded::More => {
                 self.ahead.clear();
@@ -80,10 +85,13 @@ impl Incoming {
                 }
                 Ok(Some(Frame::data(data)))
             }
-            Decoded::End { used, trailers } => {
+            Decoded::End { used, mut trailers } => {
+                if let Some(trailers) = &mut trailers {
+                    nominated.iter().for_each(|name| drop(trailers.remove(name)));
+                }
                 self.ahead.advance(used);
                 self.left = Left::Nothing;
-                Ok(trailers.map(Frame::trailers))
+                Ok(trailers.filter(|trailers| !trailers.is_empty()).map(Frame::trailers))
             }
         }
     }
@@ -99,7 +107,7 @@ impl Incoming {
                 self.left = Left::Nothing;
                 Ok(())
             }
-            Left::Length(_) | Left::Chunked(_) => Err(Truncated),
+            Left::Length(_) | Left::Chunked(..) => Err(Truncated),
         }
     }
 
@@ -118,7 +126,7 @@ impl Incoming {
     pub(crate) fn worth_reading(&self) -> usize {
         match self.left {
             Left::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1),
-            Left::Chunked(_) | Left::Close => usize::MAX,
+            Left::Chunked(..) | Left::Close => usize::MAX,
             Left::Nothing => 0,
         }
     }
@@ -127,7 +135,7 @@ impl Incoming {
         match self.left {
             Left::Length(left) => SizeHint::with_exact(left),
             Left::Nothing => SizeHint::with_exact(0),
-            Left::Chunked(_) | Left::Close => SizeHint::default(),
+            Left::Chunked(..) | Left::Close => SizeHint::default(),
         }
     }
 }
@@ -138,7 +146,7 @@ mod tests {
 
     /// Reads `bytes` in pieces of `size`: the data, how many frames of trailers, and whether anything came behind it.
     fn taken(framing: Framing, bytes: &'static [u8], size: usize) -> Option<(Vec<u8>, usize, bool)> {
-        let mut incoming = Incoming::new(framing, Bytes::new());
+        let mut incoming = Incoming::new(framing, &HeaderMap::new(), Bytes::new());
         let (mut data, mut trailers, mut more) = (Vec::new(), 0, false);
         for piece in bytes.chunks(size) {
             if incoming.has_ended() {
@@ -192,7 +200,7 @@ mod tests {
     #[test]
     fn the_last_piece_is_known_as_the_last() {
         for (framing, bytes) in [(Framing::Length(5), &b"hello"[..]), (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\n")] {
-            let mut incoming = Incoming::new(framing, Bytes::from_static(bytes));
+            let mut incoming = Incoming::new(framing, &HeaderMap::new(), Bytes::from_static(bytes));
             assert!(incoming.next().unwrap().is_some());
             assert!(incoming.has_ended() && !incoming.has_more());
         }

@@ -237,7 +237,8 @@ impl<'a> Exchange<'a> {
             Http1ResponseBody::switched(lease, ahead)
         } else {
             let reusable = head.keep_alive && upload.is_none() && write_error.is_none();
-            Http1ResponseBody::new(Incoming::new(head.framing, ahead), lease, reusable, upload, head.status)
+            let incoming = Incoming::new(head.framing, response.headers(), ahead);
+            Http1ResponseBody::new(incoming, lease, reusable, upload, head.status)
         };
         response
     }
