@@ -3,8 +3,9 @@
 //! gRPC answers 200 whatever happened, and tells the outcome in `grpc-status`, in the head ("trailers-only") or in the trailers.
 //! Whoever judges answers by their status reads a code's [twin](Code::twin) instead.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
 /// The code of a call's outcome.
@@ -148,8 +149,48 @@ impl Dialect {
     }
 }
 
-/// Whether a response with this head tells its code there or in its trailers. gRPC-Web may tell it in its body instead, where
-/// nobody looks.
+/// The flag of a frame that holds trailers and no message (grpc/grpc, doc/PROTOCOL-WEB.md).
+const TRAILER_FRAME: u8 = 0x80;
+
+impl Code {
+    /// The code at the end of a whole gRPC-Web body, whose last frame holds what would else be trailers; `None` where there is
+    /// none, where the frames are no such body, and for [`Dialect::Native`], which has real trailers.
+    pub fn in_body(dialect: Dialect, body: &[u8]) -> Option<Self> {
+        let mut rest: &[u8] = &match dialect {
+            Dialect::Native => return None,
+            Dialect::Web => Cow::Borrowed(body),
+            Dialect::WebText => Cow::Owned(of_text(body)?),
+        };
+        let trailers = loop {
+            let (head, after) = rest.split_first_chunk::<5>()?;
+            let [flags, length @ ..] = *head;
+            let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+            let frame = after.get(..length)?;
+            rest = &after[length..];
+            match (flags & TRAILER_FRAME != 0, rest.is_empty()) {
+                (true, true) => break frame,
+                (false, false) => {}
+                // Trailers that something follows, or messages that nothing ends.
+                _ => return None,
+            }
+        };
+        let value = trailers.split(|byte| *byte == b'\n').find_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+            name.eq_ignore_ascii_case(GRPC_STATUS.as_str().as_bytes()).then_some(value)
+        })?;
+        HeaderValue::from_bytes(value).ok().map(|value| Self::of(&value))
+    }
+}
+
+/// What such a body is in base64. Each frame may be encoded, and so padded, on its own.
+fn of_text(body: &[u8]) -> Option<Vec<u8>> {
+    let groups = body.chunks(4).map(|group| STANDARD.decode(group).ok());
+    groups.collect::<Option<Vec<_>>>().map(|groups| groups.concat())
+}
+
+/// Whether a response with this head tells its code there or in its trailers. gRPC-Web may tell it in its body instead:
+/// [`Code::in_body`].
 pub fn tells_in_fields(headers: &HeaderMap) -> bool {
     Dialect::of(headers).is_some_and(|dialect| dialect == Dialect::Native || headers.contains_key(GRPC_STATUS))
 }
@@ -216,6 +257,28 @@ mod tests {
             assert_eq!(Dialect::of(&fields("content-type", media_type)), expected, "{media_type}");
         }
         assert_eq!(Dialect::of(&HeaderMap::new()), None);
+    }
+
+    fn frame(flags: u8, content: &str) -> Vec<u8> {
+        [&[flags][..], &u32::try_from(content.len()).unwrap().to_be_bytes(), content.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_code_is_read_at_the_end_of_a_web_body() {
+        let trailers = frame(TRAILER_FRAME, "grpc-message: none\r\nGrpc-Status:9\r\n");
+        let whole = [frame(0, "a message"), trailers.clone()].concat();
+        let text = [STANDARD.encode(frame(0, "a message")), STANDARD.encode(&trailers)].concat();
+        assert_eq!(Code::in_body(Dialect::Web, &whole), Some(Code::FailedPrecondition));
+        assert_eq!(Code::in_body(Dialect::Web, &trailers), Some(Code::FailedPrecondition));
+        assert_eq!(Code::in_body(Dialect::WebText, text.as_bytes()), Some(Code::FailedPrecondition));
+        assert_eq!(Code::in_body(Dialect::Native, &whole), None);
+        let nameless = frame(TRAILER_FRAME, "grpc-message: none\r\n");
+        for cut in
+            [&whole[..whole.len() - 1], &frame(0, "a message"), &[trailers.clone(), trailers].concat(), b"", &nameless]
+        {
+            assert_eq!(Code::in_body(Dialect::Web, cut), None, "{cut:?}");
+        }
+        assert_eq!(Code::in_body(Dialect::WebText, b"not base64"), None);
     }
 
     #[test]

@@ -139,3 +139,23 @@ async fn a_refusal_that_may_speak_of_another_attempt_does_not_contradict_its_doc
         );
     }
 }
+
+#[tokio::test]
+async fn of_grpc_web_the_end_of_the_body_proves_and_a_repeat_gets_it_whole() {
+    for (code, outcome, count) in [("0", "succeeded", 1), ("9", "failed", 1), ("8", "not_executed", 2)] {
+        for is_chunked in [false, true] {
+            let body = [&b"\0\0\0\0\x01y\x80\0\0\0\x0fgrpc-status:"[..], code.as_bytes(), b"\r\n"].concat();
+            let answer = Answer::ok(body.clone()).header("Content-Type", "application/grpc-web+proto");
+            let upstream = Upstream::answering(if is_chunked { answer.chunked() } else { answer }).await;
+            let proxy = Proxy::single(upstream.addr, "timeout: 5s, idempotency: { required: true }").await;
+            let call = Request::keyed("/a.B/C", "k", "x").header("Content-Type", "application/grpc-web+proto");
+            for turn in 0..2 {
+                let reply = proxy.send(call.clone()).await;
+                assert_eq!((reply.status, reply.header("mainstay-outcome")), (200, Some(outcome)), "{reply:#?}");
+                assert_eq!(reply.body.data, body);
+                assert_eq!(reply.header("idempotent-replayed").is_some(), turn == 1 && count == 1, "{code}");
+            }
+            assert_eq!(upstream.count(), count, "{code}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::{Protection, Settlement, outcome, replay};
 pub use crate::grpc::is_grpc;
 use crate::{
     evidence::Evidence,
-    grpc::{Code, GRPC_MESSAGE, GRPC_STATUS, GRPC_STATUS_DETAILS},
+    grpc::{Code, Dialect, GRPC_MESSAGE, GRPC_STATUS, GRPC_STATUS_DETAILS},
     operation::{Retained, StoredResponse},
 };
 
@@ -33,15 +33,25 @@ impl Testimony<'_> {
     /// How it settles its operation. `body` is `None` where it was not kept whole.
     pub fn settlement(&self, protection: &Protection, body: Option<Bytes>) -> Settlement {
         if self.tells_code() {
+            if let Some(body) = &body
+                && let Some(code) = self.code_in_body(body)
+            {
+                return protection.grpc_web_settlement(self, code, body.clone());
+            }
             let is_empty = body.is_some_and(|body| body.is_empty());
             return protection.grpc_settlement(self, is_empty);
         }
         protection.settlement(self.status, self.headers, body)
     }
 
-    /// The status that it stands for: its own, or the twin of its code. Clients read a missing code as UNKNOWN.
-    pub fn status_meant(&self) -> StatusCode {
-        if self.tells_code() { self.code().unwrap_or(Code::Unknown).twin() } else { self.status }
+    /// The status that it stands for: its own, or the twin of its code. Clients read a missing code as UNKNOWN. `body` is `None`
+    /// where it was not kept whole.
+    pub fn status_meant(&self, body: Option<&[u8]>) -> StatusCode {
+        if !self.tells_code() {
+            return self.status;
+        }
+        let code = self.code().or_else(|| self.code_in_body(body?));
+        code.unwrap_or(Code::Unknown).twin()
     }
 
     /// Whether it says, as far as it has come, that its attempt did nothing.
@@ -59,6 +69,12 @@ impl Testimony<'_> {
     fn tells_code(&self) -> bool {
         let is_good = self.status.is_success() || self.to_grpc && self.status.is_redirection();
         is_good && (self.to_grpc || is_grpc(self.headers))
+    }
+
+    /// The code that gRPC-Web tells at the end of a body, where no field tells one.
+    fn code_in_body(&self, body: &[u8]) -> Option<Code> {
+        let dialect = Dialect::of(self.headers).filter(|_| self.code().is_none())?;
+        Code::in_body(dialect, body)
     }
 
     /// Its code. One that is missing is not the service's word, and proves nothing.
@@ -109,6 +125,24 @@ impl Protection {
             // What a failure says is in its fields; messages before it are none of its matter.
             _ if is_empty || evidence == Evidence::Failed => Retained::Stored(Arc::new(self.trailers_only(response))),
             Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => Retained::StatusOnly,
+        };
+        Settlement::Response { evidence, status: code.twin(), code: Some(code), retained, of_state }
+    }
+
+    /// The same where the code stands in the body: what is kept of it is whole.
+    fn grpc_web_settlement(&self, response: &Testimony<'_>, code: Code, body: Bytes) -> Settlement {
+        let evidence = outcome::classify_grpc(&self.params.outcome, code);
+        let of_state = evidence == Evidence::Failed && outcome::grpc_speaks_of_state(&self.params.outcome, code);
+        let retained = match evidence {
+            Evidence::Ambiguous => {
+                return Settlement::Ambiguous { reason: code.reason(), status: Some(code.twin()), stored: None };
+            }
+            Evidence::NotExecuted => Retained::None,
+            _ if body.len() > self.params.max_response => Retained::StatusOnly,
+            Evidence::Succeeded | Evidence::Failed | Evidence::Ongoing => {
+                let headers = replay::kept_headers(response.headers, &self.params.replay_headers);
+                Retained::Stored(Arc::new(StoredResponse { status: response.status, headers, body }))
+            }
         };
         Settlement::Response { evidence, status: code.twin(), code: Some(code), retained, of_state }
     }

@@ -8,6 +8,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use mainstay_policies::{
     evidence::Cause,
+    grpc::Dialect,
     idempotency::{
         MAINSTAY_OUTCOME, Settlement, WriteOutcome, outcome,
         proof::{Testimony, is_grpc, media_type_starts},
@@ -92,7 +93,7 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap, max: usize) -> Self {
-        const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+        const STREAM: &[u8] = b"text/event-stream";
         const LINES: [&[u8]; 6] = [
             b"application/x-ndjson",
             b"application/ndjson",
@@ -102,8 +103,13 @@ impl Form {
             b"text/plain",
         ];
         let begins_with = |prefix: &&[u8]| media_type_starts(headers, prefix);
-        if STREAMS.iter().any(begins_with) || announced_length(headers).is_some_and(|length| length > max as u64) {
+        let dialect = Dialect::of(headers);
+        let is_stream = begins_with(&STREAM) || dialect == Some(Dialect::Native);
+        if is_stream || announced_length(headers).is_some_and(|length| length > max as u64) {
             Self::Stream
+        } else if dialect.is_some() {
+            // Of gRPC-Web most answers are one message and their code, which stands behind it in the body.
+            Self::Open
         } else if LINES.iter().any(begins_with) || headers.contains_key(header::TRAILER) {
             Self::Lines
         } else if announced_length(headers).is_some() {
@@ -169,7 +175,7 @@ async fn whole(execution: &mut Execution, head: Parts, body: Bytes, attempts: u3
     let to_grpc = execution.head.is_grpc();
     let testimony = Testimony { to_grpc, status: head.status, headers: &head.headers, trailers: None };
     let settlement = testimony.settlement(&execution.protection, Some(body.clone()));
-    let meant = testimony.status_meant();
+    let meant = testimony.status_meant(Some(&body));
     let says = settlement.evidence();
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
     let outcome = if recorded && outcome::may_pass(execution.claim.operation(), meant, says) {
@@ -246,8 +252,9 @@ async fn settle_end(
     // What has trailers cannot be replayed with them.
     let body = kept.take().filter(|_| form != Form::Stream && trailers.is_none());
     let testimony = Testimony { to_grpc: execution.head.is_grpc(), status, headers, trailers };
+    let meant = testimony.status_meant(body.as_deref());
     let settlement = testimony.settlement(&execution.protection, body);
-    let (says, meant) = (settlement.evidence(), testimony.status_meant());
+    let says = settlement.evidence();
     let recorded = execution.settle(settlement, Source::Response).await.is_some();
     if !recorded || !outcome::may_pass(execution.claim.operation(), meant, says) {
         return vec![untold(execution, headers)];

@@ -67,6 +67,30 @@ fn grpc_proves_by_its_own_status_wherever_it_stands() {
 }
 
 #[test]
+fn grpc_web_proves_by_the_end_of_its_body_and_is_kept_with_it() {
+    let kit = Kit::new(Idempotency::default());
+    let head = headers(&[("content-type", "application/grpc-web+proto")]);
+    for (code, evidence, is_kept) in [
+        ("0", Evidence::Succeeded, true),
+        ("3", Evidence::Failed, true),
+        ("8", Evidence::NotExecuted, false),
+        ("14", Evidence::Ambiguous, false),
+    ] {
+        let trailers = format!("grpc-status:{code}\r\n");
+        let body = [b"\0\0\0\0\x02ok\x80\0\0\0", &[trailers.len() as u8][..], trailers.as_bytes()].concat();
+        let settled = settlement(&kit.protection, StatusCode::OK, &head, Some(body.clone().into()), None);
+        assert_eq!(settled.evidence(), evidence, "{code}");
+        let kept = match settled {
+            Settlement::Response { retained: Retained::Stored(stored), .. } => Some(stored.body.clone()),
+            _ => None,
+        };
+        assert_eq!(kept, is_kept.then(|| body.clone().into()), "{code}");
+        let cut = settlement(&kit.protection, StatusCode::OK, &head, Some(Bytes::from(body).slice(..9)), None);
+        assert_eq!(cut.evidence(), Evidence::Ambiguous, "what breaks off has no code");
+    }
+}
+
+#[test]
 fn what_is_not_grpc_or_is_refused_before_it_proves_by_its_http_status() {
     let kit = Kit::new(Idempotency::default());
     for (media_type, status, evidence) in [
