@@ -82,7 +82,7 @@ fn begin(
 }
 
 /// The listener's parameters in the configuration that the request keeps; its last ones if it is not in there any more.
-fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
+pub(super) fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
     let listeners = &snapshot.config.listeners;
     // No reload has renamed it in most cases.
     let (name, address) = &session.accepted_by;
@@ -94,10 +94,14 @@ fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
 }
 
 /// Who is calling, and where it leads.
-pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut extras: ClientExtras) -> Found {
+pub(super) fn find_route(
+    session: &Arc<Session>,
+    snapshot: Arc<Snapshot>,
+    listener: Arc<model::Listener>,
+    request: ClientRequest,
+    mut extras: ClientExtras,
+) -> Found {
     let ClientRequest { mut parts, body } = request;
-    let snapshot = session.runtime.snapshot.load_full();
-    let listener = listener_in(session, &snapshot);
     let hints = Hints::of(&parts.headers);
     let client = session.client_of(&listener, &mut parts.headers, hints);
     let mut exchange = begin(session, &parts, &body, &listener, client);
@@ -153,7 +157,18 @@ pub(super) fn find_route(session: &Arc<Session>, request: ClientRequest, mut ext
         route,
     };
     let (body, read) = (Some(body), Bytes::new());
-    Found::Route(Box::new(Routed { exchange, snapshot, listener, outbound, parts, body, read, extras, principal }))
+    Found::Route(Box::new(Routed {
+        exchange,
+        snapshot,
+        listener,
+        outbound,
+        parts,
+        hints,
+        body,
+        read,
+        extras,
+        principal,
+    }))
 }
 
 /// What a gRPC call says of itself; `None` if the request is none.

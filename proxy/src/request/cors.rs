@@ -5,8 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Response, StatusCode, header::ORIGIN, request::Parts};
 use mainstay_policies::cors::{Cors, asked_for};
 
-use super::session::Session;
-use crate::{runtime::snapshot::Snapshot, wire::body::ProxyBody};
+use crate::{config::model, runtime::snapshot::Snapshot, wire::body::ProxyBody};
 
 /// What pages may ask of Mainstay itself.
 const CONTROL: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
@@ -19,8 +18,8 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The one of a request, boxed: most listeners leave it to the service, and then nobody pays for the room.
-    pub(super) fn of(session: &Session, parts: &Parts) -> Option<Box<Self>> {
-        let cors = session.listener.load().cors.clone()?;
+    pub(super) fn of(listener: &model::Listener, parts: &Parts) -> Option<Box<Self>> {
+        let cors = listener.cors.clone()?;
         Some(Box::new(Self { cors, origin: parts.headers.get(ORIGIN).cloned() }))
     }
 

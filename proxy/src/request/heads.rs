@@ -11,9 +11,9 @@ use crate::{
 
 /// The request's head as the upstream shall see it.
 pub(super) fn outgoing(session: &Session, routed: &mut Routed, upgrade: Option<HeaderValue>) -> Head {
-    let Routed { parts, listener, .. } = routed;
+    let Routed { parts, listener, hints, .. } = routed;
     let mut headers = std::mem::take(&mut parts.headers);
-    forward::request(&mut headers, parts.version, parts.uri.authority(), listener.principal.header());
+    forward::request(&mut headers, *hints, parts.version, parts.uri.authority(), listener.principal.header());
     let hop = Some(Hop::new(&session.client, parts.version));
     Head { method: parts.method.clone(), uri: parts.uri.clone(), headers, hop, upgrade }
 }

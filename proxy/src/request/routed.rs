@@ -17,7 +17,7 @@ use crate::{
     listener::{ClientExtras, ClientIncoming},
     respond::{self, ProblemContext, failure::Failure},
     runtime::snapshot::Snapshot,
-    wire::body::ProxyBody,
+    wire::{body::ProxyBody, forward::Hints},
 };
 
 /// A request that has been given a route, on its way through the rest of the stack.
@@ -27,6 +27,7 @@ pub(crate) struct Routed {
     pub(crate) listener: Arc<model::Listener>,
     pub(crate) outbound: Outbound,
     pub(crate) parts: Box<Parts>,
+    pub(crate) hints: Hints,
     /// `None` once it has been read.
     pub(crate) body: Option<ClientIncoming>,
     /// What was read of it, where it is to be forwarded all the same.

@@ -43,8 +43,10 @@ impl Serve for Session {
     /// The whole stack, from the outside in.
     async fn serve(self: &Arc<Self>, request: ClientRequest, extras: ClientExtras) -> Response<ProxyBody> {
         let is_http1 = request.parts.version != Version::HTTP_2;
-        let reader = Reader::of(self, &request.parts);
-        let mut response = match arrival::find_route(self, request, extras) {
+        let snapshot = self.runtime.snapshot.load_full();
+        let listener = arrival::listener_in(self, &snapshot);
+        let reader = Reader::of(&listener, &request.parts);
+        let mut response = match arrival::find_route(self, snapshot, listener, request, extras) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(control::serve(self, *request)).await,
             Found::Route(mut routed) => {

@@ -106,12 +106,20 @@ fn field_lines(parts: &Parts, listener: &model::Listener) -> Result<(), &'static
     Ok(())
 }
 
+/// The bytes of plain names and of addresses of IPv4.
+static PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    plain
+};
+
 /// A host, and perhaps a port (RFC 3986 section 3.2).
 fn is_authority(bytes: &[u8]) -> bool {
     // Most are plain names with a port, and need no parser.
-    let is_plain = |name: &[u8]| {
-        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-    };
+    let is_plain = |name: &[u8]| !name.is_empty() && name.iter().all(|byte| PLAIN[usize::from(*byte)]);
     let (name, port) = match memchr::memrchr(b':', bytes) {
         Some(colon) if bytes.last() != Some(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
         _ => (bytes, &b""[..]),

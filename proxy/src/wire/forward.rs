@@ -61,10 +61,6 @@ pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Removes what was meant for this connection only, including what `Connection` lists.
 fn strip_hop_by_hop(headers: &mut HeaderMap, identifies: Option<&HeaderName>) {
-    // Most messages have none of them.
-    if !headers.keys().any(is_hop_by_hop) {
-        return;
-    }
     let usual = |value: &HeaderValue| {
         value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
     };
@@ -109,13 +105,19 @@ fn is_of_a_front(name: &HeaderName) -> bool {
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
 }
 
-/// What of a request's way hither its head speaks of. One look at each name tells; most requests have nothing of it.
+/// What of its way a request's head speaks of, or spoke of before somebody took it out. One look at each name tells; most
+/// requests have nothing of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about a field of its own")]
 pub(crate) struct Hints {
     /// Proxies that it came through.
     pub(crate) via: bool,
     /// Whom its sender forwards it for.
     pub(crate) front: bool,
+    /// The connection that it came over.
+    pub(crate) hop: bool,
+    /// Transfer codings that its sender takes.
+    te: bool,
 }
 
 impl Hints {
@@ -123,7 +125,9 @@ impl Hints {
         let mut hints = Self::default();
         for name in headers.keys() {
             hints.via |= *name == VIA;
+            hints.te |= *name == TE;
             hints.front |= is_of_a_front(name);
+            hints.hop |= is_hop_by_hop(name);
         }
         hints
     }
@@ -166,15 +170,18 @@ impl Address {
 }
 
 /// Makes a client's header fields those of the request to the upstream, but for the [`Hop`] that is added when they are
-/// written. `identifies` is the header that says who is calling.
+/// written. `hints` are those of its head; `identifies` is the header that says who is calling.
 pub(crate) fn request(
     headers: &mut HeaderMap,
+    hints: Hints,
     version: Version,
     authority: Option<&Authority>,
     identifies: Option<&HeaderName>,
 ) {
-    strip_hop_by_hop(headers, identifies);
-    if headers.contains_key(TE) {
+    if hints.hop {
+        strip_hop_by_hop(headers, identifies);
+    }
+    if hints.te && headers.contains_key(TE) {
         let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         let wants_trailers = codings.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         headers.remove(TE);
@@ -348,7 +355,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        request(&mut headers, version, None, None);
+        let hints = Hints::of(&headers);
+        request(&mut headers, hints, version, None, None);
         Hop::new(&client(), version).apply(&mut headers);
         headers
     }
@@ -396,7 +404,8 @@ mod tests {
         headers.append(CONNECTION, HeaderValue::from_bytes(b"\xe9, X-Private").unwrap());
         headers.append("x-private", HeaderValue::from_static("1"));
         headers.append(TE, HeaderValue::from_bytes(b"\xe9, trailers").unwrap());
-        request(&mut headers, Version::HTTP_11, None, None);
+        let hints = Hints::of(&headers);
+        request(&mut headers, hints, Version::HTTP_11, None, None);
         assert!(!headers.contains_key("x-private"), "{headers:?}");
         assert_eq!(headers["te"], "trailers");
         let headers = [(CONNECTION, &b"\xe9, upgrade"[..]), (UPGRADE, b"chat")];
