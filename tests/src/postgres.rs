@@ -74,6 +74,20 @@ impl Postgres {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// User and system time of all its processes so far, in microseconds; the kernel counts in hundredths of a second.
+    pub fn cpu_us(&self) -> u64 {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let spent = |pid: &str| -> Option<u64> {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // Its own, and that of those which it has seen end.
+            let fields = text.rsplit(')').next()?.split_whitespace().skip(11).take(4);
+            fields.map(|field| field.parse::<u64>().ok()).sum()
+        };
+        let all = std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned));
+        all.filter_map(|pid| spent(&pid)).sum::<u64>() * 10_000
+    }
+
     /// What it has written.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
