@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use http::Uri;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
@@ -228,7 +228,7 @@ impl Setting for Level {
             let shown = crate::config::node::shorten(&text);
             return cx.error(node.at, format!("`{shown}` is not a log level"), help);
         }
-        match EnvFilter::builder().parse(&text) {
+        match text.parse::<Targets>() {
             Ok(_) => Some(Self(text)),
             Err(_) => cx.mismatch(node, "a level or a filter such as info,mainstay=debug"),
         }

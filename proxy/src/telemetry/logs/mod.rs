@@ -22,7 +22,11 @@ use std::{
 
 use mainstay_policies::clock::WallClock;
 use tracing_subscriber::{
-    EnvFilter, Registry, filter::LevelFilter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Registry,
+    filter::{LevelFilter, ParseError, Targets},
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
 };
 
 pub use self::access::{AccessEntry, AccessLog};
@@ -53,7 +57,7 @@ pub enum LogError {
 
 /// The logs of the process.
 pub struct Logging {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     json: Arc<AtomicBool>,
     program: Lines,
     access: Arc<AccessLog>,
@@ -103,7 +107,7 @@ impl Logging {
 
 /// The filter that `level` describes: a level (`info`), or directives (`warn,mainstay=debug`). Also for checking a
 /// configuration.
-pub fn parse_level(level: &str) -> Result<EnvFilter, LogError> {
+pub fn parse_level(level: &str) -> Result<Targets, LogError> {
     let refused = |reason: String| LogError::Level { level: level.to_owned(), reason };
     // The library takes a lone word for the name of a module, so a typing error would silence the log.
     let lone_words = level.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
@@ -113,5 +117,5 @@ pub fn parse_level(level: &str) -> Result<EnvFilter, LogError> {
             .filter(|_| !word.is_empty())
             .ok_or_else(|| refused("a level is one of off, error, warn, info, debug, trace".to_owned()))?;
     }
-    EnvFilter::builder().parse(level).map_err(|error| refused(error.to_string()))
+    level.parse().map_err(|error: ParseError| refused(error.to_string()))
 }
