@@ -1,22 +1,27 @@
 //! `mainstay ledger check`, `stats` and `export`: what lies on the disk, also beside a running proxy. Nothing is written. And
-//! `schema`: what a database's owner is to run for a ledger in PostgreSQL. Who shares one is in `replicas.rs`.
+//! `schema`: what a database's owner is to run for a ledger in PostgreSQL. Who shares one is in `replicas.rs`; what copies,
+//! restores and rekeys one on disk is in `copies`.
+
+mod copies;
+mod place;
 
 use std::{
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use self::copies::{BackupCommand, RestoreCommand};
+use self::place::Place;
+pub(super) use self::place::{Form, Output};
 use super::{
-    output::{FAILED, fail, print},
+    output::{fail, print},
     replicas::{Fence, Shared, fence, replicas},
 };
 use crate::{
     api::document,
-    config::{self, model::Store},
     ledger::{
         disk::{Inspection, OpenError, Stats},
         postgres::{SCHEMA_VERSION, schema_sql},
@@ -25,6 +30,8 @@ use crate::{
 
 /// Faults that are said; a ledger with more is beyond reading line by line.
 const FAULTS_SHOWN: usize = 100;
+/// What shows the same of a ledger that replicas share.
+const INSTEAD: &str = "look at them through a running proxy (`mainstay ops`), or with psql";
 const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "unknown"];
 
 /// Look into a ledger: one on disk without disturbing a running proxy, and who shares one in PostgreSQL
@@ -37,10 +44,20 @@ pub enum LedgerCommand {
         /// Which ledger
         #[command(flatten)]
         place: Place,
-        /// As one JSON document
-        #[arg(long)]
+        /// The same as -o json
+        #[arg(long, hide = true)]
         json: bool,
     },
+    /// Copy it to a file, also beside the proxy that writes it; the copy is checked
+    Backup(BackupCommand),
+    /// Put a copy where a ledger was lost, and say what it has forgotten; nothing is written over
+    Restore(RestoreCommand),
+    /// End the quarantine of a restored copy: keys without a record are new again. No proxy may run on it
+    Lift(Place),
+    /// Print what can still be read of a damaged ledger, as `export` does; 1 if something could not be
+    Salvage(Place),
+    /// Seal everything with the first key of the key file, so that no other is needed. No proxy may run on it
+    Rekey(Place),
     /// The schema of a ledger in PostgreSQL: the SQL that makes or migrates it, for whoever owns the database
     Schema(SchemaCommand),
     /// List the replicas that share a ledger in PostgreSQL, and those that ended within the last day
@@ -49,17 +66,6 @@ pub enum LedgerCommand {
     Fence(Fence),
     /// Print the document of every operation, a line of JSON each: no bodies, no keys
     Export(Place),
-}
-
-/// Which ledger.
-#[derive(Args)]
-pub struct Place {
-    /// A ledger's directory, or the configuration that names it
-    #[arg(value_name = "PATH_OR_CONFIG")]
-    path: PathBuf,
-    /// The key file, if the ledger is sealed and no configuration says so
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
 }
 
 /// What is wanted of a schema.
@@ -77,12 +83,18 @@ pub struct SchemaCommand {
     /// Also give this role what the proxy needs, which is no right to change the schema
     #[arg(long, value_name = "ROLE", requires = "sql")]
     grant: Option<String>,
+    #[command(flatten)]
+    form: Form,
 }
 
 fn schema(command: &SchemaCommand) -> ExitCode {
-    let SchemaCommand { name, sql, from, grant } = command;
-    if *sql {
-        return print(schema_sql(name, *from, grant.as_deref()));
+    let SchemaCommand { name, sql, from, grant, form } = command;
+    let made = sql.then(|| schema_sql(name, *from, grant.as_deref()));
+    if form.output == Output::Json {
+        return print(format_args!("{:#}", json!({ "schema": name, "version": SCHEMA_VERSION, "sql": made })));
+    }
+    if let Some(made) = made {
+        return print(made);
     }
     print(format_args!(
         "this program makes version {SCHEMA_VERSION} of the schema `{name}`, and runs on it and on the one after it; --sql prints how"
@@ -92,11 +104,20 @@ fn schema(command: &SchemaCommand) -> ExitCode {
 /// Runs a subcommand of `ledger`.
 pub fn ledger(command: LedgerCommand) -> ExitCode {
     match command {
-        LedgerCommand::Check(place) => with(&place, check),
+        LedgerCommand::Check(place) => with(&place, |ledger| check(ledger, place.form.output)),
         LedgerCommand::Stats { place, json } => with(&place, |ledger| {
             let stats = ledger.stats()?;
-            Ok(if json { print(format_args!("{:#}", as_json(&stats))) } else { print(as_table(&stats)) })
+            Ok(if json || place.form.output == Output::Json {
+                print(format_args!("{:#}", as_json(&stats)))
+            } else {
+                print(as_table(&stats))
+            })
         }),
+        LedgerCommand::Backup(command) => copies::backup(&command),
+        LedgerCommand::Restore(command) => copies::restore(&command),
+        LedgerCommand::Lift(place) => copies::lift(&place),
+        LedgerCommand::Salvage(place) => copies::salvage(&place),
+        LedgerCommand::Rekey(place) => copies::rekey(&place),
         LedgerCommand::Export(place) => with(&place, export),
         LedgerCommand::Schema(command) => schema(&command),
         LedgerCommand::Replicas(ledger) => replicas(ledger),
@@ -105,53 +126,23 @@ pub fn ledger(command: LedgerCommand) -> ExitCode {
 }
 
 fn with(place: &Place, work: impl FnOnce(&Inspection) -> Result<ExitCode, OpenError>) -> ExitCode {
-    let (directory, configured) = match find(&place.path) {
+    let found = match place.find(INSTEAD) {
         Ok(found) => found,
         Err(why) => return fail(why),
     };
-    let key_file = place.key_file.clone().or(configured);
-    let done = Inspection::open(&directory, key_file.as_deref()).and_then(|ledger| work(&ledger));
+    let done = Inspection::open(&found.directory, found.key_file.as_deref()).and_then(|ledger| work(&ledger));
     done.unwrap_or_else(fail)
 }
 
-/// Where the ledger is, and where its key, if a configuration says so.
-fn find(path: &Path) -> Result<(PathBuf, Option<PathBuf>), String> {
-    let is_configuration = if path.is_dir() {
-        let files = path.read_dir().map_err(|error| format!("{}: {error}", path.display()))?;
-        files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "yaml"))
-    } else {
-        path.extension().is_none_or(|extension| extension != "db")
-    };
-    if !is_configuration || !path.exists() {
-        return Ok((path.to_owned(), None));
-    }
-    let loaded = config::load(path).map_err(|errors| errors.to_string())?;
-    match &loaded.config.ledger.store {
-        Store::Disk { path, key_file, .. } => Ok((path.clone(), key_file.clone())),
-        Store::Postgres(_) => Err(format!(
-            "{} keeps operations in PostgreSQL: look at them through a running proxy (`mainstay ops`), or with psql",
-            path.display()
-        )),
-        Store::Memory => Err(format!("{} keeps operations in memory: there is no ledger to look into", path.display())),
-    }
-}
-
-fn check(ledger: &Inspection) -> Result<ExitCode, OpenError> {
-    let mut faults = 0;
+fn check(ledger: &Inspection, form: Output) -> Result<ExitCode, OpenError> {
+    let (mut all, mut faults) = (0, Vec::new());
     let checked = ledger.check(|fault| {
-        faults += 1;
-        if faults <= FAULTS_SHOWN {
-            print(fault);
+        all += 1;
+        if faults.len() < FAULTS_SHOWN {
+            faults.push(fault);
         }
     })?;
-    let operations = checked.operations;
-    let unread =
-        if checked.has_read_records { "" } else { "; their records were not read: give --key-file if they are sealed" };
-    if faults == 0 {
-        return Ok(print(format_args!("ok: {operations} operations{unread}")));
-    }
-    print(format_args!("{faults} faults in {operations} operations{unread}"));
-    Ok(ExitCode::from(FAILED))
+    Ok(copies::checked(form, checked.operations, checked.has_read_records, &faults, all))
 }
 
 fn export(ledger: &Inspection) -> Result<ExitCode, OpenError> {

@@ -4,8 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use mainstay_policies::{clock::WallClock, operation::audit::AuditEntry};
+use serde_json::{Value, json};
 
 use super::{
+    ledger::{Form, Output},
     named::{NO_CONFIGURATION, configuration},
     output::{fail, print},
 };
@@ -20,6 +22,8 @@ pub struct Shared {
     /// The configuration that names it. Default: mainstay.yaml, if it is there
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Who is fenced, and why.
@@ -53,8 +57,12 @@ impl Shared {
 
 /// Lists those who share a ledger.
 pub(super) fn replicas(ledger: Shared) -> ExitCode {
+    let form = ledger.form.output;
     let listed = ledger.settings().and_then(|settings| on_runtime(postgres::replicas(&settings)));
     match listed {
+        Ok(all) if form == Output::Json => {
+            print(format_args!("{:#}", json!({ "replicas": all.iter().map(as_json).collect::<Vec<_>>() })))
+        }
         Ok(all) => print(as_table(&all)),
         Err(why) => fail(why),
     }
@@ -74,11 +82,13 @@ pub(super) fn fence(order: Fence) -> ExitCode {
         after: Some("was fenced".into()),
         result: "done".into(),
     };
+    let form = ledger.form.output;
     let fenced = ledger.settings().and_then(|settings| on_runtime(postgres::fence(&settings, &name, entry)));
     match fenced {
         Ok(fenced) if fenced.is_empty() => fail(format!(
             "no replica that lives is called `{name}`: `mainstay ledger replicas` shows who does; nothing was done"
         )),
+        Ok(fenced) if form == Output::Json => print(format_args!("{:#}", json!({ "fenced": fenced }))),
         Ok(fenced) => {
             let numbers: Vec<_> = fenced.iter().map(ToString::to_string).collect();
             print(format_args!("fenced: {}; the others take over what it owned", numbers.join(", ")))
@@ -91,6 +101,13 @@ fn on_runtime<T>(work: impl Future<Output = Result<T, postgres::OpenError>>) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(work).map_err(|error| error.to_string())
+}
+
+fn as_json(replica: &Replica) -> Value {
+    json!({
+        "no": replica.no, "name": replica.name, "node": replica.node, "beats": replica.beats,
+        "silent_ms": replica.silent_ms, "open": replica.open, "standing": replica.standing,
+    })
 }
 
 fn as_table(replicas: &[Replica]) -> String {

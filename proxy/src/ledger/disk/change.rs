@@ -27,6 +27,10 @@ const EXPIRED_FOR_ROOM: usize = 256;
 /// Bytes that a record costs in the table and its indexes, rounded up.
 const RECORD_BYTES: u64 = 640;
 
+/// Why a key without a record is refused after a copy was restored.
+const QUARANTINED: &str =
+    "this ledger was restored from a copy, and a key without a record may be one that was lost with the rest";
+
 impl Writer {
     pub(super) fn carry_out(&mut self, command: Command, batch: &mut Batch) -> Result<(), SqlError> {
         match command {
@@ -89,6 +93,9 @@ impl Writer {
         let steady = self.inner.clock.steady(now);
         if let Some(known) = known.filter(|known| known.holds_key(now, steady)) {
             return Ok(Ok(Begun::Known(known)));
+        }
+        if self.quarantine.is_some_and(|quarantine| quarantine.until > now) {
+            return Ok(Err(unavailable(QUARANTINED)));
         }
         if self.is_full(Instant::now()) {
             return Ok(Err(unavailable(NO_SPACE)));

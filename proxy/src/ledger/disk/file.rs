@@ -52,13 +52,7 @@ pub(super) fn open(directory: &Path, key_file: Option<&Path>, now: u64) -> Resul
     let vault = Arc::new(key_file.map(Vault::from_file).transpose()?.unwrap_or_default());
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))?;
     let path = directory.join(NAME);
-    let lock_path = directory.join("ledger.lock");
-    let lock = private().open(&lock_path).map_err(unusable(&lock_path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(path)),
-        Err(TryLockError::Error(source)) => return Err(unusable(&lock_path)(source)),
-    }
+    let lock = lock(directory)?;
     // Read before SQLite has the file open: closing it later would drop SQLite's own locks on it.
     match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => recognise(&path, file)?,
@@ -80,6 +74,24 @@ pub(super) fn open(directory: &Path, key_file: Option<&Path>, now: u64) -> Resul
     Ok(Opened { writer: with_keys(writer), reader: with_keys(reader), secret, path, lock })
 }
 
+/// Opens the ledger in `directory` to change it; makes none.
+pub(super) fn open_there(directory: &Path, key_file: Option<&Path>, now: u64) -> Result<Opened, OpenError> {
+    let path = directory.join(NAME);
+    if path.exists() { open(directory, key_file, now) } else { Err(OpenError::Absent(path)) }
+}
+
+/// Takes the ledger of a directory for this process, until it is closed.
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("ledger.lock");
+    let unusable = |source| OpenError::Directory { path: path.clone(), source };
+    let lock = private().open(&path).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.join(NAME))),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
 /// Opens a ledger that may belong to a running proxy, and writes nothing to it.
 pub(super) fn open_to_read(path: &Path, key_file: Option<&Path>) -> Result<Db, OpenError> {
     let vault = Arc::new(key_file.map(Vault::from_file).transpose()?.unwrap_or_default());
@@ -99,7 +111,7 @@ pub(super) fn open_to_read(path: &Path, key_file: Option<&Path>) -> Result<Db, O
     }
 }
 
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options

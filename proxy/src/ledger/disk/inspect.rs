@@ -83,6 +83,44 @@ impl Inspection {
         Ok(Self { db, path, is_closed })
     }
 
+    /// Opens a damaged one: what cannot be read shows when it is looked at.
+    ///
+    /// # Errors
+    /// There is none, it is not one that this version reads, or the keys cannot be had.
+    pub fn open_damaged(place: &Path, key_file: Option<&Path>) -> Result<Self, OpenError> {
+        let path = if place.is_dir() { place.join(file::NAME) } else { place.to_owned() };
+        let db = file::open_to_read(&path, key_file)?;
+        let is_closed = key_file.is_none() && unlock::is_sealed(&db).unwrap_or(false);
+        Ok(Self { db, path, is_closed })
+    }
+
+    pub(super) const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records that are sealed are read with a key only.
+    pub(super) fn needs_key(&self) -> Result<(), OpenError> {
+        if self.is_closed { Err(OpenError::NoKey(self.path.clone())) } else { Ok(()) }
+    }
+
+    /// When the newest operation was begun, or settled, if its record can be read: the file's own time else.
+    pub(super) fn last_begun(&self) -> Result<u64, SqlError> {
+        let written = fs::metadata(&self.path).and_then(|file| file.modified()).ok();
+        let written = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let written = written.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        if self.is_closed {
+            return Ok(written);
+        }
+        let last: Option<i64> = self.db.query_row("SELECT max(seq) FROM operation", [], |row| row.get(0))?;
+        let Some(last) = last else { return Ok(written) };
+        let newest = sql::by_seq(&self.db, last.cast_unsigned())?;
+        Ok(newest.map_or(written, |newest| newest.settled_at.unwrap_or(newest.created_at).max(newest.created_at)))
+    }
+
     /// Counts and sizes.
     ///
     /// # Errors
@@ -127,9 +165,7 @@ impl Inspection {
     /// # Errors
     /// The file cannot be read, or its records are sealed and no key was given.
     pub fn each(&self, mut each: impl FnMut(&Operation) -> bool) -> Result<(), OpenError> {
-        if self.is_closed {
-            return Err(OpenError::NoKey(self.path.clone()));
-        }
+        self.needs_key()?;
         let mut last = 0;
         loop {
             let page = sql::after(&self.db, last, None, PAGE).map_err(|error| OpenError::of(&self.path, &error))?;

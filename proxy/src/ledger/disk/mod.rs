@@ -11,6 +11,7 @@
 
 mod change;
 mod command;
+mod copies;
 mod error;
 mod file;
 mod held;
@@ -18,6 +19,7 @@ mod inner;
 mod inspect;
 mod keys;
 mod recovery;
+mod salvage;
 mod sql;
 mod trail;
 mod unlock;
@@ -53,8 +55,10 @@ use self::{
 };
 
 pub use self::{
+    copies::{Copied, CopyError, Quarantine, backup, lift, restore},
     error::OpenError,
     inspect::{Checked, Inspection, Stats},
+    salvage::{Salvaged, rekey},
 };
 pub use super::vault::KeyError;
 

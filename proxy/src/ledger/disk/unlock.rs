@@ -24,6 +24,13 @@ const SEALED: &str = "fingerprint-sealed";
 /// Begins the sealed secret, as every sealed thing begins with its version.
 const VERSION: u8 = 1;
 
+/// Where something that is sealed may stand, beside the secret.
+pub(super) const SEALED_COLUMNS: [(&str, &str, Kind); 3] = [
+    ("operation", "record", Kind::Record),
+    ("response", "response", Kind::Response),
+    ("request", "request", Kind::Request),
+];
+
 /// Puts the secret of a new ledger where [`secret`] finds it.
 pub(super) fn keep_secret(connection: &Connection, vault: &Vault, secret: [u8; 32]) -> rusqlite::Result<()> {
     if let Some(newest) = vault.newest() {
@@ -88,12 +95,14 @@ fn named(id: KeyId) -> String {
     format!("key:{}", shown(id))
 }
 
+/// Forgets every key but the newest: nothing is sealed with another one any more.
+pub(super) fn forget_all_but(connection: &Connection, newest: KeyId) -> Result<(), SqlError> {
+    connection.execute("DELETE FROM secret WHERE name GLOB 'key:*' AND name <> ?1", [named(newest)])?;
+    Ok(())
+}
+
 fn seals_something(connection: &Connection, name: &str) -> Result<bool, SqlError> {
-    for (table, column, kind) in [
-        ("operation", "record", Kind::Record),
-        ("response", "response", Kind::Response),
-        ("request", "request", Kind::Request),
-    ] {
+    for (table, column, kind) in SEALED_COLUMNS {
         let sql = format!(
             "SELECT 1 FROM {table} WHERE hex(substr({column}, 1, 1)) = 'E1'
              AND 'key:' || lower(hex(substr({column}, {}, 8))) = ?1 LIMIT 1",

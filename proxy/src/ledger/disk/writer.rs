@@ -23,6 +23,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     command::{Answer, Command, Handed},
+    copies::{self, Quarantine},
     held::Before,
     inner::Inner,
     keys::{Entry, Filing},
@@ -78,6 +79,8 @@ pub(super) struct Writer {
     /// Operations in the file by state, and the last id, as they will be when the batch is committed.
     pub(super) counts: [u64; 5],
     pub(super) last_seq: u64,
+    /// Whether the ledger was restored from a copy, and keys without a record are refused.
+    pub(super) quarantine: Option<Quarantine>,
     /// The same, as they were at the last commit.
     committed: ([u64; 5], u64),
     pub(super) used_bytes: u64,
@@ -110,6 +113,13 @@ impl Writer {
         let (counts, last_seq) = read_counters(&connection)?;
         let used_bytes = sql::used_bytes(&connection)?;
         let filing = Filing::new(&connection)?;
+        let quarantine = copies::quarantine(&connection)?;
+        if let Some(Quarantine { until, .. }) = quarantine.filter(|quarantine| quarantine.until > inner.clock.now()) {
+            tracing::warn!(
+                ledger = %inner.path.display(), until,
+                "this ledger was restored from a copy: keys without a record are refused until then, or until `mainstay ledger lift`"
+            );
+        }
         inner.used_bytes.store(used_bytes, Ordering::Relaxed);
         Ok(Self {
             on_commit,
@@ -120,6 +130,7 @@ impl Writer {
             log_pages,
             counts,
             last_seq,
+            quarantine,
             committed: (counts, last_seq),
             used_bytes,
             commits: 0,

@@ -1,0 +1,189 @@
+//! Copies of a ledger, and what becomes of one that is damaged, lost, or sealed with a key that has to go.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Output};
+
+use mainstay_tests::{
+    prelude::*,
+    proxy::{TempDir, run},
+};
+use serde_json::Value;
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+async fn ledger(arguments: &[&str]) -> Output {
+    run(&[&["ledger"], arguments].concat()).await
+}
+
+fn config(upstream: &Upstream, ledger: &Path, more: &str) -> Config {
+    Config::new()
+        .upstream("app", upstream.addr, "")
+        .policy("p", "timeout: 5s, idempotency: true")
+        .route("path: /zebra", "app", "p")
+        .ledger(&format!("path: \"{}\"{more}", ledger.display()))
+        .top("drain: { delay: 0s }")
+}
+
+async fn start(config: &Config) -> Proxy {
+    let mut config = config.clone();
+    config.move_away();
+    Proxy::start(config).await
+}
+
+async fn write(proxy: &Proxy, key: &str) -> Reply {
+    proxy.send(Request::keyed("/zebra", key, "x")).await
+}
+
+fn echo() -> impl Future<Output = Upstream> {
+    Upstream::start(|seen| {
+        Answer::status(201).body(seen.header("idempotency-key").unwrap_or("none").to_owned()).steps()
+    })
+}
+
+#[tokio::test]
+async fn a_copy_made_beside_a_running_proxy_replays_what_it_knows_and_says_what_it_does_not() {
+    let (home, upstream) = (TempDir::new(), echo().await);
+    let (path, copy) = (home.join("ledger"), home.join("copy.db").to_string_lossy().into_owned());
+    let directory = path.to_string_lossy().into_owned();
+    let config = config(&upstream, &path, "");
+    let mut proxy = start(&config).await;
+    write(&proxy, "before").await.expect_upstream(201);
+    let made = ledger(&["backup", &directory, &copy, "-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&made.stdout).unwrap_or_else(|_| panic!("{}", text(&made)));
+    assert_eq!((&document["operations"], &document["records_read"]), (&1.into(), &true.into()), "{document}");
+    write(&proxy, "after").await.expect_upstream(201);
+    let again = ledger(&["backup", &directory, &copy]).await;
+    assert!(again.status.code() == Some(1) && text(&again).contains("not touched"), "{}", text(&again));
+
+    // Nothing is written over, and nothing beside a process that runs.
+    let over = ledger(&["restore", &directory, "--from", &copy]).await;
+    assert!(over.status.code() == Some(1) && text(&over).contains("in use"), "{}", text(&over));
+    proxy.signal("KILL");
+    proxy.ended().await;
+    let over = ledger(&["restore", &directory, "--from", &copy]).await;
+    assert!(over.status.code() == Some(1) && text(&over).contains("is there already"), "{}", text(&over));
+    std::fs::remove_dir_all(&path).unwrap();
+    let restored = ledger(&["restore", &directory, "--from", &copy]).await;
+    let said = text(&restored);
+    assert!(restored.status.success() && said.contains("a repeat of them executes again"), "{said}");
+    assert!(said.contains(document["knows_until"].as_str().unwrap()), "{said}");
+
+    let proxy = start(&config).await;
+    let repeat = write(&proxy, "before").await;
+    assert_eq!((repeat.status, repeat.header("idempotent-replayed")), (201, Some("true")));
+    write(&proxy, "after").await.expect_upstream(201);
+    assert_eq!((upstream.effects("before"), upstream.effects("after")), (1, 2), "as it was said");
+}
+
+#[tokio::test]
+async fn in_quarantine_a_key_without_a_record_is_refused_until_it_is_lifted() {
+    let (home, upstream) = (TempDir::new(), echo().await);
+    let (path, copy) = (home.join("ledger"), home.join("copy.db").to_string_lossy().into_owned());
+    let directory = path.to_string_lossy().into_owned();
+    let config = config(&upstream, &path, "");
+    let mut proxy = start(&config).await;
+    write(&proxy, "known").await.expect_upstream(201);
+    assert!(ledger(&["backup", &directory, &copy]).await.status.success());
+    write(&proxy, "lost").await.expect_upstream(201);
+    assert!(proxy.terminate().await.success());
+    std::fs::remove_dir_all(&path).unwrap();
+    let restored = ledger(&["restore", &directory, "--from", &copy, "--quarantine"]).await;
+    assert!(restored.status.success() && text(&restored).contains("ledger lift"), "{}", text(&restored));
+
+    let mut proxy = start(&config).await;
+    assert_eq!(write(&proxy, "known").await.header("idempotent-replayed"), Some("true"));
+    assert_eq!(write(&proxy, "lost").await.expect_problem(503, "ledger-unavailable")["effect"], "none");
+    proxy.send(Request::get("/zebra")).await.expect_upstream(201);
+    assert_eq!(upstream.effects("lost"), 1, "not a second time");
+    let early = ledger(&["lift", &directory]).await;
+    assert!(early.status.code() == Some(1) && text(&early).contains("in use"), "{}", text(&early));
+    assert!(proxy.terminate().await.success());
+    let lifted = ledger(&["lift", &directory]).await;
+    assert!(lifted.status.success() && text(&lifted).contains("lifted"), "{}", text(&lifted));
+    let proxy = start(&config).await;
+    write(&proxy, "new").await.expect_upstream(201);
+}
+
+/// Writes over one page of the operations' table; how many of `file`'s pages had some.
+fn damage(file: &Path) -> usize {
+    const PAGE: usize = 4096;
+    let mut bytes = std::fs::read(file).unwrap();
+    let is_leaf = |page: &[u8]| page[0] == 0x0d && page.windows(6).any(|text| text == b"/zebra");
+    let pages: Vec<usize> = (1..bytes.len() / PAGE).filter(|at| is_leaf(&bytes[at * PAGE..(at + 1) * PAGE])).collect();
+    let middle = pages[pages.len() / 2];
+    bytes[middle * PAGE..(middle + 1) * PAGE].fill(0xa5);
+    std::fs::write(file, bytes).unwrap();
+    pages.len()
+}
+
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_ledger_is_saved() {
+    let (home, upstream) = (TempDir::new(), echo().await);
+    let path = home.join("ledger");
+    let directory = path.to_string_lossy().into_owned();
+    let mut proxy = start(&config(&upstream, &path, "")).await;
+    for number in 0..80 {
+        write(&proxy, &format!("key-{number}")).await.expect_upstream(201);
+    }
+    assert!(proxy.terminate().await.success());
+    let sound = ledger(&["salvage", &directory]).await;
+    assert!(sound.status.success() && sound.stdout == ledger(&["export", &directory]).await.stdout, "{}", text(&sound));
+    assert!(damage(&path.join("ledger.db")) > 2, "the table has several pages");
+    let checked = ledger(&["check", &directory, "-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&checked.stdout).unwrap_or_else(|_| panic!("{}", text(&checked)));
+    assert!(checked.status.code() == Some(1) && document["ok"] == false, "{document}");
+    assert!(document["faults"].as_array().is_some_and(|faults| !faults.is_empty()), "{document}");
+
+    let saved = ledger(&["salvage", &directory]).await;
+    let lines = String::from_utf8_lossy(&saved.stdout).lines().count();
+    assert!((30..80).contains(&lines), "{lines} of 80: {}", String::from_utf8_lossy(&saved.stderr));
+    assert!(saved.status.code() == Some(1) && text(&saved).contains("could not be"), "it says that there was more");
+    let target = home.join("copy.db").to_string_lossy().into_owned();
+    let copied = ledger(&["backup", &directory, &target]).await;
+    assert_eq!(copied.status.code(), Some(1), "no copy of what is damaged: {}", text(&copied));
+    assert!(!home.join("copy.db").exists());
+}
+
+#[tokio::test]
+async fn after_a_rekey_the_old_key_may_go() {
+    let (home, upstream) = (TempDir::new(), echo().await);
+    let path = home.join("ledger");
+    let directory = path.to_string_lossy().into_owned();
+    let (key, old, new) = (home.join("key"), "0123456789abcdef".repeat(4), "fedcba9876543210".repeat(4));
+    let keys = |content: &str| {
+        std::fs::write(&key, content).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    keys(&old);
+    let config = config(&upstream, &path, &format!(", encrypt: {{ key_file: \"{}\" }}", key.display()));
+    let mut proxy = start(&config).await;
+    write(&proxy, "sealed").await.expect_upstream(201);
+    keys(&format!("{new}\n{old}\n"));
+    let file = key.to_string_lossy().into_owned();
+    let rekey = ["rekey", &directory, "--key-file", &file];
+    let early = ledger(&rekey).await;
+    assert!(early.status.code() == Some(1) && text(&early).contains("in use"), "{}", text(&early));
+    assert!(proxy.terminate().await.success());
+    let done = ledger(&rekey).await;
+    assert!(done.status.success() && text(&done).contains("2 rows"), "record and answer: {}", text(&done));
+    keys(&new);
+    let checked = ledger(&["check", &directory, "--key-file", &file]).await;
+    assert!(checked.status.success() && text(&checked).contains("ok: 1 operations"), "{}", text(&checked));
+    let proxy = start(&config).await;
+    let repeat = write(&proxy, "sealed").await;
+    assert_eq!((repeat.text().as_str(), repeat.header("idempotent-replayed")), ("sealed", Some("true")));
+}
+
+#[tokio::test]
+async fn for_a_shared_ledger_the_tools_of_its_database_are_named() {
+    let home = TempDir::new();
+    let config = Config::single("127.0.0.1:9000".parse().unwrap(), "timeout: 5s, idempotency: true")
+        .ledger("store: postgres, url: \"postgres://mainstay@127.0.0.1:1/mainstay\"");
+    let (yaml, copy) = (home.join("mainstay.yaml"), home.join("copy.db").to_string_lossy().into_owned());
+    std::fs::write(&yaml, config.render()).unwrap();
+    let output = ledger(&["backup", &yaml.to_string_lossy(), &copy]).await;
+    assert!(output.status.code() == Some(1) && text(&output).contains("pg_dump"), "{}", text(&output));
+    let output = ledger(&["schema", "-o", "json"]).await;
+    assert!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["version"].is_number());
+}
