@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use mainstay::{
     app::{App, Foundation, StartError, findings},
     cli,
@@ -50,11 +50,15 @@ struct RunArguments {
 enum Command {
     /// Serve (the same as no command)
     Run(RunArguments),
+    /// Ask what stands before what, look whether it is there, and write a first configuration
+    Init(cli::InitCommand),
     /// Validate a configuration; print worst cases per route, and warn about what cannot work
     Check(cli::CheckCommand),
-    /// Show the effective configuration, or its schema
+    /// Show the effective configuration, what differs between two, and what may be written
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(cli::ConfigCommand),
+    /// Say what a finding or a problem means, and what to do about it
+    Explain(cli::ExplainCommand),
     /// Look at operations, and settle what the machine could not
     Ops(cli::OpsCommand),
     /// Look at circuit breakers, and hold them open, closed or disabled
@@ -68,23 +72,12 @@ enum Command {
     /// Look into a ledger on disk: check it, count, export
     #[command(subcommand)]
     Ledger(cli::LedgerCommand),
+    /// Print what a shell needs to complete this command line: mainstay completion bash
+    Completion(cli::CompletionCommand),
+    /// Write the manual pages
+    Man(cli::ManCommand),
     /// Tell the story of one timed-out write, from 504 to its settled outcome, on this machine
     Demo(DemoOptions),
-}
-
-#[derive(Subcommand)]
-enum ConfigCommand {
-    /// Print the whole effective configuration, every default filled in
-    Show {
-        /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
-        #[arg(value_name = "FILE")]
-        path: Option<PathBuf>,
-        /// The same, as everywhere else
-        #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
-        config: Option<PathBuf>,
-    },
-    /// Print the JSON Schema from which editors complete
-    Schema,
 }
 
 /// What each command ends with.
@@ -113,11 +106,12 @@ fn main() -> ExitCode {
     match arguments.command {
         None => run(arguments.run),
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),
+        Some(Command::Init(command)) => cli::init(command),
+        Some(Command::Completion(command)) => cli::completion(&command, Arguments::command()),
+        Some(Command::Man(command)) => cli::man(&command, Arguments::command()),
         Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
-        Some(Command::Config(ConfigCommand::Show { path, config })) => {
-            cli::show(path.or(config).or(arguments.run.config))
-        }
-        Some(Command::Config(ConfigCommand::Schema)) => cli::schema(),
+        Some(Command::Config(command)) => cli::config(command, arguments.run.config),
+        Some(Command::Explain(command)) => cli::explain(&command),
         Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),

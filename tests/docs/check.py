@@ -29,6 +29,9 @@ FINDINGS = ROOT / "docs/reference/findings.md"
 LOGS = ROOT / "docs/reference/logs.md"
 # What no one file brings up.
 NOT_IN_ONE_FILE = {"needs-restart", "not-read", "not-available", "unreadable"}
+# What is found by looking at what a file names.
+ONLINE = ROOT / "proxy/src/cli/check/online.rs"
+NOT_IN_ONE_FILE |= set(re.findall(r'\("([a-z-]+)", Severity::', ONLINE.read_text()))
 PATIENCE = 120  # seconds for one block, on a loaded machine
 FENCE = re.compile(r"^(`{3,})(\S*)(.*)$")
 
@@ -136,11 +139,11 @@ def bad_findings(binary):
     for code in headings - shown.keys() - NOT_IN_ONE_FILE:
         yield f"{FINDINGS.relative_to(ROOT)}: {code} has no sample"
     sources = [file for file in (ROOT / "proxy/src/config").rglob("*.rs") if "tests" not in file.parts and file.name != "tests.rs"]
-    program = "".join(file.read_text() for file in sources)
+    program = "".join(file.read_text() for file in [*sources, ONLINE])
     for code in headings:
         if f'"{code}"' not in program:
             yield f"{FINDINGS.relative_to(ROOT)}: the program has no {code}"
-    for code in set(re.findall(r'\b(?:warn|note|code|coded(?:::<[^>]*>)?)\(\s*"([a-z]+(?:-[a-z]+)*)"', program)) - headings:
+    for code in NOT_IN_ONE_FILE - headings | set(re.findall(r'\b(?:warn|note|code|coded(?:::<[^>]*>)?)\(\s*"([a-z]+(?:-[a-z]+)*)"', program)) - headings:
         yield f"{FINDINGS.relative_to(ROOT)}: {code} is missing"
 
 

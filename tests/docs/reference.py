@@ -18,8 +18,6 @@ sys.path.insert(0, str(ROOT / "tests/observability"))
 import check as observability  # noqa: E402
 
 MADE = "<!-- Made from the program by tests/docs/reference.py; change it there. -->\n\n"
-# What a value looks like, by what stands in its pattern; the first that fits.
-KINDS = [("KiB", "size"), ("/ ?[0-9", "rate"), ("ns|us|ms", "duration"), ("^https?://|^http://", "URL")]
 
 
 def said_by(binary, *arguments):
@@ -27,93 +25,8 @@ def said_by(binary, *arguments):
     return subprocess.run(["mainstay", *arguments], executable=binary, check=True, capture_output=True, text=True).stdout
 
 
-class Configuration:
-    def __init__(self, schema):
-        self.schema, self.rows = schema, []
-
-    def resolved(self, node):
-        if "$ref" in node:
-            target = self.schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-            return {**target, **{name: value for name, value in node.items() if name != "$ref"}}
-        return node
-
-    def variants(self, node):
-        """Its forms, but for the one that is an environment variable: any scalar may be one."""
-        node = self.resolved(node)
-        forms = node.get("anyOf") or node.get("oneOf")
-        if not forms:
-            return [node]
-        found = [form for each in forms for form in self.variants(each)]
-        return [form for form in found if not (form.get("type") == "string" and form.get("pattern", "").startswith("\\$\\{"))]
-
-    def kind(self, node):
-        if "enum" in node:
-            return " or ".join(f"`{value}`" for value in node["enum"])
-        if "const" in node:
-            return f"`{node['const']}`"
-        kind = node.get("type")
-        if isinstance(kind, list) or kind == "string":
-            pattern = node.get("pattern", "")
-            return next((name for part, name in KINDS if part in pattern), "text")
-        if kind == "array":
-            items = self.kinds(node.get("items", {}))
-            return f"list of ({items})" if " or " in items else f"list of {items}"
-        if kind in ("integer", "number"):
-            low, high = node.get("minimum"), node.get("maximum")
-            return "number" if low is None and high is None else f"{low if low is not None else ''} to {high if high is not None else ''}"
-        return {"object": "map", "boolean": "`true` or `false`"}.get(kind, "value")
-
-    def kinds(self, node):
-        return " or ".join(dict.fromkeys(self.kind(form) for form in self.variants(node)))
-
-    def walk(self, path, node, seen=()):
-        node = self.resolved(node)
-        if path:
-            text = node.get("description", "")
-            default = re.search(r"\s*Default:? (.*?)\.(?=\s|$)", text)
-            meaning = text.replace(default[0], "").strip() if default else text
-            self.rows.append((path, self.kinds(node), default[1] if default else "", meaning, path.rsplit(".", 1)[-1]))
-        for form in self.variants(node):
-            if form.get("type") == "array":
-                form = {"properties": {}, "items": form.get("items", {})}
-                inner = [each for each in self.variants(form["items"]) if each.get("properties")]
-                prefix = f"{path}[]"
-            else:
-                inner, prefix = [form], path
-            for each in inner:
-                identity = json.dumps(each, sort_keys=True)[:400]
-                if identity in seen:
-                    continue
-                for name, value in each.get("properties", {}).items():
-                    self.walk(f"{prefix}.{name}" if prefix else name, value, (*seen, identity))
-                extra = each.get("additionalProperties")
-                if isinstance(extra, dict):
-                    for variant in self.variants(extra):
-                        if variant.get("properties"):
-                            for name, value in variant["properties"].items():
-                                self.walk(f"{prefix}.NAME.{name}", value, (*seen, identity))
-
-
 def cell(text):
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") if "`" not in text else text.replace("|", "\\|").replace("\n", " ")
-
-
-def configuration(binary):
-    reader = Configuration(json.loads(said_by(binary, "config", "schema")))
-    reader.walk("", reader.schema)
-    page = "# Configuration: every key\n\n" + MADE
-    page += "What they are for, and in which order to think about them, is in [configuration.md](../configuration.md). `[]` stands for each entry of a list,\n"
-    page += "`NAME` for a name of yours. Any scalar may be, or contain, `${VARIABLE}` or `${VARIABLE:-otherwise}`.\n"
-    section, seen = None, set()
-    for path, kind, default, meaning, _ in reader.rows:
-        top = re.split(r"[.\[]", path)[0]
-        if top != section:
-            section = top
-            page += f"\n## {section}\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
-        if path not in seen:
-            seen.add(path)
-            page += f"| `{path}` | {cell(kind)} | {f'`{default}`' if default and (default[0] == '[' or ' ' not in default) else cell(default)} | {cell(meaning)} |\n"
-    return page
 
 
 def commands(binary):
@@ -167,7 +80,7 @@ def metrics(text):
 def main(binary, write):
     text, published = observability.exposed(binary, problems=True)
     pages = {
-        "configuration.md": configuration(binary),
+        "configuration.md": said_by(binary, "config", "reference"),
         "cli.md": commands(binary),
         "problems.md": problems(json.loads(published)),
         "metrics.md": metrics(text),

@@ -179,7 +179,7 @@ async fn after_a_rekey_the_old_key_may_go() {
 async fn for_a_shared_ledger_the_tools_of_its_database_are_named() {
     let home = TempDir::new();
     let config = Config::single("127.0.0.1:9000".parse().unwrap(), "timeout: 5s, idempotency: true")
-        .ledger("store: postgres, url: \"postgres://mainstay@127.0.0.1:1/mainstay\"");
+        .ledger("store: postgres, service: pay, url: \"postgres://mainstay@127.0.0.1:1/mainstay\"");
     let (yaml, copy) = (home.join("mainstay.yaml"), home.join("copy.db").to_string_lossy().into_owned());
     std::fs::write(&yaml, config.render()).unwrap();
     let output = ledger(&["backup", &yaml.to_string_lossy(), &copy]).await;

@@ -16,6 +16,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPECTED = {"mainstay", "LICENSE", "README.md", "THIRD-PARTY.txt", "sbom.cdx.json", "docs/tutorial.md", "clients/mainstay_write.py"}
 EXPECTED |= {"deploy/systemd/mainstay.service", "deploy/observability/rules.yaml", "policies/presets/payment-write.yaml"}
+EXPECTED |= {"completions/mainstay.bash", "completions/_mainstay", "completions/mainstay.fish", "man/man1/mainstay.1", "man/man1/mainstay-check.1"}
 
 
 def made(binary, directory):

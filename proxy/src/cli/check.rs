@@ -10,6 +10,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use self::online::Look;
 use super::{
     named::{NO_CONFIGURATION, configuration},
     output::{FAILED, fail, print},
@@ -18,6 +19,7 @@ use crate::config::{
     self, ConfigErrors, Finding, Loaded, Severity,
     check::{RouteBounds, bounds},
     format_duration,
+    model::Config,
 };
 
 /// Stands for standard input.
@@ -35,6 +37,10 @@ pub struct CheckCommand {
     /// What makes the check fail beside errors
     #[arg(long, value_name = "WHAT")]
     deny: Option<Denied>,
+    /// Also resolve and connect to every endpoint, open the ledger to read, and ask each status endpoint about a key that
+    /// nobody used; nothing is changed
+    #[arg(long)]
+    online: bool,
     /// How to say it: for people, or as a JSON list of findings
     #[arg(short, long, value_name = "FORM", default_value = "text")]
     output: Output,
@@ -64,39 +70,54 @@ pub fn check(command: &CheckCommand, default: Option<PathBuf>) -> ExitCode {
         Ok(loaded) => loaded.findings.as_slice(),
         Err(errors) => errors.findings(),
     };
+    let looks = match &read {
+        Ok(loaded) if command.online => match looks(&loaded.config) {
+            Ok(looks) => looks,
+            Err(error) => return fail(format_args!("mainstay: cannot look: {error}")),
+        },
+        _ => Vec::new(),
+    };
+    let denied = command.deny.is_some()
+        && (findings.iter().any(|finding| finding.severity == Severity::Warning)
+            || looks.iter().any(|look| look.is(Severity::Warning)));
+    let is_amiss = looks.iter().any(|look| look.is(Severity::Error));
     if command.output == Output::Json {
-        let list: Vec<Value> = findings.iter().map(Finding::document).collect();
-        let printed = print(format_args!("{:#}", Value::from(list)));
-        return if read.is_err() || is_denied(command.deny, findings) { ExitCode::from(FAILED) } else { printed };
+        let list = findings.iter().map(Finding::document).chain(looks.iter().map(Look::document));
+        let printed = print(format_args!("{:#}", Value::from_iter(list)));
+        return if read.is_err() || denied || is_amiss { ExitCode::from(FAILED) } else { printed };
     }
     match &read {
         Ok(loaded) => {
-            let printed = print(describe(&name, loaded).trim_end());
-            if is_denied(command.deny, findings) {
-                return fail(format_args!("\n{name} is refused: warnings are denied"));
+            let mut said = describe(&name, loaded);
+            for look in &looks {
+                let _ = write!(said, "\n{look}");
             }
-            printed
+            let printed = print(said.trim_end());
+            match (is_amiss, denied) {
+                (true, _) => fail(format_args!("\n{name} is valid, and something that it names is not well")),
+                (_, true) => fail(format_args!("\n{name} is refused: warnings are denied")),
+                _ => printed,
+            }
         }
         Err(errors) => refuse(&name, errors),
     }
+}
+
+/// What is found where a configuration points to.
+pub(super) fn looks(config: &Config) -> io::Result<Vec<Look>> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(online::look(config)))
 }
 
 fn refuse(name: &str, errors: &ConfigErrors) -> ExitCode {
     fail(format_args!("{errors}\n\n{name} is not valid: {}", count(errors.count(), "error", "errors")))
 }
 
-fn is_denied(denied: Option<Denied>, findings: &[Finding]) -> bool {
-    match denied {
-        Some(Denied::Warnings) => findings.iter().any(|finding| finding.severity == Severity::Warning),
-        None => false,
-    }
-}
-
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn describe(name: &str, loaded: &Loaded) -> String {
+/// What a configuration means, with all that was found in it.
+pub(super) fn describe(name: &str, loaded: &Loaded) -> String {
     let config = &loaded.config;
     let mut out = format!(
         "{name} is valid: {}, {}, {}, {}\n",
@@ -130,5 +151,6 @@ fn describe_route(route: &RouteBounds) -> String {
     )
 }
 
+mod online;
 #[cfg(test)]
 mod tests;

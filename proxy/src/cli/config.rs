@@ -1,15 +1,62 @@
-//! `mainstay config show` and `mainstay config schema`.
+//! `mainstay config`: the effective configuration, what differs between two, and what may be written.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
 
 use super::{
     named::{NO_CONFIGURATION, configuration},
-    output::{fail, print},
+    output::{FAILED, fail, print},
 };
 use crate::config;
 
-/// Prints the whole effective configuration, every default filled in.
-pub fn show(named: Option<PathBuf>) -> ExitCode {
+/// What is wanted of configurations.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Print the whole effective configuration, every default filled in
+    Show(ShowCommand),
+    /// Print each setting that differs between two configurations: 0 if they mean the same, 1 if they do not
+    Diff(DiffCommand),
+    /// Print the JSON Schema from which editors complete
+    Schema,
+    /// Print every key as a page of Markdown: what it takes, its default, what it means
+    Reference,
+}
+
+/// Which configuration.
+#[derive(Args)]
+pub struct ShowCommand {
+    /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
+    #[arg(value_name = "FILE")]
+    path: Option<PathBuf>,
+    /// The same, as everywhere else
+    #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
+    config: Option<PathBuf>,
+}
+
+/// Which two.
+#[derive(Args)]
+pub struct DiffCommand {
+    /// The one: a YAML file, or a directory of them
+    before: PathBuf,
+    /// The other
+    after: PathBuf,
+}
+
+/// Runs a subcommand of `config`. `default` is the file if the command names none.
+pub fn config(command: ConfigCommand, default: Option<PathBuf>) -> ExitCode {
+    match command {
+        ConfigCommand::Show(ShowCommand { path, config }) => show(path.or(config).or(default)),
+        ConfigCommand::Diff(DiffCommand { before, after }) => diff(&before, &after),
+        ConfigCommand::Schema => print(format_args!("{:#}", config::schema())),
+        ConfigCommand::Reference => print(config::reference().trim_end()),
+    }
+}
+
+fn show(named: Option<PathBuf>) -> ExitCode {
     let Some(path) = configuration(named) else {
         return fail(NO_CONFIGURATION);
     };
@@ -19,7 +66,19 @@ pub fn show(named: Option<PathBuf>) -> ExitCode {
     }
 }
 
-/// Prints the JSON Schema.
-pub fn schema() -> ExitCode {
-    print(format_args!("{:#}", config::schema()))
+fn diff(before: &Path, after: &Path) -> ExitCode {
+    match (config::load(before), config::load(after)) {
+        (Ok(before), Ok(after)) => {
+            let changes = config::changes(&before.config, &after.config);
+            if changes.is_empty() {
+                return ExitCode::SUCCESS;
+            }
+            print(changes.join("\n"));
+            ExitCode::from(FAILED)
+        }
+        (before, after) => {
+            let errors = [before.err(), after.err()].into_iter().flatten().map(|errors| errors.to_string());
+            fail(errors.collect::<Vec<_>>().join("\n\n"))
+        }
+    }
 }

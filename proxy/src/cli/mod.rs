@@ -3,16 +3,22 @@
 
 mod check;
 mod config;
+mod explain;
+mod init;
 mod ledger;
 mod named;
 mod operate;
 mod output;
+mod papers;
 mod replicas;
 
 pub use check::{CheckCommand, check};
-pub use config::{schema, show};
+pub use config::{ConfigCommand, config};
+pub use explain::{ExplainCommand, explain};
+pub use init::{InitCommand, init};
 pub use ledger::{LedgerCommand, ledger};
 pub use named::{NO_CONFIGURATION, configuration};
 pub use operate::{
     AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, audit, breakers, drain, ops, probe,
 };
+pub use papers::{CompletionCommand, ManCommand, completion, man};

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use super::{
     foreign,
@@ -242,6 +243,9 @@ pub(crate) fn section_schema(doc: &str, fields: &[Field], generator: &mut Schema
     for field in fields {
         let mut schema = (field.schema)(generator);
         schema.insert("description".into(), field.doc.trim().into());
+        if let Some(default) = default_text(field.doc).and_then(|(said, default)| literal(said, default)) {
+            schema.insert("default".into(), default);
+        }
         properties.insert(field.key.into(), schema.into());
     }
     let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.key).collect();
@@ -255,6 +259,31 @@ pub(crate) fn section_schema(doc: &str, fields: &[Field], generator: &mut Schema
         schema.insert("required".into(), required.into());
     }
     schema
+}
+
+/// The sentence of a description that says the default, and the default in it: `Default 25ms.`, or `Default: the peer.`
+pub(crate) fn default_text(doc: &str) -> Option<(&str, &str)> {
+    let start = doc.find("Default").filter(|at| doc[..*at].chars().next_back().is_none_or(char::is_whitespace))?;
+    let after = doc[start..].strip_prefix("Default")?;
+    let text = after.trim_start_matches(':').trim_start();
+    // The sentence ends with a stop that is no part of an address or a number.
+    let end = text
+        .char_indices()
+        .find(|(at, c)| *c == '.' && text[at + 1..].chars().next().is_none_or(char::is_whitespace))?;
+    let default = &text[..end.0];
+    let length = after.len() - text.len() + "Default".len() + default.len() + 1;
+    Some((&doc[start..start + length], default))
+}
+
+/// The value that a default is, if it is one: after a colon stand words about it.
+fn literal(said: &str, default: &str) -> Option<Value> {
+    let default = default.strip_prefix('`').and_then(|inner| inner.strip_suffix('`')).unwrap_or(default);
+    let is_flow = default.starts_with('[') && default.ends_with(']') || default.starts_with('{');
+    if said.starts_with("Default:") || (default.contains([' ', '`']) && !is_flow) {
+        return None;
+    }
+    // An address in brackets is no list.
+    serde_saphyr::from_str(default).ok().or_else(|| Some(default.into()))
 }
 
 /// A choice between forms of one setting.

@@ -8,9 +8,13 @@ use serde_json::Value;
 
 use super::raw::Root;
 
+/// What the schema is called. It names this version's, and leads nowhere: the program prints it.
+const ID: &str = concat!("urn:mainstay:configuration:", env!("CARGO_PKG_VERSION"));
+
 /// JSON Schema, draft 2020-12.
 pub fn schema() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Root>();
     schema.insert("title".into(), "Mainstay".into());
+    schema.insert("$id".into(), ID.into());
     schema.to_value()
 }

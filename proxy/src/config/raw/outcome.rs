@@ -24,7 +24,7 @@ section! {
         succeeded: Vec<ResponseStatus>,
         /// Statuses of definite failure, beside every other 4xx except 408.
         failed: Vec<ResponseStatus>,
-        /// Statuses by which the service says that it is still at it. Default none.
+        /// Statuses by which the service says that it is still at it. Default: none.
         ongoing: Vec<ResponseStatus>,
         /// Refinements by body; the first match wins over the lists.
         rules: Vec<At<Rule>>,

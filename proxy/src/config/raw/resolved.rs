@@ -25,7 +25,7 @@ section! {
     RawSucceeded {
         /// The status, 200 to 299.
         status: StatusCode,
-        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default empty.
+        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default: empty.
         body: JsonText,
         /// `status`: the status endpoint's own answer, where one was kept, comes first. `none`: it does not. Default status.
         from: From,
@@ -37,7 +37,7 @@ section! {
     RawFailed {
         /// The status, 400 or above.
         status: StatusCode = required,
-        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default empty.
+        /// The body, sent as `application/json`: a text, or a value that becomes JSON. Default: empty.
         body: JsonText,
     }
 }

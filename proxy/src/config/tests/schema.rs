@@ -27,7 +27,9 @@ impl Validator {
         let keywords = schema.as_object().ok_or_else(|| format!("{at}: a schema is an object"))?;
         for (keyword, rule) in keywords {
             let holds = match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "examples" | "properties" => Ok(true),
+                "$schema" | "$id" | "$defs" | "title" | "description" | "examples" | "default" | "properties" => {
+                    Ok(true)
+                }
                 "$ref" => {
                     let pointer = rule.as_str().and_then(|rule| rule.strip_prefix('#')).unwrap_or_default();
                     let target = self.root.pointer(pointer).ok_or_else(|| format!("{at}: {rule} leads nowhere"))?;
@@ -170,4 +172,58 @@ fn every_key_is_described() {
         walk(definition, name);
         assert_eq!(definition["additionalProperties"], json!(false), "{name}");
     }
+}
+
+/// What editors fill in is what the reader would take, and what it takes if nothing is written.
+#[test]
+fn defaults_and_examples_are_values_of_their_keys() {
+    fn walk(validator: &Validator, schema: &Value, path: &str, found: &mut usize) {
+        if let Some(default) = schema.get("default") {
+            *found += 1;
+            validator.check(schema, default, path).unwrap_or_else(|why| panic!("the default of {path}: {why}"));
+        }
+        for example in schema.get("examples").and_then(Value::as_array).into_iter().flatten() {
+            validator.check(schema, example, path).unwrap_or_else(|why| panic!("an example of {path}: {why}"));
+        }
+        match schema {
+            Value::Object(members) => {
+                for (name, member) in
+                    members.iter().filter(|(name, _)| !["default", "examples", "enum"].contains(&name.as_str()))
+                {
+                    walk(validator, member, &format!("{path}/{name}"), found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(validator, item, path, found)),
+            _ => {}
+        }
+    }
+    let validator = Validator::new();
+    let mut found = 0;
+    walk(&validator, &validator.root, "", &mut found);
+    assert!(found > 60, "{found} defaults");
+    for (definition, key) in [("Timeout", "total"), ("Probes", "address"), ("Cors", "max_age"), ("Backoff", "base")] {
+        let property = &validator.root["$defs"][definition]["properties"][key];
+        assert_eq!(property.get("default").is_some(), key != "base", "{definition}.{key}: {property}");
+    }
+}
+
+#[test]
+fn a_default_that_is_written_changes_nothing() {
+    let schema = schema();
+    let plain = parse(EXAMPLE);
+    let sections = ["probes", "admin", "control", "limits", "drain"];
+    let mut written = 0;
+    for section in sections {
+        let property = &schema["properties"][section];
+        let forms = property["anyOf"].as_array().cloned().unwrap_or_else(|| vec![property.clone()]);
+        let pointers = forms.iter().filter_map(|form| form["$ref"].as_str()?.strip_prefix('#'));
+        for (key, value) in pointers.filter_map(|at| schema.pointer(at)?["properties"].as_object()).flatten() {
+            let Some(default) = value.get("default") else { continue };
+            written += 1;
+            let text = format!("{EXAMPLE}{section}: {{ {key}: {default} }}\n");
+            let loaded = try_parse(&text).unwrap_or_else(|errors| panic!("{section}.{key}: {default}: {errors}"));
+            assert_eq!(show(&loaded.config), show(&plain), "{section}.{key}: {default}");
+        }
+    }
+    assert!(written >= 6, "{written} defaults were written");
 }
