@@ -90,6 +90,8 @@ mod shedding;
 mod status_lines;
 mod time_and_retries;
 mod timeout;
+mod tls_rotation;
+mod tls_upstream;
 mod traces;
 mod traffic;
 mod uploads;

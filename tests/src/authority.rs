@@ -63,6 +63,41 @@ impl Authority {
         self.sign(file, file, "basicConstraints = critical, CA:TRUE")
     }
 
+    /// A certificate for `names` that is valid between two days, such as `20200101` and `20200102`.
+    pub fn issue_between(&self, file: &str, names: &str, from: &str, to: &str) -> Issued {
+        let extensions = format!("basicConstraints = CA:FALSE\nsubjectAltName = {names}");
+        let issued = Issued { cert: self.dir.join(&format!("{file}.pem")), key: self.dir.join(&format!("{file}.key")) };
+        let settings = self.settings(file, &extensions);
+        let request = self.dir.join(&format!("{file}.csr"));
+        let asking = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let whose = ["-subj".to_owned(), format!("/CN={file}")];
+        let files = [("-config", &settings), ("-keyout", &issued.key), ("-out", &request)];
+        self.openssl(&asking, &whose, &files);
+        let (from, to) = (format!("{from}000000Z"), format!("{to}000000Z"));
+        let dates = ["-startdate".to_owned(), from, "-enddate".to_owned(), to];
+        let files = [("-config", &settings), ("-in", &request), ("-out", &issued.cert)];
+        self.openssl(&["ca", "-batch", "-notext", "-extensions", "its"], &dates, &files);
+        issued
+    }
+
+    /// A list of what it has revoked: that certificate.
+    pub fn revoke(&self, issued: &Issued) -> PathBuf {
+        let (settings, list) = (self.settings("revocation", ""), self.dir.join("crl.pem"));
+        self.openssl(&["ca"], &[], &[("-config", &settings), ("-revoke", &issued.cert)]);
+        self.openssl(&["ca", "-gencrl", "-crldays", "2"], &[], &[("-config", &settings), ("-out", &list)]);
+        list
+    }
+
+    fn openssl(&self, arguments: &[&str], more: &[String], files: &[(&str, &PathBuf)]) {
+        let mut command = Command::new("openssl");
+        command.args(arguments).args(more);
+        for (name, file) in files {
+            command.arg(name).arg(file);
+        }
+        let made = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().expect("openssl is there");
+        assert!(made.status.success(), "openssl, for {}: {}", self.name, String::from_utf8_lossy(&made.stderr));
+    }
+
     fn sign(&self, file: &str, common_name: &str, extensions: &str) -> Issued {
         let settings = self.settings(file, extensions);
         let issued = Issued { cert: self.dir.join(&format!("{file}.pem")), key: self.dir.join(&format!("{file}.key")) };
@@ -74,7 +109,19 @@ impl Authority {
 
     fn settings(&self, file: &str, extensions: &str) -> PathBuf {
         let path = self.dir.join(&format!("{file}.cnf"));
-        let text = format!("[req]\ndistinguished_name = name\nx509_extensions = its\n[name]\n[its]\n{extensions}\n");
+        let database = self.dir.join("issued");
+        if !database.exists() {
+            fs::write(&database, "").expect("begin openssl's list");
+        }
+        let text = format!(
+            "[req]\ndistinguished_name = name\nx509_extensions = its\n[name]\n[its]\n{extensions}\n[ca]\ndefault_ca = us\n[us]\n\
+             database = {}\nnew_certs_dir = {}\ncertificate = {}\nprivate_key = {}\nrand_serial = yes\ndefault_md = sha256\n\
+             policy = any\nunique_subject = no\n[any]\ncommonName = supplied\n",
+            database.display(),
+            self.dir.join("").display(),
+            self.cert().display(),
+            self.key().display(),
+        );
         fs::write(&path, text).expect("write openssl's settings");
         path
     }

@@ -63,6 +63,14 @@ impl Config {
         self
     }
 
+    /// Adds an upstream whose one endpoint is written out, such as `https://localhost:8443`, and more settings.
+    #[must_use]
+    pub fn upstream_at(mut self, name: &str, endpoint: &str, more: &str) -> Self {
+        let separator = if more.is_empty() { "" } else { ", " };
+        self.upstreams.push(format!("  {name}: {{ endpoints: [\"{endpoint}\"]{separator}{more} }}"));
+        self
+    }
+
     /// Adds a policy.
     #[must_use]
     pub fn policy(mut self, name: &str, rules: &str) -> Self {

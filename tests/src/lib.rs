@@ -20,6 +20,7 @@ pub mod postgres_tls;
 pub mod proxy;
 pub mod script;
 pub mod tamper;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use crate::{
     background::cpu::source::NoCpuAccount,
     ledger::{open::OpenError, principals::PrincipalsError},
+    runtime::secured::Unsecured,
 };
 
 /// Why the program does not start, or a configuration is not taken.
@@ -40,6 +41,9 @@ pub enum StartError {
     /// The operator's: a route sheds by CPU, and nothing says how busy it is.
     #[error(transparent)]
     Cpu(#[from] NoCpuAccount),
+    /// The operator's: a key or a certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] Unsecured),
     /// The machine's: no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] io::Error),

@@ -42,6 +42,7 @@ use crate::{
         Runtime, gauges,
         readiness::{Condition, Readiness},
         resources::Resources,
+        secured::Secured,
         snapshot::Snapshot,
     },
     telemetry::{logs::Logging, metrics::Metrics, trace::Tracing},
@@ -83,6 +84,7 @@ impl App {
         let workers = config.limits.workers.get();
         cpu::ensure_known(&config)?;
         let commits = metrics.ledger();
+        let secured = Secured::read(&config, None).await?;
         let ledger = open_ledger(&config, &clock, move |took| commits.committed(took)).await?;
         // Of a store that could not be reached this is asked once it can be; until then nothing is begun.
         let is_reached = ledger.fingerprint_secret().is_some();
@@ -103,7 +105,7 @@ impl App {
         })?;
         let admin = bind_admin(config.admin.as_ref()).await?;
         let resources = resources(&config, ledger, clock, metrics);
-        let snapshot = Snapshot::build(config, &resources, None);
+        let snapshot = Snapshot::build(config, secured, &resources, None);
         let runtime = Runtime::new(snapshot, resources, tracing, logging.access());
         let mut app = Self {
             runtime: runtime.clone(),
@@ -152,6 +154,7 @@ impl App {
             return Err(StartError::LedgerNotOpen);
         }
         cpu::ensure_known(config)?;
+        let secured = Secured::read(config, Some((&before.config, &before.secured))).await?;
         let ledger = &self.runtime.resources.ledger;
         // Before anything can be begun by it. A ledger that cannot be reached now is in the way of no other change.
         let taken = if principals::is_alike(&before.config, config) {
@@ -163,8 +166,9 @@ impl App {
             taken.undo(ledger).await;
             return Err(error);
         }
-        let snapshot = Snapshot::build(config.clone(), &self.runtime.resources, Some(&before));
+        let snapshot = Snapshot::build(config.clone(), secured, &self.runtime.resources, Some(&before));
         self.runtime.snapshot.store(Arc::new(snapshot));
+        self.runtime.reloaded.send_replace(());
         self.listeners.retain(&config.listeners);
         self.runtime.tracing.apply(&config.telemetry);
         if let Err(error) = self.logging.apply(&config.telemetry.logs) {

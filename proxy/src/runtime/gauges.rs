@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use mainstay_policies::{
@@ -12,7 +13,10 @@ use mainstay_policies::{
 use tokio::time::Instant;
 
 use super::{Runtime, named, route::Route, shared_ledger};
-use crate::telemetry::metrics::{Kind, Samples};
+use crate::{
+    telemetry::metrics::{Kind, Samples},
+    wire::tls::Validity,
+};
 
 /// Registers every gauge of the running proxy.
 pub(crate) fn register(runtime: &Arc<Runtime>) {
@@ -72,12 +76,31 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
         metrics,
     );
     on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
+    let help = "Since when certificates that are shown are valid; of several the one that ends first";
+    on_scrape("mainstay_tls_certificate_not_before_timestamp_seconds", help, |runtime, samples| {
+        certificates(runtime, samples, |validity| validity.not_before);
+    })(metrics);
+    let help = "Until when certificates that are shown are valid; of several the one that ends first";
+    on_scrape("mainstay_tls_certificate_not_after_timestamp_seconds", help, |runtime, samples| {
+        certificates(runtime, samples, |validity| validity.not_after);
+    })(metrics);
     on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
         samples.push(&[], f64::from(u8::from(runtime.is_draining())));
     })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
     })(metrics);
+}
+
+fn certificates(runtime: &Runtime, samples: &mut Samples, read: fn(&Validity) -> Duration) {
+    let mut all = runtime.snapshot.load().secured.all();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (place, kept) in all {
+        let shown = kept.shown();
+        if let Some((_, first)) = shown.iter().min_by_key(|(_, validity)| validity.not_after) {
+            samples.push(&[("use", &place)], read(first).as_secs_f64());
+        }
+    }
 }
 
 fn operations(runtime: &Runtime, samples: &mut Samples) {

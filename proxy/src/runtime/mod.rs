@@ -9,6 +9,7 @@ mod notices;
 pub mod readiness;
 pub(crate) mod resources;
 pub(crate) mod route;
+pub mod secured;
 mod shared_ledger;
 pub(crate) mod snapshot;
 
@@ -44,6 +45,8 @@ pub(crate) struct Runtime {
     pub(crate) notices: Notices,
     /// The drain's time is over.
     pub(crate) cutting_off: watch::Sender<bool>,
+    /// Another configuration is in force.
+    pub(crate) reloaded: watch::Sender<()>,
     /// When readiness began to fail, by SIGTERM or by an operator.
     pub(crate) drain_began: OnceLock<Instant>,
 }
@@ -60,6 +63,7 @@ impl Runtime {
             places: Places::new(),
             notices: Notices::default(),
             cutting_off: watch::Sender::new(false),
+            reloaded: watch::Sender::new(()),
             drain_began: OnceLock::new(),
         });
         let witness = Arc::downgrade(&runtime);

@@ -11,6 +11,7 @@ use super::{
     breakers::{Breakers, breakers},
     resources::Resources,
     route::{Route, fallback, limiter},
+    secured::Secured,
 };
 use crate::{
     config::model::{self, Config},
@@ -25,6 +26,8 @@ pub(crate) struct Snapshot {
     /// The first route of a name to an upstream that protects writes: an operation's.
     protecting: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// What was read of files for TLS.
+    pub(crate) secured: Secured,
     /// One limit per listener over everything under the control path.
     pub(crate) control_limits: HashMap<Arc<str>, Arc<Limiter>>,
     /// By policy.
@@ -39,7 +42,12 @@ impl Snapshot {
     }
 
     /// Makes `config` ready, with the state of what `before` has in common with it.
-    pub(crate) fn build(config: Arc<Config>, resources: &Resources, before: Option<&Self>) -> Self {
+    pub(crate) fn build(
+        config: Arc<Config>,
+        secured: Secured,
+        resources: &Resources,
+        before: Option<&Self>,
+    ) -> Self {
         let head_limits = config.limits.response_head();
         let upstreams: HashMap<_, _> = config
             .upstreams
@@ -48,7 +56,8 @@ impl Snapshot {
                 let kept = before
                     .and_then(|before| before.upstreams.get(&params.name))
                     .filter(|upstream| upstream.params() == params && upstream.head_limits() == head_limits);
-                let new = || Arc::new(Upstream::new(params.clone(), head_limits, resources.workers + 1));
+                let tls = secured.upstreams.get(&params.name);
+                let new = || Arc::new(Upstream::new(params.clone(), tls, head_limits, resources.workers + 1));
                 (params.name.clone(), kept.cloned().unwrap_or_else(new))
             })
             .collect();
@@ -88,7 +97,16 @@ impl Snapshot {
             })
             .collect();
         let protecting = protecting(&routes);
-        Self { router: Router::new(routes), protecting, config, upstreams, control_limits, caches, shared_breakers }
+        Self {
+            router: Router::new(routes),
+            protecting,
+            config,
+            upstreams,
+            secured,
+            control_limits,
+            caches,
+            shared_breakers,
+        }
     }
 
     /// The route that an operation belongs to, as configured now; `None` if it, its upstream or its protection has gone.

@@ -9,6 +9,8 @@ use std::{
 
 use http::uri::Authority;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
+use super::handshake::{Handshake, Spoken};
+use crate::wire::transport::Transport;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
@@ -19,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) authority: Authority,
     port: u16,
     literal: Option<SocketAddr>,
+    /// Over TLS, that is how.
+    pub(super) tls: Option<Handshake>,
     /// How long what was sent may stay unacknowledged, in ms; 0: as long as the system says.
     unacknowledged_ms: AtomicU64,
 }
@@ -28,7 +32,12 @@ impl Target {
         let port = authority.port_u16().unwrap_or(80);
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
-        Self { authority, port, literal, unacknowledged_ms: AtomicU64::new(0) }
+        Self { authority, port, literal, tls: None, unacknowledged_ms: AtomicU64::new(0) }
+    }
+
+    /// The same over TLS.
+    pub(super) fn over(self, tls: Option<Handshake>) -> Self {
+        Self { tls, ..self }
     }
 
     /// What is sent over connections that are opened from now on arrives within `bound`, or never. `None`: when the system says.
@@ -86,6 +95,19 @@ pub(crate) async fn tcp(target: &Target, deadline: Instant) -> Result<TcpStream,
     match timeout_at(deadline, target.connect()).await {
         Ok(connected) => connected,
         Err(_) => Err(AttemptError::new(Cause::Connect, Sent::No).named(TIMED_OUT).with_source("connect_timeout")),
+    }
+}
+
+/// The same, ready for a request over `spoken`, or over what the endpoint chooses, if that is to be found out.
+pub(super) async fn ready(
+    target: &Target,
+    spoken: Option<Spoken>,
+    deadline: Instant,
+) -> Result<(Transport, Spoken), AttemptError> {
+    let stream = tcp(target, deadline).await?;
+    match &target.tls {
+        Some(tls) => tls.shake(stream, spoken, deadline).await,
+        None => Ok((Transport::Clear(stream), spoken.unwrap_or(Spoken::Http1))),
     }
 }
 

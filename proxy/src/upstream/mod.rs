@@ -7,6 +7,7 @@
 mod added;
 mod body;
 mod connect;
+mod handshake;
 pub(crate) mod head;
 mod http1;
 mod http2;
@@ -26,15 +27,25 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, uri::Authority};
+use http::{
+    Response,
+    header::UPGRADE,
+    uri::{Authority, Scheme},
+};
 use mainstay_policies::evidence::AttemptError;
 use tokio::time::Instant;
 
 pub(crate) use self::reach::Reached;
-use self::{connect::Target, head::RequestHead, pool::Pool, reach::Reach};
+use self::{
+    connect::Target,
+    handshake::{Handshake, Spoken},
+    head::RequestHead,
+    pool::Pool,
+    reach::Reach,
+};
 use crate::{
     config::model::{self, Protocol},
-    wire::{body::ProxyBody, http1::HeadLimits},
+    wire::{body::ProxyBody, http1::HeadLimits, tls::Connector},
 };
 
 pub use self::added::Added;
@@ -49,6 +60,16 @@ pub struct Upstream {
     params: Arc<model::Upstream>,
     head_limits: HeadLimits,
     endpoints: Vec<Endpoint>,
+    speech: Speech,
+}
+
+/// Which HTTP is spoken to an upstream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Http1,
+    Http2,
+    /// What each endpoint chooses in its handshake.
+    Chosen,
 }
 
 struct Endpoint {
@@ -74,12 +95,22 @@ impl Drop for InFlight {
 
 impl Upstream {
     /// An upstream with no connection yet, for `workers` threads. `head_limits` bound the heads of its answers.
-    pub fn new(params: Arc<model::Upstream>, head_limits: HeadLimits, workers: usize) -> Self {
+    /// `tls` is what its endpoints are reached over, if its parameters say so.
+    pub fn new(
+        params: Arc<model::Upstream>,
+        tls: Option<&Arc<Connector>>,
+        head_limits: HeadLimits,
+        workers: usize,
+    ) -> Self {
         let endpoints = params
             .endpoints
             .iter()
             .map(|endpoint| {
-                let target = Arc::new(Target::new(endpoint.authority.clone()));
+                let handshake = tls.map(|connector| {
+                    let name = params.tls.as_ref().and_then(|tls| tls.server_name.clone());
+                    Handshake::new(connector.clone(), name, &endpoint.authority, params.protocol)
+                });
+                let target = Arc::new(Target::new(endpoint.authority.clone()).over(handshake));
                 let pool = || {
                     Arc::new(Pool::new(
                         target.clone(),
@@ -97,7 +128,12 @@ impl Upstream {
                 }
             })
             .collect();
-        Self { params, head_limits, endpoints }
+        let speech = match params.protocol {
+            Protocol::Http2 => Speech::Http2,
+            Protocol::Auto if params.tls.is_some() => Speech::Chosen,
+            Protocol::Auto | Protocol::Http1 => Speech::Http1,
+        };
+        Self { params, head_limits, endpoints, speech }
     }
 
     /// What is sent over connections that are opened from now on arrives within `bound`, or never.
@@ -125,9 +161,14 @@ impl Upstream {
         &self.endpoints[endpoint].target.authority
     }
 
-    /// Whether HTTP/2 is spoken to it.
+    /// Whether HTTP/2 is spoken to it, and nothing else.
     pub fn speaks_http2(&self) -> bool {
-        self.params.protocol == Protocol::Http2
+        self.speech == Speech::Http2
+    }
+
+    /// Whether it is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.params.tls.is_some()
     }
 
     /// Power of two choices on requests in flight (Mitzenmacher, 2001): of two random endpoints the less loaded one. A retry
@@ -171,8 +212,17 @@ impl Upstream {
         informed: Informed<'_>,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
-        let answered = if self.speaks_http2() {
-            let head = (head, self.authority(endpoint));
+        let spoken = match self.speech {
+            Speech::Http1 => Ok(Spoken::Http1),
+            Speech::Http2 => Ok(Spoken::Http2),
+            // What comes then is no HTTP, and no stream carries it.
+            Speech::Chosen if head.headers.contains_key(UPGRADE) => Ok(Spoken::Http1),
+            Speech::Chosen => Box::pin(pool.choice()).await,
+        };
+        let spoken = spoken.inspect_err(|error| self.endpoints[endpoint].reach.fail(error))?;
+        let answered = if spoken == Spoken::Http2 {
+            let scheme = if self.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
+            let head = (head, self.authority(endpoint), scheme);
             Box::pin(http2::send(pool, head, body, progress, informed))
                 .await
                 .map(|response| response.map(UpstreamBody::from))

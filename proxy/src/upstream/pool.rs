@@ -3,7 +3,7 @@
 //! The last connection used is the first used again, so that under light load the others grow old and are closed. A
 //! connection never changes its worker: no hop between threads on the path of a request.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -11,19 +11,19 @@ use http::uri::Authority;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
 use super::{
     connect::{self, Target},
+    handshake::{Handshake, Spoken},
     http2::multiplexed::{Multiplexed, Place},
 };
-use crate::wire::http1::HeadLimits;
+use crate::wire::{
+    http1::HeadLimits,
+    transport::{Reader, Transport, Writer},
+};
 
 /// Connections of one worker to one endpoint.
 pub(crate) struct Pool {
@@ -56,10 +56,10 @@ impl IdleList {
     }
 
     /// The youngest connection that can be used. Those found otherwise are closed.
-    fn take(&mut self, idle_timeout: Duration) -> Option<TcpStream> {
-        while let Some(entry) = self.connections.pop() {
+    fn take(&mut self, idle_timeout: Duration) -> Option<Idle> {
+        while let Some(mut entry) = self.connections.pop() {
             if self.swept.duration_since(entry.since) < idle_timeout && entry.is_usable() {
-                return Some(entry.stream);
+                return Some(entry);
             }
         }
         None
@@ -70,39 +70,39 @@ impl IdleList {
         &mut self,
         fresh: bool,
         idle_timeout: Duration,
-    ) -> (Option<OwnedSemaphorePermit>, Option<TcpStream>) {
+    ) -> (Option<OwnedSemaphorePermit>, Option<Idle>) {
         let permit = self.permits.pop();
-        let stream = if permit.is_some() && !fresh { self.take(idle_timeout) } else { None };
-        (permit, stream)
+        let idle = if permit.is_some() && !fresh { self.take(idle_timeout) } else { None };
+        (permit, idle)
     }
 }
 
 /// A connection between two requests. Nothing watches it meanwhile: what happened to it is seen when it is taken.
 struct Idle {
-    stream: TcpStream,
+    stream: Transport,
+    /// It has served a request.
+    served: bool,
     /// The last sweep before.
     since: Instant,
 }
 
 impl Idle {
     /// Whether it can carry another request: open, and silent. Anything that came unasked would be taken for the next answer.
-    /// Costs a system call only if something has come.
-    fn is_usable(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    fn is_usable(&mut self) -> bool {
+        self.stream.is_silent()
     }
 }
 
 /// An HTTP/1 connection in the hands of one request.
 pub(crate) struct Lease {
-    stream: TcpStream,
+    stream: Transport,
     reused: bool,
     pool: Arc<Pool>,
     permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
-    pub(super) fn stream(&mut self) -> &mut TcpStream {
+    pub(super) fn stream(&mut self) -> &mut Transport {
         &mut self.stream
     }
 
@@ -115,15 +115,15 @@ impl Lease {
     pub(super) fn give_back(self) {
         let mut idle = self.pool.idle.lock();
         let since = idle.swept;
-        idle.connections.push(Idle { stream: self.stream, since });
+        idle.connections.push(Idle { stream: self.stream, served: true, since });
         if idle.waiting == 0 {
             idle.permits.push(self.permit);
         }
     }
 
     /// The two directions apart; they are never joined again.
-    pub(super) fn split(self) -> (OwnedReadHalf, OwnedWriteHalf, OwnedSemaphorePermit) {
-        let (reader, writer) = self.stream.into_split();
+    pub(super) fn split(self) -> (Reader, Writer, OwnedSemaphorePermit) {
+        let (reader, writer) = self.stream.split();
         (reader, writer, self.permit)
     }
 }
@@ -175,9 +175,11 @@ impl Pool {
 
     /// An HTTP/1 connection: the one used last if one is idle, else a new one. Waits while `max_connections` are in use.
     pub(crate) async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease, AttemptError> {
-        let (permit, stream) = self.idle.lock().take_with_permit(fresh, self.idle_timeout);
-        match (permit, stream) {
-            (Some(permit), Some(stream)) => Ok(Lease { stream, reused: true, pool: self.clone(), permit }),
+        let (permit, idle) = self.idle.lock().take_with_permit(fresh, self.idle_timeout);
+        match (permit, idle) {
+            (Some(permit), Some(Idle { stream, served: reused, .. })) => {
+                Ok(Lease { stream, reused, pool: self.clone(), permit })
+            }
             // Boxed, so that a request on a warm connection does not carry the room for a handshake.
             (permit, _) => Box::pin(self.lease_slowly(fresh, permit)).await,
         }
@@ -195,8 +197,11 @@ impl Pool {
         };
         let idle = if fresh { None } else { self.idle.lock().take(self.idle_timeout) };
         let (stream, reused) = match idle {
-            Some(stream) => (stream, true),
-            None => (connect::tcp(&self.target, Instant::now() + self.connect_timeout).await?, false),
+            Some(Idle { stream, served, .. }) => (stream, served),
+            None => {
+                let deadline = Instant::now() + self.connect_timeout;
+                (connect::ready(&self.target, Some(Spoken::Http1), deadline).await?.0, false)
+            }
         };
         Ok(Lease { stream, reused, pool: self.clone(), permit })
     }
@@ -211,6 +216,30 @@ impl Pool {
         permit.map_err(|error| AttemptError::new(Cause::Connect, Sent::No).with_source(error))
     }
 
+    /// Which HTTP the endpoint chose. The first to ask brings its connection, which then serves a request.
+    pub(super) async fn choice(&self) -> Result<Spoken, AttemptError> {
+        let chosen = || self.target.tls.as_ref().and_then(Handshake::chosen);
+        if let Some(chosen) = chosen() {
+            return Ok(chosen);
+        }
+        let permit = self.permit().await?;
+        let _one_at_a_time = self.multiplexed.connecting().await;
+        if let Some(chosen) = chosen() {
+            return Ok(chosen);
+        }
+        let deadline = Instant::now() + self.connect_timeout;
+        let (stream, spoken) = connect::ready(&self.target, None, deadline).await?;
+        match spoken {
+            Spoken::Http1 => {
+                let mut idle = self.idle.lock();
+                let since = idle.swept;
+                idle.connections.push(Idle { stream, served: false, since });
+            }
+            Spoken::Http2 => self.multiplexed.adopt(stream, permit, deadline).await?,
+        }
+        Ok(spoken)
+    }
+
     /// A place for a stream on an HTTP/2 connection. Waits while all are full and `max_connections` are open.
     pub(crate) async fn place(&self) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
         self.multiplexed.place().await
@@ -220,7 +249,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         let mut idle = self.idle.lock();
         idle.swept = now;
-        idle.connections.retain(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
+        idle.connections.retain_mut(|entry| now.duration_since(entry.since) < self.idle_timeout && entry.is_usable());
         drop(idle);
         self.multiplexed.sweep(now);
     }
@@ -235,8 +264,8 @@ impl Pool {
     /// Whether no idle connection can be used, though there is one.
     #[cfg(test)]
     pub(super) fn is_idle_closed(&self) -> bool {
-        let idle = &self.idle.lock().connections;
-        !idle.is_empty() && !idle.iter().any(Idle::is_usable)
+        let idle = &mut self.idle.lock().connections;
+        !idle.is_empty() && !idle.iter_mut().any(Idle::is_usable)
     }
 }
 

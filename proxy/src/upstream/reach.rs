@@ -13,6 +13,8 @@ pub(super) struct Reach {
     is_lost: AtomicBool,
     failures: AtomicU64,
     why: Mutex<&'static str>,
+    /// What TLS says, at more length than a word.
+    reason: Mutex<Option<String>>,
     /// Failures by cause, of which there are few.
     causes: Mutex<Vec<(&'static str, u64)>>,
 }
@@ -30,15 +32,22 @@ impl Reach {
     /// An attempt ended.
     pub(super) fn note<T>(&self, result: &Result<T, AttemptError>) {
         match result {
-            Err(error) if matches!(error.cause, Cause::Connect | Cause::Tls) => {
-                *self.why.lock() = error.word();
-                self.count(error.word());
-                self.failures.fetch_add(1, Relaxed);
-                self.is_lost.store(true, Relaxed);
-            }
+            Err(error) if matches!(error.cause, Cause::Connect | Cause::Tls) => self.fail(error),
             _ if self.is_lost.load(Relaxed) => self.is_lost.store(false, Relaxed),
             _ => {}
         }
+    }
+
+    /// An attempt found no connection.
+    pub(super) fn fail(&self, error: &AttemptError) {
+        *self.why.lock() = error.word();
+        *self.reason.lock() = match (error.cause, &error.source) {
+            (Cause::Tls, Some(source)) => Some(source.to_string()),
+            _ => None,
+        };
+        self.count(error.word());
+        self.failures.fetch_add(1, Relaxed);
+        self.is_lost.store(true, Relaxed);
     }
 
     fn count(&self, cause: &'static str) {
@@ -60,7 +69,10 @@ impl Reach {
             DNS => format!("cannot resolve {host}"),
             REFUSED => "connection refused".to_owned(),
             TIMED_OUT => "timed out".to_owned(),
-            other => other.to_owned(),
+            other => match &*self.reason.lock() {
+                Some(reason) => format!("{other}: {reason}"),
+                None => other.to_owned(),
+            },
         });
         Reached { lost, failures: self.failures.load(Relaxed) }
     }

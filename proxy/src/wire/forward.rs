@@ -5,7 +5,7 @@ use std::{io::Write as _, net::IpAddr};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, UPGRADE, VIA},
-    uri::{Authority, PathAndQuery},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 
 use super::via;
@@ -302,13 +302,13 @@ pub(crate) fn announce_te(headers: &mut HeaderMap) {
 }
 
 /// The request target for an HTTP/2 upstream, whose authority is the request's `Host`, or the endpoint.
-pub(crate) fn absolute_form(uri: &Uri, headers: &mut HeaderMap, endpoint: &Authority) -> Uri {
+pub(crate) fn absolute_form(uri: &Uri, headers: &mut HeaderMap, (endpoint, scheme): (&Authority, Scheme)) -> Uri {
     let authority = headers
         .remove(HOST)
         .and_then(|host| Authority::try_from(host.as_bytes()).ok())
         .unwrap_or_else(|| endpoint.clone());
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(authority);
     parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())

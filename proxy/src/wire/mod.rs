@@ -8,4 +8,5 @@ pub(crate) mod http2;
 pub mod interim;
 pub mod tls;
 pub(crate) mod trailers;
+pub(crate) mod transport;
 pub(crate) mod via;

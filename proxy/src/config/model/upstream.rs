@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use crate::wire::tls::UpstreamTls;
+
 /// The service behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -19,6 +21,8 @@ pub struct Upstream {
     pub max_connections: NonZeroUsize,
     /// An idle connection is closed after this; below the upstream's own.
     pub idle_timeout: Duration,
+    /// How its endpoints are reached over TLS; `None` where that is in clear.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// One address of an upstream.
@@ -26,15 +30,17 @@ pub struct Upstream {
 pub struct Endpoint {
     /// `host:port` as written, with the scheme's default port filled in; the `Host` of requests that carry none.
     pub authority: http::uri::Authority,
+    /// Written with `https://`.
+    pub is_secure: bool,
 }
 
 /// Which HTTP is spoken to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 in clear (ALPN would decide in TLS).
+    /// HTTP/1.1 in clear; over TLS what the endpoint chooses (ALPN).
     Auto,
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2, in clear with prior knowledge.
     Http2,
 }

@@ -3,13 +3,18 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Authority};
+use rustls::pki_types::ServerName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::config::{
-    decode::{Cx, Setting, or, section, words},
-    model::{Endpoint, Protocol, Upstream},
-    node::{At, Node},
-    report::Issue,
+use super::tls::RawCredentials;
+use crate::{
+    config::{
+        decode::{Cx, Setting, or, section, words},
+        model::{Endpoint, Protocol, Upstream},
+        node::{At, Node},
+        report::Issue,
+    },
+    wire::tls::{ClientTls, MinVersion, UpstreamTls},
 };
 
 /// One round trip across a continent and a lost SYN: longer means that the endpoint is not there.
@@ -22,9 +27,9 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is no
 section! {
     /// A service behind.
     RawUpstream {
-        /// Its addresses: `http://host:port`. At least one.
+        /// Its addresses: `http://host:port`, or `https://host:port` over TLS. At least one.
         endpoints: Vec<At<Endpoint>> = required,
-        /// Which HTTP is spoken to it; auto is HTTP/1.1 in clear. Default auto.
+        /// Which HTTP is spoken to it; auto is HTTP/1.1 in clear, and what the service chooses over TLS. Default auto.
         protocol: Protocol,
         /// Bounds resolving, connecting and handshake. Default 1s.
         connect_timeout: Duration,
@@ -34,8 +39,30 @@ section! {
         max_connections: NonZeroUsize,
         /// An idle connection is closed after this; keep it below the service's own. Default 4s.
         idle_timeout: Duration,
+        /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
+        tls: RawUpstreamTls,
     }
-    later ["tls", "health"]
+    later ["health"]
+}
+
+section! {
+    /// How an `https://` endpoint is known, and how we make ourselves known to it.
+    RawUpstreamTls {
+        /// The authorities that its certificate may be from, and no others. Default: `SSL_CERT_FILE`, else Mozilla's.
+        ca_file: String,
+        /// Our certificate with its key, in one file, in any order.
+        bundle_file: String,
+        /// Our certificate, for a service that asks for one.
+        cert_file: String,
+        /// Its key.
+        key_file: String,
+        /// The name that its certificate must have, and that it is asked for. Default: the endpoint's host.
+        server_name: String,
+        /// URIs of which its certificate must have exactly one, and none else, instead of a name: spiffe://prod/ns/pay/sa/ledgerd.
+        identity: Vec<At<String>>,
+        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        min_version: MinVersion,
+    }
 }
 
 impl RawUpstream {
@@ -53,6 +80,7 @@ impl RawUpstream {
             }
             seen.push(&endpoint.value);
         }
+        let tls = tls(&endpoints.value, self.tls, cx);
         Some(Upstream {
             name: Arc::from(name),
             endpoints: endpoints.value.iter().map(|endpoint| endpoint.value.clone()).collect(),
@@ -61,8 +89,47 @@ impl RawUpstream {
             honours_key: or(self.honours_key, false),
             max_connections: or(self.max_connections, MAX_CONNECTIONS),
             idle_timeout: cx.positive("idle_timeout", self.idle_timeout, IDLE_TIMEOUT),
+            tls: tls?,
         })
     }
+}
+
+/// How `endpoints` are reached over TLS, if they are; contradictions are said.
+fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx) -> Option<Option<Arc<UpstreamTls>>> {
+    let is_secure = endpoints.iter().any(|endpoint| endpoint.value.is_secure);
+    if let Some(clear) = endpoints.iter().find(|endpoint| is_secure && !endpoint.value.is_secure) {
+        let help = "write all of them with https://, or make two upstreams of them";
+        return cx.error(clear.at, "this endpoint is in clear, and others are over TLS", help);
+    }
+    let Some(At { value: raw, at }) = raw else { return Some(is_secure.then(Arc::default)) };
+    if !is_secure {
+        return cx.error(at, "`tls` is given for endpoints in clear", "write them with https://, or remove `tls`");
+    }
+    let identity = raw.identity.map(|it| it.value).unwrap_or_default();
+    if let Some(wrong) = identity.iter().find(|uri| !uri.value.contains("://")) {
+        let help = "a URI as it stands in the certificate: spiffe://prod/ns/pay/sa/ledgerd";
+        return cx.error(wrong.at, format!("`{}` is no identity", wrong.value), help);
+    }
+    let server_name = match raw.server_name {
+        None => None,
+        Some(name) => match ServerName::try_from(name.value.clone()) {
+            Ok(found) => Some(found),
+            Err(_) => {
+                let help = "a host name as it stands in the certificate, or an address";
+                return cx.error(name.at, format!("`{}` is no name of a server", name.value), help);
+            }
+        },
+    };
+    let credentials = RawCredentials { bundle_file: raw.bundle_file, cert_file: raw.cert_file, key_file: raw.key_file };
+    Some(Some(Arc::new(UpstreamTls {
+        client: ClientTls {
+            ca_file: raw.ca_file.map(|file| file.value.into()),
+            credentials: credentials.resolve(cx),
+            min_version: or(raw.min_version, MinVersion::default()),
+        },
+        server_name,
+        identity: identity.into_iter().map(|uri| uri.value).collect(),
+    })))
 }
 
 impl Setting for Protocol {
@@ -84,11 +151,9 @@ impl Setting for Endpoint {
         let text = scalar.text.as_str();
         let wrong =
             |cx: &mut Cx, problem: &str, help: String| cx.error(node.at, format!("{} {problem}", scalar.shown()), help);
-        if text.starts_with("https://") {
-            let help = "TLS to the service is not available in this version; use http://".to_owned();
-            return wrong(cx, "needs TLS", help);
-        }
-        let Some(rest) = text.strip_prefix("http://") else {
+        let secure = text.strip_prefix("https://");
+        let is_secure = secure.is_some();
+        let Some(rest) = secure.or_else(|| text.strip_prefix("http://")) else {
             return if text.contains("://") {
                 wrong(cx, "is not an HTTP address", format!("expected {expected}"))
             } else {
@@ -112,15 +177,16 @@ impl Setting for Endpoint {
         let Some(authority) = parsed.filter(port_is_fine) else {
             return wrong(cx, "is not an address", format!("expected {expected}"));
         };
-        let full = if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:80") };
+        let default_port = if is_secure { 443 } else { 80 };
+        let full = if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
         let full = full.to_ascii_lowercase().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority);
         match full {
-            Some(authority) => Some(Self { authority }),
+            Some(authority) => Some(Self { authority, is_secure }),
             None => wrong(cx, "is not an address", format!("expected {expected}")),
         }
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^http://[^/?#@]+/?$|{}", crate::config::decode::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^https?://[^/?#@]+/?$|{}", crate::config::decode::ENV) })
     }
 }

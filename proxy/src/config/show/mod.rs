@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, ClientRule, Config, Control, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
+        Admin, ClientRule, Config, Control, Endpoint, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
         Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
@@ -200,8 +200,10 @@ fn cors(cors: &Cors) -> Value {
 }
 
 fn upstream(upstream: &Upstream) -> Value {
-    let endpoints: Vec<String> = upstream.endpoints.iter().map(|it| format!("http://{}", it.authority)).collect();
-    json!({
+    let scheme = |secure| if secure { "https" } else { "http" };
+    let endpoint = |it: &Endpoint| format!("{}://{}", scheme(it.is_secure), it.authority);
+    let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
+    let shown = json!({
         "endpoints": endpoints,
         "protocol": match upstream.protocol {
             Protocol::Auto => "auto",
@@ -212,7 +214,8 @@ fn upstream(upstream: &Upstream) -> Value {
         "honours_key": upstream.honours_key,
         "max_connections": upstream.max_connections.get(),
         "idle_timeout": duration(upstream.idle_timeout),
-    })
+    });
+    with(shown, [("tls", upstream.tls.as_deref().map(tls::upstream))])
 }
 
 fn route(route: &Route) -> Value {

@@ -3,7 +3,17 @@
 use serde_json::{Value, json};
 
 use super::with;
-use crate::wire::tls::{ClientTls, Credentials, MinVersion};
+use crate::{
+    config::show::words::text,
+    wire::tls::{ClientTls, Credentials, MinVersion, UpstreamTls},
+};
+
+/// The side that calls a service.
+pub(super) fn upstream(tls: &UpstreamTls) -> Value {
+    let identity = (!tls.identity.is_empty()).then(|| tls.identity.iter().map(|uri| text(uri)).collect());
+    let server_name = tls.server_name.as_ref().map(|name| text(&name.to_str()));
+    with(client(&tls.client), [("server_name", server_name), ("identity", identity)])
+}
 
 /// The side that connects.
 pub(super) fn client(tls: &ClientTls) -> Value {

@@ -19,6 +19,11 @@ upstreams:
     honours_key: true
     max_connections: 7
     idle_timeout: 90s
+  far:
+    endpoints: [https://far.example.com, "https://[::1]:8443"]
+    tls: { ca_file: /ca$$.pem, bundle_file: /own.pem, server_name: other.example.com, identity: ["spiffe://prod/a$$b"], min_version: "1.3" }
+  public: { endpoints: [https://api.example.com] }
+  pair: { endpoints: [https://api.example.com], tls: { cert_file: /own.pem, key_file: /own.key } }
 routes:
   - name: "tenant$one"
     match: { path: "/payments/{id}/**", methods: [POST, PUT, PURGE], host: api.example.com, headers: { x-kind: "a $b 'c'" } }

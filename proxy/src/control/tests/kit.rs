@@ -67,6 +67,7 @@ fn upstream(name: &str) -> Arc<Upstream> {
         honours_key: false,
         max_connections: NonZeroUsize::MIN,
         idle_timeout: Duration::from_secs(1),
+        tls: None,
     })
 }
 

@@ -19,6 +19,7 @@ mod scrape;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::sync::{
     Arc,
@@ -52,6 +53,7 @@ pub struct Metrics {
     configuration: Arc<Configuration>,
     resolver: Arc<ResolverMetrics>,
     ledger: Arc<LedgerMetrics>,
+    tls: Arc<tls::Tls>,
 }
 
 impl Metrics {
@@ -66,6 +68,7 @@ impl Metrics {
             configuration: Arc::default(),
             resolver: Arc::default(),
             ledger: Arc::default(),
+            tls: Arc::default(),
         };
         {
             let mut registry = metrics.registry.lock();
@@ -78,6 +81,7 @@ impl Metrics {
         metrics.register_own();
         metrics.configuration.register(&metrics);
         metrics.resolver.register(&metrics);
+        metrics.tls.register(&metrics);
         metrics
     }
 

@@ -9,10 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use tokio::{
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{buffers, incoming::Incoming, outgoing::Outgoing, switched::Switched};
 use crate::{
@@ -20,7 +17,10 @@ use crate::{
         pool::Lease,
         upload::{Sending, Upload},
     },
-    wire::body::BoxError,
+    wire::{
+        body::BoxError,
+        transport::{Reader, Writer},
+    },
 };
 
 /// The body of a response over HTTP/1.1.
@@ -119,7 +119,7 @@ enum Connection {
     Leased(Lease),
     /// The request is still on its way out, which goes on beside the reading.
     Split {
-        reader: OwnedReadHalf,
+        reader: Reader,
         upload: Upload,
         /// The upload has the other one: the connection is in use until both are through.
         _permit: Arc<OwnedSemaphorePermit>,
@@ -199,7 +199,7 @@ impl Connection {
 /// The rest of a request over HTTP/1.1.
 struct OnConnection {
     outgoing: Outgoing,
-    writer: OwnedWriteHalf,
+    writer: Writer,
     /// What makes the connection count as one in use.
     _permit: Arc<OwnedSemaphorePermit>,
 }

@@ -30,6 +30,7 @@ use self::{
 };
 use super::{
     Progress,
+    handshake::refused_late,
     head::RequestHead,
     informed::{Informed, MAX_INTERIM},
     pool::{AGED_CONNECTIONS, Lease, Pool},
@@ -67,6 +68,11 @@ pub(super) async fn send(
             Ok((head, ahead)) => return Ok(exchange.answer(head, ahead)),
             Err(failed) => failed,
         };
+        let refusal = if reused { None } else { exchange.refusal(&failed) };
+        if let Some(refusal) = refusal {
+            progress.set(false);
+            return Err(refusal);
+        }
         outgoing = exchange.outgoing;
         if outgoing.has_begun() || matches!(failed, Failed::Body(_) | Failed::Withdrawn) {
             return Err(failed.into_error(&outgoing));
@@ -215,8 +221,22 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The peer's word that it does not take our certificate, where it has said nothing before.
+    fn refusal(&self, failed: &Failed) -> Option<AttemptError> {
+        let Failed::Connection(error) = failed else { return None };
+        if self.interim == 0 && self.partial.is_empty() { refused_late(error) } else { None }
+    }
+
     /// The connection ended before a response: because of what `error` says, or of what kept the request from being sent.
     fn ended(&mut self, error: Option<io::Error>) -> Failed {
+        match error {
+            // What the peer says itself counts more than that it takes nothing any more.
+            Some(error) if refused_late(&error).is_some() => return Failed::Connection(error),
+            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.write_error.is_none() => {
+                return Failed::Closed;
+            }
+            _ => {}
+        }
         self.write_error.take().or(error).map_or(Failed::Closed, Failed::Connection)
     }
 

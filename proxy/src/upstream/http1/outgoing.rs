@@ -41,6 +41,8 @@ pub(crate) struct Outgoing {
     body: ProxyBody,
     framing: Framing,
     written: u64,
+    /// Bytes that the connection has taken may not be out.
+    unflushed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl Outgoing {
             added.write(head.headers, |name, value| write_field(&mut buffer, name, value));
         }
         let mut outgoing =
-            Self { buffer, sent: 0, data: Bytes::new(), end: &[], body, framing: Framing::Ended, written: 0 };
+            Self { buffer, sent: 0, data: Bytes::new(), end: &[], body, framing: Framing::Ended, written: 0, unflushed: false };
         outgoing.frame(announced);
         outgoing
     }
@@ -131,7 +133,7 @@ impl Outgoing {
 
     /// Whether the kernel has taken all of it.
     pub(super) fn is_out(&self) -> bool {
-        self.framing == Framing::Ended && !self.is_waiting()
+        self.framing == Framing::Ended && !self.is_waiting() && !self.unflushed
     }
 
     /// Whether bytes wait for the connection to take them.
@@ -149,7 +151,13 @@ impl Outgoing {
             let pulled = self.poll_pull(cx).map_err(Stuck::Body)?;
             if self.is_waiting() {
                 ready!(self.poll_write(writer, cx)).map_err(Stuck::Connection)?;
-            } else if self.framing == Framing::Ended {
+                continue;
+            }
+            if self.unflushed {
+                ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Stuck::Connection)?;
+                self.unflushed = false;
+            }
+            if self.framing == Framing::Ended {
                 buffers::give_back(std::mem::take(&mut self.buffer));
                 return Poll::Ready(Ok(()));
             } else {
@@ -178,6 +186,7 @@ impl Outgoing {
 
     fn advance(&mut self, written: usize) {
         self.written += written as u64;
+        self.unflushed = true;
         let first = written.min(self.buffer.len() - self.sent);
         self.sent += first;
         let second = (written - first).min(self.data.len());

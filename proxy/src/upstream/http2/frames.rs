@@ -14,16 +14,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use mainstay_policies::evidence::AttemptError;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::wire::http2::Heard;
+use crate::{
+    upstream::handshake::refused_late,
+    wire::{http2::Heard, transport::Transport},
+};
 
 /// Bytes before a frame's payload: its length in 24 bits, type, flags and stream.
 const HEAD_BYTES: usize = 9;
 
+const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 
@@ -34,6 +37,10 @@ pub(super) struct Seen {
     goes_away: AtomicBool,
     /// Of the GOAWAY that came last.
     last_stream: AtomicU32,
+    /// An answer has begun.
+    answered: AtomicBool,
+    /// How the connection ended, where that was by the peer's word about our certificate, and before any answer.
+    refused: Mutex<Option<Arc<io::Error>>>,
 }
 
 impl Seen {
@@ -45,6 +52,21 @@ impl Seen {
     /// The peer takes no more streams.
     pub(super) fn goes_away(&self) -> bool {
         self.goes_away.load(Ordering::Relaxed)
+    }
+
+    /// The peer refused our certificate once the connection was made, and has answered nothing: it has looked at no request.
+    pub(super) fn refusal(&self) -> Option<AttemptError> {
+        self.refused.lock().as_deref().and_then(refused_late)
+    }
+
+    /// The connection cannot be read any more.
+    fn ended(&self, error: io::Error) -> io::Error {
+        if self.answered.load(Ordering::Relaxed) || refused_late(&error).is_none() {
+            return error;
+        }
+        let (kind, error) = (error.kind(), Arc::new(error));
+        *self.refused.lock() = Some(error.clone());
+        io::Error::new(kind, error)
     }
 
     /// Whether the peer's GOAWAY says that it has not processed `stream`, and will not.
@@ -95,6 +117,7 @@ impl Reader {
 
     fn note(&mut self, seen: &Seen) {
         match self.start[3] {
+            HEADERS => seen.answered.store(true, Ordering::Relaxed),
             SETTINGS => seen.settings.store(true, Ordering::Relaxed),
             GOAWAY if self.filled > HEAD_BYTES => {
                 let [.., a, b, c, d] = self.start;
@@ -111,14 +134,14 @@ impl Reader {
 
 /// A connection that is read along.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Transport,
     reader: Reader,
     seen: Arc<Seen>,
     heard: Heard,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, seen: Arc<Seen>, heard: Heard) -> Self {
+    pub(super) fn new(stream: Transport, seen: Arc<Seen>, heard: Heard) -> Self {
         Self { stream, reader: Reader::default(), seen, heard }
     }
 }
@@ -127,7 +150,7 @@ impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let start = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf)).map_err(|error| this.seen.ended(error))?;
         this.heard.note();
         this.reader.read(&buf.filled()[start..], &this.seen);
         Poll::Ready(Ok(()))

@@ -23,7 +23,7 @@ use h2::{
     Reason, RecvStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, uri::Authority};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, uri::{Authority, Scheme}};
 use http_body::Body;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 
@@ -45,7 +45,7 @@ use crate::wire::{
 /// Sends over HTTP/2.
 pub(super) async fn send(
     pool: &Pool,
-    (head, authority): (RequestHead<'_>, &Authority),
+    (head, authority, scheme): (RequestHead<'_>, &Authority, Scheme),
     body: ProxyBody,
     progress: &Progress,
     informed: Informed<'_>,
@@ -56,7 +56,7 @@ pub(super) async fn send(
         if !progress.may_begin() {
             return Err(AttemptError::new(Cause::Refused, Sent::No));
         }
-        let request = request(head, &body, authority);
+        let request = request(head, &body, (authority, scheme.clone()));
         match begin(&mut sender, request, body.is_end_stream()) {
             Ok((response, stream)) => {
                 progress.set(true);
@@ -75,9 +75,10 @@ pub(super) async fn send(
     match answered.and_then(|response| within(limits, response)) {
         Ok(response) => Ok(exchange.answer(response, place)),
         Err(failed) => {
-            let unsent = exchange.is_unsent(&failed, &place);
+            let refusal = if exchange.interim == 0 { place.seen().refusal() } else { None };
+            let unsent = refusal.is_some() || exchange.is_unsent(&failed, &place);
             progress.set(!unsent);
-            Err(failed.into_error(unsent))
+            Err(refusal.unwrap_or_else(|| failed.into_error(unsent)))
         }
     }
 }
@@ -89,13 +90,13 @@ fn begin(sender: &mut SendRequest<Bytes>, request: Request<()>, over: bool) -> R
 }
 
 /// The head as HTTP/2 has it.
-fn request(head: RequestHead<'_>, body: &ProxyBody, endpoint: &Authority) -> Request<()> {
+fn request(head: RequestHead<'_>, body: &ProxyBody, (endpoint, scheme): (&Authority, Scheme)) -> Request<()> {
     let mut headers = head.headers.clone();
     if let Some(added) = head.added {
         // Before the host becomes the authority: `X-Forwarded-Host` names it.
         added.apply(&mut headers);
     }
-    let uri: Uri = forward::absolute_form(head.uri, &mut headers, endpoint);
+    let uri: Uri = forward::absolute_form(head.uri, &mut headers, (endpoint, scheme));
     fields::strip(&mut headers);
     match body {
         ProxyBody::Full(bytes) => {

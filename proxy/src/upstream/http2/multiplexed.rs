@@ -17,16 +17,19 @@ use h2::client::{self, SendRequest};
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
 use super::frames::{Seen, Watched};
-use crate::upstream::connect::{self, Target};
+use crate::upstream::{
+    connect::{self, Target},
+    handshake::Spoken,
+};
 use crate::wire::{
     http1::HeadLimits,
     http2::{self, Heard, KeepAlive, Pulse},
+    transport::Transport,
 };
 
 /// Streams of one connection: what RFC 9113 section 6.5.2 asks every server to take, and most say. Less if the server says so.
@@ -171,11 +174,36 @@ impl Multiplexed {
             .map(|connection| (connection.sender.clone(), Place::take(&connection.shared)))
     }
 
-    /// Opens a connection (prior knowledge); nothing of a request can have been sent if this fails.
+    /// Keeps others from opening a connection.
+    pub(crate) async fn connecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.connecting.lock().await
+    }
+
+    /// Takes a connection that is there.
+    pub(crate) async fn adopt(
+        &self,
+        stream: Transport,
+        permit: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<(), AttemptError> {
+        self.begin(stream, permit, deadline).await.map(drop)
+    }
+
+    /// Opens a connection (in clear by prior knowledge); nothing of a request can have been sent if this fails.
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
         let deadline = Instant::now() + self.connect_timeout;
         // Boxed, so that a request on a warm connection does not carry the room for a handshake.
-        let stream = Box::pin(connect::tcp(&self.target, deadline)).await?;
+        let (stream, _) = Box::pin(connect::ready(&self.target, Some(Spoken::Http2), deadline)).await?;
+        self.begin(stream, permit, deadline).await
+    }
+
+    /// A place on a connection whose bytes are there.
+    async fn begin(
+        &self,
+        stream: Transport,
+        permit: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
         let shared = Arc::new(Shared {
             streams: AtomicUsize::new(0),
             used: AtomicBool::new(true),
@@ -189,7 +217,9 @@ impl Multiplexed {
                 .await
             {
                 Ok(shaken) => {
-                    shaken.map_err(|failed| AttemptError::new(Cause::Connect, Sent::No).with_source(failed))?
+                    let failed = |failed| AttemptError::new(Cause::Connect, Sent::No).with_source(failed);
+                    // The first thing that it says may be that it refuses our certificate.
+                    shaken.map_err(|error| place.seen().refusal().unwrap_or_else(|| failed(error)))?
                 }
                 Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
             };
@@ -224,7 +254,7 @@ enum Unshaken {
 }
 
 async fn handshake(
-    stream: TcpStream,
+    stream: Transport,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
     header_list_bytes: u32,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustls::{
-    ALL_VERSIONS, ClientConfig, SupportedProtocolVersion,
+    ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
     client::ResolvesClientCert,
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
@@ -53,7 +53,7 @@ impl ClientTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn config(&self, alpn: &[&[u8]]) -> Result<ClientConfig, FileError> {
-        let roots = authorities(self.ca_file.as_deref())?;
+        let roots = self.roots()?;
         let builder =
             ClientConfig::builder_with_protocol_versions(self.min_version.versions()).with_root_certificates(roots);
         let mut config = match &self.credentials {
@@ -64,6 +64,11 @@ impl ClientTls {
         Ok(config)
     }
 
+    /// Whom a peer's certificate may be from.
+    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, FileError> {
+        authorities(self.ca_file.as_deref())
+    }
+
     /// The files that it reads.
     pub fn files(&self) -> Vec<&Path> {
         let credentials = self.credentials.iter().flat_map(Credentials::files);
@@ -71,6 +76,6 @@ impl ClientTls {
     }
 }
 
-fn shown(key: Arc<CertifiedKey>) -> Arc<dyn ResolvesClientCert> {
+pub(super) fn shown(key: Arc<CertifiedKey>) -> Arc<dyn ResolvesClientCert> {
     Arc::new(SingleCertAndKey::from(key))
 }

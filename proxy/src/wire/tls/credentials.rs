@@ -13,7 +13,7 @@ use rustls::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    certificate::about,
+    certificate::{Validity, about},
     files::{Cause, FileError, certificates, private_key},
 };
 
@@ -57,6 +57,11 @@ impl Credentials {
     /// # Errors
     /// A file that cannot be used. Whoever reads it once tries again for a moment: [`settled`].
     pub fn read(&self) -> Result<Arc<CertifiedKey>, FileError> {
+        Ok(self.read_dated()?.0)
+    }
+
+    /// The same, and when the certificate is valid.
+    pub(super) fn read_dated(&self) -> Result<(Arc<CertifiedKey>, Validity), FileError> {
         let (cert_file, key_file) = self.places();
         let chain = certificates(cert_file)?;
         let key = private_key(key_file)?;
@@ -68,7 +73,7 @@ impl Credentials {
         if told.is_authority {
             return Err(FileError::new(cert_file, Cause::OnlyAuthority(told.subject)));
         }
-        Ok(Arc::new(CertifiedKey::new(own_first(chain, own), key)))
+        Ok((Arc::new(CertifiedKey::new(own_first(chain, own), key)), told.validity))
     }
 }
 

@@ -12,13 +12,18 @@ mod certificate;
 mod client;
 mod credentials;
 mod files;
+mod kept;
 mod reason;
 mod roots;
+mod upstream;
 
+pub use certificate::{Invalid, Names, Validity};
 pub use client::{ClientTls, MinVersion};
 pub use credentials::{Credentials, settled};
 pub use files::{Cause, FileError};
-pub use reason::{explain, of_io};
+pub use kept::{Kept, Renewable, directories};
+pub use reason::{explain, is_about_ours, of_io, word};
+pub use upstream::{Connector, H2, HTTP11, UpstreamTls};
 
 /// Installs the one provider of cryptography of this process; to be called once, before the first connection.
 pub fn install_provider() {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io};
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 /// What TLS says is wrong, somewhere in a chain of errors.
 pub fn of_io<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
@@ -58,12 +58,34 @@ fn of_theirs(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("its certificate is not valid yet ({why}): see the clocks of both sides")
         }
+        CertificateError::Other(OtherError(why)) => why.to_string(),
         why => format!("its certificate is refused: {why}"),
     }
 }
 
+/// The one word for what is wrong, from a bounded set: for metrics and logs.
+pub fn word(error: &Error) -> &'static str {
+    use CertificateError as Bad;
+    match error {
+        Error::InvalidCertificate(why) => match why {
+            // Of another authority that has the name of one of ours.
+            Bad::UnknownIssuer | Bad::BadSignature => "unknown_ca",
+            Bad::Expired | Bad::ExpiredContext { .. } => "expired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => "not_yet_valid",
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "wrong_name",
+            Bad::Revoked => "revoked",
+            Bad::Other(_) => "wrong_identity",
+            _ => "bad_certificate",
+        },
+        Error::NoCertificatesPresented => "no_certificate",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => "certificate_required",
+        Error::AlertReceived(alert) if is_about_ours(*alert) => "certificate_refused",
+        _ => "protocol",
+    }
+}
+
 /// Whether a peer says by it that it does not take our certificate, or misses one.
-fn is_about_ours(alert: AlertDescription) -> bool {
+pub fn is_about_ours(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::BadCertificate
