@@ -90,6 +90,7 @@ mod shedding;
 mod status_lines;
 mod time_and_retries;
 mod timeout;
+mod tls_listener;
 mod tls_rotation;
 mod tls_upstream;
 mod traces;

@@ -115,9 +115,12 @@ async fn what_we_show_to_a_service_is_replaced_under_load_without_an_error() {
     })
     .await;
     assert_eq!(proxy.get("/").await.status, 200);
-    let log = proxy.log();
+    let log = eventually("the log says so", || async {
+        let log = proxy.log();
+        log.contains("there is no private key in it").then_some(log)
+    })
+    .await;
     assert_eq!(log.matches("certificates that cannot be used").count(), 1, "{log}");
-    assert!(log.contains("there is no private key in it"), "{log}");
     let again = proxy.metric("mainstay_tls_certificate_not_after_timestamp_seconds", &[("use", "upstream:app")]).await;
     assert!(until.is_some() && until == again, "{until:?} {again:?}");
 }

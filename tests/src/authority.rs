@@ -63,7 +63,7 @@ impl Authority {
         self.sign(file, file, "basicConstraints = critical, CA:TRUE")
     }
 
-    /// A certificate for `names` that is valid between two days, such as `20200101` and `20200102`.
+    /// A certificate for `names` that is valid between two days, such as `20200101` and `20200102`, or times of a day: `20200101093000`.
     pub fn issue_between(&self, file: &str, names: &str, from: &str, to: &str) -> Issued {
         let extensions = format!("basicConstraints = CA:FALSE\nsubjectAltName = {names}");
         let issued = Issued { cert: self.dir.join(&format!("{file}.pem")), key: self.dir.join(&format!("{file}.key")) };
@@ -73,7 +73,7 @@ impl Authority {
         let whose = ["-subj".to_owned(), format!("/CN={file}")];
         let files = [("-config", &settings), ("-keyout", &issued.key), ("-out", &request)];
         self.openssl(&asking, &whose, &files);
-        let (from, to) = (format!("{from}000000Z"), format!("{to}000000Z"));
+        let (from, to) = (format!("{from:0<14}Z"), format!("{to:0<14}Z"));
         let dates = ["-startdate".to_owned(), from, "-enddate".to_owned(), to];
         let files = [("-config", &settings), ("-in", &request), ("-out", &issued.cert)];
         self.openssl(&["ca", "-batch", "-notext", "-extensions", "its"], &dates, &files);

@@ -2,7 +2,7 @@
 //!
 //! `deny` wins: a request that a deny rule matches is refused, whatever `allow` says. Where there are allow rules, a request
 //! that none of them matches is refused as well. A rule matches if every part that it gives does: the client's address in one
-//! of its networks (CIDR, RFC 4632), one of its methods, its path.
+//! of its networks (CIDR, RFC 4632), one of its methods, its path, who is calling.
 //!
 //! A path is denied if anything that a service may take it for is, and allowed only if all of that is: `//admin`, `/x%2F..%2Fadmin`
 //! and `/admin;v=1` are no ways around a rule for `/admin` (module `reading`).

@@ -114,3 +114,23 @@ async fn the_layer_refuses_whom_nobody_vouches_for() {
     assert!(call(Some("11.0.0.1")).await.unwrap_err().is::<Forbidden>());
     assert!(call(None).await.unwrap_err().is::<Forbidden>());
 }
+
+#[test]
+fn a_rule_may_name_callers_or_all_below_a_name() {
+    let pattern = |text: &str| PrincipalPattern(text.to_owned());
+    for (text, principal, expected) in [
+        ("spiffe://prod/ns/shop/**", "spiffe://prod/ns/shop/sa/web", true),
+        ("spiffe://prod/ns/shop/**", "spiffe://prod/ns/shop", false),
+        ("spiffe://prod/ns/shop/**", "spiffe://prod/ns/shop/", false),
+        ("spiffe://prod/ns/shop/**", "spiffe://prod/ns/shopping/sa/web", false),
+        ("spiffe://prod/ns/shop", "spiffe://prod/ns/shop", true),
+        ("spiffe://prod/ns/shop", "spiffe://prod/ns/shop/sa", false),
+    ] {
+        assert_eq!(pattern(text).matches(principal.as_bytes()), expected, "{text} {principal}");
+    }
+    let list = AccessList { allow: vec![Rule { principals: vec![pattern("ann")], ..Rule::default() }], deny: vec![] };
+    let client = "192.0.2.1".parse().unwrap();
+    let admits = |principal| list.admits_caller((client, principal), &Method::GET, "/");
+    assert!(admits(Some(&b"ann"[..])) && !admits(Some(b"bob")) && !admits(None));
+    assert!(!list.admits(client, &Method::GET, "/"), "who is not known is not let in by name");
+}

@@ -49,7 +49,7 @@ fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Byte
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
-    let reasons: Vec<_> = readiness.reasons().collect();
+    let reasons = readiness.reasons();
     if reasons.is_empty() {
         return plain(StatusCode::OK, "ok\n".to_owned());
     }

@@ -129,6 +129,7 @@ impl App {
         gauges::register(&runtime);
         let hash = config::hash(&runtime.snapshot.load().config);
         runtime.resources.metrics.config_taken(&hash, &runtime.resources.clock);
+        probes.readiness.set_obstacles(runtime.snapshot.load().secured.invalid());
         probes.readiness.set(Condition::ConfigValid, true);
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);

@@ -19,10 +19,19 @@ use crate::runtime::Runtime;
 use crate::{
     attempts::alarm,
     config::model,
-    listener::{self, Connections, Patience, SWEEP_EVERY},
-    request::{refused, session::Session},
+    listener::{
+        self, Connections, Patience, SWEEP_EVERY,
+        handshake::{self, Shaken},
+    },
+    request::{
+        refused,
+        session::{Certified, Session},
+    },
     telemetry::metrics::ListenerMetrics,
-    wire::forward::{Address, Client},
+    wire::{
+        forward::{Address, Client},
+        transport::Transport,
+    },
 };
 
 /// How long accepting pauses when the process is out of file descriptors.
@@ -153,29 +162,64 @@ fn spawn_connection(
     };
     let connection = connections.open(place);
     let listener = params.load();
-    let session = Arc::new(Session {
+    let session = Session {
         runtime: runtime.clone(),
         worker: number,
         accepted_by: (listener.name.clone(), listener.address),
         listener: params.clone(),
-        client: Client { address: Address::new(peer.ip()) },
+        client: Client { address: Address::new(peer.ip()), is_secure: listener.tls.is_some() },
         peer,
         own: own.ip(),
         connection: connection.clone(),
-    });
-    let session = listener::Serving {
-        service: session,
-        connection: connection.clone(),
-        limits: runtime.snapshot.load().config.limits.clone(),
-        last_word: refused::head,
-        draining: runtime.ending.subscribe(),
+        caller: None,
     };
     let open = metrics.connection();
     // Ends with the connection, or when the sweep finds that it takes too long.
-    let task = tokio::spawn(async move {
-        let _open = open;
-        // Made here: a future that is moved in would have its room twice.
-        listener::serve(stream, peer, session).await;
-    });
+    let task = if listener.tls.is_some() {
+        let metrics = metrics.clone();
+        tokio::spawn(async move {
+            let _open = open;
+            serve_secure(stream, session, &metrics).await;
+        })
+    } else {
+        let session = serving(session, false);
+        tokio::spawn(async move {
+            let _open = open;
+            // Made here: a future that is moved in would have its room twice.
+            listener::serve(Transport::Clear(stream), peer, session).await;
+        })
+    };
     connections.watch(connection, task.abort_handle());
+}
+
+fn serving(session: Session, speaks_http2: bool) -> listener::Serving<Session> {
+    let runtime = &session.runtime;
+    listener::Serving {
+        connection: session.connection.clone(),
+        limits: runtime.snapshot.load().config.limits.clone(),
+        last_word: refused::head,
+        draining: runtime.ending.subscribe(),
+        speaks_http2,
+        valid_for: session.caller.as_ref().map(|caller| caller.time_left()),
+        service: Arc::new(session),
+    }
+}
+
+/// Shakes hands with a client, and serves it.
+async fn serve_secure(stream: TcpStream, mut session: Session, metrics: &ListenerMetrics) {
+    let (name, peer) = (session.accepted_by.0.clone(), session.peer);
+    let snapshot = session.runtime.snapshot.load_full();
+    // Missing only where a reload gives a listener TLS in this very moment; its client comes again.
+    let Some(acceptor) = snapshot.secured.listeners.get(&name) else { return };
+    let within = snapshot.config.limits.handshake_timeout;
+    let shaken = Box::pin(handshake::shake(stream, acceptor, within)).await;
+    metrics.handshake(shaken.as_ref().map_or_else(|failed| failed.word, |_| "ok"));
+    match shaken {
+        Ok(Shaken { transport, caller, speaks_http2 }) => {
+            session.caller = caller.map(|caller| Box::new(Certified::new(caller)));
+            drop(snapshot);
+            Box::pin(listener::serve(transport, peer, serving(session, speaks_http2))).await;
+        }
+        Err(failed) => session.runtime.notices.unshaken(&name, peer, &failed),
+    }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    runtime::Runtime,
+    runtime::{Runtime, readiness::Readiness},
     wire::tls::{directories, settled},
 };
 
@@ -23,7 +23,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_secs(5);
 
 /// Takes what the files of listeners and upstreams hold whenever that changes.
-pub(crate) async fn watch(runtime: Arc<Runtime>) {
+pub(crate) async fn watch(runtime: Arc<Runtime>, readiness: Arc<Readiness>) {
     let (events, mut changed) = mpsc::channel(1);
     let mut watch = Watch { directories: Vec::new(), _watcher: None };
     let mut poll = interval(POLL);
@@ -55,6 +55,7 @@ pub(crate) async fn watch(runtime: Arc<Runtime>) {
                 ),
             }
         }
+        readiness.set_obstacles(snapshot.secured.invalid());
     }
 }
 

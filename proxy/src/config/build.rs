@@ -113,10 +113,18 @@ fn build_listeners(
             }
         }
         taken.push((name.value.clone(), address.value));
+        let tls = listener.tls.and_then(|it| it.value.build(it.at, cx)).map(Arc::new);
+        let principal_at = listener.principal.as_ref().map(|it| it.at);
         let (principal, former) = match listener.principal {
             Some(At { value: PrincipalChoice { principal, former }, .. }) => (principal, former),
             None => (Principal::Anonymous, Vec::new()),
         };
+        let asks = tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        let by_certificate = |way: &Principal| matches!(way, Principal::Certificate(_));
+        if let Some(at) = principal_at.filter(|_| !asks && by_certificate(&principal)) {
+            let help = "say whose certificates are wanted: `tls: { client: { ca_file: … } }`";
+            cx.error::<()>(at, "callers are known by certificates, and this listener asks for none", help);
+        }
         listeners.push(Arc::new(Listener {
             name: Arc::from(name.value),
             address: address.value,
@@ -126,6 +134,7 @@ fn build_listeners(
             trust_deadline: or(listener.trust_deadline, false),
             cors: listener.cors.and_then(|it| it.value.0),
             access: listener.access.map(|it| it.value),
+            tls,
         }));
     }
     listeners

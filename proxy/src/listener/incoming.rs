@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -96,6 +97,10 @@ pub(crate) struct Serving<S> {
     pub(crate) limits: Limits,
     pub(crate) last_word: LastWord<S>,
     pub(crate) draining: watch::Receiver<Ending>,
+    /// It was agreed on by ALPN.
+    pub(crate) speaks_http2: bool,
+    /// What the client showed for itself is valid no longer than this.
+    pub(crate) valid_for: Option<Duration>,
 }
 
 /// Makes the answer to a head that was refused before there was a request, of which these fields are known.

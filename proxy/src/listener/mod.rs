@@ -8,6 +8,7 @@ pub(crate) mod body;
 mod buffers;
 mod connection;
 mod ending;
+pub(crate) mod handshake;
 pub mod http1;
 pub mod http2;
 mod incoming;

@@ -21,7 +21,11 @@ pub(super) const FORBIDDEN: Failure =
 /// Access, rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
 pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Option<Usage>) -> Result<(), Failure> {
     if let Some(access) = &routed.outbound.route.params.policy.access
-        && !access.admits(routed.exchange.client.ip(), &routed.parts.method, routed.parts.uri.path())
+        && !access.admits_caller(
+            (routed.exchange.client.ip(), routed.principal.as_deref()),
+            &routed.parts.method,
+            routed.parts.uri.path(),
+        )
     {
         return Err(FORBIDDEN);
     }

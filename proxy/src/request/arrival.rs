@@ -65,7 +65,7 @@ fn begin(
         trace.describe(&RequestInfo {
             method: &parts.method,
             path: parts.uri.path(),
-            scheme: "http",
+            scheme: if session.client.is_secure { "https" } else { "http" },
             host: Some(host(&parts.uri, &parts.headers)),
             port: port(&parts.uri, &parts.headers),
             client: Some(client.ip()),
@@ -112,8 +112,12 @@ pub(super) fn find_route(
         let detail = Cow::Borrowed("This request came back to the proxy that had sent it on. It was not sent again.");
         return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::Loop, detail)));
     }
+    let principal = session.principal(&listener.principal, &parts.headers);
+    if principal.is_some() && exchange.is_told() {
+        exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
+    }
     if let Some(access) = &listener.access
-        && !access.admits(client.ip(), &parts.method, parts.uri.path())
+        && !access.admits_caller((client.ip(), principal.as_deref()), &parts.method, parts.uri.path())
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
@@ -126,10 +130,6 @@ pub(super) fn find_route(
         && let Some(response) = max_forwards::answer_or_count(&mut parts)
     {
         return Found::Refused(exchange.answer(response));
-    }
-    let principal = principal(&listener.principal, &parts.headers);
-    if principal.is_some() && exchange.is_told() {
-        exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
     }
     if snapshot.is_control(parts.uri.path()) {
         return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
@@ -190,12 +190,6 @@ fn deadline(
     let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
     let end = exchange.started + given.map_or(total, |given| given.min(total));
     grpc.and_then(|call| call.deadline).map_or(end, |given| given.min(end))
-}
-
-/// Who is calling, by one way of knowing it; an empty header is no principal.
-pub(super) fn principal(way: &model::Principal, headers: &HeaderMap) -> Option<Bytes> {
-    let value = headers.get(way.header()?)?;
-    Some(Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
 }
 
 /// The host that the request is for, without its port.

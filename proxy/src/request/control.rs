@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use mainstay_policies::{access::ClientAddress, problem::Problem, rate_limit::Admission};
 use tokio::time::timeout;
 
-use super::{arrival, exchange::Exchange, routed::refuse, session::Session};
+use super::{exchange::Exchange, routed::refuse, session::Session};
 use crate::{
     attempts::alarm,
     config::model::{self, Principal},
@@ -70,9 +70,9 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
     parts.extensions.insert(ClientAddress(exchange.client.ip()));
     let reader = match listener.principal {
         Principal::Anonymous => Reader::Anonymous,
-        Principal::Header(_) => Reader::Principal(principal.as_deref()),
+        Principal::Header(_) | Principal::Certificate(_) => Reader::Principal(principal.as_deref()),
     };
-    let former: Vec<_> = listener.former.iter().map(|way| arrival::principal(way, &parts.headers)).collect();
+    let former: Vec<_> = listener.former.iter().map(|way| session.principal(way, &parts.headers)).collect();
     let caller = Caller { reader, former: &former };
     let handled = alarm::unless_cut_off(control::routes::handle(&context, &parts, body, caller)).await;
     let Ok(response) = handled else { return refuse(exchange, &snapshot, Failure::Draining) };

@@ -243,6 +243,11 @@ impl Exchange {
         }
     }
 
+    /// What all requests of the client's connection share.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Whether this process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
         self.session.runtime.is_draining()

@@ -3,15 +3,20 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
-    config::model,
+    config::model::{self, Principal, San},
     listener::Connection,
     runtime::Runtime,
-    wire::forward::{self, Client, Hints},
+    wire::{
+        forward::{self, Client, Hints},
+        tls::Caller,
+    },
 };
 
 /// What all requests of one client connection share.
@@ -26,9 +31,62 @@ pub(crate) struct Session {
     /// Ours, at which the peer called.
     pub(crate) own: IpAddr,
     pub(crate) connection: Arc<Connection>,
+    /// What the peer's certificate says of it; `None` where it has shown none.
+    pub(crate) caller: Option<Box<Certified>>,
+}
+
+/// Who the peer is by its certificate.
+pub(crate) struct Certified {
+    caller: Caller,
+    uri: Option<Bytes>,
+    dns: Option<Bytes>,
+}
+
+impl Certified {
+    pub(crate) fn new(caller: Caller) -> Self {
+        // Several of one kind name nobody: it could choose whom.
+        let only = |names: &[String]| match names {
+            [one] => Some(Bytes::copy_from_slice(one.as_bytes())),
+            _ => None,
+        };
+        let (uri, dns) = (only(&caller.names.uris), only(&caller.names.dns));
+        Self { caller, uri, dns }
+    }
+
+    /// Its principal by that name.
+    fn principal(&self, san: San) -> Option<Bytes> {
+        match san {
+            San::Uri => self.uri.clone(),
+            San::Dns => self.dns.clone(),
+            San::Any if self.caller.names.uris.is_empty() => self.dns.clone(),
+            San::Any => self.uri.clone(),
+        }
+    }
+
+    /// How long it is valid from now on.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.caller.time_left()
+    }
 }
 
 impl Session {
+    /// Whether the connection is to be used for no further request: the process ends, or what the peer showed is not valid any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.runtime.is_draining() || self.caller.as_ref().is_some_and(|it| it.caller.has_expired())
+    }
+
+    /// Who is calling, by one way of knowing it; an empty header is no principal.
+    pub(crate) fn principal(&self, way: &Principal, headers: &HeaderMap) -> Option<Bytes> {
+        match way {
+            Principal::Anonymous => None,
+            Principal::Certificate(san) => self.caller.as_ref()?.principal(*san),
+            Principal::Header(header) => {
+                let value = headers.get(&header.name)?;
+                Some(Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())
+            }
+        }
+    }
+
     /// Takes off what the peer may not say of who is calling and for whom, and reads the rest: who the client is. That is the
     /// peer, unless it is a front that is trusted to say whom it forwards for.
     pub(super) fn client_of(&self, listener: &model::Listener, headers: &mut HeaderMap, hints: Hints) -> SocketAddr {

@@ -84,7 +84,7 @@ impl Serve for Session {
         }
         // A connection that changes protocol says so, and carries no further request anyway.
         let switches = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        if is_http1 && !switches && self.runtime.is_draining() {
+        if is_http1 && !switches && self.is_ending() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

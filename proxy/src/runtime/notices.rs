@@ -3,7 +3,7 @@
 //! What happens to an operation is told as it happens, so many lines a second of each kind. How breakers and upstreams stand
 //! is looked at once a second, so no request pays for it, and none of them can flood the log.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use mainstay_policies::{
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{named::NamedBreaker, snapshot::Snapshot};
 use crate::{
+    listener::handshake::Unshaken,
     telemetry::logs::bound::Bound,
     upstream::{Reached, Upstream},
 };
@@ -27,6 +28,8 @@ pub(crate) struct Notices {
     doubts: Bound,
     settlements: Bound,
     people: Bound,
+    /// By their word.
+    unshaken: Mutex<HashMap<&'static str, Bound>>,
     seen: Mutex<Seen>,
 }
 
@@ -51,6 +54,7 @@ impl Default for Notices {
             doubts: Bound::new("a write is in doubt"),
             settlements: Bound::new("a write was settled"),
             people: Bound::new("an operation needs a person"),
+            unshaken: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -82,11 +86,31 @@ impl Notices {
         self.people.admits(Instant::now())
     }
 
+    /// A client's TLS handshake failed. Of clients that left without a word nothing is told: every probe of a port is one.
+    pub(crate) fn unshaken(&self, listener: &str, peer: SocketAddr, failed: &Unshaken) {
+        if failed.is_silence() {
+            tracing::debug!(listener, %peer, reason = failed.reason, "a client left in its TLS handshake");
+            return;
+        }
+        let what = "a TLS handshake failed";
+        let mut unshaken = self.unshaken.lock();
+        let bound = unshaken.entry(failed.word).or_insert_with(|| Bound::one_a_second(what));
+        if bound.admits(Instant::now()) {
+            let names = failed.caller.as_ref();
+            let list = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
+            tracing::warn!(
+                listener, %peer, result = failed.word, reason = failed.reason, uri = names.and_then(|it| list(&it.uris)),
+                dns = names.and_then(|it| list(&it.dns)), serial = names.map(|it| &*it.serial), "{what}"
+            );
+        }
+    }
+
     /// Tells what has changed since the last look.
     pub(crate) fn look(&self, snapshot: &Snapshot, now: Instant) {
         for bound in [&self.doubts, &self.settlements, &self.people] {
             bound.look(now);
         }
+        self.unshaken.lock().values().for_each(|bound| bound.look(now));
         let seen = &mut *self.seen.lock();
         let breakers = snapshot.breakers();
         seen.breakers.retain(|name, _| breakers.iter().any(|named| named.name == *name));

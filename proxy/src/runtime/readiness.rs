@@ -2,9 +2,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// What has to hold before traffic may come, and what must not. One byte, so that a reader never sees half a change.
+use parking_lot::Mutex;
+
+/// What has to hold before traffic may come, and what must not. Conditions are one byte, so that a reader never sees half a change.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness {
+    held: AtomicU8,
+    /// What more is in the way.
+    obstacles: Mutex<Vec<String>>,
+}
 
 /// One condition of readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,32 +30,37 @@ pub enum Condition {
 impl Readiness {
     /// Nothing holds yet.
     pub const fn new() -> Self {
-        Self(AtomicU8::new(0))
+        Self { held: AtomicU8::new(0), obstacles: Mutex::new(Vec::new()) }
     }
 
     /// Says whether a condition holds.
     pub fn set(&self, condition: Condition, holds: bool) {
         if holds {
-            self.0.fetch_or(condition as u8, Relaxed);
+            self.held.fetch_or(condition as u8, Relaxed);
         } else {
-            self.0.fetch_and(!(condition as u8), Relaxed);
+            self.held.fetch_and(!(condition as u8), Relaxed);
         }
     }
 
     /// Whether a condition holds.
     pub fn holds(&self, condition: Condition) -> bool {
-        self.0.load(Relaxed) & condition as u8 != 0
+        self.held.load(Relaxed) & condition as u8 != 0
+    }
+
+    /// Says what more is in the way: certificates that are not valid.
+    pub fn set_obstacles(&self, obstacles: Vec<String>) {
+        *self.obstacles.lock() = obstacles;
     }
 
     /// Whether traffic should come.
     pub fn is_ready(&self) -> bool {
-        self.reasons().next().is_none()
+        self.reasons().is_empty()
     }
 
     /// Why traffic should not come; empty if it should.
-    pub fn reasons(&self) -> impl Iterator<Item = &'static str> {
-        let held = self.0.load(Relaxed);
-        [
+    pub fn reasons(&self) -> Vec<String> {
+        let held = self.held.load(Relaxed);
+        let conditions = [
             (Condition::ConfigValid, true, "config not valid"),
             (Condition::ListenersBound, true, "listeners not bound"),
             (Condition::LedgerRecovered, true, "ledger not recovered"),
@@ -57,7 +68,8 @@ impl Readiness {
             (Condition::Draining, false, "draining"),
         ]
         .into_iter()
-        .filter(move |(condition, wanted, _)| (held & *condition as u8 != 0) != *wanted)
-        .map(|(_, _, reason)| reason)
+        .filter(|(condition, wanted, _)| (held & *condition as u8 != 0) != *wanted)
+        .map(|(_, _, reason)| reason.to_owned());
+        conditions.chain(self.obstacles.lock().iter().cloned()).collect()
     }
 }

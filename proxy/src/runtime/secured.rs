@@ -1,10 +1,10 @@
 //! What listeners and upstreams of a configuration need of files for TLS. What did not change keeps what it has read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     config::model::Config,
-    wire::tls::{Connector, FileError, Renewable, settled},
+    wire::tls::{Acceptor, Connector, FileError, Invalid, Renewable, settled},
 };
 
 /// What was read of files for TLS, by who needs it.
@@ -12,6 +12,38 @@ use crate::{
 pub(crate) struct Secured {
     /// By upstream.
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Connector>>,
+    /// By listener.
+    pub(crate) listeners: HashMap<Arc<str>, Arc<Acceptor>>,
+}
+
+impl Secured {
+    /// Why callers cannot use a listener: certificates that are not valid now, which a renewal heals.
+    pub(crate) fn invalid(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, acceptor) in &self.listeners {
+            for (_, validity) in acceptor.shown() {
+                match validity.invalid_now() {
+                    Some(Invalid::Expired) => {
+                        found.push(format!("certificate of listener {name} expired {}", day(validity.not_after)));
+                    }
+                    Some(Invalid::NotYetValid) => {
+                        let from = day(validity.not_before);
+                        found.push(format!("certificate of listener {name} is not valid before {from}"));
+                    }
+                    None => {}
+                }
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+/// The day of a time since the Unix epoch, in UTC.
+fn day(since_epoch: Duration) -> String {
+    let at = i64::try_from(since_epoch.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    at.map_or_else(|| "long ago".to_owned(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
 }
 
 /// A file cannot be used.
@@ -28,7 +60,12 @@ impl Secured {
     /// Everything that was read, and whose it is.
     pub(crate) fn all(&self) -> Vec<(String, Arc<dyn Renewable>)> {
         let upstreams = self.upstreams.iter();
-        upstreams.map(|(name, connector)| (format!("upstream:{name}"), connector.clone() as Arc<dyn Renewable>)).collect()
+        let upstreams =
+            upstreams.map(|(name, connector)| (format!("upstream:{name}"), connector.clone() as Arc<dyn Renewable>));
+        let listeners = self.listeners.iter();
+        let listeners =
+            listeners.map(|(name, acceptor)| (format!("listener:{name}"), acceptor.clone() as Arc<dyn Renewable>));
+        upstreams.chain(listeners).collect()
     }
 
     /// Reads what `config` names; `before` is what it may have in common with it.
@@ -48,6 +85,21 @@ impl Secured {
                 })?),
             };
             read.upstreams.insert(upstream.name.clone(), connector);
+        }
+        for listener in &config.listeners {
+            let Some(tls) = &listener.tls else { continue };
+            let kept = before.and_then(|(config, secured)| {
+                let same = config.listeners.iter().find(|it| it.name == listener.name)?;
+                (same.tls == listener.tls).then(|| secured.listeners.get(&listener.name).cloned())?
+            });
+            let acceptor = match kept {
+                Some(kept) => kept,
+                None => Arc::new(settled(|| Arc::clone(tls).open()).await.map_err(|source| Unsecured {
+                    place: format!("listener `{}`", listener.name),
+                    source,
+                })?),
+            };
+            read.listeners.insert(listener.name.clone(), acceptor);
         }
         Ok(read)
     }

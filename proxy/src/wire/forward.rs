@@ -142,6 +142,8 @@ pub(crate) fn distrust(headers: &mut HeaderMap) {
 pub(crate) struct Client {
     /// Its address, as `X-Forwarded-For` shows it.
     pub(crate) address: Address,
+    /// It comes over TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// An IP address in words. Every request carries one along, so it is copied and neither allocated nor counted.
@@ -207,12 +209,13 @@ pub(crate) fn request(
 #[derive(Clone, Debug)]
 pub struct Hop {
     client: Address,
+    is_secure: bool,
     version: Version,
 }
 
 impl Hop {
     pub(crate) fn new(client: &Client, version: Version) -> Self {
-        Self { client: client.address, version }
+        Self { client: client.address, is_secure: client.is_secure, version }
     }
 
     /// Whether the field `name` must not stand beside what [`write`](Self::write) writes.
@@ -241,7 +244,7 @@ impl Hop {
             put("x-forwarded-for", self.client.as_bytes());
         }
         if !has_proto {
-            put("x-forwarded-proto", b"http");
+            put("x-forwarded-proto", if self.is_secure { b"https" } else { b"http" });
         }
         if let Some(host) = host.filter(|_| !has_host) {
             put("x-forwarded-host", host.as_bytes());
@@ -329,7 +332,7 @@ mod tests {
     use super::*;
 
     fn client() -> Client {
-        Client { address: Address::new([10, 0, 0, 9].into()) }
+        Client { address: Address::new([10, 0, 0, 9].into()), is_secure: false }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use mainstay_policies::{
     cors::Cors,
 };
 
+use crate::wire::tls::ListenerTls;
+
 /// An address on which Mainstay accepts HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
@@ -27,6 +29,8 @@ pub struct Listener {
     pub cors: Option<Arc<Cors>>,
     /// `None` lets everybody in.
     pub access: Option<Arc<AccessList>>,
+    /// How it shows itself over TLS; `None` is in clear.
+    pub tls: Option<Arc<ListenerTls>>,
 }
 
 impl Listener {
@@ -43,13 +47,26 @@ pub enum Principal {
     Anonymous,
     /// By a header that a trusted front sets.
     Header(HeaderPrincipal),
+    /// By the certificate of its connection.
+    Certificate(San),
+}
+
+/// Which name of a certificate says who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum San {
+    /// Its one URI, else its one DNS name.
+    Any,
+    /// Its one URI.
+    Uri,
+    /// Its one DNS name.
+    Dns,
 }
 
 impl Principal {
     /// The header that says who is calling.
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Certificate(_) => None,
             Self::Header(header) => Some(&header.name),
         }
     }
@@ -57,7 +74,7 @@ impl Principal {
     /// The same with those from whom it counts.
     pub const fn by_header(&self) -> Option<&HeaderPrincipal> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Certificate(_) => None,
             Self::Header(header) => Some(header),
         }
     }
@@ -70,6 +87,18 @@ impl fmt::Display for Principal {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::Header(header) => write!(f, "header {}", header.name),
+            Self::Certificate(san) => write!(f, "tls {}", san.word()),
+        }
+    }
+}
+
+impl San {
+    /// As it is written.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Any => "san",
+            Self::Uri => "uri",
+            Self::Dns => "dns",
         }
     }
 }

@@ -17,7 +17,7 @@ use super::FromEnvironment;
 
 pub use self::{
     ledger::{Ledger, OnFailure, Store},
-    listener::{ClientRule, HeaderPrincipal, Listener, Principal},
+    listener::{ClientRule, HeaderPrincipal, Listener, Principal, San},
     policy::{Cache, Policy},
     postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},

@@ -80,6 +80,8 @@ pub struct Limits {
     pub response_header_count: NonZeroUsize,
     /// From a request's first byte to the last of its head; also the time for an HTTP/2 preface.
     pub header_timeout: Duration,
+    /// From a connection to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
     /// An idle client connection is closed after this.
     pub keep_alive: Duration,
     /// Client connections, all listeners together.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use mainstay_policies::{
-    access::{AccessList, Cidr, Rule},
+    access::{AccessList, Cidr, PrincipalPattern, Rule},
     path::PathPattern,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -36,6 +36,8 @@ section! {
         methods: Vec<Method>,
         /// The path, as in a route. Default: all.
         path: PathPattern,
+        /// Who is calling, as the listener knows callers, one or a list: a name, or with `/**` at its end all below it.
+        principal: Principals,
     }
 }
 
@@ -76,18 +78,39 @@ impl Setting for Rule {
             return Some(Self { clients: vec![Cidr::decode(node, cx)?], ..Self::default() });
         }
         let raw = RawAccessRule::decode(node, cx)?;
-        if ["client", "methods", "path"].iter().all(|key| node.lookup(key).is_none()) {
-            return cx.error(node.at, "this rule matches everything", "give it client, methods or path");
+        if ["client", "methods", "path", "principal"].iter().all(|key| node.lookup(key).is_none()) {
+            return cx.error(node.at, "this rule matches everything", "give it client, methods, path or principal");
         }
         Some(Self {
             clients: raw.client.map(|networks| networks.value.0).unwrap_or_default(),
             methods: raw.methods.map(|methods| methods.value).unwrap_or_default(),
             path: raw.path.map(|path| path.value.rule()),
+            principals: raw.principal.map(|names| names.value.0).unwrap_or_default(),
         })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([Cidr::schema(generator), RawAccessRule::schema(generator)])
+    }
+}
+
+/// One caller or several.
+pub(crate) struct Principals(Vec<PrincipalPattern>);
+
+impl Setting for Principals {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let names = match node.kind {
+            Kind::List(_) => Vec::<String>::decode(node, cx)?,
+            _ => vec![String::decode(node, cx)?],
+        };
+        let Some(wild) = names.iter().find(|name| name.strip_suffix("/**").unwrap_or(name).contains('*')) else {
+            return Some(Self(names.into_iter().map(PrincipalPattern).collect()));
+        };
+        cx.error(node.at, format!("`{wild}` is no caller: there are no patterns but `/**` at the end"), "name it whole")
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([String::schema(generator), Vec::<String>::schema(generator)])
     }
 }
 

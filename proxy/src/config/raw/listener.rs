@@ -6,10 +6,10 @@ use http::HeaderName;
 use mainstay_policies::access::{AccessList, Cidr, ForwardedField, Peer, Peers};
 use schemars::{Schema, SchemaGenerator};
 
-use super::cors::MaybeCors;
+use super::{cors::MaybeCors, listener_tls::RawListenerTls};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{ClientRule, HeaderPrincipal, Principal},
+    model::{ClientRule, HeaderPrincipal, Principal, San},
     node::{At, Kind, Node},
 };
 
@@ -23,7 +23,7 @@ section! {
     RawListener {
         /// Where it listens: an IP address with a port.
         address: SocketAddr = required,
-        /// How the caller is known: `anonymous`, or `{ header: X-Tenant }` set by a trusted front. Default anonymous.
+        /// How the caller is known: `anonymous`, `{ tls: san }` by its certificate, or `{ header: X-Tenant }` set by a trusted front. Default anonymous.
         principal: PrincipalChoice,
         /// Who the client is, for limits, access lists and logs: `{ trusted: [10.0.0.0/8] }`. Default: the peer.
         client: ClientRule,
@@ -33,8 +33,9 @@ section! {
         cors: MaybeCors,
         /// Who may send what, on whichever route: `{ allow: [...], deny: [...] }`.
         access: Arc<AccessList>,
+        /// Speak TLS: our certificate with its key, and whose certificates callers need. Default: in clear.
+        tls: RawListenerTls,
     }
-    later ["tls"]
 }
 
 section! {
@@ -44,21 +45,23 @@ section! {
         header: HeaderName,
         /// From whom it counts: `local` (this host or pod) and networks. It is taken off anybody else's request. Default [local].
         from: Peers,
+        /// The certificate of the caller's connection instead: `san`, its one URI, else its one DNS name; or `uri`, or `dns`.
+        tls: San,
         /// How callers were known before: keys that were begun then are found under their former owners, too.
         was: FormerPrincipals,
     }
-    later ["tls"]
 }
 
 section! {
     /// The caller was named by a header that a trusted front sets.
     RawFormerPrincipal {
         /// The header.
-        header: HeaderName = required,
+        header: HeaderName,
         /// From whom it counts. It is taken off anybody else's request. Default [local].
         from: Peers,
+        /// The certificate of its connection instead: `san`, `uri` or `dns`.
+        tls: San,
     }
-    later ["tls"]
 }
 
 section! {
@@ -90,13 +93,24 @@ fn anonymous(node: &Node, cx: &mut Cx) -> Option<Principal> {
     cx.mismatch(node, "anonymous or { header: X-Tenant }")
 }
 
-/// A certificate names nobody yet.
-fn not_by_certificate(node: &Node, cx: &mut Cx) -> Option<()> {
-    if node.lookup("tls").is_some() {
-        let help = "use { header: X-Tenant } set by a front that ends TLS";
-        return cx.error(node.at, "`principal: { tls: … }` is not available in this version", help);
+/// By a certificate, where that is what is said; nothing else is then.
+fn by_certificate<T>(san: Option<&At<San>>, (header, from): (Option<&At<T>>, Option<&At<Peers>>), cx: &mut Cx) -> Option<Option<Principal>> {
+    let Some(san) = san else { return Some(None) };
+    if let Some(at) = header.map(|it| it.at).or(from.map(|it| it.at)) {
+        let help = "a caller is known by its certificate or by a header: remove one";
+        return cx.error(at, "`header` or `from` is given beside `tls`", help);
     }
-    Some(())
+    Some(Some(Principal::Certificate(san.value)))
+}
+
+impl Setting for San {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("san", Self::Any), ("uri", Self::Uri), ("dns", Self::Dns)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["san", "uri", "dns"])
+    }
 }
 
 fn by_header(name: HeaderName, from: Option<At<Peers>>) -> Principal {
@@ -108,9 +122,10 @@ impl Setting for PrincipalChoice {
         if node.scalar().is_some() {
             return Some(Self { principal: anonymous(node, cx)?, former: Vec::new() });
         }
-        not_by_certificate(node, cx)?;
-        let RawPrincipal { header, from, was } = RawPrincipal::decode(node, cx)?;
+        let RawPrincipal { header, from, tls, was } = RawPrincipal::decode(node, cx)?;
+        let certified = by_certificate(tls.as_ref(), (header.as_ref(), from.as_ref()), cx)?;
         let principal = match header {
+            _ if certified.is_some() => certified?,
             Some(header) => by_header(header.value, from),
             None if was.is_none() || from.is_some() => {
                 let help = "add it: { header: X-Tenant }; where nobody is named any more, say only what `was`";
@@ -156,9 +171,17 @@ impl Setting for Principal {
         if node.scalar().is_some() {
             return anonymous(node, cx);
         }
-        not_by_certificate(node, cx)?;
         let raw = RawFormerPrincipal::decode(node, cx)?;
-        Some(by_header(raw.header?.value, raw.from))
+        if let Some(way) = by_certificate(raw.tls.as_ref(), (raw.header.as_ref(), raw.from.as_ref()), cx)? {
+            return Some(way);
+        }
+        match raw.header {
+            Some(header) => Some(by_header(header.value, raw.from)),
+            None => {
+                let help = "name the header, or say `tls: san`";
+                cx.coded("missing-key", node.at, "neither `header` nor `tls` says how callers were known", help)
+            }
+        }
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

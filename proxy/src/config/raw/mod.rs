@@ -12,6 +12,7 @@ mod idempotency;
 mod key;
 mod ledger;
 mod listener;
+mod listener_tls;
 mod outcome;
 mod path;
 mod policy;

@@ -73,6 +73,8 @@ section! {
         response_header_count: NonZeroUsize,
         /// From a request's first byte to the last of its head. Default 10s.
         header_timeout: Duration,
+        /// From a connection to the end of its TLS handshake. Default 5s.
+        handshake_timeout: Duration,
         /// An idle client connection is closed after this. Default 75s.
         keep_alive: Duration,
         /// Client connections, all listeners together. Default 20000.
@@ -232,6 +234,8 @@ pub(crate) fn default_limits() -> Limits {
         response_header_bytes: some(64 * 1024),
         response_header_count: some(1000),
         header_timeout: Duration::from_secs(10),
+        // Two round trips across the world and a lost packet; whoever needs longer holds a place for nothing.
+        handshake_timeout: Duration::from_secs(5),
         keep_alive: Duration::from_secs(75),
         // Twice the idle connections that the design promises to hold.
         connections: some(20_000),
@@ -264,6 +268,7 @@ impl Setting for Limits {
             response_header_bytes,
             response_header_count,
             header_timeout: cx.positive("header_timeout", raw.header_timeout, default.header_timeout),
+            handshake_timeout: cx.positive("handshake_timeout", raw.handshake_timeout, default.handshake_timeout),
             keep_alive: cx.positive("keep_alive", raw.keep_alive, default.keep_alive),
             connections: or(raw.connections, default.connections),
             streams: cx.ranged(

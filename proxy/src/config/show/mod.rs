@@ -146,7 +146,8 @@ fn listener(listener: &Listener) -> Value {
         "trust_deadline": listener.trust_deadline,
         "cors": listener.cors.as_deref().map_or_else(|| json!("upstream"), cors),
     });
-    with(shown, [("access", listener.access.as_deref().map(policy::access))])
+    let access = listener.access.as_deref().map(policy::access);
+    with(shown, [("access", access), ("tls", listener.tls.as_deref().map(tls::listener))])
 }
 
 /// How callers are known, and how they were.
@@ -161,6 +162,7 @@ fn callers(now: &Principal, former: &[Principal]) -> Value {
 fn principal(principal: &Principal) -> Value {
     match principal {
         Principal::Anonymous => json!("anonymous"),
+        Principal::Certificate(san) => json!({ "tls": san.word() }),
         Principal::Header(header) => json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }),
     }
 }
@@ -278,6 +280,7 @@ fn limits(limits: &Limits) -> Value {
         "response_header_bytes": size(limits.response_header_bytes.get()),
         "response_header_count": limits.response_header_count.get(),
         "header_timeout": duration(limits.header_timeout),
+        "handshake_timeout": duration(limits.handshake_timeout),
         "keep_alive": duration(limits.keep_alive),
         "connections": limits.connections.get(),
         "streams": limits.streams.get(),

@@ -85,12 +85,14 @@ fn fallback(fallback: &Fallback) -> Value {
 fn access_rule(rule: &AccessRule) -> Value {
     let clients: Vec<Value> = rule.clients.iter().map(|network| text(&network.to_string())).collect();
     let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
+    let principals: Vec<Value> = rule.principals.iter().map(|pattern| text(&pattern.0)).collect();
     with(
         json!({}),
         [
             ("client", (!clients.is_empty()).then(|| clients.into())),
             ("methods", (!methods.is_empty()).then(|| json!(methods))),
             ("path", rule.path.as_ref().map(|path| text(&path_text(path)))),
+            ("principal", (!principals.is_empty()).then(|| principals.into())),
         ],
     )
 }

@@ -1,11 +1,13 @@
 //! TLS as it is in force.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::with;
+use super::{map, with};
 use crate::{
     config::show::words::text,
-    wire::tls::{ClientTls, Credentials, MinVersion, UpstreamTls},
+    wire::tls::{ClientTls, Credentials, ListenerTls, MinVersion, UpstreamTls},
 };
 
 /// The side that calls a service.
@@ -15,19 +17,40 @@ pub(super) fn upstream(tls: &UpstreamTls) -> Value {
     with(client(&tls.client), [("server_name", server_name), ("identity", identity)])
 }
 
+/// The side that is called.
+pub(super) fn listener(tls: &ListenerTls) -> Value {
+    let client = tls.client.as_ref().map(|client| {
+        let crl_file = client.crl_file.as_deref().map(file);
+        with(json!({ "ca_file": file(&client.ca_file), "required": client.required }), [("crl_file", crl_file)])
+    });
+    let named = tls.names.iter().map(|(name, own)| (name.clone(), with(json!({}), credentials(Some(own)))));
+    let names = (!tls.names.is_empty()).then(|| map(named));
+    let shown = with(json!({ "min_version": version(tls.min_version) }), credentials(Some(&tls.credentials)));
+    with(shown, [("client", client), ("names", names)])
+}
+
 /// The side that connects.
 pub(super) fn client(tls: &ClientTls) -> Value {
-    let file = |path: &std::path::Path| Some(json!(path.to_string_lossy()));
-    let min_version = match tls.min_version {
+    let shown = with(json!({ "min_version": version(tls.min_version) }), credentials(tls.credentials.as_ref()));
+    with(shown, [("ca_file", tls.ca_file.as_deref().map(file))])
+}
+
+fn credentials(own: Option<&Credentials>) -> [(&'static str, Option<Value>); 3] {
+    let (bundle, cert, key) = match own {
+        None => (None, None, None),
+        Some(Credentials::Bundle(bundle)) => (Some(file(bundle)), None, None),
+        Some(Credentials::Pair { cert_file, key_file }) => (None, Some(file(cert_file)), Some(file(key_file))),
+    };
+    [("bundle_file", bundle), ("cert_file", cert), ("key_file", key)]
+}
+
+fn file(path: &Path) -> Value {
+    json!(path.to_string_lossy())
+}
+
+fn version(version: MinVersion) -> &'static str {
+    match version {
         MinVersion::Tls12 => "1.2",
         MinVersion::Tls13 => "1.3",
-    };
-    let (bundle, cert, key) = match &tls.credentials {
-        None => (None, None, None),
-        Some(Credentials::Bundle(bundle)) => (file(bundle), None, None),
-        Some(Credentials::Pair { cert_file, key_file }) => (None, file(cert_file), file(key_file)),
-    };
-    let ca_file = tls.ca_file.as_deref().and_then(file);
-    let files = [("ca_file", ca_file), ("bundle_file", bundle), ("cert_file", cert), ("key_file", key)];
-    with(json!({ "min_version": min_version }), files)
+    }
 }

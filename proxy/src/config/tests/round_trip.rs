@@ -8,8 +8,16 @@ use crate::config::show;
 /// Every key, none at its default.
 pub(super) const EVERYTHING: &str = r#"
 listeners:
-  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8], was: [anonymous, { header: X-Org, from: [192.0.2.0/24] }] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24] },
+  inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8], was: [anonymous, { header: X-Org, from: [192.0.2.0/24] }] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24, { principal: [ann, "spiffe://prod/ns/shop/**"] }] },
              cors: { origins: ["https://shop.example", "http://localhost:5173"], credentials: true, max_age: 5m, headers: [X-Tenant], expose: [X-Receipt] } }
+  secure:
+    address: 127.0.0.1:8443
+    principal: { tls: uri, was: [{ tls: dns }, anonymous] }
+    tls:
+      bundle_file: /own$$.pem
+      client: { ca_file: /ca.pem, required: false, crl_file: /crl.pem }
+      min_version: "1.3"
+      names: { pay.example.com: { cert_file: /pay.pem, key_file: /pay.key }, "*.example.com": { bundle_file: /any.pem } }
   second: { address: "[::1]:8082", principal: { was: { header: X-A } }, cors: { origins: ["*"] } }
 upstreams:
   app:
@@ -128,7 +136,7 @@ probes: { address: 127.0.0.1:9999, ready: { ledger: never } }
 admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
 control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
-  { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, keep_alive: 30s,
+  { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s,
     connections: 10, streams: 5, workers: 3 }
 drain: { delay: 0s, timeout: 1m }
 "#;

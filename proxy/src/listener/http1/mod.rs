@@ -27,7 +27,6 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
 use tokio::{
-    net::TcpStream,
     time::{Sleep, sleep, timeout},
 };
 
@@ -52,6 +51,7 @@ use crate::wire::{
         maps,
     },
     interim::InterimReceiver,
+    transport::Transport,
 };
 
 /// How long a client may go on sending what nobody wants, after the last answer. Closing at once would reset the connection,
@@ -84,7 +84,7 @@ impl Drop for Http1 {
 }
 
 impl Http1 {
-    pub(super) fn new(stream: TcpStream, ahead: BytesMut, connection: Arc<Connection>, limits: HeadLimits) -> Self {
+    pub(super) fn new(stream: Transport, ahead: BytesMut, connection: Arc<Connection>, limits: HeadLimits) -> Self {
         Self {
             writer: Writer::new(connection.clone()),
             wire: Wire::new(stream, ahead),
@@ -178,7 +178,8 @@ impl Http1 {
             }
             return true;
         }
-        if !body_over || !self.wire.state().unread.is_empty() {
+        // Through TLS the end has to be said: without a word it may be a cut.
+        if !body_over || !self.wire.state().unread.is_empty() || self.wire.state().is_secure() {
             self.part().await;
         }
         false

@@ -19,14 +19,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncReadExt, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use crate::wire::{
     body::BoxError,
     http1::chunked::{Decoded, Decoder, Malformed},
+    transport::Transport,
 };
 use crate::{
     listener::buffers::{self, READ_BYTES},
@@ -79,7 +77,7 @@ impl DerefMut for Access<'_> {
 
 pub(super) struct State {
     /// `None` once the connection has ended or changed protocol.
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     /// What has been read and not used.
     pub(super) unread: BytesMut,
     coding: Coding,
@@ -138,11 +136,11 @@ enum Broken {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, ahead: BytesMut) -> Self {
+    pub(super) fn new(stream: Transport, ahead: BytesMut) -> Self {
         Self::with(Some(stream), ahead)
     }
 
-    fn with(stream: Option<TcpStream>, ahead: BytesMut) -> Self {
+    fn with(stream: Option<Transport>, ahead: BytesMut) -> Self {
         Self(Held::Alone(Box::new(State {
             stream,
             unread: ahead,
@@ -209,7 +207,7 @@ impl Wire {
     }
 
     /// The connection is over: whoever still reads the body learns it. What was not used is given back with the socket.
-    pub(super) fn close(&mut self) -> Option<(TcpStream, BytesMut)> {
+    pub(super) fn close(&mut self) -> Option<(Transport, BytesMut)> {
         let mut state = self.state();
         if !state.body_ended() {
             state.coding = Coding::Lost;
@@ -326,6 +324,18 @@ impl State {
         }
     }
 
+    /// Sends what lies between: through TLS what was written is out only then.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.stream.as_ref().is_some_and(Transport::is_secure)
+    }
+
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
@@ -337,7 +347,7 @@ impl State {
     /// answer for the whole.
     pub(super) fn reset_at_close(&self, reset: bool) {
         let linger = reset.then_some(Duration::ZERO);
-        if let Some(Err(error)) = self.stream.as_ref().map(|stream| SockRef::from(stream).set_linger(linger)) {
+        if let Some(Err(error)) = self.stream.as_ref().map(|stream| SockRef::from(stream.socket()).set_linger(linger)) {
             tracing::debug!(%error, "whether an answer is whole cannot be told by how its connection ends");
         }
     }

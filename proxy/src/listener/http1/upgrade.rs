@@ -9,9 +9,10 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::oneshot,
 };
+
+use crate::wire::transport::Transport;
 
 /// A connection that will change protocol, if its client is told so.
 pub(crate) struct Upgrade(oneshot::Receiver<Upgraded>);
@@ -21,7 +22,7 @@ pub(super) struct Handover(oneshot::Sender<Upgraded>);
 
 /// A connection that has changed protocol.
 pub(crate) struct Upgraded {
-    stream: TcpStream,
+    stream: Transport,
     /// Read with the request, and no longer part of HTTP.
     ahead: BytesMut,
 }
@@ -37,7 +38,7 @@ pub(super) fn pair() -> (Handover, Upgrade) {
 }
 
 impl Handover {
-    pub(super) fn give(self, stream: TcpStream, ahead: BytesMut) {
+    pub(super) fn give(self, stream: Transport, ahead: BytesMut) {
         // If nobody wants it any more, it is closed.
         drop(self.0.send(Upgraded { stream, ahead }));
     }

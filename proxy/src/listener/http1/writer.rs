@@ -30,11 +30,13 @@ pub(super) struct Writer {
     piece: Bytes,
     /// Behind the piece.
     after: &'static [u8],
+    /// What was written may not be out.
+    unflushed: bool,
 }
 
 impl Writer {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, buffer: Vec::new(), written: 0, piece: Bytes::new(), after: &[] }
+        Self { connection, buffer: Vec::new(), written: 0, piece: Bytes::new(), after: &[], unflushed: false }
     }
 
     /// Where to append; what is appended comes behind all that is pending.
@@ -105,6 +107,16 @@ impl Writer {
                 patience.as_mut().reset(Instant::now() + self::HALF_CLOSE_PATIENCE);
             }
             self.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            let flushed = wire.state().poll_flush(cx);
+            if flushed.is_pending() {
+                self.connection.write_blocked();
+            }
+            ready!(flushed)?;
+            self.connection.write_went_on();
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

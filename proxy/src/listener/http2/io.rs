@@ -9,20 +9,17 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::Guard;
 use crate::listener::phase::{Connection, Phase};
-use crate::wire::http2::Heard;
+use crate::wire::{http2::Heard, transport::Transport};
 
 /// What an HTTP/2 peer must send before it counts as one: the preface and the head of a SETTINGS frame.
 const PREFACE_BYTES: usize = 24 + 9;
 
 pub(super) struct Http2Stream {
-    stream: TcpStream,
+    stream: Transport,
     /// Read while telling HTTP/1 from HTTP/2.
     ahead: BytesMut,
     connection: Arc<Connection>,
@@ -34,7 +31,7 @@ pub(super) struct Http2Stream {
 
 impl Http2Stream {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         ahead: BytesMut,
         connection: Arc<Connection>,
         heard: Heard,

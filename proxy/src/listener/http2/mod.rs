@@ -10,7 +10,7 @@ pub mod guard;
 mod io;
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,9 +28,8 @@ use http::{
 };
 use http_body::Body;
 use tokio::{
-    net::TcpStream,
     sync::{Notify, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use self::{
@@ -48,18 +47,22 @@ use crate::{
         body::ProxyBody,
         http2::{self, Heard, Http2Body, KeepAlive, Outflow, Pulse, fields},
         interim::InterimReceiver,
+        transport::Transport,
     },
 };
 
 /// A client that answers no ping for this long is gone.
 const PULSE: Pulse = Pulse { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
 
+/// A certificate is valid to the end of its last second.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
 /// How long the end of a request is waited for that may have no body; it comes with the head.
 const END_WITHIN: Duration = Duration::from_millis(20);
 
 /// Serves the streams of one connection to its end.
-pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session: Serving<S>) {
-    let Serving { service, connection, limits, last_word, draining } = session;
+pub(super) async fn serve<S: Serve>(stream: Transport, ahead: BytesMut, session: Serving<S>) {
+    let Serving { service, connection, limits, last_word, draining, valid_for, .. } = session;
     connection.speaks_http2();
     let heard = Heard::default();
     let refusals = Arc::new(Refusals::default());
@@ -79,7 +82,7 @@ pub(super) async fn serve<S: Serve>(stream: TcpStream, ahead: BytesMut, session:
                     None => drop(tokio::spawn(exchange(request, respond, service.clone()))),
                 }
             };
-            run(frames, heard, accept, draining).await
+            run(frames, heard, accept, (draining, valid_for)).await
         }
         Err(error) => Err(error),
     };
@@ -108,13 +111,25 @@ async fn run(
     mut frames: server::Connection<Http2Stream, Bytes>,
     heard: Heard,
     accept: impl Fn(Request<RecvStream>, SendResponse<Bytes>),
-    ending: watch::Receiver<Ending>,
+    (ending, valid_for): (watch::Receiver<Ending>, Option<Duration>),
 ) -> Result<(), h2::Error> {
     let pings = frames.ping_pong().expect("a new connection's pings are taken once");
     let mut keep_alive = KeepAlive::new(pings, heard, PULSE);
     let came_late = *ending.borrow() != Ending::No;
     let is_of_use = Notify::new();
-    let mut goodbye = pin!(goodbye(ending, came_late, &is_of_use));
+    let expired = async {
+        match valid_for {
+            Some(left) => sleep(left + A_MOMENT).await,
+            None => pending().await,
+        }
+    };
+    let goodbye = async {
+        tokio::select! {
+            () = goodbye(ending, came_late, &is_of_use) => {}
+            () = expired => {}
+        }
+    };
+    let mut goodbye = pin!(goodbye);
     let mut is_said = false;
     loop {
         let accepted = poll_fn(|cx| {

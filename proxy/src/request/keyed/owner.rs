@@ -6,14 +6,14 @@ use mainstay_policies::idempotency::{FormerOwner, Incoming, Protection};
 
 use crate::{
     config::model::Principal,
-    request::{arrival, routed::Routed},
+    request::routed::Routed,
 };
 
 /// The credentials to which a key is bound that is begun under a principal made in this way: only where nobody is named.
 pub(super) fn credentials(way: &Principal, protection: &Protection, headers: &HeaderMap) -> Option<[u8; 32]> {
     match way {
         Principal::Anonymous => protection.credentials(headers),
-        Principal::Header(_) => None,
+        Principal::Header(_) | Principal::Certificate(_) => None,
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn former(
 ) -> Vec<FormerOwner> {
     let headers = &routed.parts.headers;
     let owner = |way: &Principal| {
-        let principal = arrival::principal(way, headers);
+        let principal = routed.exchange.session().principal(way, headers);
         let incoming = Incoming { parts: &routed.parts, principal: principal.as_deref(), path_params };
         let key = protection.key_of_principal(&incoming, body);
         FormerOwner { key, credentials: credentials(way, protection, headers), principal }

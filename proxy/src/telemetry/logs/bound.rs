@@ -10,13 +10,16 @@ const LINES: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Bounds the lines of one kind.
+#[derive(Debug)]
 pub(crate) struct Bound {
     /// The line's message.
     what: &'static str,
+    /// So many of them a second.
+    lines: u32,
     window: Mutex<Window>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
     said: u32,
@@ -26,7 +29,12 @@ struct Window {
 impl Bound {
     /// For lines that say `what`.
     pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, window: Mutex::default() }
+        Self { what, lines: LINES, window: Mutex::default() }
+    }
+
+    /// For lines of which one a second is enough.
+    pub(crate) fn one_a_second(what: &'static str) -> Self {
+        Self { lines: 1, ..Self::new(what) }
     }
 
     /// Whether a line may be written now. If not, it is counted.
@@ -34,7 +42,7 @@ impl Bound {
         self.tell(self.window.lock().turn(now));
         let mut window = self.window.lock();
         window.began.get_or_insert(now);
-        if window.said < LINES {
+        if window.said < self.lines {
             window.said += 1;
             return true;
         }

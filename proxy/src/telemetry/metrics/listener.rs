@@ -28,6 +28,8 @@ struct Counters {
     limited: AtomicU64,
     /// By problem; there are as many as there are slugs.
     unrouted: Mutex<BTreeMap<&'static str, u64>>,
+    /// Handshakes by what became of them, in words that are few.
+    handshakes: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A connection that is open; dropped when it is not.
@@ -45,6 +47,11 @@ impl ListenerMetrics {
     /// A connection was refused, or had to wait, because there were too many.
     pub fn connection_limited(&self) {
         self.0.limited.fetch_add(1, Relaxed);
+    }
+
+    /// A TLS handshake ended, with this result: `ok`, or why there is no connection.
+    pub fn handshake(&self, result: &'static str) {
+        *self.0.handshakes.lock().entry(result).or_default() += 1;
     }
 
     /// A request was answered with a problem before it had a route, under which it would have been counted.
@@ -95,6 +102,14 @@ impl Collector for Listeners {
         };
         counter("mainstay_connections", "Client connections accepted", |counters| &counters.accepted)?;
         counter("mainstay_connections_limited", "Times the connection limit was hit", |counters| &counters.limited)?;
+        let help = "TLS handshakes with clients, by what became of them";
+        let mut handshakes = encoder.encode_descriptor("mainstay_tls_handshakes", help, None, MetricType::Counter)?;
+        for (name, counters) in listeners.iter() {
+            for (result, count) in &*counters.handshakes.lock() {
+                let labels = [("listener", &**name), ("result", *result)];
+                ConstCounter::new(*count).encode(handshakes.encode_family(&labels)?)?;
+            }
+        }
         let help = "Requests answered with a problem before they had a route";
         let mut unrouted = encoder.encode_descriptor("mainstay_unrouted_requests", help, None, MetricType::Counter)?;
         for (name, counters) in listeners.iter() {

@@ -30,6 +30,9 @@ const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 
+/// Reads of 1 KiB after which no last word of the peer is looked for any more.
+const LAST_READS: usize = 64;
+
 /// What the peer's frames have said.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -144,6 +147,21 @@ impl Watched {
     pub(super) fn new(stream: Transport, seen: Arc<Seen>, heard: Heard) -> Self {
         Self { stream, reader: Reader::default(), seen, heard }
     }
+
+    /// What cannot be written any more: the peer may have said why before it closed, which nobody would read then.
+    fn unwritten<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_))) && self.stream.is_secure() {
+            let mut scratch = [0; 1024];
+            for _ in 0..LAST_READS {
+                let mut rest = ReadBuf::new(&mut scratch);
+                let polled = Pin::new(&mut *self).poll_read(cx, &mut rest);
+                if !matches!(polled, Poll::Ready(Ok(()))) || rest.filled().is_empty() {
+                    break;
+                }
+            }
+        }
+        written
+    }
 }
 
 impl AsyncRead for Watched {
@@ -159,7 +177,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.unwritten(written, cx)
     }
 
     fn poll_write_vectored(
@@ -167,7 +187,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.unwritten(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,7 +197,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.unwritten(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

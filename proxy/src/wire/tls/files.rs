@@ -61,6 +61,12 @@ pub enum Cause {
     /// The certificate that belongs to the key is an authority's.
     #[error("the certificate of its key ({0}) is an authority's, which may sign others but serve nobody")]
     OnlyAuthority(String),
+    /// No list of revoked certificates in it.
+    #[error("there is no list of revoked certificates in it (`-----BEGIN X509 CRL-----`), or it is damaged")]
+    NoRevocationList,
+    /// It is of no use for what it should do.
+    #[error("it cannot be used: {0}")]
+    Unusable(String),
     /// A certificate of which others are to be believed may not sign any.
     #[error("certificate {number} in it ({subject}) is no authority's: it may not sign others (no `CA:TRUE`)")]
     NoAuthority {

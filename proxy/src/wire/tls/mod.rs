@@ -13,6 +13,7 @@ mod client;
 mod credentials;
 mod files;
 mod kept;
+mod listener;
 mod reason;
 mod roots;
 mod upstream;
@@ -22,6 +23,7 @@ pub use client::{ClientTls, MinVersion};
 pub use credentials::{Credentials, settled};
 pub use files::{Cause, FileError};
 pub use kept::{Kept, Renewable, directories};
+pub use listener::{Acceptor, Caller, ClientAuth, ListenerTls, take_refused};
 pub use reason::{explain, is_about_ours, of_io, word};
 pub use upstream::{Connector, H2, HTTP11, UpstreamTls};
 
