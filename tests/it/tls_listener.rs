@@ -64,6 +64,8 @@ impl World {
 async fn a_caller_is_whom_its_certificate_names() {
     let world = World::new().await;
     let proxy = world.proxy(", principal: { tls: san }").await;
+    // An address and `localhost` are no host of a request, so that both protocols ask for the same.
+    let keyed = || Request::keyed("/pay", "k", "x").header("Host", "localhost");
     let (ann, bob) = ("URI:spiffe://prod/ann", "URI:spiffe://prod/bob, DNS:bob.example, DNS:bobby.example");
     for (names, is_known) in [
         (ann, true),
@@ -76,14 +78,14 @@ async fn a_caller_is_whom_its_certificate_names() {
         let client = TlsClient::of(&world.authority, Some(&own));
         let way = client.way_to(proxy.addr).await;
         // The same key of each of them is another write.
-        let reply = Request::keyed("/pay", "k", "x").send(way.addr).await;
+        let reply = keyed().send(way.addr).await;
         let expected = if is_known { 200 } else { 401 };
         assert_eq!(reply.status, expected, "{names}: {}", reply.text());
         if !is_known {
             reply.expect_problem(401, "principal-missing");
             continue;
         }
-        let again = Request::keyed("/pay", "k", "x").send(way.addr).await;
+        let again = keyed().send(way.addr).await;
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{names}: {}", again.text());
         let way = TlsClient { alpn: &[b"h2"], ..client }.way_to(proxy.addr).await;
         let two = H2Client::connect(way.addr).await;
@@ -93,7 +95,10 @@ async fn a_caller_is_whom_its_certificate_names() {
     assert_eq!(world.upstream.effects("k"), 3);
     let seen = world.upstream.requests();
     assert!(seen.iter().all(|seen| seen.header("x-forwarded-proto") == Some("https")), "{seen:#?}");
-    assert_eq!(proxy.metric("mainstay_tls_handshakes_total", &[("listener", "inbound"), ("result", "ok")]).await, Some(13.0));
+    assert_eq!(
+        proxy.metric("mainstay_tls_handshakes_total", &[("listener", "inbound"), ("result", "ok")]).await,
+        Some(11.0)
+    );
 }
 
 #[tokio::test]
@@ -156,7 +161,8 @@ async fn who_is_not_let_in_is_named_in_the_log_and_counted_by_reason() {
     let ok = clients.issue("own", "URI:spiffe://prod/ok");
     let way = TlsClient::of(&world.authority, Some(&ok)).way_to(proxy.addr).await;
     assert_eq!(Request::get("/").send(way.addr).await.status, 200);
-    let stranger = Authority::new("stranger").issue("own", "URI:spiffe://prod/stranger");
+    let strangers = Authority::new("stranger");
+    let stranger = strangers.issue("own", "URI:spiffe://prod/stranger");
     let old = clients.issue_between("old", "URI:spiffe://prod/old", "20200101", "20200102");
     let new = clients.issue_between("new", "URI:spiffe://prod/new", "20990101", "20990102");
     let before = world.upstream.count();
@@ -227,7 +233,8 @@ async fn a_certificate_is_wanted_only_if_the_configuration_says_so() {
     let way = TlsClient::of(&world.authority, None).way_to(proxy.addr).await;
     assert_eq!(Request::get("/").send(way.addr).await.status, 200);
     Request::keyed("/pay", "k", "x").send(way.addr).await.expect_problem(401, "principal-missing");
-    let stranger = Authority::new("stranger").issue("own", "URI:spiffe://prod/x");
+    let strangers = Authority::new("stranger");
+    let stranger = strangers.issue("own", "URI:spiffe://prod/x");
     is_refused(&TlsClient::of(&world.authority, Some(&stranger)), &proxy).await;
 }
 
@@ -235,17 +242,13 @@ async fn a_certificate_is_wanted_only_if_the_configuration_says_so() {
 async fn each_name_has_its_own_certificate_and_the_first_is_for_everybody_else() {
     let world = World::new().await;
     let named = |name: &str| pair(&world.authority.issue(name, &format!("DNS:{name}.example.com")));
-    let any = pair(&world.authority.issue("any", "DNS:*.example.org"));
     let own = pair(&world.authority.issue("own", "DNS:localhost"));
-    let names = format!("names: {{ pay.example.com: {{ {} }}, \"*.example.org\": {{ {any} }} }}", named("pay"));
+    let names =
+        format!("names: {{ pay.example.com: {{ {} }}, api.example.com: {{ {} }} }}", named("pay"), named("api"));
     let proxy = Proxy::start(world.config(&format!("{own}, {names}"), "")).await;
-    for (name, is_there) in [
-        ("localhost", true),
-        ("pay.example.com", true),
-        ("a.example.org", true),
-        ("other.example.com", false),
-        ("a.b.example.org", false),
-    ] {
+    for (name, is_there) in
+        [("localhost", true), ("pay.example.com", true), ("api.example.com", true), ("other.example.com", false)]
+    {
         let connected = TlsClient { name, ..TlsClient::of(&world.authority, None) }.connect(proxy.addr).await;
         assert_eq!(connected.is_ok(), is_there, "{name}: {connected:?}");
     }
@@ -337,4 +340,33 @@ async fn files_that_cannot_be_used_end_the_start() {
         assert_eq!(ended.status.code(), Some(2), "{said}");
     }
     assert!(Proxy::launch(world.config(&world.tls(), ""), &Launch::default()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_check_looks_into_the_files_that_are_there() {
+    let world = World::new().await;
+    let dir = TempDir::new();
+    let issue =
+        |name: &str, from: &str, to: &str| pair(&world.authority.issue_between(name, "DNS:localhost", from, to));
+    let day = |days: i64| {
+        let at = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        at.strftime("%Y%m%d").to_string()
+    };
+    let far = pair(&world.authority.issue_between("far", "DNS:localhost", "20260101", "20990101"));
+    for (tls, wanted) in [
+        (issue("old", "20200101", "20200102"), "the certificate has expired"),
+        (issue("new", "20990101", "20990102"), "the certificate is not valid yet"),
+        (issue("late", &day(-100), &day(10)), "in the last fifth of its life"),
+        (format!("bundle_file: {}", world.authority.cert().display()), "there is no private key in it"),
+        ("bundle_file: /nowhere/else.pem".to_owned(), ""),
+        (far, ""),
+    ] {
+        let file = dir.join("mainstay.yaml");
+        fs::write(&file, world.config(&tls, "").render()).expect("write");
+        let checked = run(&["check", &file.display().to_string()]).await;
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(checked.status.success(), "{said}");
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+        assert!(!wanted.is_empty() || !said.contains("the certificate"), "{said}");
+    }
 }

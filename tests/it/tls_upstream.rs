@@ -10,6 +10,7 @@ use mainstay_tests::{
     authority::{Authority, Issued},
     h2_upstream::{H2Step, H2Upstream},
     prelude::*,
+    proxy::{Launch, TempDir},
     tls::{Server, TlsFront},
 };
 
@@ -27,7 +28,8 @@ fn pair(own: &Issued) -> String {
 async fn before(addr: SocketAddr, tls: &str, more: &str) -> Proxy {
     let more = format!("tls: {{ {tls} }}{more}");
     let config = Config::new().upstream_at("app", &format!("https://localhost:{}", addr.port()), &more);
-    let config = config.policy("p", POLICY).policy("r", "timeout: 5s");
+    // Each worker has connections of its own.
+    let config = config.top("limits: { workers: 1 }").policy("p", POLICY).policy("r", "timeout: 5s");
     Proxy::start(config.route("path: /pay/**", "app", "p").route("path: /**", "app", "r")).await
 }
 
@@ -112,6 +114,7 @@ async fn what_is_no_such_tls_is_sent_nothing() {
     let authority = Authority::new("right");
     let own = authority.issue("own", "DNS:localhost");
     let upstream = Upstream::answering(Answer::ok("x")).await;
+    let clear = Upstream::with(|_| Accept::Say("HTTP/1.1 400 Bad Request\r\n\r\n".into()), |_| vec![]).await;
     let silent = Upstream::with(|_| Accept::Stall, |_| vec![]).await;
     let closing = Upstream::with(|_| Accept::Close, |_| vec![]).await;
     let tls12 = &[&rustls::version::TLS12];
@@ -120,7 +123,7 @@ async fn what_is_no_such_tls_is_sent_nothing() {
     let ca = ca_file(&authority);
     for (addr, tls, more, word) in [
         (old.addr, format!("{ca}, min_version: \"1.3\""), "", "tls:protocol"),
-        (upstream.addr, ca.clone(), "", "tls:protocol"),
+        (clear.addr, ca.clone(), "", "tls:protocol"),
         (h1.addr, ca.clone(), ", protocol: http2", "tls:protocol"),
         (silent.addr, ca.clone(), ", connect_timeout: 200ms", "tls:timeout"),
         (closing.addr, ca.clone(), "", "tls:eof"),
@@ -203,7 +206,8 @@ async fn openssl_refuses_our_certificate_before_it_looks_at_the_write() {
     let _server = OpenSsl::start(addr, &own, &clients.cert()).await;
     let proxy = before(addr, &ca_file(&authority), "").await;
     expect_unsent(&proxy, "tls:certificate_required").await;
-    let stranger = Authority::new("stranger").issue("own", "URI:spiffe://x/y");
+    let strangers = Authority::new("stranger");
+    let stranger = strangers.issue("own", "URI:spiffe://x/y");
     let proxy = before(addr, &format!("{}, {}", ca_file(&authority), pair(&stranger)), "").await;
     expect_unsent(&proxy, "tls:certificate_refused").await;
 }
@@ -229,11 +233,11 @@ async fn an_answer_that_only_the_connections_end_delimits_is_whole_only_if_the_p
     let authority = Authority::new("right");
     let own = authority.issue("own", "DNS:localhost");
     let upstream = Upstream::answering(Answer::ok("all of it").until_close()).await;
-    for (says_goodbye, status) in [(true, 200), (false, 504)] {
+    for (says_goodbye, slug) in [(true, None), (false, Some("outcome-unknown"))] {
         let front = Server { says_goodbye, ..Server::of(&own) }.before(upstream.addr).await;
         let proxy = before(front.addr, &ca_file(&authority), "").await;
         let reply = proxy.send(Request::keyed("/pay", "k", "x")).await;
-        assert_eq!(reply.status, status, "{}", reply.text());
+        assert_eq!(reply.slug(), slug, "{}", reply.text());
     }
 }
 
@@ -248,7 +252,44 @@ async fn a_file_that_cannot_be_used_ends_the_start_with_its_name_and_the_cause()
     ] {
         let config = Config::new().upstream_at("app", "https://localhost", &format!("tls: {{ {tls} }}"));
         let config = config.policy("p", "timeout: 1s").route("path: /**", "app", "p");
-        let log = Proxy::launch(config, &Default::default()).await.err().expect("it does not start");
+        let log = Proxy::launch(config, &Launch::default()).await.err().expect("it does not start");
         assert!(log.contains(wanted), "{wanted}\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn spans_go_over_tls_with_fields_from_files_that_nobody_is_shown() {
+    let authority = Authority::new("right");
+    let upstream = Upstream::answering(Answer::ok("x")).await;
+    let receiver = Upstream::answering(Answer::ok("")).await;
+    let front = Server::of(&authority.issue("own", "DNS:localhost")).before(receiver.addr).await;
+    let dir = TempDir::new();
+    std::fs::write(dir.join("token"), "first-token\n").expect("write");
+    let telemetry = format!(
+        "telemetry: {{ otlp: {{ endpoint: \"https://localhost:{}\", tls: {{ {} }}, headers: {{ Authorization: {{ file: {}, \
+         prefix: \"Bearer \" }}, X-Org: some-secret }} }} }}",
+        front.addr.port(),
+        ca_file(&authority),
+        dir.join("token").display()
+    );
+    let config = Config::single(upstream.addr, "timeout: 1s").admin().top(&telemetry);
+    let proxy = Proxy::start(config).await;
+    for token in ["first-token", "second-token"] {
+        std::fs::write(dir.join("token"), format!("{token}\n")).expect("write");
+        let wanted = format!("Bearer {token}");
+        eventually("an export with the token", || async {
+            assert_eq!(proxy.get("/").await.status, 200);
+            let exports = receiver.requests();
+            let is_there = |seen: &Seen| {
+                seen.header("authorization") == Some(&*wanted) && seen.header("x-org") == Some("some-secret")
+            };
+            exports.iter().any(is_there).then_some(())
+        })
+        .await;
+    }
+    let shown = proxy.operate(Request::get("/config")).await.text();
+    assert!(shown.contains("(set)") && shown.contains("Bearer "), "{shown}");
+    for secret in ["some-secret", "first-token", "second-token"] {
+        assert!(!shown.contains(secret) && !proxy.log().contains(secret), "{secret}");
     }
 }

@@ -116,7 +116,7 @@ impl Authority {
         let text = format!(
             "[req]\ndistinguished_name = name\nx509_extensions = its\n[name]\n[its]\n{extensions}\n[ca]\ndefault_ca = us\n[us]\n\
              database = {}\nnew_certs_dir = {}\ncertificate = {}\nprivate_key = {}\nrand_serial = yes\ndefault_md = sha256\n\
-             policy = any\nunique_subject = no\n[any]\ncommonName = supplied\n",
+             policy = any\nunique_subject = no\ncrl_extensions = listed\n[listed]\nauthorityKeyIdentifier = keyid\n[any]\ncommonName = supplied\n",
             database.display(),
             self.dir.join("").display(),
             self.cert().display(),

@@ -72,8 +72,7 @@ impl<'a> Server<'a> {
                 WebPkiClientVerifier::builder(trust(&[clients])).build().expect("a verifier"),
             ),
         };
-        let mut config =
-            builder.with_single_cert(chain(&self.own.cert), key(&self.own.key)).expect("a key that fits");
+        let mut config = builder.with_single_cert(chain(&self.own.cert), key(&self.own.key)).expect("a key that fits");
         config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config
     }
@@ -203,8 +202,8 @@ impl<'a> TlsClient<'a> {
 
     fn config(&self) -> ClientConfig {
         provider();
-        let builder = ClientConfig::builder_with_protocol_versions(self.versions)
-            .with_root_certificates(trust(&[self.trusts]));
+        let builder =
+            ClientConfig::builder_with_protocol_versions(self.versions).with_root_certificates(trust(&[self.trusts]));
         let mut config = match self.own {
             None => builder.with_no_client_auth(),
             Some(own) => builder.with_client_auth_cert(chain(&own.cert), key(&own.key)).expect("a key that fits"),

@@ -85,7 +85,8 @@ impl Watch {
             }
             Ok(watcher)
         });
-        let told = |error: &notify::Error| tracing::warn!(%error, "no file events; new certificates are found by polling");
+        let told =
+            |error: &notify::Error| tracing::warn!(%error, "no file events; new certificates are found by polling");
         *self = Self { directories, _watcher: started.inspect_err(told).ok() };
     }
 }

@@ -22,9 +22,8 @@ pub(crate) fn start(runtime: &Arc<Runtime>, readiness: &Arc<Readiness>) -> Vec<J
     let watching = runtime.clone();
     let cpu = restarts.clone().keep_running("cpu", move || cpu::watch(watching.clone()));
     let (renewing, told) = (runtime.clone(), readiness.clone());
-    let certificates = restarts
-        .clone()
-        .keep_running("certificates", move || certificates::watch(renewing.clone(), told.clone()));
+    let certificates =
+        restarts.clone().keep_running("certificates", move || certificates::watch(renewing.clone(), told.clone()));
     let (keeping, readiness) = (runtime.clone(), readiness.clone());
     let housekeeping =
         restarts.keep_running("housekeeping", move || housekeeping::keep_house(keeping.clone(), readiness.clone()));

@@ -107,5 +107,9 @@ fn may_write(asked: &CallerRequest<'_>, route: &Route, path: &str) -> bool {
     let (Some(access), Some(idempotency)) = (&route.policy.access, &route.policy.idempotency) else { return true };
     let Some(ClientAddress(client)) = asked.parts.extensions.get() else { return false };
     let takes = |method: &&Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
-    idempotency.methods.iter().filter(takes).any(|method| access.admits_caller((*client, asked.principal), method, path))
+    idempotency
+        .methods
+        .iter()
+        .filter(takes)
+        .any(|method| access.admits_caller((*client, asked.principal), method, path))
 }

@@ -304,6 +304,7 @@ fn choice(makes: &str, was: &[&str]) -> String {
         several => format!("[{}]", several.iter().map(|way| written(way)).collect::<Vec<_>>().join(", ")),
     };
     match makes.split_once(' ') {
+        Some(("xfcc", value)) => format!("{{ header: {value}, format: xfcc, was: {was} }}"),
         Some((kind, value)) => format!("{{ {kind}: {value}, was: {was} }}"),
         None => format!("{{ was: {was} }}"),
     }
@@ -311,7 +312,11 @@ fn choice(makes: &str, was: &[&str]) -> String {
 
 /// `header x-a` as it is written in a configuration.
 fn written(way: &str) -> String {
-    way.split_once(' ').map_or_else(|| way.to_owned(), |(kind, value)| format!("{{ {kind}: {value} }}"))
+    match way.split_once(' ') {
+        Some(("xfcc", value)) => format!("{{ header: {value}, format: xfcc }}"),
+        Some((kind, value)) => format!("{{ {kind}: {value} }}"),
+        None => way.to_owned(),
+    }
 }
 
 /// What would become of the keys that a listener has kept.

@@ -1,10 +1,6 @@
 //! TLS with a client, before its first request.
 
-use std::{
-    future::poll_fn,
-    io,
-    time::Duration,
-};
+use std::{future::poll_fn, io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

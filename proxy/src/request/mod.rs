@@ -17,3 +17,4 @@ pub(crate) mod stack;
 pub(crate) mod told;
 mod unambiguous;
 pub(crate) mod unkeyed;
+mod xfcc;

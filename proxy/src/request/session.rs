@@ -9,8 +9,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
+use super::xfcc;
 use crate::{
-    config::model::{self, Principal, San},
+    config::model::{self, HeaderFormat, HeaderPrincipal, Principal, San},
     listener::Connection,
     runtime::Runtime,
     wire::{
@@ -80,6 +81,9 @@ impl Session {
         match way {
             Principal::Anonymous => None,
             Principal::Certificate(san) => self.caller.as_ref()?.principal(*san),
+            Principal::Header(HeaderPrincipal { name, format: HeaderFormat::Xfcc, .. }) => {
+                xfcc::caller(headers, name).map(Bytes::from)
+            }
             Principal::Header(header) => {
                 let value = headers.get(&header.name)?;
                 Some(Bytes::copy_from_slice(value.as_bytes())).filter(|value| !value.is_empty())

@@ -33,6 +33,7 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     };
     let on_scrape = |name, help, read| of_kind(Kind::Gauge, name, help, read);
     shared_ledger::register(runtime);
+    register_certificates(runtime);
     let metrics = &runtime.resources.metrics;
     on_scrape("mainstay_ledger_bytes", "Bytes of the ledger in use", |runtime, samples| {
         load(runtime, samples, |load| (load.max_bytes > 0).then_some(load.bytes));
@@ -76,20 +77,27 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
         metrics,
     );
     on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
-    let help = "Since when certificates that are shown are valid; of several the one that ends first";
-    on_scrape("mainstay_tls_certificate_not_before_timestamp_seconds", help, |runtime, samples| {
-        certificates(runtime, samples, |validity| validity.not_before);
-    })(metrics);
-    let help = "Until when certificates that are shown are valid; of several the one that ends first";
-    on_scrape("mainstay_tls_certificate_not_after_timestamp_seconds", help, |runtime, samples| {
-        certificates(runtime, samples, |validity| validity.not_after);
-    })(metrics);
     on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
         samples.push(&[], f64::from(u8::from(runtime.is_draining())));
     })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
     })(metrics);
+}
+
+fn register_certificates(runtime: &Arc<Runtime>) {
+    let register = |name, help, read: fn(&Validity) -> Duration| {
+        let weak = Arc::downgrade(runtime);
+        runtime.resources.metrics.on_scrape(name, help, Kind::Gauge, move |samples| {
+            if let Some(runtime) = weak.upgrade() {
+                certificates(&runtime, samples, read);
+            }
+        });
+    };
+    let help = "Since when certificates that are shown are valid; of several the one that ends first";
+    register("mainstay_tls_certificate_not_before_timestamp_seconds", help, |validity| validity.not_before);
+    let help = "Until when certificates that are shown are valid; of several the one that ends first";
+    register("mainstay_tls_certificate_not_after_timestamp_seconds", help, |validity| validity.not_after);
 }
 
 fn certificates(runtime: &Runtime, samples: &mut Samples, read: fn(&Validity) -> Duration) {

@@ -79,10 +79,11 @@ impl Secured {
             });
             let connector = match kept {
                 Some(kept) => kept,
-                None => Arc::new(settled(|| Arc::clone(tls).open()).await.map_err(|source| Unsecured {
-                    place: format!("upstream `{}`", upstream.name),
-                    source,
-                })?),
+                None => Arc::new(
+                    settled(|| Arc::clone(tls).open())
+                        .await
+                        .map_err(|source| Unsecured { place: format!("upstream `{}`", upstream.name), source })?,
+                ),
             };
             read.upstreams.insert(upstream.name.clone(), connector);
         }
@@ -94,10 +95,11 @@ impl Secured {
             });
             let acceptor = match kept {
                 Some(kept) => kept,
-                None => Arc::new(settled(|| Arc::clone(tls).open()).await.map_err(|source| Unsecured {
-                    place: format!("listener `{}`", listener.name),
-                    source,
-                })?),
+                None => Arc::new(
+                    settled(|| Arc::clone(tls).open())
+                        .await
+                        .map_err(|source| Unsecured { place: format!("listener `{}`", listener.name), source })?,
+                ),
             };
             read.listeners.insert(listener.name.clone(), acceptor);
         }

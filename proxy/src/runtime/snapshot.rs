@@ -42,12 +42,7 @@ impl Snapshot {
     }
 
     /// Makes `config` ready, with the state of what `before` has in common with it.
-    pub(crate) fn build(
-        config: Arc<Config>,
-        secured: Secured,
-        resources: &Resources,
-        before: Option<&Self>,
-    ) -> Self {
+    pub(crate) fn build(config: Arc<Config>, secured: Secured, resources: &Resources, before: Option<&Self>) -> Self {
         let head_limits = config.limits.response_head();
         let upstreams: HashMap<_, _> = config
             .upstreams

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use http::uri::Authority;
-use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use super::handshake::{Handshake, Spoken};
 use crate::wire::transport::Transport;
+use http::uri::Authority;
+use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},

@@ -59,7 +59,8 @@ impl Handshake {
         authority: &Authority,
         protocol: Protocol,
     ) -> Self {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        // A dot at the end only keeps a name from being searched; no certificate has it.
+        let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
         let own = || ServerName::try_from(host.to_owned()).ok();
         // A host that is no name in a certificate is none that one can be for: no handshake will succeed.
         let nobody = || ServerName::try_from("invalid").expect("a name of letters is a name");
@@ -122,7 +123,8 @@ impl Handshake {
             (None, None | Some(Spoken::Http1)) if self.wanted.is_none() => Spoken::Http1,
             _ => {
                 self.remember(None);
-                let why = "the peer does not choose the one `protocol` that it was offered (ALPN): say `protocol: auto`";
+                let why =
+                    "the peer does not choose the one `protocol` that it was offered (ALPN): say `protocol: auto`";
                 return Err(unsent("tls:protocol", why.to_owned()));
             }
         };

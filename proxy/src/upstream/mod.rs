@@ -213,13 +213,14 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         let pool = &self.endpoints[endpoint].pools[worker];
         let spoken = match self.speech {
-            Speech::Http1 => Ok(Spoken::Http1),
-            Speech::Http2 => Ok(Spoken::Http2),
+            Speech::Http1 => Spoken::Http1,
+            Speech::Http2 => Spoken::Http2,
             // What comes then is no HTTP, and no stream carries it.
-            Speech::Chosen if head.headers.contains_key(UPGRADE) => Ok(Spoken::Http1),
-            Speech::Chosen => Box::pin(pool.choice()).await,
+            Speech::Chosen if head.headers.contains_key(UPGRADE) => Spoken::Http1,
+            Speech::Chosen => {
+                Box::pin(pool.choice()).await.inspect_err(|error| self.endpoints[endpoint].reach.fail(error))?
+            }
         };
-        let spoken = spoken.inspect_err(|error| self.endpoints[endpoint].reach.fail(error))?;
         let answered = if spoken == Spoken::Http2 {
             let scheme = if self.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
             let head = (head, self.authority(endpoint), scheme);

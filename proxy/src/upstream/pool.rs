@@ -12,7 +12,7 @@ use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -223,11 +223,16 @@ impl Pool {
             return Ok(chosen);
         }
         let permit = self.permit().await?;
-        let _one_at_a_time = self.multiplexed.connecting().await;
+        // All who wait for one that does not answer give up when they would have by themselves.
+        let deadline = Instant::now() + self.connect_timeout;
+        let Ok(_one_at_a_time) = timeout_at(deadline, self.multiplexed.connecting()).await else {
+            return Err(AttemptError::new(Cause::Connect, Sent::No)
+                .named(connect::TIMED_OUT)
+                .with_source("connect_timeout"));
+        };
         if let Some(chosen) = chosen() {
             return Ok(chosen);
         }
-        let deadline = Instant::now() + self.connect_timeout;
         let (stream, spoken) = connect::ready(&self.target, None, deadline).await?;
         match spoken {
             Spoken::Http1 => {

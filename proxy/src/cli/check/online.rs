@@ -207,7 +207,11 @@ async fn ask(config: &Config, route: &Route, query: &StatusQuery) -> Look {
         return Look::well(subject, "not asked: its path cannot be made up");
     };
     let target = target.replace("{operation}", &nobody.to_string());
-    let upstream = Upstream::new(Arc::clone(&route.upstream), config.limits.response_head(), 1);
+    let tls = match route.upstream.tls.as_ref().map(|tls| Arc::clone(tls).open()).transpose() {
+        Ok(tls) => tls.map(Arc::new),
+        Err(error) => return no_answer(subject, &error.to_string()),
+    };
+    let upstream = Upstream::new(Arc::clone(&route.upstream), tls.as_ref(), config.limits.response_head(), 1);
     match timeout(QUERY_TIMEOUT, fetch(&upstream, &target)).await {
         Ok(Ok(answer)) => judged(query, &subject, &answer),
         Ok(Err(why)) => no_answer(subject, &why),

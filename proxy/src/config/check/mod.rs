@@ -1,5 +1,6 @@
 //! What a valid configuration means in the worst case, and what in it cannot work as it looks.
 
+mod certificates;
 mod found;
 mod policy;
 mod restart;
@@ -27,6 +28,7 @@ pub(super) fn find(config: &Config, root: &Node) -> Vec<Issue> {
     }
     route::find(config, &mut found);
     whole::find(config, &mut found);
+    certificates::find(config, &mut found);
     found.into_issues()
 }
 

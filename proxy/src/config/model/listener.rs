@@ -86,6 +86,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
+            Self::Header(header) if header.format == HeaderFormat::Xfcc => write!(f, "xfcc {}", header.name),
             Self::Header(header) => write!(f, "header {}", header.name),
             Self::Certificate(san) => write!(f, "tls {}", san.word()),
         }
@@ -110,6 +111,18 @@ pub struct HeaderPrincipal {
     pub name: HeaderName,
     /// From whom it counts; from anybody else it is taken off.
     pub from: Peers,
+    /// How it says it.
+    pub format: HeaderFormat,
+}
+
+/// How a header says who is calling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderFormat {
+    /// Its value is the caller.
+    #[default]
+    Plain,
+    /// The URI of the last element of an `X-Forwarded-Client-Cert`.
+    Xfcc,
 }
 
 /// Who the client of a request is, for limits, access lists and logs.

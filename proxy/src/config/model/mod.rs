@@ -17,12 +17,12 @@ use super::FromEnvironment;
 
 pub use self::{
     ledger::{Ledger, OnFailure, Store},
-    listener::{ClientRule, HeaderPrincipal, Listener, Principal, San},
+    listener::{ClientRule, HeaderFormat, HeaderPrincipal, Listener, Principal, San},
     policy::{Cache, Policy},
     postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},
     server::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
-    telemetry::{LogFormat, Logs, Otlp, Propagation, Telemetry},
+    telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, Telemetry},
     upstream::{Endpoint, Protocol, Upstream},
 };
 

@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator};
 use super::{cors::MaybeCors, listener_tls::RawListenerTls};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{ClientRule, HeaderPrincipal, Principal, San},
+    model::{ClientRule, HeaderFormat, HeaderPrincipal, Principal, San},
     node::{At, Kind, Node},
 };
 
@@ -45,6 +45,8 @@ section! {
         header: HeaderName,
         /// From whom it counts: `local` (this host or pod) and networks. It is taken off anybody else's request. Default [local].
         from: Peers,
+        /// How the header says it: `plain`, its value; `xfcc`, the URI of the last element, as Envoy and Istio write it. Default plain.
+        format: HeaderFormat,
         /// The certificate of the caller's connection instead: `san`, its one URI, else its one DNS name; or `uri`, or `dns`.
         tls: San,
         /// How callers were known before: keys that were begun then are found under their former owners, too.
@@ -59,6 +61,8 @@ section! {
         header: HeaderName,
         /// From whom it counts. It is taken off anybody else's request. Default [local].
         from: Peers,
+        /// How the header said it: `plain` or `xfcc`. Default plain.
+        format: HeaderFormat,
         /// The certificate of its connection instead: `san`, `uri` or `dns`.
         tls: San,
     }
@@ -93,14 +97,28 @@ fn anonymous(node: &Node, cx: &mut Cx) -> Option<Principal> {
     cx.mismatch(node, "anonymous or { header: X-Tenant }")
 }
 
-/// By a certificate, where that is what is said; nothing else is then.
-fn by_certificate<T>(san: Option<&At<San>>, (header, from): (Option<&At<T>>, Option<&At<Peers>>), cx: &mut Cx) -> Option<Option<Principal>> {
-    let Some(san) = san else { return Some(None) };
+/// By a certificate, where that is what is said; nothing else may be said then.
+fn by_certificate<T>(
+    san: Option<&At<San>>,
+    (header, from): (Option<&At<T>>, Option<&At<Peers>>),
+    cx: &mut Cx,
+) -> Option<Principal> {
+    let san = san?;
     if let Some(at) = header.map(|it| it.at).or(from.map(|it| it.at)) {
         let help = "a caller is known by its certificate or by a header: remove one";
-        return cx.error(at, "`header` or `from` is given beside `tls`", help);
+        cx.error::<()>(at, "`header` or `from` is given beside `tls`", help);
     }
-    Some(Some(Principal::Certificate(san.value)))
+    Some(Principal::Certificate(san.value))
+}
+
+impl Setting for HeaderFormat {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("plain", Self::Plain), ("xfcc", Self::Xfcc)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["plain", "xfcc"])
+    }
 }
 
 impl Setting for San {
@@ -113,8 +131,9 @@ impl Setting for San {
     }
 }
 
-fn by_header(name: HeaderName, from: Option<At<Peers>>) -> Principal {
-    Principal::Header(HeaderPrincipal { name, from: or(from, Peers(vec![Peer::Local])) })
+fn by_header(name: HeaderName, from: Option<At<Peers>>, format: Option<At<HeaderFormat>>) -> Principal {
+    let from = or(from, Peers(vec![Peer::Local]));
+    Principal::Header(HeaderPrincipal { name, from, format: or(format, HeaderFormat::Plain) })
 }
 
 impl Setting for PrincipalChoice {
@@ -122,11 +141,11 @@ impl Setting for PrincipalChoice {
         if node.scalar().is_some() {
             return Some(Self { principal: anonymous(node, cx)?, former: Vec::new() });
         }
-        let RawPrincipal { header, from, tls, was } = RawPrincipal::decode(node, cx)?;
-        let certified = by_certificate(tls.as_ref(), (header.as_ref(), from.as_ref()), cx)?;
+        let RawPrincipal { header, from, format, tls, was } = RawPrincipal::decode(node, cx)?;
+        let certified = by_certificate(tls.as_ref(), (header.as_ref(), from.as_ref()), cx);
         let principal = match header {
             _ if certified.is_some() => certified?,
-            Some(header) => by_header(header.value, from),
+            Some(header) => by_header(header.value, from, format),
             None if was.is_none() || from.is_some() => {
                 let help = "add it: { header: X-Tenant }; where nobody is named any more, say only what `was`";
                 return cx.coded("missing-key", node.at, "`header` is missing in `principal`", help);
@@ -172,11 +191,11 @@ impl Setting for Principal {
             return anonymous(node, cx);
         }
         let raw = RawFormerPrincipal::decode(node, cx)?;
-        if let Some(way) = by_certificate(raw.tls.as_ref(), (raw.header.as_ref(), raw.from.as_ref()), cx)? {
+        if let Some(way) = by_certificate(raw.tls.as_ref(), (raw.header.as_ref(), raw.from.as_ref()), cx) {
             return Some(way);
         }
         match raw.header {
-            Some(header) => Some(by_header(header.value, raw.from)),
+            Some(header) => Some(by_header(header.value, raw.from, raw.format)),
             None => {
                 let help = "name the header, or say `tls: san`";
                 cx.coded("missing-key", node.at, "neither `header` nor `tls` says how callers were known", help)

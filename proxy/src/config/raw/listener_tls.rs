@@ -1,4 +1,5 @@
 //! `listeners.*.tls`.
+#![allow(clippy::struct_field_names, reason = "so the keys are called")]
 
 use super::tls::RawCredentials;
 use crate::{
@@ -23,7 +24,7 @@ section! {
         client: RawClientAuth,
         /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
         min_version: MinVersion,
-        /// Other certificates, by the name that a caller asks for (SNI); a first label `*` stands for any.
+        /// Other certificates, by the name that a caller asks for (SNI).
         names: Named<RawNamed>,
     }
 }

@@ -2,16 +2,19 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use tracing_subscriber::filter::Targets;
 
+use super::tls::RawCredentials;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{LogFormat, Logs, Otlp, Propagation, Telemetry},
-    node::Node,
+    model::{HeaderSource, LogFormat, Logs, Otlp, Propagation, Telemetry},
+    node::{At, Node},
     report::{Issue, suggest},
+    scalars::Named,
 };
+use crate::wire::tls::{ClientTls, MinVersion};
 
 /// The OTLP exporter's own default.
 const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,12 +42,56 @@ section! {
 section! {
     /// An OTLP/HTTP receiver.
     RawOtlp {
-        /// Base URL, such as `http://jaeger:4318`; `/v1/traces` is appended.
+        /// Base URL, such as `http://jaeger:4318` or `https://otlp.example.com`; `/v1/traces` is appended.
         endpoint: OtlpEndpoint = required,
         /// Bounds one export. Default 10s.
         timeout: Duration,
         /// Spans waiting at most; more are dropped and counted. Default 2048.
         queue: NonZeroUsize,
+        /// How an `https://` receiver is known. Default: by public authorities.
+        tls: RawOtlpTls,
+        /// Fields that each export carries: a text, or `{ file, prefix }`, read for each export. They are never shown.
+        headers: Named<HeaderSource>,
+    }
+}
+
+section! {
+    /// How an `https://` receiver is known.
+    RawOtlpTls {
+        /// The authorities that its certificate may be from, and no others. Default: `SSL_CERT_FILE`, else Mozilla's.
+        ca_file: String,
+        /// Our certificate with its key, in one file.
+        bundle_file: String,
+        /// Our certificate, for a receiver that asks for one.
+        cert_file: String,
+        /// Its key.
+        key_file: String,
+        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        min_version: MinVersion,
+    }
+}
+
+section! {
+    /// A value in a file.
+    RawHeaderFile {
+        /// Its first line is the value.
+        file: String = required,
+        /// What stands before it, such as `Bearer `. Default: nothing.
+        prefix: String,
+    }
+}
+
+impl Setting for HeaderSource {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            return HeaderValue::decode(node, cx).map(Self::Text);
+        }
+        let raw = RawHeaderFile::decode(node, cx)?;
+        Some(Self::File { file: raw.file?.value.into(), prefix: or(raw.prefix, String::new()) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([HeaderValue::schema(generator), RawHeaderFile::schema(generator)])
     }
 }
 
@@ -113,14 +160,36 @@ impl Setting for MaybeOtlp {
         if node.is_word("none") {
             return Some(Self(None));
         }
-        let (endpoint, timeout, queue) = if node.scalar().is_some() {
-            (OtlpEndpoint::decode(node, cx)?, None, None)
-        } else {
-            let raw = RawOtlp::decode(node, cx)?;
-            (raw.endpoint?.value, raw.timeout, raw.queue)
-        };
-        let timeout = cx.positive("timeout", timeout, OTLP_TIMEOUT);
-        Some(Self(Some(Otlp { endpoint: endpoint.0, timeout, queue: or(queue, OTLP_QUEUE) })))
+        if node.scalar().is_some() {
+            let endpoint = OtlpEndpoint::decode(node, cx)?.0;
+            let (timeout, queue) = (OTLP_TIMEOUT, OTLP_QUEUE);
+            return Some(Self(Some(Otlp { endpoint, timeout, queue, tls: None, headers: Vec::new() })));
+        }
+        let raw = RawOtlp::decode(node, cx)?;
+        let endpoint = raw.endpoint?.value.0;
+        let timeout = cx.positive("timeout", raw.timeout, OTLP_TIMEOUT);
+        let is_secure = endpoint.scheme() == Some(&Scheme::HTTPS);
+        if let Some(At { at, .. }) = raw.tls.as_ref().filter(|_| !is_secure) {
+            return cx.error(*at, "`tls` is given for an endpoint in clear", "write it with https://, or remove `tls`");
+        }
+        let tls = raw.tls.map(|At { value: raw, .. }| {
+            let RawOtlpTls { ca_file, bundle_file, cert_file, key_file, min_version } = raw;
+            Box::new(ClientTls {
+                ca_file: ca_file.map(|file| file.value.into()),
+                credentials: RawCredentials { bundle_file, cert_file, key_file }.resolve(cx),
+                min_version: or(min_version, MinVersion::default()),
+            })
+        });
+        let mut headers = Vec::new();
+        for (name, source) in raw.headers.map(|headers| headers.value.0).unwrap_or_default() {
+            match HeaderName::try_from(&name.value) {
+                Ok(found) => headers.push((found, source)),
+                Err(_) => {
+                    cx.error(name.at, format!("`{}` is no name of a header", name.value), "such as Authorization")?
+                }
+            }
+        }
+        Some(Self(Some(Otlp { endpoint, timeout, queue: or(raw.queue, OTLP_QUEUE), tls, headers })))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -141,11 +210,7 @@ impl Setting for OtlpEndpoint {
             return cx.mismatch(node, expected);
         };
         match uri.scheme_str() {
-            Some("http") if uri.query().is_none() && !scalar.text.contains('@') => {}
-            Some("https") => {
-                let help = "TLS is not available in this version; use http://";
-                return cx.error(node.at, "a receiver behind https cannot be reached", help);
-            }
+            Some("http" | "https") if uri.query().is_none() && !scalar.text.contains('@') => {}
             _ if scalar.text.contains('@') => {
                 let issue = Issue::new(node.at, "a receiver's address cannot hold credentials");
                 cx.issues.push(Issue { secret: true, ..issue.help("write http://host:port") });
@@ -166,7 +231,7 @@ impl Setting for OtlpEndpoint {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^http://|{}", crate::config::decode::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^https?://|{}", crate::config::decode::ENV) })
     }
 }
 

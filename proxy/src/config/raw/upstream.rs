@@ -89,19 +89,19 @@ impl RawUpstream {
             honours_key: or(self.honours_key, false),
             max_connections: or(self.max_connections, MAX_CONNECTIONS),
             idle_timeout: cx.positive("idle_timeout", self.idle_timeout, IDLE_TIMEOUT),
-            tls: tls?,
+            tls,
         })
     }
 }
 
 /// How `endpoints` are reached over TLS, if they are; contradictions are said.
-fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx) -> Option<Option<Arc<UpstreamTls>>> {
+fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx) -> Option<Arc<UpstreamTls>> {
     let is_secure = endpoints.iter().any(|endpoint| endpoint.value.is_secure);
     if let Some(clear) = endpoints.iter().find(|endpoint| is_secure && !endpoint.value.is_secure) {
         let help = "write all of them with https://, or make two upstreams of them";
         return cx.error(clear.at, "this endpoint is in clear, and others are over TLS", help);
     }
-    let Some(At { value: raw, at }) = raw else { return Some(is_secure.then(Arc::default)) };
+    let Some(At { value: raw, at }) = raw else { return is_secure.then(Arc::default) };
     if !is_secure {
         return cx.error(at, "`tls` is given for endpoints in clear", "write them with https://, or remove `tls`");
     }
@@ -121,7 +121,7 @@ fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx)
         },
     };
     let credentials = RawCredentials { bundle_file: raw.bundle_file, cert_file: raw.cert_file, key_file: raw.key_file };
-    Some(Some(Arc::new(UpstreamTls {
+    Some(Arc::new(UpstreamTls {
         client: ClientTls {
             ca_file: raw.ca_file.map(|file| file.value.into()),
             credentials: credentials.resolve(cx),
@@ -129,7 +129,7 @@ fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx)
         },
         server_name,
         identity: identity.into_iter().map(|uri| uri.value).collect(),
-    })))
+    }))
 }
 
 impl Setting for Protocol {
@@ -178,7 +178,8 @@ impl Setting for Endpoint {
             return wrong(cx, "is not an address", format!("expected {expected}"));
         };
         let default_port = if is_secure { 443 } else { 80 };
-        let full = if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
+        let full =
+            if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
         let full = full.to_ascii_lowercase().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority);
         match full {
             Some(authority) => Some(Self { authority, is_secure }),

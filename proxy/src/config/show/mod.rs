@@ -16,8 +16,9 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, ClientRule, Config, Control, Endpoint, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
-        Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store, StoreTls, Telemetry, Upstream,
+        Admin, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List, Listener,
+        LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store,
+        StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -163,7 +164,10 @@ fn principal(principal: &Principal) -> Value {
     match principal {
         Principal::Anonymous => json!("anonymous"),
         Principal::Certificate(san) => json!({ "tls": san.word() }),
-        Principal::Header(header) => json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }),
+        Principal::Header(header) => {
+            let format = (header.format == HeaderFormat::Xfcc).then(|| json!("xfcc"));
+            with(json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }), [("format", format)])
+        }
     }
 }
 
@@ -266,11 +270,21 @@ fn telemetry(telemetry: &Telemetry) -> Value {
 }
 
 fn otlp(otlp: &Otlp) -> Value {
-    json!({
+    let shown = json!({
         "endpoint": text(&otlp.endpoint.to_string()),
         "timeout": duration(otlp.timeout),
         "queue": otlp.queue.get(),
-    })
+    });
+    let header = |source: &HeaderSource| match source {
+        HeaderSource::Text(_) => json!("(set)"),
+        HeaderSource::File { file, prefix } => {
+            let prefix = (!prefix.is_empty()).then(|| text(prefix));
+            with(json!({ "file": text(&file.to_string_lossy()) }), [("prefix", prefix)])
+        }
+    };
+    let headers = otlp.headers.iter().map(|(name, source)| (name.to_string(), header(source)));
+    let headers = (!otlp.headers.is_empty()).then(|| map(headers));
+    with(shown, [("tls", otlp.tls.as_deref().map(tls::client)), ("headers", headers)])
 }
 
 fn limits(limits: &Limits) -> Value {

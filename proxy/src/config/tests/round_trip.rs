@@ -17,8 +17,8 @@ listeners:
       bundle_file: /own$$.pem
       client: { ca_file: /ca.pem, required: false, crl_file: /crl.pem }
       min_version: "1.3"
-      names: { pay.example.com: { cert_file: /pay.pem, key_file: /pay.key }, "*.example.com": { bundle_file: /any.pem } }
-  second: { address: "[::1]:8082", principal: { was: { header: X-A } }, cors: { origins: ["*"] } }
+      names: { pay.example.com: { cert_file: /pay.pem, key_file: /pay.key }, any.example.com: { bundle_file: /any.pem } }
+  second: { address: "[::1]:8082", principal: { header: X-B, format: xfcc, was: { header: X-A, format: xfcc } }, cors: { origins: ["*"] } }
 upstreams:
   app:
     endpoints: [http://127.0.0.1:9000, http://app.example.com]
@@ -128,7 +128,7 @@ policies:
 ledger: { store: memory, max_open: 500, max_bytes: 8MiB, node: 7 }
 telemetry:
   service_name: pay$$
-  otlp: { endpoint: "http://jaeger:4318", timeout: 3s, queue: 99 }
+  otlp: { endpoint: "https://jaeger:4318", timeout: 3s, queue: 99, tls: { ca_file: /ca.pem, min_version: "1.3" }, headers: { authorization: { file: "/tok$$en", prefix: "Bearer " }, x-org: { file: /org } } }
   propagation: [b3multi, jaeger]
   sample_ratio: 0.01
   logs: { format: text, level: "info,mainstay=debug", access: false }

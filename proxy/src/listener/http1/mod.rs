@@ -26,9 +26,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
-use tokio::{
-    time::{Sleep, sleep, timeout},
-};
+use tokio::time::{Sleep, sleep, timeout};
 
 use self::{
     reader::Wire,

@@ -4,10 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use mainstay_policies::idempotency::{FormerOwner, Incoming, Protection};
 
-use crate::{
-    config::model::Principal,
-    request::routed::Routed,
-};
+use crate::{config::model::Principal, request::routed::Routed};
 
 /// The credentials to which a key is bound that is begun under a principal made in this way: only where nobody is named.
 pub(super) fn credentials(way: &Principal, protection: &Protection, headers: &HeaderMap) -> Option<[u8; 32]> {

@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
     /// The endpoint cannot be used.
-    #[error("{0} is not an http:// URL with a host")]
+    #[error("{0} is not an http:// or https:// URL with a host")]
     Endpoint(http::Uri),
     /// The environment (`OTEL_EXPORTER_OTLP_*`) asks for something that is not built in.
     #[error(transparent)]

@@ -1,10 +1,10 @@
-//! The HTTP client of the exporter: OTLP over HTTP/1.1 in clear, one connection for each export.
+//! The HTTP client of the exporter: OTLP over HTTP/1.1, in clear or over TLS, one connection for each export.
 //!
 //! At most a few exports a second make a pool not worth its failure modes. One deadline bounds all of an export: resolving,
 //! connecting, sending, waiting, reading, and the retries that the OTLP specification allows ("OTLP/HTTP Throttling": 429,
 //! 502, 503, 504; and a connection that could not be made).
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header, uri::Scheme};
@@ -17,7 +17,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::config::model::Otlp;
+use crate::{
+    config::model::{HeaderSource, Otlp},
+    wire::{
+        tls::{self, ClientTls, HTTP11},
+        transport::Transport,
+    },
+};
 
 /// Bytes of a collector's answer at most; a real one has a few.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -32,13 +38,28 @@ pub(super) struct Collector {
     authority: String,
     path: String,
     timeout: Duration,
+    /// How it is known, where it is reached over TLS. Its files are read for each export, so that they can be replaced.
+    tls: Option<ClientTls>,
+    headers: Vec<(header::HeaderName, HeaderSource)>,
+}
+
+/// Why an export cannot be sent: the operator's to cure.
+#[derive(Debug, thiserror::Error)]
+enum Undeliverable {
+    #[error("telemetry.otlp.headers: {}: {source}", file.display())]
+    Header { file: std::path::PathBuf, source: io::Error },
+    #[error("telemetry.otlp.headers: {}: its first line is no value of a header", file.display())]
+    NoValue { file: std::path::PathBuf },
+    #[error("telemetry.otlp: {0}")]
+    Tls(String),
 }
 
 impl Collector {
-    /// `None` if the endpoint is not `http://` with a host.
+    /// `None` if the endpoint is not `http://` or `https://` with a host.
     pub(super) fn new(otlp: &Otlp) -> Option<Self> {
         let endpoint = &otlp.endpoint;
-        if endpoint.scheme() != Some(&Scheme::HTTP) {
+        let is_secure = endpoint.scheme() == Some(&Scheme::HTTPS);
+        if !is_secure && endpoint.scheme() != Some(&Scheme::HTTP) {
             return None;
         }
         let authority = endpoint.authority().filter(|authority| !authority.host().is_empty())?;
@@ -46,21 +67,55 @@ impl Collector {
         let authority = authority.as_str().rsplit('@').next()?;
         Some(Self {
             host: endpoint.host()?.trim_matches(['[', ']']).to_owned(),
-            port: endpoint.port_u16().unwrap_or(80),
+            port: endpoint.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
             authority: authority.to_owned(),
             path: format!("{}/v1/traces", endpoint.path().trim_end_matches('/')),
             timeout: otlp.timeout,
+            tls: is_secure.then(|| otlp.tls.as_deref().cloned().unwrap_or_default()),
+            headers: otlp.headers.clone(),
         })
     }
 
     /// Where traces go.
     pub(super) fn url(&self) -> String {
-        format!("http://{}{}", self.authority, self.path)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+
+    /// What is sent beside the export's own fields, as it is now.
+    fn add_headers(&self, headers: &mut http::HeaderMap) -> Result<(), Undeliverable> {
+        for (name, source) in &self.headers {
+            let value = match source {
+                HeaderSource::Text(value) => value.clone(),
+                HeaderSource::File { file, prefix } => {
+                    let read = std::fs::read_to_string(file);
+                    let text = read.map_err(|source| Undeliverable::Header { file: file.clone(), source })?;
+                    let line = text.lines().next().unwrap_or_default().trim_end();
+                    let value = header::HeaderValue::try_from(format!("{prefix}{line}"));
+                    value.map_err(|_| Undeliverable::NoValue { file: file.clone() })?
+                }
+            };
+            headers.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// What is written into: the socket, or TLS over it.
+    async fn over(&self, stream: TcpStream) -> Result<Transport, Undeliverable> {
+        let Some(tls) = &self.tls else { return Ok(Transport::Clear(stream)) };
+        let config = tls::settled(|| tls.config(&[HTTP11])).await;
+        let config = config.map_err(|error| Undeliverable::Tls(error.to_string()))?;
+        let name = rustls::pki_types::ServerName::try_from(self.host.clone());
+        let name = name.map_err(|error| Undeliverable::Tls(error.to_string()))?;
+        let shaken = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let explain = |error: io::Error| tls::of_io(&error).map_or_else(|| error.to_string(), tls::explain);
+        Ok(Transport::secure(shaken.map_err(|error| Undeliverable::Tls(explain(error)))?))
     }
 
     /// Posts until it is answered for good.
     async fn deliver(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        self.add_headers(&mut head.headers)?;
         let mut wait = FIRST_WAIT;
         loop {
             let mut again =
@@ -68,7 +123,7 @@ impl Collector {
             *again.headers_mut() = head.headers.clone();
             match TcpStream::connect((self.host.as_str(), self.port)).await {
                 Ok(stream) => {
-                    let answer = self.post(stream, again).await?;
+                    let answer = self.post(self.over(stream).await?, again).await?;
                     if !is_retryable(answer.status()) {
                         return Ok(answer);
                     }
@@ -81,7 +136,7 @@ impl Collector {
         }
     }
 
-    async fn post(&self, stream: TcpStream, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn post(&self, stream: Transport, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         request.headers_mut().insert(header::HOST, self.authority.parse()?);
         request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -89,8 +89,16 @@ impl Outgoing {
         if let Some(added) = head.added {
             added.write(head.headers, |name, value| write_field(&mut buffer, name, value));
         }
-        let mut outgoing =
-            Self { buffer, sent: 0, data: Bytes::new(), end: &[], body, framing: Framing::Ended, written: 0, unflushed: false };
+        let mut outgoing = Self {
+            buffer,
+            sent: 0,
+            data: Bytes::new(),
+            end: &[],
+            body,
+            framing: Framing::Ended,
+            written: 0,
+            unflushed: false,
+        };
         outgoing.frame(announced);
         outgoing
     }

@@ -141,26 +141,38 @@ pub(super) struct Watched {
     reader: Reader,
     seen: Arc<Seen>,
     heard: Heard,
+    /// Why nothing can be written any more, until it has been told.
+    unwritten: Option<io::Error>,
 }
 
 impl Watched {
     pub(super) fn new(stream: Transport, seen: Arc<Seen>, heard: Heard) -> Self {
-        Self { stream, reader: Reader::default(), seen, heard }
+        Self { stream, reader: Reader::default(), seen, heard, unwritten: None }
     }
 
-    /// What cannot be written any more: the peer may have said why before it closed, which nobody would read then.
-    fn unwritten<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if matches!(written, Poll::Ready(Err(_))) && self.stream.is_secure() {
-            let mut scratch = [0; 1024];
-            for _ in 0..LAST_READS {
-                let mut rest = ReadBuf::new(&mut scratch);
-                let polled = Pin::new(&mut *self).poll_read(cx, &mut rest);
-                if !matches!(polled, Poll::Ready(Ok(()))) || rest.filled().is_empty() {
-                    break;
-                }
+    /// What became of a write. Where a peer takes nothing more it may have said why before it closed, and nobody would read that
+    /// then: so through TLS a write fails only once the reading has come to its end.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(Err(error)) if self.stream.is_secure() => {
+                self.unwritten = Some(error);
+                self.read_to_end(cx)
+            }
+            written => written,
+        }
+    }
+
+    fn read_to_end<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let mut scratch = [0; 1024];
+        for _ in 0..LAST_READS {
+            let mut rest = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut *self).poll_read(cx, &mut rest));
+            if read.is_err() || rest.filled().is_empty() {
+                break;
             }
         }
-        written
+        let error = self.unwritten.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+        Poll::Ready(Err(error))
     }
 }
 
@@ -178,8 +190,11 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.unwritten.is_some() {
+            return this.read_to_end(cx);
+        }
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.unwritten(written, cx)
+        this.written(written, cx)
     }
 
     fn poll_write_vectored(
@@ -188,8 +203,11 @@ impl AsyncWrite for Watched {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.unwritten.is_some() {
+            return this.read_to_end(cx);
+        }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.unwritten(written, cx)
+        this.written(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -198,8 +216,11 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.unwritten.is_some() {
+            return this.read_to_end(cx);
+        }
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        this.unwritten(flushed, cx)
+        this.written(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,7 +23,11 @@ use h2::{
     Reason, RecvStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, uri::{Authority, Scheme}};
+use http::{
+    Method, Request, Response, StatusCode, Uri, Version,
+    header::CONTENT_LENGTH,
+    uri::{Authority, Scheme},
+};
 use http_body::Body;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 

@@ -48,6 +48,11 @@ impl Validity {
         (now > self.not_after).then_some(Invalid::Expired)
     }
 
+    /// How long it is valid from now on.
+    pub fn left(&self) -> Duration {
+        self.not_after.saturating_sub(now())
+    }
+
     /// Why it is not valid, if it is not.
     pub fn invalid_now(&self) -> Option<Invalid> {
         self.invalid_at(now())
@@ -85,10 +90,7 @@ pub(super) fn about(file: &Path, number: usize, der: &CertificateDer<'_>) -> Res
 
 fn validity(certificate: &Certificate) -> Validity {
     let validity = certificate.tbs_certificate().validity();
-    Validity {
-        not_before: validity.not_before.to_unix_duration(),
-        not_after: validity.not_after.to_unix_duration(),
-    }
+    Validity { not_before: validity.not_before.to_unix_duration(), not_after: validity.not_after.to_unix_duration() }
 }
 
 /// Whom a peer's certificate is for, and until when; `None` if it cannot be read.

@@ -61,7 +61,6 @@ impl<T> Kept<T> {
     pub fn config(&self) -> Arc<T> {
         Arc::clone(&self.current.load().config)
     }
-
 }
 
 /// What is read again when its files change.

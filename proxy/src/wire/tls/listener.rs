@@ -41,7 +41,7 @@ pub struct ListenerTls {
     pub client: Option<ClientAuth>,
     /// The oldest protocol that is spoken.
     pub min_version: MinVersion,
-    /// By the name that a caller asks for; `*.` stands for one label.
+    /// By the name that a caller asks for.
     pub names: BTreeMap<String, Credentials>,
 }
 
@@ -131,16 +131,9 @@ impl fmt::Debug for ByName {
     }
 }
 
-impl ByName {
-    fn of(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let wildcard = || self.named.get(&format!("*.{}", name.split_once('.')?.1));
-        self.named.get(name).or_else(wildcard)
-    }
-}
-
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.of(&name.to_ascii_lowercase()));
+        let named = hello.server_name().and_then(|name| self.named.get(&name.to_ascii_lowercase()));
         Some(Arc::clone(named.unwrap_or(&self.others)))
     }
 }

@@ -21,6 +21,8 @@ fn telemetry(endpoint: Option<&str>, sample_ratio: f64) -> Telemetry {
             endpoint: endpoint.parse().unwrap(),
             timeout: Duration::from_millis(500),
             queue: NonZeroUsize::new(64).unwrap(),
+            tls: None,
+            headers: Vec::new(),
         }),
         propagation: vec![Propagation::W3c, Propagation::B3],
         sample_ratio,
