@@ -57,10 +57,9 @@ impl Certified {
     /// Its principal by that name.
     fn principal(&self, san: San) -> Option<Bytes> {
         match san {
-            San::Uri => self.uri.clone(),
             San::Dns => self.dns.clone(),
             San::Any if self.caller.names.uris.is_empty() => self.dns.clone(),
-            San::Any => self.uri.clone(),
+            San::Any | San::Uri => self.uri.clone(),
         }
     }
 

@@ -196,12 +196,11 @@ impl Pool {
             None => self.permit().await?,
         };
         let idle = if fresh { None } else { self.idle.lock().take(self.idle_timeout) };
-        let (stream, reused) = match idle {
-            Some(Idle { stream, served, .. }) => (stream, served),
-            None => {
-                let deadline = Instant::now() + self.connect_timeout;
-                (connect::ready(&self.target, Some(Spoken::Http1), deadline).await?.0, false)
-            }
+        let (stream, reused) = if let Some(Idle { stream, served, .. }) = idle {
+            (stream, served)
+        } else {
+            let deadline = Instant::now() + self.connect_timeout;
+            (connect::ready(&self.target, Some(Spoken::Http1), deadline).await?.0, false)
         };
         Ok(Lease { stream, reused, pool: self.clone(), permit })
     }

@@ -194,13 +194,11 @@ impl Setting for Principal {
         if let Some(way) = by_certificate(raw.tls.as_ref(), (raw.header.as_ref(), raw.from.as_ref()), cx) {
             return Some(way);
         }
-        match raw.header {
-            Some(header) => Some(by_header(header.value, raw.from, raw.format)),
-            None => {
-                let help = "name the header, or say `tls: san`";
-                cx.coded("missing-key", node.at, "neither `header` nor `tls` says how callers were known", help)
-            }
-        }
+        let Some(header) = raw.header else {
+            let help = "name the header, or say `tls: san`";
+            return cx.coded("missing-key", node.at, "neither `header` nor `tls` says how callers were known", help);
+        };
+        Some(by_header(header.value, raw.from, raw.format))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

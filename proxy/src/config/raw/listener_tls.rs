@@ -66,12 +66,12 @@ impl RawListenerTls {
                 crl_file: client.crl_file.map(|file| file.value.into()),
             })
         });
-        let names = self.names.map(|it| it.value.0).unwrap_or_default();
-        let named = names.into_iter().filter_map(|(At { value: name, at }, raw)| {
+        let written = self.names.map(|it| it.value.0).unwrap_or_default();
+        let each = written.into_iter().filter_map(|(At { value: name, at }, raw)| {
             let RawNamed { bundle_file, cert_file, key_file } = raw;
             Some((name.to_ascii_lowercase(), required(RawCredentials { bundle_file, cert_file, key_file }, at, cx)?))
         });
-        let names = named.collect();
+        let names = each.collect();
         Some(ListenerTls {
             credentials: credentials?,
             client,

@@ -185,7 +185,11 @@ impl Setting for MaybeOtlp {
             match HeaderName::try_from(&name.value) {
                 Ok(found) => headers.push((found, source)),
                 Err(_) => {
-                    cx.error(name.at, format!("`{}` is no name of a header", name.value), "such as Authorization")?
+                    cx.error::<()>(
+                        name.at,
+                        format!("`{}` is no name of a header", name.value),
+                        "such as Authorization",
+                    )?;
                 }
             }
         }

@@ -58,7 +58,7 @@ section! {
         key_file: String,
         /// The name that its certificate must have, and that it is asked for. Default: the endpoint's host.
         server_name: String,
-        /// URIs of which its certificate must have exactly one, and none else, instead of a name: spiffe://prod/ns/pay/sa/ledgerd.
+        /// URIs of which its certificate must have exactly one, and none else, instead of a name, such as `spiffe://prod/ns/pay/sa/ledgerd`.
         identity: Vec<At<String>>,
         /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
         min_version: MinVersion,
@@ -112,13 +112,13 @@ fn tls(endpoints: &[At<Endpoint>], raw: Option<At<RawUpstreamTls>>, cx: &mut Cx)
     }
     let server_name = match raw.server_name {
         None => None,
-        Some(name) => match ServerName::try_from(name.value.clone()) {
-            Ok(found) => Some(found),
-            Err(_) => {
+        Some(name) => {
+            let Ok(found) = ServerName::try_from(name.value.clone()) else {
                 let help = "a host name as it stands in the certificate, or an address";
                 return cx.error(name.at, format!("`{}` is no name of a server", name.value), help);
-            }
-        },
+            };
+            Some(found)
+        }
     };
     let credentials = RawCredentials { bundle_file: raw.bundle_file, cert_file: raw.cert_file, key_file: raw.key_file };
     Some(Arc::new(UpstreamTls {

@@ -23,8 +23,8 @@ pub(super) fn listener(tls: &ListenerTls) -> Value {
         let crl_file = client.crl_file.as_deref().map(file);
         with(json!({ "ca_file": file(&client.ca_file), "required": client.required }), [("crl_file", crl_file)])
     });
-    let named = tls.names.iter().map(|(name, own)| (name.clone(), with(json!({}), credentials(Some(own)))));
-    let names = (!tls.names.is_empty()).then(|| map(named));
+    let each = tls.names.iter().map(|(name, own)| (name.clone(), with(json!({}), credentials(Some(own)))));
+    let names = (!tls.names.is_empty()).then(|| map(each));
     let shown = with(json!({ "min_version": version(tls.min_version) }), credentials(Some(&tls.credentials)));
     with(shown, [("client", client), ("names", names)])
 }

@@ -168,9 +168,8 @@ impl Outgoing {
             if self.framing == Framing::Ended {
                 buffers::give_back(std::mem::take(&mut self.buffer));
                 return Poll::Ready(Ok(()));
-            } else {
-                ready!(pulled);
             }
+            ready!(pulled);
         }
     }
 
