@@ -17,7 +17,9 @@ use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, conformance,
+        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Provenance, Retained, State,
+        conformance,
+        history::History,
         ledger::{Begun, Health, Ledger, LedgerError},
     },
 };
@@ -176,6 +178,8 @@ pub(super) fn draft(key: u8, now: u64) -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: 3_600_000,
         tombstone_ms: 7_200_000,
         window_ms: None,

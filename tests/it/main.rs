@@ -38,6 +38,7 @@ mod h2_faults;
 mod h2_interim;
 mod h2_streams;
 mod hedging;
+mod history;
 mod hostile;
 mod http1;
 mod http1_ends;

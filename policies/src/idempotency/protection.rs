@@ -16,8 +16,9 @@ use super::{
 use crate::{
     clock::WallClock,
     operation::{
-        FingerprintVersion, KeptRequest, Operation, OperationId, Recorder, Retained, Source, State, StoredRequest,
-        TraceOrigin, UnixMillis,
+        FingerprintVersion, KeptRequest, Operation, OperationId, Provenance, Recorder, Retained, Source, State,
+        StoredRequest, TraceOrigin, UnixMillis,
+        history::History,
         ledger::{Begun, Ledger, LedgerError},
         step::{Asking, StepPolicy, after},
     },
@@ -69,6 +70,8 @@ pub struct RecordedWith {
     pub request: Option<StoredRequest>,
     /// The span of this request, if it is recorded.
     pub origin: Option<TraceOrigin>,
+    /// How this request came in.
+    pub provenance: Provenance,
     /// What [`Protection::credentials`] says of it, where no principal is declared: only these may repeat it.
     pub credentials: Option<[u8; 32]>,
 }
@@ -213,6 +216,7 @@ impl Protection {
                 let mut draft = self.draft(key, principal, fingerprint, path_params, now);
                 draft.request = with.request.map_or(KeptRequest::None, |request| KeptRequest::Given(Arc::new(request)));
                 draft.origin = with.origin;
+                draft.provenance = with.provenance;
                 draft.credentials = with.credentials;
                 self.recorder.ledger().begin(draft, now).await
             }
@@ -380,6 +384,8 @@ impl Protection {
             request: KeptRequest::None,
             redispatches: 0,
             origin: None,
+            provenance: Provenance::default(),
+            history: History::default(),
             retention_ms: millis(self.params.retention),
             tombstone_ms: millis(self.params.tombstone),
             window_ms: match self.params.key.from {

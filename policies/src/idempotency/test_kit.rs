@@ -19,8 +19,8 @@ use crate::{
     clock::WallClock,
     evidence::{AttemptError, Cause, Evidence, Sent},
     operation::{
-        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
-        ledger::Ledger, memory::MemoryLedger,
+        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Provenance, Retained, State,
+        UnixMillis, history::History, ledger::Ledger, memory::MemoryLedger,
     },
 };
 
@@ -53,6 +53,8 @@ pub(super) fn operation() -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
         window_ms: None,

@@ -26,6 +26,8 @@ pub enum Event {
     Queried {
         /// What the matching rule says; `None` is no evidence.
         verdict: Option<Verdict>,
+        /// The status by which it answered, if it did.
+        http_status: Option<StatusCode>,
         /// When it was asked: the answer speaks of no later time, however slowly it came.
         asked_at: UnixMillis,
         /// What the endpoint asked for by `Retry-After`.

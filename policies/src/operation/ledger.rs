@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+pub use super::filter::{Filter, Order};
 use super::{
     InstanceId, KeyHash, Operation, OperationId, Question, State, StoredRequest, UnixMillis,
     audit::{AuditEntry, Audited},
@@ -129,7 +130,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`QUESTION_LOOKS`](super::QUESTION_LOOKS) that are.
     fn is_anothers(&self, question: Question, principal: [u8; 32]) -> LedgerFuture<'_, bool>;
 
-    /// Operations in id order, after `after`, that match the filter; at most `limit`.
+    /// The latest operations under that [question](Operation::question), at most [`QUESTION_LOOKS`](super::QUESTION_LOOKS), the
+    /// latest first.
+    fn asked_by(&self, question: Question) -> LedgerFuture<'_, Vec<Operation>>;
+
+    /// Operations that match the filter, in its order, after `after`; at most `limit`.
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>>;
 
     /// Operations that are [due](Operation::due_at) at `now`, the longest due first, after the place `after`; at most
@@ -326,35 +331,6 @@ pub enum Settle {
     /// When the writer has been asked to write it: the process may die first, and then nobody knows what became of the
     /// operation. A repeat is told so; it is not executed again.
     Eventual,
-}
-
-/// Which operations a listing shows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter {
-    /// Only this principal's (by hash).
-    pub principal: Option<[u8; 32]>,
-    /// Only in this state.
-    pub state: Option<State>,
-    /// Only of this route.
-    pub route: Option<String>,
-    /// Only of this upstream.
-    pub upstream: Option<String>,
-    /// Only created before this time.
-    pub created_before: Option<UnixMillis>,
-    /// Only flagged for a person, or only not.
-    pub attention: Option<bool>,
-}
-
-impl Filter {
-    /// Whether `operation` is shown.
-    pub fn matches(&self, operation: &Operation) -> bool {
-        self.principal.is_none_or(|principal| principal == operation.principal)
-            && self.state.is_none_or(|state| state == operation.state)
-            && self.route.as_deref().is_none_or(|route| route == &*operation.route)
-            && self.upstream.as_deref().is_none_or(|upstream| upstream == &*operation.upstream)
-            && self.attention.is_none_or(|attention| attention == operation.attention.is_some())
-            && self.created_before.is_none_or(|before| operation.created_at < before)
-    }
 }
 
 /// Why the ledger did not do it.

@@ -22,7 +22,7 @@ use super::{
     InstanceId, KeptRequest, KeyHash, Operation, OperationId, QUESTION_LOOKS, Question, Retained, State, StoredRequest,
     UnixMillis,
     audit::{AuditEntry, Audited},
-    ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture, Load},
+    ledger::{Begun, Due, Filter, Ledger, LedgerError, LedgerFuture, Load, Order},
     share,
 };
 use crate::clock::WallClock;
@@ -160,16 +160,21 @@ impl MemoryLedger {
     }
 
     /// One stretch of a listing: what matched, and where to go on (`None`: the end was reached).
-    fn scan(&self, filter: &Filter, after: u64, limit: usize) -> (Vec<Operation>, Option<u64>) {
+    fn scan(&self, filter: &Filter, (first, last): (u64, u64), limit: usize) -> (Vec<Operation>, Option<u64>) {
         let records = self.records.lock();
         let mut found = Vec::new();
-        let mut last = after;
-        let range = (Bound::Excluded(after), Bound::Unbounded);
-        for (looked_at, (seq, operation)) in records.by_seq.range(range).enumerate() {
+        let mut seen = None;
+        let mut range = records.by_seq.range(first..=last);
+        for looked_at in 0.. {
+            let next = match filter.order {
+                Order::Oldest => range.next(),
+                Order::Newest => range.next_back(),
+            };
+            let Some((seq, operation)) = next else { break };
             if looked_at == SCAN || found.len() == limit {
-                return (found, Some(last));
+                return (found, seen);
             }
-            last = *seq;
+            seen = Some(*seq);
             if filter.matches(operation) && self.visible(Some(operation)).is_some() {
                 found.push(operation.clone());
             }
@@ -250,16 +255,24 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    fn asked_by(&self, question: Question) -> LedgerFuture<'_, Vec<Operation>> {
+        Box::pin(async move {
+            let records = self.records.lock();
+            let under = records.by_question.range((question, 0)..=(question, u64::MAX)).rev().take(QUESTION_LOOKS);
+            Ok(under.filter_map(|(_, seq)| self.visible(records.by_seq.get(seq)).cloned()).collect())
+        })
+    }
+
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
         Box::pin(async move {
             let mut found = Vec::new();
-            let mut from = Some(after.map_or(0, |id| id.seq));
-            while let Some(seq) = from
+            let mut left = filter.left(after.map(|id| id.seq));
+            while let Some(numbers) = left
                 && found.len() < limit
             {
-                let (mut more, next) = self.scan(&filter, seq, limit - found.len());
+                let (mut more, seen) = self.scan(&filter, numbers, limit - found.len());
                 found.append(&mut more);
-                from = next;
+                left = seen.and_then(|seen| filter.left(Some(seen)));
                 tokio::task::yield_now().await;
             }
             Ok(found)

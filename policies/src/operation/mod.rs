@@ -5,12 +5,14 @@
 //! ledger must pass.
 
 mod event;
+mod filter;
 mod policy;
 mod question;
 mod record;
 
 pub mod audit;
 pub mod conformance;
+pub mod history;
 pub mod ledger;
 pub mod memory;
 pub mod recorder;
@@ -24,7 +26,7 @@ pub use policy::{Asking, QuerySchedule, Redispatch, StepPolicy};
 pub use question::{QUESTION_LOOKS, Question};
 pub use record::{
     Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation,
-    OperationId, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
+    OperationId, Provenance, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
 };
 pub use recorder::{Applied, Recorder};
 pub use witness::Witness;

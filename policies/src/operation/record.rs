@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
+use super::history::History;
 use crate::{clock::UnixMillis, evidence::Evidence};
 
 /// The public name of an operation: an integer in arrival order, which is the ledger's key, and a random tag, which keeps
@@ -233,6 +234,19 @@ pub struct TraceOrigin {
     pub span_id: [u8; 8],
 }
 
+/// How the first request of an operation came in, for whoever looks at the operation later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Its trace, whether that was recorded or not.
+    pub trace_id: Option<[u8; 16]>,
+    /// The policy's name; empty for what was begun before this was kept.
+    pub policy: Arc<str>,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Its method.
+    pub method: Option<Method>,
+}
+
 /// Which parts of a request its fingerprint was made of. A repeat is compared by the parts that counted when the operation
 /// began, so that a new version of this program takes no repeat of an old write for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,6 +316,10 @@ pub struct Operation {
     pub redispatches: u32,
     /// The span of the request that began it.
     pub origin: Option<TraceOrigin>,
+    /// How the first request came in.
+    pub provenance: Provenance,
+    /// What has happened to it.
+    pub history: History,
     /// How long after settling the answer is replayed, in ms; from the policy that began it.
     pub retention_ms: u64,
     /// How long after settling the key is remembered, in ms.

@@ -5,7 +5,7 @@ use mainstay_policies::operation::{Operation, State};
 
 use super::{
     act::{Act, conflict},
-    operations,
+    documents,
     operators::OperatorRequest,
     resolve::standing,
 };
@@ -52,7 +52,7 @@ async fn finish(
     result: &str,
 ) -> Result<Reply, Fault> {
     act.came_to(Some(&standing(before)), Some(&standing(after)), result).await?;
-    let mut document = operations::whole(asked.cx.runtime.resources.ledger.as_ref(), after).await?;
+    let mut document = documents::whole(asked.cx, after).await?;
     document["result"] = result.into();
     Ok(Reply::json(&document).private().with(http::header::ETAG, etag(after)))
 }

@@ -27,6 +27,7 @@ mod act;
 mod ask;
 mod audit;
 pub(crate) mod breakers;
+mod documents;
 pub(crate) mod guard;
 mod operations;
 pub(crate) mod operators;

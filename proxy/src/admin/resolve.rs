@@ -14,7 +14,7 @@ use mainstay_policies::{
 
 use super::{
     act::{Act, conflict, stale},
-    operations,
+    documents,
     operators::OperatorRequest,
 };
 use crate::api::{Fault, listing::NO_OPERATION, reply::Reply};
@@ -58,7 +58,7 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
         }
     };
     act.log("done");
-    let mut document = operations::whole(recorder.ledger().as_ref(), &settled).await?;
+    let mut document = documents::whole(asked.cx, &settled).await?;
     if settled.frees_key() {
         document["warning"] = KEY_IS_FREE.into();
     }

@@ -5,14 +5,16 @@
 //!             created_at(8) dispatched_at? settled_at? next_check_at? checks(4) attention? last_evidence? retained(1)
 //!             status_target? retention_ms(8) tombstone_ms(8) owner(16) epoch(8) revision(8)
 //!             has_request(1) redispatches(4) (trace_id(16) span_id(8))? window_ms? (evidence(1) source(1) http_status?)?
-//!             fingerprint_version(1) credentials(32)?
+//!             fingerprint_version(1) credentials(32)? (what `later` describes)
 //! response  = version(1) status(2) headers(4) (name value)* body
 //! request   = version(1) method target headers(4) (name value)* body
 //! ```
 //!
 //! Integers are big-endian, texts have a length before them (4), and `?` has a byte before it that is 1 if the value is
 //! there. Version 1 of a record ends with its revision, version 2 with the origin, version 3 with the window, version 4 with the
-//! contradiction. The id and the state have columns of their own; a kept response or request is a row of its own.
+//! contradiction, version 5 with the credentials. The id and the state have columns of their own; a kept response or request is a row of its own.
+
+mod later;
 
 use std::sync::Arc;
 
@@ -22,15 +24,15 @@ use mainstay_policies::{
     evidence::Evidence,
     operation::{
         Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation,
-        OperationId, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin,
+        OperationId, Provenance, Retained, Source, State, StoredRequest, StoredResponse, TraceOrigin, history::History,
     },
 };
 
 /// Of responses and requests.
 const VERSION: u8 = 1;
 /// Of records. Version 1 had no request, no redispatches and no origin, version 2 no window, version 3 no contradiction,
-/// version 4 neither credentials nor a host in its fingerprint.
-const RECORD_VERSION: u8 = 5;
+/// version 4 neither credentials nor a host in its fingerprint, version 5 no history.
+const RECORD_VERSION: u8 = 6;
 /// The oldest in which a store with several replicas was ever written: none that lives reads less.
 pub(super) const FIRST_SHARED: u8 = 5;
 
@@ -100,6 +102,9 @@ pub(super) fn encode_as(operation: &Operation, version: u8) -> Vec<u8> {
     });
     out.u8(fingerprint_version_number(operation.fingerprint_version));
     out.option(operation.credentials, |out, credentials| out.0.extend_from_slice(&credentials));
+    if version >= 6 {
+        later::write(&mut out, operation);
+    }
     if version > RECORD_VERSION {
         out.u8(AHEAD);
     }
@@ -149,6 +154,8 @@ pub(super) fn decode(
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: input.u64()?,
         tombstone_ms: input.u64()?,
         owner: InstanceId(u128::from_be_bytes(input.array()?)),
@@ -190,6 +197,9 @@ fn decode_later(operation: &mut Operation, version: u8, input: &mut In<'_>) -> R
     if version >= 5 {
         operation.fingerprint_version = fingerprint_version_of(input.u8()?)?;
         operation.credentials = input.option(In::array)?;
+    }
+    if version >= 6 {
+        later::read(operation, input)?;
     }
     if version > RECORD_VERSION && input.u8()? != AHEAD {
         return Err(Unreadable);

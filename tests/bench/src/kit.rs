@@ -8,8 +8,9 @@ use mainstay_policies::{
     clock::WallClock,
     evidence::Evidence,
     operation::{
-        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, Source, State,
-        StoredResponse,
+        FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Provenance, Retained, Source,
+        State, StoredResponse,
+        history::History,
     },
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -109,6 +110,8 @@ pub(crate) fn draft() -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: 24 * 3_600_000,
         tombstone_ms: 30 * 24 * 3_600_000,
         window_ms: None,

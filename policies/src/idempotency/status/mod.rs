@@ -42,6 +42,8 @@ pub trait Asker: Send + Sync {
 pub struct Heard {
     /// What the matching rule says; `None` is no evidence.
     pub verdict: Option<Verdict>,
+    /// The status by which the endpoint answered, if it did.
+    pub status: Option<StatusCode>,
     /// When the endpoint wants to be asked again.
     pub retry_after: Option<Duration>,
     /// The endpoint is up: it answered, with whatever but a 5xx.
@@ -98,6 +100,7 @@ fn with_operation(target: &str, operation: impl Display) -> String {
 pub fn judge(query: &StatusQuery, response: &Response<Bytes>, now: UnixMillis) -> Heard {
     let heard = Heard {
         verdict: None,
+        status: Some(response.status()),
         retry_after: retry_after(response.headers(), now),
         is_up: !response.status().is_server_error(),
         answer: None,

@@ -50,7 +50,8 @@ impl Protection {
             heard.verdict = None;
         }
         let answer = heard.answer.take().filter(|_| heard.verdict.is_some()).and_then(|answer| self.kept(&answer));
-        let event = Event::Queried { verdict: heard.verdict, asked_at: now, retry_after: heard.retry_after, answer };
+        let Heard { verdict, status, retry_after, .. } = heard;
+        let event = Event::Queried { verdict, http_status: status, asked_at: now, retry_after, answer };
         Ok(Some((heard, self.apply(operation, &event).await?)))
     }
 

@@ -21,9 +21,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinSet;
 
 use super::{
-    Attention, AttentionReason, FingerprintVersion, KeptRequest, KeyHash, Operation, OperationId, Retained, Source,
-    State, StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
+    Attention, AttentionReason, FingerprintVersion, KeptRequest, KeyHash, Operation, OperationId, Provenance, Retained,
+    Source, State, StoredRequest, StoredResponse, TraceOrigin, UnixMillis,
     audit::AuditEntry,
+    history::{Entry, EventKind, FENCED, HISTORY_KEPT, History},
     ledger::{Begun, Ledger, LedgerError},
 };
 use crate::{clock::WallClock, evidence::Evidence};
@@ -185,6 +186,13 @@ impl Checks {
             retained: stored(b"\x00\xff body"),
             redispatches: 5,
             origin: Some(TraceOrigin { trace_id: [1; 16], span_id: [2; 8] }),
+            provenance: Provenance {
+                trace_id: Some([3; 16]),
+                policy: "write".into(),
+                listener: "inbound".into(),
+                method: Some(Method::PATCH),
+            },
+            history: History::of(&whole_history(), 7, 3),
             window_ms: Some(10_000),
             ..operation
         };
@@ -340,6 +348,20 @@ impl Checks {
     }
 }
 
+/// As many events as are kept, with all that one may have and with nothing.
+fn whole_history() -> Vec<Entry> {
+    let kinds = EventKind::ALL.iter().cycle().take(HISTORY_KEPT);
+    let entries = kinds.zip(START..).map(|(kind, at)| Entry::new(at, *kind));
+    let told = |entry: Entry| Entry {
+        http_status: Some(StatusCode::NOT_FOUND),
+        evidence: Some(Evidence::NotExecuted),
+        by: Some(Source::StatusQuery),
+        cause: Some(FENCED),
+        ..entry
+    };
+    entries.map(|entry| if entry.at % 2 == 0 { told(entry) } else { entry }).collect()
+}
+
 fn entry(at: UnixMillis, action: &str, operation: Option<OperationId>) -> AuditEntry {
     AuditEntry {
         at,
@@ -393,6 +415,8 @@ fn draft(key: u8, now: UnixMillis) -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: RETENTION_MS,
         tombstone_ms: TOMBSTONE_MS,
         window_ms: None,

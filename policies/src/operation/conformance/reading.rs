@@ -3,7 +3,7 @@
 use super::{Checks, START, TOMBSTONE_MS, entry};
 use crate::operation::{
     Attention, AttentionReason, Operation, OperationId, Question, State, UnixMillis,
-    ledger::{Due, Filter},
+    ledger::{Due, Filter, Order},
 };
 
 impl Checks {
@@ -74,6 +74,27 @@ impl Checks {
         self.update(Operation { attention, ..flagged }).await;
         let by_flag = |flag| Filter { attention: Some(flag), upstream: Some("app".into()), ..Filter::default() };
         assert_eq!(keys(&list(by_flag(true), None, 100).await), [3]);
+        let owed = Filter { open: true, ..Filter::default() };
+        assert_eq!(list(owed, None, 100).await.len(), 9);
+        let newest = |filter: Filter| Filter { order: Order::Newest, ..filter };
+        assert_eq!(keys(&list(newest(Filter::default()), None, 100).await), (0..9).rev().collect::<Vec<_>>());
+        assert_eq!(keys(&list(newest(Filter::default()), Some(all[3].0), 2).await), [2, 1]);
+        let unknown = Filter { state: Some(State::Unknown), ..Filter::default() };
+        assert_eq!(keys(&list(newest(unknown), Some(all[6].0), 9).await), [3, 0]);
+        let numbers = Some((all[2].0.seq, all[5].0.seq));
+        assert_eq!(keys(&list(Filter { numbers, ..Filter::default() }, Some(all[3].0), 9).await), [4, 5]);
+        assert_eq!(keys(&list(newest(Filter { numbers, ..Filter::default() }), None, 3).await), [5, 4, 3]);
+        let since = Filter { created_since: Some(START + 7_000), ..Filter::default() };
+        assert_eq!(keys(&list(since, None, 9).await), [7, 8]);
+        assert_eq!(list(Filter { reason: Some("in_flight".into()), ..Filter::default() }, None, 100).await.len(), 9);
+        let flagged = Filter { reason: Some("resolve_exhausted".into()), ..Filter::default() };
+        assert_eq!(keys(&list(flagged, None, 100).await), [3]);
+        for other in [
+            Filter { policy: Some("other".into()), ..Filter::default() },
+            Filter { trace_id: Some([9; 16]), ..Filter::default() },
+        ] {
+            assert!(list(other, None, 100).await.is_empty());
+        }
         assert_eq!(list(by_flag(false), None, 100).await.len(), 8);
     }
 
@@ -85,6 +106,8 @@ impl Checks {
         let (even, odd) = ([0; 32], [1; 32]);
         assert!(!asks(question, even).await);
         let first = self.begin(1).await;
+        let asked = self.ledger.asked_by(question).await.expect("the ledger looks");
+        assert_eq!(asked.iter().map(|found| found.id).collect::<Vec<_>>(), [first.id]);
         assert_eq!((first.principal, first.question()), (odd, Some(question)));
         assert!(asks(question, even).await);
         assert!(!asks(question, odd).await, "it is its own");

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
 use super::{size::RECORD_BYTES, *};
-use crate::operation::{FingerprintVersion, StoredResponse, conformance};
+use crate::operation::{FingerprintVersion, Provenance, StoredResponse, conformance, history::History};
 
 #[tokio::test]
 async fn it_conforms_on_one_thread() {
@@ -44,6 +44,8 @@ fn draft(key: u8) -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: 10,
         tombstone_ms: 20,
         window_ms: None,

@@ -31,7 +31,7 @@ pub use self::{
     person::{agrees, may_be_resolved},
     schedule::after,
 };
-use super::{Operation, State, UnixMillis, event::alerts};
+use super::{Operation, State, UnixMillis, event::alerts, history::tell};
 pub use super::{
     event::{Action, Event, Observation, UNREADABLE},
     policy::{Asking, StepPolicy},
@@ -43,11 +43,11 @@ pub use super::{
 pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixMillis) -> (Operation, Vec<Action>) {
     let mut next = operation.clone();
     let mut todo = None;
-    match event {
+    match event.clone() {
         Event::Dispatched => dispatch(&mut next, now),
         Event::Redispatched => redispatch(&mut next, policy, now),
         Event::Observed(observation) => observe(&mut next, observation, policy, now),
-        Event::Queried { verdict, asked_at, retry_after, answer } => {
+        Event::Queried { verdict, asked_at, retry_after, answer, .. } => {
             let heard = Heard { verdict, asked_at: asked_at.min(now), retry_after, answer };
             todo = hear(&mut next, heard, policy, now);
         }
@@ -67,6 +67,7 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         Event::Unreadable => miss_request(&mut next, policy, now),
         Event::Resolved { evidence, reason } => resolve(&mut next, evidence, reason, now),
     }
+    tell(operation, &mut next, &event, policy, now);
     let mut actions = Vec::new();
     if next != *operation {
         actions.push(Action::Record);

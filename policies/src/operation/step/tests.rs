@@ -9,7 +9,7 @@ use crate::{
     evidence::{Evidence, Verdict},
     operation::{
         Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, OperationId,
-        QuerySchedule, Redispatch, Retained, Source,
+        Provenance, QuerySchedule, Redispatch, Retained, Source, history::History,
     },
     retry::{Backoff, Jitter},
 };
@@ -51,6 +51,8 @@ fn pending() -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: 1,
         tombstone_ms: 2,
         window_ms: None,
@@ -70,7 +72,7 @@ fn response(evidence: Evidence) -> Event {
 }
 
 fn heard(verdict: Option<Verdict>) -> Event {
-    Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after: None, answer: None }
+    Event::Queried { verdict, http_status: None, asked_at: UnixMillis::MAX, retry_after: None, answer: None }
 }
 
 fn after_all(events: &[Event], policy: &StepPolicy) -> Operation {
@@ -121,7 +123,8 @@ fn evidence_against_a_terminal_state_calls_a_person_and_changes_nothing_else() {
     assert_eq!(actions, [Action::Record, Action::Alert(AttentionReason::Conflict)]);
     let heard = Some(Contradiction { evidence: Evidence::Failed, source: Source::LateResponse, status: None });
     let attention = Some(Attention { heard, ..Attention::new(NOW + 5, AttentionReason::Conflict) });
-    assert_eq!(flagged, Operation { attention, last_evidence: Some(Evidence::Failed), ..settled });
+    let history = flagged.history.clone();
+    assert_eq!(flagged, Operation { attention, last_evidence: Some(Evidence::Failed), history, ..settled });
     let (again, actions) = step(&flagged, seen(Evidence::Failed, Source::LateResponse), &policy, NOW + 9);
     assert_eq!((again, actions), (flagged, vec![]), "once");
 }
@@ -170,8 +173,13 @@ fn settle_after_counts_from_the_last_dispatch() {
 #[test]
 fn an_answer_that_came_slowly_speaks_of_when_it_was_asked_for() {
     let policy = policy(Some(asking(false)));
-    let asked =
-        |asked_at| Event::Queried { verdict: Some(Verdict::NotFound), asked_at, retry_after: None, answer: None };
+    let asked = |asked_at| Event::Queried {
+        verdict: Some(Verdict::NotFound),
+        http_status: None,
+        asked_at,
+        retry_after: None,
+        answer: None,
+    };
     let at = NOW + 61_000;
     assert_eq!(step(&unknown(&policy), asked(NOW + 58_000), &policy, at).0.state, State::Unknown);
     assert_eq!(step(&unknown(&policy), asked(NOW + 60_000), &policy, at).0.state, State::NotExecuted);
@@ -242,7 +250,7 @@ fn retry_after_is_honoured_up_to_the_time_to_give_up() {
         let retry_after = Some(Duration::from_secs(seconds));
         step(
             &unknown(&policy),
-            Event::Queried { verdict: None, asked_at: NOW, retry_after, answer: None },
+            Event::Queried { verdict: None, http_status: None, asked_at: NOW, retry_after, answer: None },
             &policy,
             NOW,
         )
@@ -517,7 +525,7 @@ fn events() -> impl Strategy<Value = Event> {
         4 => Just(Event::Due),
         1 => evidences().prop_map(|evidence| Event::Resolved { evidence, reason: "said so".into() }),
         2 => (proptest::option::of(verdicts), proptest::option::of(waits))
-            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, asked_at: UnixMillis::MAX, retry_after, answer: None }),
+            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, http_status: None, asked_at: UnixMillis::MAX, retry_after, answer: None }),
         2 => (evidences(), sources, status, retained).prop_map(|(evidence, source, status, retained)| {
             Event::Observed(Observation { evidence, source, reason: "seen".into(), status, retained })
         }),

@@ -62,7 +62,8 @@ mod tests {
     use mainstay_policies::{
         clock::WallClock,
         operation::{
-            FingerprintVersion, InstanceId, KeptRequest, KeyHash, Retained, State,
+            FingerprintVersion, InstanceId, KeptRequest, KeyHash, Provenance, Retained, State,
+            history::History,
             ledger::{Begun, Ledger as _, Settle},
         },
     };
@@ -120,6 +121,8 @@ mod tests {
             request: KeptRequest::None,
             redispatches: 0,
             origin: None,
+            provenance: Provenance::default(),
+            history: History::default(),
             retention_ms: HOUR_MS,
             tombstone_ms: HOUR_MS,
             window_ms: None,

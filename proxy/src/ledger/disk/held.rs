@@ -14,7 +14,7 @@ use mainstay_policies::{
     faults::{Safeguard, is_off},
     operation::{
         KeptRequest, KeyHash, Operation, OperationId, Retained, State, UnixMillis,
-        ledger::{Due, Filter, Health, LedgerError},
+        ledger::{Due, Filter, Health, LedgerError, Order},
         share,
     },
 };
@@ -180,15 +180,26 @@ impl Records {
 
     /// Open operations after `seq` that match, at most `limit`; and where to go on, if the end was not reached within
     /// `scan` of them.
-    pub(super) fn list(&self, filter: &Filter, seq: u64, limit: usize, scan: usize) -> (Vec<Operation>, Option<u64>) {
+    pub(super) fn list(
+        &self,
+        filter: &Filter,
+        (first, last): (u64, u64),
+        limit: usize,
+        scan: usize,
+    ) -> (Vec<Operation>, Option<u64>) {
         let mut found = Vec::new();
-        let mut last = seq;
-        let range = (Bound::Excluded(seq), Bound::Unbounded);
-        for (looked_at, (seq, entry)) in self.entries.range(range).enumerate() {
+        let mut seen = None;
+        let mut range = self.entries.range(first..=last);
+        for looked_at in 0.. {
+            let next = match filter.order {
+                Order::Oldest => range.next(),
+                Order::Newest => range.next_back(),
+            };
+            let Some((seq, entry)) = next else { break };
             if looked_at == scan || found.len() == limit {
-                return (found, Some(last));
+                return (found, seen);
             }
-            last = *seq;
+            seen = Some(*seq);
             found.extend(entry.published.iter().filter(|operation| filter.matches(operation)).cloned());
         }
         (found, None)

@@ -290,21 +290,29 @@ impl Ledger for DiskLedger {
         Box::pin(self.look_up(move |reader| keys::is_anothers(reader, &inner.keys, question, principal, now)))
     }
 
+    fn asked_by(&self, question: Question) -> LedgerFuture<'_, Vec<Operation>> {
+        let (inner, now) = (Arc::clone(&self.inner), self.inner.steady_now());
+        Box::pin(async move {
+            let stored = self.look_up(move |reader| keys::asked_by(reader, &inner.keys, question, now)).await?;
+            Ok(stored.into_iter().map(|stored| self.newest(stored)).collect())
+        })
+    }
+
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
         Box::pin(async move {
             let mut found = Vec::new();
-            let mut from = Some(after.map_or(0, |id| id.seq));
+            let mut left = filter.left(after.map(|id| id.seq));
             let is_held = filter.state.is_some_and(|state| !state.is_terminal());
-            while let Some(seq) = from
+            while let Some(numbers) = left
                 && found.len() < limit
             {
-                let (mut more, next) = if is_held {
-                    self.inner.records.lock().list(&filter, seq, limit - found.len(), SCAN as usize)
+                let (mut more, seen) = if is_held {
+                    self.inner.records.lock().list(&filter, numbers, limit - found.len(), SCAN as usize)
                 } else {
-                    self.list_stored(&filter, seq, limit - found.len()).await?
+                    self.list_stored(&filter, numbers, limit - found.len()).await?
                 };
                 found.append(&mut more);
-                from = next;
+                left = seen.and_then(|seen| filter.left(Some(seen)));
                 tokio::task::yield_now().await;
             }
             Ok(found)
@@ -403,11 +411,12 @@ impl DiskLedger {
     async fn list_stored(
         &self,
         filter: &Filter,
-        seq: u64,
+        numbers: (u64, u64),
         limit: usize,
     ) -> Result<(Vec<Operation>, Option<u64>), LedgerError> {
-        let state = filter.state;
-        let rows = self.look_up(move |reader| sql::after(reader, seq, state, SCAN)).await?;
+        let part =
+            sql::Part { numbers, state: filter.state, is_owed: filter.is_of_what_is_owed(), order: filter.order };
+        let rows = self.look_up(move |reader| sql::part(reader, part, SCAN)).await?;
         let now = self.inner.steady_now();
         let mut next = (rows.len() == SCAN as usize).then(|| rows.last().map(|last| last.id.seq)).flatten();
         let mut found = Vec::new();

@@ -8,7 +8,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use mainstay_policies::operation::{
-    KeptRequest, KeyHash, Operation, OperationId, Question, Retained, State, StoredRequest, UnixMillis,
+    KeptRequest, KeyHash, Operation, OperationId, Question, Retained, State, StoredRequest, UnixMillis, ledger::Order,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -137,13 +137,38 @@ pub(super) fn of_key(db: &Db, seq: u64, key: KeyHash) -> Result<Option<Operation
     is_it.then(|| read(db, row)).transpose()
 }
 
+/// A part of all operations.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The first number and the last one.
+    pub(super) numbers: (u64, u64),
+    /// In one state, or in all.
+    pub(super) state: Option<State>,
+    /// Only what is open or flagged.
+    pub(super) is_owed: bool,
+    pub(super) order: Order,
+}
+
+/// A part of all operations, at most `limit`.
+pub(super) fn part(db: &Db, part: Part, limit: u32) -> Result<Vec<Operation>, SqlError> {
+    let (first, last) = part.numbers;
+    let only = if part.state.is_some() { "AND o.state = ?4" } else { "AND ?4 IS NULL" };
+    let owed = if part.is_owed { "AND o.due IS NULL" } else { "" };
+    let direction = match part.order {
+        Order::Oldest => "ASC",
+        Order::Newest => "DESC",
+    };
+    let sql = format!("{COLUMNS} WHERE o.seq BETWEEN ?1 AND ?2 {only} {owed} ORDER BY o.seq {direction} LIMIT ?3");
+    let mut statement = db.prepare_cached(&sql)?;
+    let state = part.state.map(record::state_number);
+    let mut rows = statement.query(params![column(first), column(last), limit, state])?;
+    collect(db, &mut rows)
+}
+
 /// Operations in id order after `seq`, in one state or all, at most `limit`.
 pub(super) fn after(db: &Db, seq: u64, state: Option<State>, limit: u32) -> Result<Vec<Operation>, SqlError> {
-    let only = if state.is_some() { "AND o.state = ?3" } else { "AND ?3 IS NULL" };
-    let sql = format!("{COLUMNS} WHERE o.seq > ?1 {only} ORDER BY o.seq LIMIT ?2");
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![column(seq), limit, state.map(record::state_number)])?;
-    collect(db, &mut rows)
+    let numbers = (seq.saturating_add(1), u64::MAX);
+    part(db, Part { numbers, state, is_owed: false, order: Order::Oldest }, limit)
 }
 
 /// Every operation that is not terminal, in id order.

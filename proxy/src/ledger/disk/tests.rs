@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use mainstay_policies::{
     evidence::Evidence,
-    operation::{FingerprintVersion, Retained, Source, StoredResponse, conformance},
+    operation::{FingerprintVersion, Provenance, Retained, Source, StoredResponse, conformance, history::History},
 };
 
 use rusqlite::Connection;
@@ -80,6 +80,8 @@ pub(super) fn draft(key: u32) -> Operation {
         request: KeptRequest::None,
         redispatches: 0,
         origin: None,
+        provenance: Provenance::default(),
+        history: History::default(),
         retention_ms: DAY,
         tombstone_ms: 30 * DAY,
         window_ms: None,

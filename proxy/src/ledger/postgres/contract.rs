@@ -147,17 +147,27 @@ impl Ledger for PostgresLedger {
         })
     }
 
+    fn asked_by(&self, question: Question) -> LedgerFuture<'_, Vec<Operation>> {
+        Box::pin(async move {
+            let (question, looks) = (question.0.cast_signed(), i64::try_from(QUESTION_LOOKS).unwrap_or(i64::MAX));
+            let rows = self.inner.ask(Statement::Question, vec![&question, &looks]).await?;
+            let now = self.inner.steady_now();
+            let found = rows.iter().map(|row| self.inner.rows().read(row, now)).collect::<Result<Vec<_>, _>>()?;
+            Ok(found.into_iter().filter(|found| !is_forgotten(found, now)).collect())
+        })
+    }
+
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
         Box::pin(async move {
             let mut found = Vec::new();
             // Zero is a number, too: the first of node 0, by a clock that stands before 2024.
-            let mut from = Some(after.map_or(-1, |id| id.seq.cast_signed()));
-            while let Some(seq) = from
+            let mut left = filter.left(after.map(|id| id.seq));
+            while let Some(numbers) = left
                 && found.len() < limit
             {
-                let (mut more, next) = self.scan(&filter, seq, limit - found.len()).await?;
+                let (mut more, seen) = self.scan(&filter, numbers, limit - found.len()).await?;
                 found.append(&mut more);
-                from = next;
+                left = seen.and_then(|seen| filter.left(Some(seen)));
             }
             Ok(found)
         })

@@ -39,7 +39,7 @@ use mainstay_policies::{
     operation::{
         Operation, State, UnixMillis,
         audit::{AUDIT_KEPT, AuditEntry},
-        ledger::{Begun, Filter, LedgerError},
+        ledger::{Begun, Filter, LedgerError, Order},
     },
 };
 use tokio::{
@@ -47,6 +47,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, timeout},
 };
+use tokio_postgres::Row;
 
 use self::{
     command::{BeginCommand, Command, Handed, UpdateCommand},
@@ -229,17 +230,23 @@ impl PostgresLedger {
     async fn scan(
         &self,
         filter: &Filter,
-        after: i64,
+        (first, last): (u64, u64),
         limit: usize,
-    ) -> Result<(Vec<Operation>, Option<i64>), LedgerError> {
+    ) -> Result<(Vec<Operation>, Option<u64>), LedgerError> {
         let inner = &self.inner;
-        let statement = match filter.state {
-            Some(State::Unknown) => Statement::ListUnknown,
-            _ => Statement::List,
+        let is_unknown = filter.state == Some(State::Unknown);
+        let statement = match (is_unknown, filter.order) {
+            (true, Order::Oldest) => Statement::ListUnknown,
+            (true, Order::Newest) => Statement::ListUnknownNewest,
+            (false, Order::Oldest) => Statement::List,
+            (false, Order::Newest) => Statement::ListNewest,
         };
-        let rows = inner.ask(statement, vec![&after, &SCAN]).await?;
+        let column = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (first, last) = (column(first), column(last));
+        let rows = inner.ask(statement, vec![&first, &SCAN, &last]).await?;
         let now = inner.steady_now();
-        let mut next = (i64::try_from(rows.len()) == Ok(SCAN)).then(|| rows.last().map(|row| row.get(0))).flatten();
+        let number = |row: &Row| row.get::<_, i64>(0).cast_unsigned();
+        let mut seen = (i64::try_from(rows.len()) == Ok(SCAN)).then(|| rows.last().map(number)).flatten();
         let mut found = Vec::new();
         for row in &rows {
             let operation = match inner.rows().read(row, now) {
@@ -252,12 +259,12 @@ impl PostgresLedger {
             if filter.matches(&operation) && !is_forgotten(&operation, now) {
                 found.push(operation);
                 if found.len() == limit {
-                    next = Some(row.get(0));
+                    seen = Some(number(row));
                     break;
                 }
             }
         }
-        Ok((found, next))
+        Ok((found, seen))
     }
 
     async fn sweep(&self, now: UnixMillis, limit: usize) -> Result<usize, LedgerError> {

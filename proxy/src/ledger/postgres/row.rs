@@ -16,6 +16,7 @@ use mainstay_policies::{
     evidence::Evidence,
     operation::{
         InstanceId, KeptRequest, KeyHash, Operation, OperationId, Retained, State, StoredResponse, UnixMillis,
+        history::{Entry, EventKind, History},
     },
 };
 use tokio_postgres::Row;
@@ -201,6 +202,11 @@ fn taken_over(operation: &mut Operation, sent: Option<UnixMillis>, due: Option<U
         operation.last_evidence = Some(Evidence::Ambiguous);
         operation.attempts = operation.attempts.max(1);
         operation.dispatched_at = operation.dispatched_at.max(sent);
+        // When it was taken over is not on record: not before it was sent.
+        let at = operation.dispatched_at.unwrap_or(operation.created_at);
+        let lost = Entry { cause: Some(OWNER_LOST), ..Entry::new(at, EventKind::Lost) };
+        let entries: Vec<Entry> = operation.events().into_iter().skip(1).chain([lost]).collect();
+        operation.history = History::of(&entries, operation.history.folded(), operation.attempts);
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) enum Statement {
     Read,
     Question,
     List,
+    ListNewest,
     ListUnknown,
+    ListUnknownNewest,
     Request,
     Changed,
     Flagged,
@@ -61,6 +63,37 @@ pub(super) enum Statement {
 macro_rules! row {
     () => {
         "op.seq, op.tag, op.state, op.owner, op.epoch, op.revision, op.sent, op.due, op.record, r.response"
+    };
+}
+
+/// All operations.
+macro_rules! list {
+    ($order:literal) => {
+        concat!(
+            "SELECT ",
+            row!(),
+            " FROM {s}.op LEFT JOIN {s}.response r ON r.slot = op.slot AND r.seq = op.seq \
+             WHERE op.seq BETWEEN $1 AND $3 ORDER BY op.seq ",
+            $order,
+            " LIMIT $2"
+        )
+    };
+}
+
+/// All that is in doubt: it is due, or a person's.
+macro_rules! list_unknown {
+    ($order:literal) => {
+        concat!(
+            "SELECT ",
+            row!(),
+            " FROM (SELECT seq FROM {s}.op WHERE due IS NOT NULL AND seq BETWEEN $1 AND $3 \
+             UNION SELECT seq FROM {s}.op WHERE flagged AND seq BETWEEN $1 AND $3 ORDER BY seq ",
+            $order,
+            " LIMIT $2) AS found \
+             JOIN {s}.op ON op.seq = found.seq LEFT JOIN {s}.response r ON r.slot = op.slot AND r.seq = op.seq \
+             ORDER BY op.seq ",
+            $order
+        )
     };
 }
 
@@ -176,27 +209,17 @@ impl Statement {
                  WHERE question = $1 ORDER BY seq DESC LIMIT $2",
                 &[I8, I8],
             ),
-            Self::List => (
-                concat!(
-                    "SELECT ",
-                    row!(),
-                    " FROM {s}.op LEFT JOIN {s}.response r ON r.slot = op.slot AND r.seq = op.seq \
-                     WHERE op.seq > $1 ORDER BY op.seq LIMIT $2"
-                ),
-                &[I8, I8],
-            ),
-            // All that is in doubt: it is due, or a person's.
-            Self::ListUnknown => (
-                concat!(
-                    "SELECT ",
-                    row!(),
-                    " FROM (SELECT seq FROM {s}.op WHERE due IS NOT NULL AND seq > $1 \
-                     UNION SELECT seq FROM {s}.op WHERE flagged AND seq > $1 ORDER BY seq LIMIT $2) AS found \
-                     JOIN {s}.op ON op.seq = found.seq LEFT JOIN {s}.response r ON r.slot = op.slot AND r.seq = op.seq \
-                     ORDER BY op.seq"
-                ),
-                &[I8, I8],
-            ),
+            _ => self.listing(),
+        }
+    }
+
+    /// Operations by their numbers.
+    const fn listing(self) -> (&'static str, &'static [Type]) {
+        match self {
+            Self::List => (list!("ASC"), &[I8, I8, I8]),
+            Self::ListNewest => (list!("DESC"), &[I8, I8, I8]),
+            Self::ListUnknown => (list_unknown!("ASC"), &[I8, I8, I8]),
+            Self::ListUnknownNewest => (list_unknown!("DESC"), &[I8, I8, I8]),
             _ => self.more(),
         }
     }
@@ -343,7 +366,9 @@ const ALL: [Statement; Statement::COUNT] = [
     Statement::Read,
     Statement::Question,
     Statement::List,
+    Statement::ListNewest,
     Statement::ListUnknown,
+    Statement::ListUnknownNewest,
     Statement::Request,
     Statement::Changed,
     Statement::Flagged,

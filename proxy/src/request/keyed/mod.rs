@@ -17,7 +17,7 @@ use mainstay_policies::{
     idempotency::{
         AnswerKind, Begin, Claim, Incoming, Key, KeyOwner, Protection, RecordedWith, Refusal, Standing, preferred_wait,
     },
-    operation::State,
+    operation::{Provenance, State},
     path,
     problem::Problem,
 };
@@ -225,6 +225,12 @@ fn recorded_with(
             redispatch::stored(head, body.clone())
         }),
         origin: routed.exchange.trace().handle().origin(),
+        provenance: Provenance {
+            trace_id: Some(routed.exchange.trace().trace_id().0.to_be_bytes()),
+            policy: routed.outbound.route.params.policy.name.clone(),
+            listener: routed.listener.name.clone(),
+            method: Some(routed.parts.method.clone()),
+        },
         credentials: owner::credentials(&routed.listener.principal, protection, &routed.parts.headers),
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 pub(super) use self::{
     filing::Filing,
     index::{Entry, KeyIndex},
-    segments::{all, is_anothers, latest_under, load, read},
+    segments::{all, asked_by, is_anothers, latest_under, load, read},
 };
 use crate::faults;
 

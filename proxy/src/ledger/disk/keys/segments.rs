@@ -5,7 +5,10 @@
 //! from the operations, as are all that came after the last segment. An entry is never changed; it may outlive its
 //! operation, and goes with its segment when that has no operation left.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use mainstay_policies::operation::{KeyHash, Operation, QUESTION_LOOKS, Question, UnixMillis};
 use parking_lot::Mutex;
@@ -50,6 +53,25 @@ pub(crate) fn is_anothers(
         Ok(is_it.then_some(true))
     })?;
     Ok(found == Some(true))
+}
+
+/// The latest operations under a question that are not forgotten at `now`, the latest first.
+pub(crate) fn asked_by(
+    db: &Db,
+    index: &Mutex<KeyIndex>,
+    question: Question,
+    now: UnixMillis,
+) -> Result<Vec<Operation>, SqlError> {
+    let found = RefCell::new(Vec::new());
+    let looks = Cell::new(QUESTION_LOOKS);
+    newest_under(db, index, sql::question_column(question), |seq| {
+        let Some(left) = looks.get().checked_sub(1) else { return Ok(Some(())) };
+        looks.set(left);
+        let operation = sql::by_seq(db, seq)?.filter(|found| found.question() == Some(question));
+        found.borrow_mut().extend(operation.filter(|found| !is_forgotten(found, now)));
+        Ok(None)
+    })?;
+    Ok(found.into_inner())
 }
 
 /// Has `look` see the operations that may be filed under `prefix`, the newest first, until it finds something.

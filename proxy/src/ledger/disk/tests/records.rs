@@ -24,7 +24,7 @@ fn a_record_that_was_cut_anywhere_is_no_record() {
         assert!(read(&bytes, &response[..cut]).is_err(), "{cut}");
     }
     let mut other_version = bytes;
-    other_version[0] = 6;
+    other_version[0] = 7;
     assert!(read(&other_version, &response).is_err());
 }
 
@@ -42,11 +42,12 @@ fn what_contradicts_a_settled_operation_is_read_as_it_was_written() {
 #[test]
 fn a_record_of_an_earlier_version_is_read() {
     let operation = Operation { fingerprint_version: FingerprintVersion::WithoutHost, ..draft(1) };
+    const HISTORY: usize = 1 + 4 + 4 + 1 + 4 + 4 + 1;
     let bytes = record::encode(&operation);
     // Whether a request is kept, redispatches, no origin; no window; no contradiction; what the fingerprint was made of, no
-    // credentials.
-    for (version, later) in [(1, 1 + 4 + 1 + 1 + 1 + 2), (2, 1 + 1 + 2), (3, 1 + 2), (4, 2)] {
-        let mut bytes = bytes[..bytes.len() - later].to_vec();
+    // credentials; nothing of how it came in, and no history.
+    for (version, later) in [(1, 1 + 4 + 1 + 1 + 1 + 2), (2, 1 + 1 + 2), (3, 1 + 2), (4, 2), (5, 0)] {
+        let mut bytes = bytes[..bytes.len() - later - HISTORY].to_vec();
         bytes[0] = version;
         let read = record::decode(operation.id, operation.state, &bytes, None);
         assert_eq!(read.as_ref(), Ok(&operation), "{version}");

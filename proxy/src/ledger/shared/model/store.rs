@@ -340,6 +340,10 @@ impl Ledger for Replica {
         ready(Ok(false))
     }
 
+    fn asked_by(&self, _: Question) -> Answer<'_, Vec<Operation>> {
+        unreachable!("nobody looks for a key")
+    }
+
     fn list(&self, _: Filter, _: Option<OperationId>, _: usize) -> Answer<'_, Vec<Operation>> {
         unreachable!("nobody lists")
     }

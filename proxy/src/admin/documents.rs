@@ -1,0 +1,91 @@
+//! The documents that operators read of operations: what callers see, and what only operators do.
+
+use mainstay_policies::{
+    evidence::Evidence,
+    operation::{Operation, Source, history::Entry, step::may_be_resolved},
+};
+use serde_json::{Value, json};
+
+use super::{audit, operators::Operators};
+use crate::api::{
+    Fault,
+    document::{self, time},
+};
+
+/// Entries of the audit trail in the document of one operation.
+const TRAIL: usize = 50;
+
+/// The document of one operation with its audit trail, the oldest entry first.
+pub(super) async fn whole(cx: &Operators, operation: &Operation) -> Result<Value, Fault> {
+    let ledger = &cx.runtime.resources.ledger;
+    let trail = ledger.audit(Some(operation.id), None, TRAIL).await.map_err(|_| Fault::ledger())?;
+    let mut document = of_operation(cx, operation);
+    if operation.attention.is_some_and(|flag| flag.heard.is_some()) {
+        // Under a key that was free meanwhile the write may have been done once more.
+        let latest = ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
+        let later: Vec<String> =
+            latest.filter(|latest| latest.id.seq > operation.id.seq).iter().map(|later| later.id.to_string()).collect();
+        document["attention"]["later"] = later.into();
+    }
+    document["audit"] = trail.iter().rev().map(audit::of_entry).collect();
+    Ok(document)
+}
+
+/// The document of one operation, as it stands in listings.
+pub(super) fn of_operation(cx: &Operators, operation: &Operation) -> Value {
+    let mut document = document::of_operation(operation);
+    let more = json!({
+        "upstream": &*operation.upstream,
+        "principal_hash": hex(&operation.principal),
+        "owner": uuid::Uuid::from_u128(operation.owner.0).to_string(),
+        "epoch": operation.epoch,
+        "revision": operation.revision,
+        "checks": operation.checks,
+        "redispatches": operation.redispatches,
+        "can_be_resolved": may_be_resolved(operation).is_ok(),
+        "trace_id": operation.provenance.trace_id.map(|id| hex(&id)),
+        "policy": &*operation.provenance.policy,
+        "listener": &*operation.provenance.listener,
+        "method": operation.provenance.method.as_ref().map(http::Method::as_str),
+        "path": path(cx, operation),
+        "history": operation.events().iter().map(of_event).collect::<Vec<_>>(),
+        "history_folded": operation.history.folded(),
+    });
+    if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}
+
+/// The path of its route, as configured; the route's name, where it is configured no more.
+fn path(cx: &Operators, operation: &Operation) -> String {
+    let snapshot = cx.runtime.snapshot.load();
+    let route = snapshot.protecting(&operation.route, &operation.upstream);
+    route.map_or_else(|| operation.route.to_string(), |route| route.params.matches.path.text.to_string())
+}
+
+/// One event; what it has not is left out.
+fn of_event(entry: &Entry) -> Value {
+    let mut document = json!({ "at": time(entry.at), "event": entry.kind.label() });
+    let members = [
+        ("http_status", entry.http_status.map(|status| status.as_u16().into())),
+        ("evidence", entry.evidence.map(|evidence| Evidence::label(evidence).into())),
+        ("by", entry.by.map(|by| Source::label(by).into())),
+        ("because", entry.cause.map(Value::from)),
+    ];
+    for (name, value) in members {
+        if let Some(value) = value {
+            document[name] = value;
+        }
+    }
+    document
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
