@@ -26,6 +26,7 @@ mod drain_pipelines;
 mod fair_share;
 mod fallback;
 mod first_steps;
+mod finding;
 mod forwarding;
 mod forwarding_streams;
 mod framing;

@@ -13,6 +13,8 @@ use crate::api::{
 /// Characters of who did it, and of why.
 const MAX_ACTOR: usize = 128;
 const MAX_REASON: usize = 1000;
+/// Who and why, where neither must be said.
+const NOT_GIVEN: &str = "not given";
 
 /// An act, before it is known what comes of it.
 pub(super) struct Act<'a> {
@@ -34,7 +36,31 @@ impl<'a> Act<'a> {
         target: &str,
         needs: &[&str],
     ) -> Result<Self, Fault> {
+        Self::from(asked, members(asked)?, action, target, (needs, &[]))
+    }
+
+    /// An act that needs no reason, such as a look at what nobody else may see, and that may have the members `may` beside.
+    pub(super) fn optional(
+        asked: &OperatorRequest<'a>,
+        action: &'static str,
+        target: &str,
+        needs: &[&str],
+        may: &[&str],
+    ) -> Result<Self, Fault> {
         let mut more = members(asked)?;
+        for name in ["actor", "reason"] {
+            more.entry(name).or_insert_with(|| NOT_GIVEN.into());
+        }
+        Self::from(asked, more, action, target, (needs, may))
+    }
+
+    fn from(
+        asked: &OperatorRequest<'a>,
+        mut more: Map<String, Value>,
+        action: &'static str,
+        target: &str,
+        (needs, may): (&[&str], &[&str]),
+    ) -> Result<Self, Fault> {
         let missing: Vec<String> = needs
             .iter()
             .chain(&["actor", "reason"])
@@ -49,8 +75,9 @@ impl<'a> Act<'a> {
         }
         let actor = text(&mut more, "actor", MAX_ACTOR)?;
         let reason = text(&mut more, "reason", MAX_REASON)?;
-        if let Some(unknown) = more.keys().find(|name| !needs.contains(&name.as_str())) {
-            let known = needs.iter().chain(&["actor", "reason"]).copied().collect::<Vec<_>>().join(", ");
+        let is_known = |name: &str| needs.contains(&name) || may.contains(&name);
+        if let Some(unknown) = more.keys().find(|name| !is_known(name)) {
+            let known = needs.iter().chain(may).chain(&["actor", "reason"]).copied().collect::<Vec<_>>().join(", ");
             return Err(Fault::bad(format!("`{}` is not known here; known: {known}.", printable(unknown))));
         }
         Ok(Self { cx: asked.cx, action, target: printable(target), operation: None, actor, reason, more })
@@ -66,7 +93,7 @@ impl<'a> Act<'a> {
         defaults: &[(&str, &str)],
     ) -> Result<Self, Fault> {
         let mut body = members(asked)?;
-        for (name, default) in [("actor", "not given"), ("reason", "not given")].iter().chain(defaults) {
+        for (name, default) in [("actor", NOT_GIVEN), ("reason", NOT_GIVEN)].iter().chain(defaults) {
             body.entry(*name).or_insert_with(|| (*default).into());
         }
         let body = Value::Object(body).to_string().into();

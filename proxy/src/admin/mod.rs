@@ -2,7 +2,10 @@
 //! operators' interface.
 //!
 //! ```text
-//! GET  /operations                  ?state= &route= &upstream= &older=10m &attention=true &limit= &cursor=
+//! GET  /operations                  ?state= &route= &upstream= &policy= &reason= &trace_id= &id_prefix= &older=10m &newer=10m
+//!                                   &since= &until= &attention=true &open=true &order=newest &limit= &cursor=
+//!                                   &group_by=route,reason: counts instead of operations
+//! POST /operations:find             {"key", "principal"?, "upstream"?, "actor"?}: by the key that a caller sent
 //! GET  /operations/{id}             the operation, its audit trail, and what may be done about it
 //! POST /operations/{id}:resolve     {"state": "succeeded|failed|not_executed", "actor", "reason"}
 //! POST /operations/{id}:query       {"actor", "reason"}: asks the service now
@@ -28,7 +31,10 @@ mod ask;
 mod audit;
 pub(crate) mod breakers;
 mod documents;
+mod filters;
+mod find;
 pub(crate) mod guard;
+mod id_prefix;
 mod operations;
 pub(crate) mod operators;
 pub mod probes;

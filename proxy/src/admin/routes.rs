@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use super::{
     accept::accept,
-    ask, audit, breakers, operations,
+    ask, audit, breakers, find, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, OperatorRequest, Operators},
     resolve, switches, views,
 };
@@ -61,6 +61,10 @@ impl OperatorRequest<'_> {
             ["operations"] => {
                 self.reads()?;
                 operations::list(self).await
+            }
+            ["operations:find"] => {
+                self.allow(&[Method::POST])?;
+                find::find(self).await
             }
             ["operations", name] => match name.rsplit_once(':') {
                 None => {

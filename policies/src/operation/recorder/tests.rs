@@ -112,6 +112,10 @@ impl Ledger for Spied {
         self.inner.is_anothers(question, principal)
     }
 
+    fn asked_by(&self, question: Question) -> LedgerFuture<'_, Vec<Operation>> {
+        self.inner.asked_by(question)
+    }
+
     fn list(&self, filter: Filter, after: Option<OperationId>, limit: usize) -> LedgerFuture<'_, Vec<Operation>> {
         self.inner.list(filter, after, limit)
     }

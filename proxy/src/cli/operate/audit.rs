@@ -37,7 +37,7 @@ async fn list(command: AuditCommand) -> Result<String, ClientError> {
     let (found, _) = client(&target)?.pages("/audit", &query, "entries", limit).await?;
     Ok(match target.output {
         Output::Json => json(&json!({ "entries": found })),
-        Output::Table => trail_table(&found, Timestamp::now()),
+        _ => trail_table(&found, Timestamp::now()),
     })
 }
 

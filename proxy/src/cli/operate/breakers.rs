@@ -77,7 +77,7 @@ async fn list(client: &Client, output: Output) -> Result<String, ClientError> {
     let document = client.get("/breakers").await?.document;
     Ok(match output {
         Output::Json => json(&document),
-        Output::Table => breakers_table(document["breakers"].as_array().map(Vec::as_slice).unwrap_or_default()),
+        _ => breakers_table(document["breakers"].as_array().map(Vec::as_slice).unwrap_or_default()),
     })
 }
 
@@ -107,7 +107,7 @@ async fn act(client: &Client, name: &str, action: &str, body: &Value, output: Ou
     let document = client.post(&target, None, body).await?.document;
     Ok(match output {
         Output::Json => json(&document),
-        Output::Table => format!("{name}: {}", cell(&document["state"])),
+        _ => format!("{name}: {}", cell(&document["state"])),
     })
 }
 

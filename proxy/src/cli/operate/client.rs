@@ -33,6 +33,9 @@ pub(super) enum ClientError {
     /// The operator's: the token.
     #[error("the token in {} cannot be read: {source}", path.display())]
     Token { path: PathBuf, source: io::Error },
+    /// There is no such thing, or more than one.
+    #[error("{0}")]
+    NotFound(String),
     /// Nobody is there, or not who was expected.
     #[error(
         "cannot reach {address}: {reason}\nIs the proxy running, and `admin` on? Name its listener with --admin or \
@@ -47,7 +50,7 @@ pub(super) enum ClientError {
 impl ClientError {
     pub(super) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } => 1,
+            Self::Refused { .. } | Self::NotFound(_) => 1,
             Self::Usage(_) | Self::Token { .. } => 2,
             Self::Unreachable { .. } => 3,
         }
@@ -135,6 +138,11 @@ impl Client {
         }
     }
 
+    /// Whose answers these are, and when they came: the last line of a table.
+    pub(super) fn named(&self) -> String {
+        format!("{}, {} UTC", self.authority, jiff::Timestamp::now().strftime("%H:%M:%S"))
+    }
+
     /// The status and the text of what is no document.
     pub(super) async fn look(&self, target: &str) -> Result<(StatusCode, String), ClientError> {
         let request = Request::get(target).header(header::HOST, self.authority.as_str()).body(Full::default());
@@ -210,7 +218,8 @@ pub(super) fn segment(text: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
-fn query_string(pairs: &[(&str, String)]) -> String {
+/// Parameters of a query.
+pub(super) fn query_string(pairs: &[(&str, String)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", segment(value)));
     pairs.collect::<Vec<_>>().join("&")
 }

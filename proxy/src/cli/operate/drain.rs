@@ -50,6 +50,6 @@ async fn carry_out(command: DrainCommand) -> Result<String, ClientError> {
     tokio::time::sleep(wait).await;
     Ok(match target.output {
         Output::Json => json(&document),
-        Output::Table => "draining: readiness fails and clients are told to go elsewhere; what comes is served".into(),
+        _ => "draining: readiness fails and clients are told to go elsewhere; what comes is served".into(),
     })
 }

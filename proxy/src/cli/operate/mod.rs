@@ -9,7 +9,6 @@ mod client;
 pub(crate) mod drain;
 pub(crate) mod ops;
 pub(crate) mod probe;
-mod story;
 mod text;
 
 use std::{fmt::Display, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode};
@@ -51,8 +50,12 @@ pub(super) enum Output {
     /// For people.
     #[default]
     Table,
+    /// For people, with everything that a table has.
+    Wide,
     /// As the proxy says it.
     Json,
+    /// Names only, one a line.
+    Ids,
 }
 
 /// Whoever runs this program, where nobody says who does.

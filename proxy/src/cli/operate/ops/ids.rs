@@ -1,0 +1,92 @@
+//! Ids as people read and type them.
+
+use serde_json::Value;
+
+use super::super::{
+    client::{Client, ClientError, query_string},
+    text::cell,
+};
+
+/// Digits of a whole id, and of its number.
+const WHOLE: usize = 32;
+const NUMBER: usize = 16;
+/// Operations that are named where a beginning leads to several.
+const NAMED: usize = 5;
+
+/// The id as tables show it: its number without zeros, and four digits of its tag.
+pub(super) fn short(id: &str) -> String {
+    match (id.get(..NUMBER), id.get(NUMBER..NUMBER + 4)) {
+        (Some(number), Some(tag)) => format!("{}-{tag}", trimmed(number)),
+        _ => id.to_owned(),
+    }
+}
+
+/// What is shortest to type and leads to no other.
+pub(super) fn shortest(id: &str) -> String {
+    id.get(..NUMBER).map_or_else(|| id.to_owned(), |number| trimmed(number).to_owned())
+}
+
+fn trimmed(number: &str) -> &str {
+    let trimmed = number.trim_start_matches('0');
+    if trimmed.is_empty() { "0" } else { trimmed }
+}
+
+/// The whole id of which `text` is the beginning. Its whole number names an operation, whatever other numbers begin so.
+pub(super) async fn whole(client: &Client, text: &str) -> Result<String, ClientError> {
+    if text.len() == WHOLE {
+        return Ok(text.to_owned());
+    }
+    let query = query_string(&[("id_prefix", text.to_owned()), ("limit", (NAMED + 1).to_string())]);
+    let found = client.get(&format!("/operations?{query}")).await?.document;
+    let found: Vec<String> = found["operations"].as_array().into_iter().flatten().map(|one| cell(&one["id"])).collect();
+    choose(text, found)
+}
+
+fn choose(text: &str, found: Vec<String>) -> Result<String, ClientError> {
+    let number = text.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let mut exact = found.iter().filter(|id| shortest(id) == trimmed(&number));
+    if let (Some(id), None) = (exact.next(), exact.next()) {
+        return Ok(id.clone());
+    }
+    match &found[..] {
+        [] => Err(ClientError::NotFound(format!("there is no operation whose id begins with {text}"))),
+        [id] => Ok(id.clone()),
+        several => {
+            let mut names: Vec<String> = several.iter().take(NAMED).map(|id| short(id)).collect();
+            if several.len() > NAMED {
+                names.push("more".into());
+            }
+            Err(ClientError::NotFound(format!("{text} may be any of {}: write more of it", names.join(", "))))
+        }
+    }
+}
+
+/// What a document calls an operation, short.
+pub(super) fn short_of(document: &Value) -> String {
+    short(&cell(&document["id"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000000000d4aab7000000000001";
+
+    #[test]
+    fn ids_are_short_where_they_are_read_and_shorter_where_they_are_typed() {
+        assert_eq!((short(ID).as_str(), shortest(ID).as_str()), ("d4-aab7", "d4"));
+        assert_eq!(short("nonsense"), "nonsense");
+    }
+
+    #[test]
+    fn a_whole_number_is_unambiguous_and_a_beginning_only_if_nothing_else_begins_so() {
+        let other = "0000000000000d4fbbbb000000000001";
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(choose("d4", ids(&[ID, other])).unwrap(), ID);
+        assert_eq!(choose("D4-aab7", ids(&[ID])).unwrap(), ID);
+        assert_eq!(choose("d", ids(&[ID])).unwrap(), ID);
+        let several = choose("d", ids(&[ID, other])).unwrap_err().to_string();
+        assert_eq!(several, "d may be any of d4-aab7, d4f-bbbb: write more of it");
+        assert!(choose("e", Vec::new()).is_err());
+    }
+}
