@@ -59,6 +59,8 @@ enum Command {
     Config(cli::ConfigCommand),
     /// Say what a finding or a problem means, and what to do about it
     Explain(cli::ExplainCommand),
+    /// How it goes, on one screen: exit code 0 if all is well, 1 if something needs somebody
+    Status(cli::StatusCommand),
     /// Look at operations, and settle what the machine could not
     Ops(cli::OpsCommand),
     /// Look at circuit breakers, and hold them open, closed or disabled
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
         Some(Command::Config(command)) => cli::config(command, arguments.run.config),
         Some(Command::Explain(command)) => cli::explain(&command),
+        Some(Command::Status(command)) => on_runtime(cli::status(command)),
         Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),

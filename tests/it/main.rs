@@ -65,6 +65,7 @@ mod limits;
 mod log_lines;
 mod metrics;
 mod operate;
+mod operators;
 mod outcome_told;
 mod pipelines;
 mod places;

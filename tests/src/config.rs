@@ -19,6 +19,7 @@ pub struct Config {
     /// More settings of the probes listener, such as `, ready: { ledger: never }`.
     pub probes_more: String,
     token_file: Option<PathBuf>,
+    admin_more: String,
     listener: String,
     upstreams: Vec<String>,
     routes: Vec<String>,
@@ -35,6 +36,7 @@ impl Config {
             admin: None,
             probes_more: String::new(),
             token_file: None,
+            admin_more: String::new(),
             listener: String::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
@@ -127,6 +129,13 @@ impl Config {
         Self { token_file: Some(token_file.to_owned()), ..self.admin() }
     }
 
+    /// Adds settings of the operators' listener, such as `reveal: true`.
+    #[must_use]
+    pub fn admin_more(mut self, more: &str) -> Self {
+        self.admin_more.extend([", ", more]);
+        self
+    }
+
     /// New addresses, for a second try after somebody else took one.
     pub fn move_away(&mut self) {
         self.data = free_addr();
@@ -143,9 +152,9 @@ impl Config {
         let admin = match (self.admin, &self.token_file) {
             // Many proxies run at once here, and only one of them could have the default address.
             (None, _) => "admin: off\n".to_owned(),
-            (Some(admin), None) => format!("admin: {{ address: \"{admin}\" }}\n"),
+            (Some(admin), None) => format!("admin: {{ address: \"{admin}\"{} }}\n", self.admin_more),
             (Some(admin), Some(file)) => {
-                format!("admin: {{ address: \"{admin}\", token_file: \"{}\" }}\n", file.display())
+                format!("admin: {{ address: \"{admin}\", token_file: \"{}\"{} }}\n", file.display(), self.admin_more)
             }
         };
         out.push_str(&admin);

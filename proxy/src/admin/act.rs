@@ -1,10 +1,16 @@
 //! One act of a person: who, why, on what, and what the audit trail says of it.
 
 use http::{HeaderMap, StatusCode, header};
-use mainstay_policies::operation::{Operation, OperationId, audit::AuditEntry};
+use mainstay_policies::{
+    operation::{Operation, OperationId, audit::AuditEntry},
+    problem::Problem,
+};
 use serde_json::{Map, Value};
 
-use super::operators::{OperatorRequest, Operators};
+use super::{
+    jobs::Job,
+    operators::{OperatorRequest, Operators},
+};
 use crate::api::{
     Fault,
     listing::{NO_OPERATION, etag},
@@ -36,7 +42,25 @@ impl<'a> Act<'a> {
         target: &str,
         needs: &[&str],
     ) -> Result<Self, Fault> {
-        Self::from(asked, members(asked)?, action, target, (needs, &[]))
+        Self::with(asked, action, target, needs, &[])
+    }
+
+    /// The same with the members `may` beside, if they are there.
+    pub(super) fn with(
+        asked: &OperatorRequest<'a>,
+        action: &'static str,
+        target: &str,
+        needs: &[&str],
+        may: &[&str],
+    ) -> Result<Self, Fault> {
+        Self::from(asked, members(asked)?, action, target, (needs, may))
+    }
+
+    /// What a job does with one operation.
+    pub(super) fn of_job(cx: &'a Operators, job: &Job, id: OperationId) -> Self {
+        let (target, more) = (id.to_string(), Map::new());
+        let (actor, reason) = (job.actor.clone(), job.reason.clone());
+        Self { cx, action: job.action, target, operation: Some(id), actor, reason, more }
     }
 
     /// An act that needs no reason, such as a look at what nobody else may see, and that may have the members `may` beside.
@@ -48,6 +72,7 @@ impl<'a> Act<'a> {
         may: &[&str],
     ) -> Result<Self, Fault> {
         let mut more = members(asked)?;
+        named(asked, &mut more)?;
         for name in ["actor", "reason"] {
             more.entry(name).or_insert_with(|| NOT_GIVEN.into());
         }
@@ -61,6 +86,7 @@ impl<'a> Act<'a> {
         target: &str,
         (needs, may): (&[&str], &[&str]),
     ) -> Result<Self, Fault> {
+        named(asked, &mut more)?;
         let missing: Vec<String> = needs
             .iter()
             .chain(&["actor", "reason"])
@@ -93,11 +119,12 @@ impl<'a> Act<'a> {
         defaults: &[(&str, &str)],
     ) -> Result<Self, Fault> {
         let mut body = members(asked)?;
-        for (name, default) in [("actor", NOT_GIVEN), ("reason", NOT_GIVEN)].iter().chain(defaults) {
+        for (name, default) in [("reason", NOT_GIVEN)].iter().chain(defaults) {
             body.entry(*name).or_insert_with(|| (*default).into());
         }
-        let body = Value::Object(body).to_string().into();
-        Self::read(&OperatorRequest { cx: asked.cx, parts: asked.parts, body }, action, target, needs)
+        named(asked, &mut body)?;
+        body.entry("actor").or_insert_with(|| NOT_GIVEN.into());
+        Self::from(asked, body, action, target, (needs, &[]))
     }
 
     /// Reads an act on an operation.
@@ -113,6 +140,21 @@ impl<'a> Act<'a> {
     /// A member that the act needs.
     pub(super) fn member(&self, name: &str) -> &str {
         self.more.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A member that may be anything; null if it is not there.
+    pub(super) fn value(&self, name: &str) -> &Value {
+        self.more.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// Who does it.
+    pub(super) fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// Why.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// What the audit trail says of it.
@@ -215,6 +257,22 @@ fn members(asked: &OperatorRequest<'_>) -> Result<Map<String, Value>, Fault> {
     match serde_json::from_slice(&asked.body) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(Fault::bad("The body is not a JSON object.")),
+    }
+}
+
+/// A token with a name says who it is: nobody acts in the name of another.
+fn named(asked: &OperatorRequest<'_>, members: &mut Map<String, Value>) -> Result<(), Fault> {
+    let Some(name) = asked.caller.name.as_deref() else { return Ok(()) };
+    match members.get("actor").map(|actor| actor.as_str()) {
+        None => {
+            members.insert("actor".into(), name.into());
+            Ok(())
+        }
+        Some(Some(actor)) if actor == name => Ok(()),
+        Some(_) => {
+            let detail = format!("This token is {name}'s: leave `actor` out, or say the same.");
+            Err(Fault::new(Problem::Forbidden, detail))
+        }
     }
 }
 

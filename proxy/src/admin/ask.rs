@@ -1,12 +1,17 @@
 //! Asking the service, or sending a write again, because a person wants it now.
 
+use std::time::Duration;
+
 use http::StatusCode;
-use mainstay_policies::operation::{Operation, State};
+use mainstay_policies::{
+    idempotency::query::TURN_WITHIN,
+    operation::{Operation, State},
+};
 
 use super::{
     act::{Act, conflict},
     documents,
-    operators::OperatorRequest,
+    operators::{OperatorRequest, Operators},
     resolve::standing,
 };
 use crate::{
@@ -23,12 +28,27 @@ pub(super) async fn query(asked: &OperatorRequest<'_>, id: &str) -> Result<Reply
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "query", id, &[])?;
     let before = act.operation(id, &asked.parts.headers).await?;
+    let (after, result) = query_as(asked.cx, &act, &before, TURN_WITHIN).await?;
+    finish(asked, &after, &result).await
+}
+
+/// The same of an operation as it stands, waiting for its turn for at most so long; what became of it, and what was heard.
+pub(super) async fn query_as(
+    cx: &Operators,
+    act: &Act<'_>,
+    before: &Operation,
+    turn_within: Duration,
+) -> Result<(Operation, String), Fault> {
     if before.state == State::Unknown {
-        act.begins(&standing(&before)).await?;
+        act.begins(&standing(before)).await?;
     }
-    match asked.cx.resolver.query_now(id).await {
-        Ok(answer) => finish(asked, &act, &before, &answer.operation, &format!("heard {}", answer.heard)).await,
-        Err(not_done) => Err(act.refused(Some(&standing(&before)), fault(&not_done)).await),
+    match cx.resolver.query_now(before.id, turn_within).await {
+        Ok(answer) => {
+            let result = format!("heard {}", answer.heard);
+            act.came_to(Some(&standing(before)), Some(&standing(&answer.operation)), &result).await?;
+            Ok((answer.operation, result))
+        }
+        Err(not_done) => Err(act.refused(Some(&standing(before)), fault(&not_done)).await),
     }
 }
 
@@ -37,21 +57,27 @@ pub(super) async fn redispatch(asked: &OperatorRequest<'_>, id: &str) -> Result<
     let id = id.parse().map_err(|_| Fault::absent(NO_OPERATION))?;
     let act = Act::on(asked, "redispatch", id, &[])?;
     let before = act.operation(id, &asked.parts.headers).await?;
-    act.begins(&standing(&before)).await?;
-    match asked.cx.resolver.redispatch_now(id).await {
-        Ok(operation) => finish(asked, &act, &before, &operation, "sent").await,
-        Err(not_done) => Err(act.refused(Some(&standing(&before)), fault(&not_done)).await),
+    let (after, result) = redispatch_as(asked.cx, &act, &before).await?;
+    finish(asked, &after, &result).await
+}
+
+/// The same of an operation as it stands.
+pub(super) async fn redispatch_as(
+    cx: &Operators,
+    act: &Act<'_>,
+    before: &Operation,
+) -> Result<(Operation, String), Fault> {
+    act.begins(&standing(before)).await?;
+    match cx.resolver.redispatch_now(before.id).await {
+        Ok(after) => {
+            act.came_to(Some(&standing(before)), Some(&standing(&after)), "sent").await?;
+            Ok((after, "sent".into()))
+        }
+        Err(not_done) => Err(act.refused(Some(&standing(before)), fault(&not_done)).await),
     }
 }
 
-async fn finish(
-    asked: &OperatorRequest<'_>,
-    act: &Act<'_>,
-    before: &Operation,
-    after: &Operation,
-    result: &str,
-) -> Result<Reply, Fault> {
-    act.came_to(Some(&standing(before)), Some(&standing(after)), result).await?;
+async fn finish(asked: &OperatorRequest<'_>, after: &Operation, result: &str) -> Result<Reply, Fault> {
     let mut document = documents::whole(asked.cx, after).await?;
     document["result"] = result.into();
     Ok(Reply::json(&document).private().with(http::header::ETAG, etag(after)))

@@ -65,7 +65,7 @@ fn state(named: &NamedBreaker<'_>) -> &'static str {
     named.breaker.snapshot(Instant::now()).state.label()
 }
 
-fn of_breaker(named: &NamedBreaker<'_>) -> Value {
+pub(super) fn of_breaker(named: &NamedBreaker<'_>) -> Value {
     let seen = named.breaker.snapshot(Instant::now());
     json!({
         "name": named.name,

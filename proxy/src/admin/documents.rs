@@ -7,9 +7,12 @@ use mainstay_policies::{
 use serde_json::{Value, json};
 
 use super::{audit, operators::Operators};
-use crate::api::{
-    Fault,
-    document::{self, time},
+use crate::{
+    api::{
+        Fault,
+        document::{self, time},
+    },
+    config::model::TRACE_ID,
 };
 
 /// Entries of the audit trail in the document of one operation.
@@ -43,7 +46,9 @@ pub(super) fn of_operation(cx: &Operators, operation: &Operation) -> Value {
         "checks": operation.checks,
         "redispatches": operation.redispatches,
         "can_be_resolved": may_be_resolved(operation).is_ok(),
+        "can_be_revealed": cx.settings().reveal,
         "trace_id": operation.provenance.trace_id.map(|id| hex(&id)),
+        "trace_url": trace_url(cx, operation),
         "policy": &*operation.provenance.policy,
         "listener": &*operation.provenance.listener,
         "method": operation.provenance.method.as_ref().map(http::Method::as_str),
@@ -55,6 +60,13 @@ pub(super) fn of_operation(cx: &Operators, operation: &Operation) -> Value {
         document.extend(more);
     }
     document
+}
+
+/// Where its trace is shown, as `telemetry.trace_url` says.
+fn trace_url(cx: &Operators, operation: &Operation) -> Option<String> {
+    let snapshot = cx.runtime.snapshot.load();
+    let template = snapshot.config.telemetry.trace_url.as_deref()?;
+    Some(template.replace(TRACE_ID, &hex(&operation.provenance.trace_id?)))
 }
 
 /// The path of its route, as configured; the route's name, where it is configured no more.
@@ -81,7 +93,8 @@ fn of_event(entry: &Entry) -> Value {
     document
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String does not fail.

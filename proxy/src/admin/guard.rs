@@ -11,6 +11,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority};
@@ -25,35 +26,74 @@ const MAX_TOKEN: u64 = 4096;
 /// What the listener asks of a request before anything else.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
-    pub(super) token: Option<TokenFile>,
+    /// Whom it knows; empty: whoever is on this machine.
+    pub(super) credentials: Vec<Credential>,
+}
+
+/// A token, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) file: TokenFile,
+    pub(crate) caller: Caller,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// The name of the token; `None`: whoever has the one without a name, or is on this machine.
+    pub(crate) name: Option<Arc<str>>,
+    /// May look and not act.
+    pub(crate) read_only: bool,
 }
 
 impl Guard {
     /// Lets the request in, or says why not.
-    pub(super) async fn admit(&self, parts: &Parts) -> Result<(), Fault> {
-        match &self.token {
-            Some(file) => {
-                let file = file.clone();
-                // Read each time: a token that was changed, or taken away, counts at once.
-                let expected = tokio::task::spawn_blocking(move || file.digest()).await;
-                let expected = expected.map_err(io::Error::other).and_then(|read| read);
-                let expected = expected.map_err(|error| {
-                    tracing::error!(%error, "the token of the operators' interface cannot be read: nobody is let in");
-                    unauthorized()
-                })?;
-                if !bearer(&parts.headers).is_some_and(|given| is_same(&digest(given), &expected)) {
-                    return Err(unauthorized());
+    pub(super) async fn admit(&self, parts: &Parts) -> Result<Caller, Fault> {
+        let caller = if self.credentials.is_empty() { admit_locally(parts)? } else { self.recognise(parts).await? };
+        is_from_no_other_site(parts)?;
+        if caller.read_only && !is_a_look(parts) {
+            return Err(Fault::new(Problem::Forbidden, "This token may look and not act: it is `read_only`."));
+        }
+        Ok(caller)
+    }
+
+    /// Whose token it is.
+    async fn recognise(&self, parts: &Parts) -> Result<Caller, Fault> {
+        let given = digest(bearer(&parts.headers).ok_or_else(unauthorized)?);
+        let credentials = self.credentials.clone();
+        // Read each time: a token that was changed, or taken away, counts at once.
+        let read = tokio::task::spawn_blocking(move || {
+            let read = credentials.into_iter().map(|Credential { file, caller }| (file.digest(), caller));
+            read.collect::<Vec<_>>()
+        });
+        let mut found = None;
+        for (expected, caller) in read.await.unwrap_or_default() {
+            match expected {
+                Ok(expected) if is_same(&given, &expected) => found = Some(caller),
+                Ok(_) => {}
+                Err(error) => {
+                    let whose = caller.name.as_deref().unwrap_or("admin.token_file");
+                    tracing::error!(%error, whose, "a token of the operators' interface cannot be read: its owner is not let in");
                 }
             }
-            None if !is_local_name(host(parts)) => {
-                let detail = "Without a token this interface answers under an IP address or localhost only, so that no \
-                              web page can reach it by a name of its own: use http://127.0.0.1.";
-                return Err(Fault::new(Problem::Forbidden, detail));
-            }
-            None => {}
         }
-        is_from_no_other_site(parts)
+        found.ok_or_else(unauthorized)
     }
+}
+
+/// Whether nothing is changed by it: a search has its key in a body.
+fn is_a_look(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD) || parts.uri.path() == "/operations:find"
+}
+
+/// Whoever is on this machine, and no web page.
+fn admit_locally(parts: &Parts) -> Result<Caller, Fault> {
+    if is_local_name(host(parts)) {
+        return Ok(Caller::default());
+    }
+    let detail = "Without a token this interface answers under an IP address or localhost only, so that no web page can reach it \
+                  by a name of its own: use http://127.0.0.1.";
+    Err(Fault::new(Problem::Forbidden, detail))
 }
 
 /// The file that holds the token.
@@ -105,8 +145,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 fn unauthorized() -> Fault {
-    let detail =
-        "Send `Authorization: Bearer` with the content of admin.token_file; `mainstay ops` takes --token-file.";
+    let detail = "Send `Authorization: Bearer` with the content of admin.token_file, or of a file of admin.tokens; `mainstay ops` \
+                  takes --token-file.";
     let mut fault = Fault::new(Problem::Forbidden, detail).with(StatusCode::UNAUTHORIZED, "The caller is not known");
     fault.header = Some((header::WWW_AUTHENTICATE, "Bearer realm=\"mainstay\"".into()));
     fault
@@ -172,12 +212,12 @@ mod tests {
     }
 
     async fn status(guard: &Guard, parts: &Parts) -> u16 {
-        guard.admit(parts).await.map_or_else(|fault| fault.status.as_u16(), |()| 200)
+        guard.admit(parts).await.map_or_else(|fault| fault.status.as_u16(), |_| 200)
     }
 
     #[tokio::test]
     async fn without_a_token_only_local_names_lead_here() {
-        let guard = Guard { token: None };
+        let guard = Guard { credentials: Vec::new() };
         for (host, expected) in [
             ("127.0.0.1:9191", 200),
             ("127.0.0.1", 200),
@@ -199,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_page_of_another_site_gets_in() {
-        let guard = Guard { token: None };
+        let guard = Guard { credentials: Vec::new() };
         for (method, headers, expected) in [
             ("POST", &[("origin", "http://127.0.0.1:9191")][..], 200),
             ("POST", &[("origin", "http://evil.test")], 403),
@@ -224,7 +264,9 @@ mod tests {
     async fn a_token_is_the_whole_key_and_is_read_anew() {
         let path = std::env::temp_dir().join(format!("mainstay-token-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, "s3cret\n").unwrap();
-        let guard = Guard { token: Some(TokenFile::open(&path).unwrap()) };
+        let guard = Guard {
+            credentials: vec![Credential { file: TokenFile::open(&path).unwrap(), caller: Caller::default() }],
+        };
         for (given, expected) in [
             (&["Bearer s3cret"][..], 200),
             (&["bearer  s3cret"], 200),

@@ -10,11 +10,16 @@
 //! POST /operations/{id}:resolve     {"state": "succeeded|failed|not_executed", "actor", "reason"}
 //! POST /operations/{id}:query       {"actor", "reason"}: asks the service now
 //! POST /operations/{id}:redispatch  {"actor", "reason"}: sends it again, to a service that honours its key
+//! POST /operations/{id}:reveal      {"actor", "reason"}: which payment it is, where `admin.reveal` allows it
+//! POST /operations:batch            {"action", "as"?, "filter" | "ids", "dry_run" | "expect", "actor", "reason"}: many at once
+//! GET  /jobs /jobs/{id}             how far such an order has come
+//! POST /jobs/{id}:cancel            {"actor", "reason"}
 //! GET  /audit                       who did what: the latest first; ?operation= &limit= &cursor=
 //! GET  /breakers
 //! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
 //! POST /breakers/{name}:release     {"actor", "reason"}
-//! GET  /limits /upstreams /config
+//! GET  /status /routes /limits /upstreams /config /metrics
+//! GET  /log-level
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
 //!                                   still served; SIGTERM does the rest
@@ -29,17 +34,21 @@ mod accept;
 mod act;
 mod ask;
 mod audit;
+mod batch;
 pub(crate) mod breakers;
 mod documents;
 mod filters;
 mod find;
 pub(crate) mod guard;
 mod id_prefix;
+mod jobs;
 mod operations;
 pub(crate) mod operators;
 pub mod probes;
 mod resolve;
+mod reveal;
 pub(crate) mod routes;
+mod status;
 mod switches;
 #[cfg(test)]
 mod tests;

@@ -7,15 +7,23 @@ use http::{Method, request::Parts};
 
 use super::{
     accept::Bounds,
-    guard::{Guard, TokenFile},
+    guard::{Caller, Credential, Guard},
+    jobs::Jobs,
     probes::ProbeState,
 };
-use crate::{api::Fault, background::resolver::Resolver, runtime::Runtime, telemetry::logs::Logging};
+use crate::{
+    api::Fault,
+    background::resolver::Resolver,
+    config::{default_admin, model::Admin},
+    runtime::Runtime,
+    telemetry::logs::Logging,
+};
+use mainstay_policies::clock::UnixMillis;
 
 /// Operators and their scripts need a handful of connections.
 pub(super) const BOUNDS: Bounds = Bounds { name: "admin", connections: 64, lifetime: Duration::from_mins(1) };
-/// Bytes of a body: a reason of a thousand characters and what goes with it.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+/// Bytes of a body: ten thousand ids, a reason of a thousand characters and what goes with them.
+pub(super) const MAX_BODY: usize = 512 * 1024;
 /// For a body to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,6 +34,8 @@ pub(crate) struct Operators {
     pub(crate) probes: Arc<ProbeState>,
     pub(super) resolver: Resolver,
     pub(super) guard: Guard,
+    pub(super) jobs: Jobs,
+    pub(super) started_at: UnixMillis,
 }
 
 impl Operators {
@@ -33,17 +43,25 @@ impl Operators {
         runtime: Arc<Runtime>,
         logging: Arc<Logging>,
         probes: Arc<ProbeState>,
-        token: Option<TokenFile>,
+        credentials: Vec<Credential>,
     ) -> Self {
         let resolver = Resolver::new(runtime.clone());
-        Self { resolver, runtime, logging, probes, guard: Guard { token } }
+        let started_at = runtime.resources.clock.now();
+        let (guard, jobs) = (Guard { credentials }, Jobs::default());
+        Self { resolver, runtime, logging, probes, guard, jobs, started_at }
+    }
+
+    /// What operators may do, as configured now.
+    pub(super) fn settings(&self) -> Admin {
+        self.runtime.snapshot.load().config.admin.clone().unwrap_or_else(default_admin)
     }
 }
 
 /// One request, its body read.
 pub(super) struct OperatorRequest<'a> {
-    pub(super) cx: &'a Operators,
+    pub(super) cx: &'a Arc<Operators>,
     pub(super) parts: &'a Parts,
+    pub(super) caller: Caller,
     pub(super) body: Bytes,
 }
 

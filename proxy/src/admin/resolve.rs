@@ -15,7 +15,7 @@ use mainstay_policies::{
 use super::{
     act::{Act, conflict, stale},
     documents,
-    operators::OperatorRequest,
+    operators::{OperatorRequest, Operators},
 };
 use crate::api::{Fault, listing::NO_OPERATION, reply::Reply};
 
@@ -34,6 +34,23 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
         return Err(Fault::bad("`state` is one of succeeded, failed, not_executed."));
     };
     let operation = act.operation(id, &asked.parts.headers).await?;
+    let settled = settle_as(asked.cx, &act, operation, state, evidence).await?;
+    let mut document = documents::whole(asked.cx, &settled).await?;
+    if settled.frees_key() {
+        document["warning"] = KEY_IS_FREE.into();
+    }
+    let etag = crate::api::listing::etag(&settled);
+    Ok(Reply::json(&document).private().with(http::header::ETAG, etag))
+}
+
+/// The same of an operation as it stands; what it is since.
+pub(super) async fn settle_as(
+    cx: &Operators,
+    act: &Act<'_>,
+    operation: Operation,
+    state: State,
+    evidence: Evidence,
+) -> Result<Operation, Fault> {
     let before = operation.state.label();
     if let Err(detail) = may_be_resolved(&operation).and_then(|()| agrees(&operation, state)) {
         let fault = if operation.state == State::Pending { in_flight(detail) } else { conflict(detail) };
@@ -42,7 +59,7 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
     let event = Event::Resolved { evidence, reason: REASON.into() };
     let standing_before = standing(&operation);
     let entry = |next: &Operation| act.entry(Some(&standing_before), Some(&standing(next)), "done");
-    let recorder = &asked.cx.runtime.resources.recorder;
+    let recorder = &cx.runtime.resources.recorder;
     let settled = match recorder.apply_as(operation, &event, &StepPolicy::NONE, entry).await {
         Ok(applied) => applied.operation,
         Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
@@ -58,12 +75,7 @@ pub(super) async fn resolve(asked: &OperatorRequest<'_>, id: &str) -> Result<Rep
         }
     };
     act.log("done");
-    let mut document = documents::whole(asked.cx, &settled).await?;
-    if settled.frees_key() {
-        document["warning"] = KEY_IS_FREE.into();
-    }
-    let etag = crate::api::listing::etag(&settled);
-    Ok(Reply::json(&document).private().with(http::header::ETAG, etag))
+    Ok(settled)
 }
 
 /// The state with its flag, for the audit trail.
@@ -74,7 +86,7 @@ pub(super) fn standing(operation: &Operation) -> String {
     }
 }
 
-fn decided(label: &str) -> Option<(State, Evidence)> {
+pub(super) fn decided(label: &str) -> Option<(State, Evidence)> {
     let decisions = [
         (State::Succeeded, Evidence::Succeeded),
         (State::Failed, Evidence::Failed),

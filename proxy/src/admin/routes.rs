@@ -12,9 +12,11 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use super::{
     accept::accept,
-    ask, audit, breakers, find, operations,
+    ask, audit, batch, breakers, find,
+    guard::Caller,
+    jobs, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, OperatorRequest, Operators},
-    resolve, switches, views,
+    resolve, reveal, status, switches, views,
 };
 use crate::api::{Fault, reply::Reply};
 
@@ -24,11 +26,11 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<Operators>, shutdown
     accept(listener, BOUNDS, state, answer, shutdown).await;
 }
 
-async fn answer(cx: &Operators, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let reply = match read(cx, &parts, body).await {
-        Ok(body) => OperatorRequest { cx, parts: &parts, body }.dispatch().await,
+        Ok((caller, body)) => OperatorRequest { cx, parts: &parts, caller, body }.dispatch().await,
         Err(fault) => Err(fault),
     };
     let reply = reply.unwrap_or_else(|fault| {
@@ -39,10 +41,10 @@ async fn answer(cx: &Operators, request: Request<Incoming>) -> Response<Full<Byt
 }
 
 /// The body of a request that is let in.
-async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<Bytes, Fault> {
-    cx.guard.admit(parts).await?;
+async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<(Caller, Bytes), Fault> {
+    let caller = cx.guard.admit(parts).await?;
     match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => Ok((caller, body.to_bytes())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err(Fault::new(Problem::BodyTooLarge, format!("A body here may have at most {MAX_BODY} bytes.")))
         }
@@ -62,6 +64,37 @@ impl OperatorRequest<'_> {
                 self.reads()?;
                 operations::list(self).await
             }
+            ["operations:batch"] => {
+                self.allow(&[Method::POST])?;
+                batch::batch(self).await
+            }
+            ["jobs"] => {
+                self.reads()?;
+                Ok(jobs::list(self))
+            }
+            ["jobs", name] => match name.rsplit_once(':') {
+                None => {
+                    self.reads()?;
+                    jobs::show(self, name)
+                }
+                Some((id, "cancel")) => {
+                    self.allow(&[Method::POST])?;
+                    jobs::cancel(self, id).await
+                }
+                Some(_) => Err(nothing_here()),
+            },
+            ["status"] => {
+                self.reads()?;
+                status::status(self).await
+            }
+            ["routes"] => {
+                self.reads()?;
+                Ok(status::routes(self))
+            }
+            ["metrics"] => {
+                self.reads()?;
+                Ok(views::metrics(self))
+            }
             ["operations:find"] => {
                 self.allow(&[Method::POST])?;
                 find::find(self).await
@@ -74,6 +107,10 @@ impl OperatorRequest<'_> {
                 Some((id, "resolve")) => {
                     self.allow(&[Method::POST])?;
                     resolve::resolve(self, id).await
+                }
+                Some((id, "reveal")) => {
+                    self.allow(&[Method::POST])?;
+                    reveal::reveal(self, id).await
                 }
                 Some((id, "query")) => {
                     self.allow(&[Method::POST])?;
@@ -116,7 +153,7 @@ impl OperatorRequest<'_> {
                 Ok(views::config(self))
             }
             ["log-level"] => {
-                self.allow(&[Method::PUT])?;
+                self.allow(&[Method::GET, Method::HEAD, Method::PUT])?;
                 switches::log_level(self).await
             }
             ["drain"] => {
@@ -130,6 +167,7 @@ impl OperatorRequest<'_> {
 
 fn nothing_here() -> Fault {
     Fault::no_route(
-        "Nothing is served here: see /operations, /audit, /breakers, /limits, /upstreams, /config, /log-level, /drain.",
+        "Nothing is served here: see /status, /operations, /jobs, /audit, /breakers, /limits, /upstreams, /routes, /config, \
+         /log-level, /drain, /metrics.",
     )
 }

@@ -1,12 +1,16 @@
 //! Switches of the process: how much it logs, and whether traffic should come.
 
+use http::Method;
 use serde_json::json;
 
 use super::{act::Act, operators::OperatorRequest};
 use crate::api::{Fault, reply::Reply};
 
-/// `PUT /log-level`: until the next reload, which goes back to what the configuration says.
+/// `GET /log-level`, `PUT /log-level`: until the next reload, which goes back to what the configuration says.
 pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
+    if asked.parts.method != Method::PUT {
+        return Ok(Reply::json(&json!({ "level": asked.cx.logging.level() })).no_store());
+    }
     let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level"], &[])?;
     let level = act.member("level");
     if let Err(error) = asked.cx.logging.set_level(level) {

@@ -97,8 +97,19 @@ pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
 /// `GET /config`: as `mainstay config show`, but for where secrets are.
 pub(super) fn config(asked: &OperatorRequest<'_>) -> Reply {
     let mut document = config::document(&asked.cx.runtime.snapshot.load().config);
+    if let Some(Value::Array(tokens)) = document.pointer_mut("/admin/tokens") {
+        for token in tokens {
+            token["file"] = "(set)".into();
+        }
+    }
     if let Some(token_file) = document.pointer_mut("/admin/token_file") {
         *token_file = "(set)".into();
     }
     Reply::json(&document).no_store()
+}
+
+/// `GET /metrics`: as the probes listener has them.
+pub(super) fn metrics(asked: &OperatorRequest<'_>) -> Reply {
+    let metrics = &asked.cx.runtime.resources.metrics;
+    Reply::text("text/plain; version=0.0.4; charset=utf-8", metrics.encode()).no_store()
 }

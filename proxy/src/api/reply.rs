@@ -21,6 +21,16 @@ impl Reply {
         Self::new(StatusCode::OK, "application/json", body.to_string())
     }
 
+    /// An order that is carried out from now on, and where it is told how far it has come.
+    pub(crate) fn accepted(body: &Value, location: String) -> Self {
+        Self::new(StatusCode::ACCEPTED, "application/json", body.to_string()).with(header::LOCATION, location)
+    }
+
+    /// What has a format of its own.
+    pub(crate) fn text(media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, media_type, body)
+    }
+
     pub(crate) fn html(body: String) -> Self {
         Self::new(StatusCode::OK, "text/html; charset=utf-8", body)
     }

@@ -22,7 +22,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The operator's: the token of the operators' listener cannot be used.
-    #[error("`admin.token_file` cannot be used: {}: {source}", path.display())]
+    #[error("a token of `admin` (`admin.token_file`, `admin.tokens`) cannot be used: {}: {source}", path.display())]
     Token {
         /// The file.
         path: PathBuf,

@@ -11,7 +11,7 @@ use super::{
     worker::{Listen, Worker},
 };
 use crate::{
-    admin::guard::TokenFile,
+    admin::guard::{Caller, Credential, TokenFile},
     config::{self, model},
     listener,
 };
@@ -86,15 +86,12 @@ impl Listeners {
 /// Mainstay of this pod, has the address that nobody chose, the start goes on.
 pub(super) async fn bind_admin(
     admin: Option<&model::Admin>,
-) -> Result<Option<(TcpListener, Option<TokenFile>)>, StartError> {
-    let Some(model::Admin { address, token_file }) = admin else { return Ok(None) };
-    let token = token_file
-        .as_deref()
-        .map(|path| TokenFile::open(path).map_err(|source| StartError::Token { path: path.to_owned(), source }));
+) -> Result<Option<(TcpListener, Vec<Credential>)>, StartError> {
+    let Some(settings @ model::Admin { address, .. }) = admin else { return Ok(None) };
     match TcpListener::bind(address).await {
         Ok(socket) => {
             tracing::info!(address = %socket.local_addr().unwrap_or(*address), "operators are served");
-            Ok(Some((socket, token.transpose()?)))
+            Ok(Some((socket, credentials(settings)?)))
         }
         Err(error) if admin == Some(&config::default_admin()) && error.kind() == io::ErrorKind::AddrInUse => {
             tracing::warn!(
@@ -106,4 +103,18 @@ pub(super) async fn bind_admin(
         }
         Err(source) => Err(StartError::Listen { address: *address, what: "admin".into(), source }),
     }
+}
+
+/// Whom the operators' interface knows.
+fn credentials(admin: &model::Admin) -> Result<Vec<Credential>, StartError> {
+    let unnamed = admin.token_file.iter().map(|file| (file, Caller::default()));
+    let named = admin.tokens.iter().map(|token| {
+        let caller = Caller { name: Some(token.name.clone()), read_only: token.read_only };
+        (&token.file, caller)
+    });
+    let open = |(path, caller): (&std::path::PathBuf, Caller)| match TokenFile::open(path) {
+        Ok(file) => Ok(Credential { file, caller }),
+        Err(source) => Err(StartError::Token { path: path.clone(), source }),
+    };
+    unnamed.chain(named).map(open).collect()
 }

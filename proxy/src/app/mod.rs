@@ -133,8 +133,8 @@ impl App {
         probes.readiness.set(Condition::ConfigValid, true);
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);
-        if let Some((socket, token)) = admin {
-            let operators = Operators::new(runtime.clone(), logging, probes.clone(), token);
+        if let Some((socket, credentials)) = admin {
+            let operators = Operators::new(runtime.clone(), logging, probes.clone(), credentials);
             app.tasks.push(tokio::spawn(routes::serve(socket, Arc::new(operators), app.stop_probes.subscribe())));
         }
         probes.readiness.set(Condition::LedgerWritable, true);

@@ -19,6 +19,7 @@ pub use init::{InitCommand, init};
 pub use ledger::{LedgerCommand, ledger};
 pub use named::{NO_CONFIGURATION, configuration};
 pub use operate::{
-    AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, audit, breakers, drain, ops, probe,
+    AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, StatusCommand, audit, breakers, drain, ops,
+    probe, status,
 };
 pub use papers::{CompletionCommand, ManCommand, completion, man};

@@ -73,7 +73,7 @@ pub(super) fn fence(order: Fence) -> ExitCode {
     let Fence { name, reason, actor, ledger } = order;
     let entry = AuditEntry {
         at: WallClock::system().now(),
-        actor: actor.unwrap_or_else(super::operate::this_user),
+        actor: actor.or_else(super::operate::this_user).unwrap_or_else(|| "unknown".into()),
         action: "fence".into(),
         target: name.clone(),
         operation: None,

@@ -28,6 +28,28 @@ pub fn target(template: &str, key: &str, path_params: &[(&str, &str)]) -> Option
     Some(out)
 }
 
+/// The key in a target that was made of this template; `None` if it was made of another one, or holds no key.
+pub fn key_in(template: &str, target: &str) -> Option<String> {
+    let mut rest = target;
+    let mut key = None;
+    for piece in pieces(template) {
+        match piece {
+            Piece::Text(text) => rest = rest.strip_prefix(text)?,
+            Piece::Value(name) => {
+                // No value holds a character that is not encoded.
+                let is_of_value = |c: char| c.is_ascii_alphanumeric() || "-._~%{}".contains(c);
+                let end = rest.find(|c| !is_of_value(c)).unwrap_or(rest.len());
+                let (value, after) = rest.split_at(end);
+                if name == "key" {
+                    key = Some(percent_decode_str(value).decode_utf8().ok()?.into_owned());
+                }
+                rest = after;
+            }
+        }
+    }
+    key.filter(|_| rest.is_empty())
+}
+
 /// The placeholders of a template, without braces, for checking it when it is read.
 pub fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     pieces(template).filter_map(|piece| match piece {
@@ -72,6 +94,23 @@ fn push_segment(out: &mut String, value: &str) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::{super::with_operation, *};
+
+    #[test]
+    fn a_key_is_read_back_from_the_target_that_was_made_of_it() {
+        for (template, key) in [
+            ("/by-ref/{key}", "abc"),
+            ("/by-ref/{key}", "a/b?c#d%2F"),
+            ("/orders/{path.order}/by-ref/{key}?op={operation}", "k 1"),
+            ("/by-ref?key={key}&x=1", "=&"),
+        ] {
+            let target = target(template, key, &[("order", "7%20x")]).expect("a target");
+            assert_eq!(key_in(template, &target).as_deref(), Some(key), "{target}");
+        }
+        for (template, target) in [("/by-ref/{key}", "/other/abc"), ("/all", "/all"), ("/by-ref/{key}", "/by-ref/a/b")]
+        {
+            assert_eq!(key_in(template, target), None, "{target}");
+        }
+    }
 
     #[test]
     fn each_value_becomes_one_segment() {

@@ -1,12 +1,9 @@
 //! What people order: ask now, dispatch now.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_policies::{
-    idempotency::{
-        Protection,
-        query::{Held, TURN_WITHIN},
-    },
+    idempotency::{Protection, query::Held},
     operation::{KeptRequest, Operation, OperationId, State, ledger::LedgerError},
 };
 use tokio::sync::oneshot;
@@ -67,15 +64,16 @@ impl Resolver {
         Self { runtime }
     }
 
-    /// Asks the status endpoint about an unknown operation, flagged or not, within the upstream's rate.
+    /// Asks the status endpoint about an unknown operation, flagged or not, within the upstream's rate: for its turn it is waited
+    /// no longer than `turn_within`.
     ///
     /// # Errors
     /// Why it was not asked.
-    pub(crate) async fn query_now(&self, id: OperationId) -> Result<QueryReport, NotDone> {
+    pub(crate) async fn query_now(&self, id: OperationId, turn_within: Duration) -> Result<QueryReport, NotDone> {
         let (work, operation) = self.work(id).await?;
         let rate = query_rate(&work.protection, &operation);
         let rate = rate.ok_or(NotDone::Impossible("Its route has no status endpoint, or had none when it began."))?;
-        let permit = match self.runtime.resources.gate.enter(id, &operation.upstream, rate, TURN_WITHIN) {
+        let permit = match self.runtime.resources.gate.enter(id, &operation.upstream, rate, turn_within) {
             Ok(permit) => permit,
             Err(Held::InFlight) => return Err(NotDone::Busy("It is being asked about at this moment.")),
             Err(Held::Rate) => return Err(NotDone::Busy("The service is asked as often as `status.rate` allows.")),

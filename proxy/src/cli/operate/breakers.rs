@@ -67,9 +67,11 @@ async fn carry_out(command: BreakersCommand) -> Result<String, ClientError> {
                 Held::Closed => "closed",
                 Held::Disabled => "disabled",
             };
-            act(&client, &name, "force", &why.body(&[("state", state)]), output).await
+            act(&client, &name, "force", &why.body(&client, &[("state", state)]).await?, output).await
         }
-        Some(Breakers::Release { name, why }) => act(&client, &name, "release", &why.body(&[]), output).await,
+        Some(Breakers::Release { name, why }) => {
+            act(&client, &name, "release", &why.body(&client, &[]).await?, output).await
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::OnceCell, time::timeout};
 
 /// For a connection on loopback, or to a pod.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +36,9 @@ pub(super) enum ClientError {
     /// There is no such thing, or more than one.
     #[error("{0}")]
     NotFound(String),
+    /// It was done for some and refused for others.
+    #[error("{0}")]
+    Partly(String),
     /// Nobody is there, or not who was expected.
     #[error(
         "cannot reach {address}: {reason}\nIs the proxy running, and `admin` on? Name its listener with --admin or \
@@ -53,6 +56,7 @@ impl ClientError {
             Self::Refused { .. } | Self::NotFound(_) => 1,
             Self::Usage(_) | Self::Token { .. } => 2,
             Self::Unreachable { .. } => 3,
+            Self::Partly(_) => 5,
         }
     }
 }
@@ -81,6 +85,7 @@ pub(super) struct Client {
     address: String,
     authority: http::uri::Authority,
     token: Option<String>,
+    caller: OnceCell<Option<String>>,
 }
 
 impl Client {
@@ -99,7 +104,12 @@ impl Client {
                 .map(|token| token.trim().to_owned())
                 .map_err(|source| ClientError::Token { path: path.to_owned(), source })
         });
-        Ok(Self { address: address.to_owned(), authority: authority.clone(), token: token.transpose()? })
+        Ok(Self {
+            address: address.to_owned(),
+            authority: authority.clone(),
+            token: token.transpose()?,
+            caller: OnceCell::new(),
+        })
     }
 
     pub(super) async fn get(&self, target: &str) -> Result<Answer, ClientError> {
@@ -136,6 +146,15 @@ impl Client {
                 return Ok((found, has_more));
             }
         }
+    }
+
+    /// The name that the proxy knows by the token.
+    pub(super) async fn caller(&self) -> Result<Option<&str>, ClientError> {
+        if self.token.is_none() {
+            return Ok(None);
+        }
+        let asked = async || Ok(self.get("/status").await?.document["caller"].as_str().map(str::to_owned));
+        Ok(self.caller.get_or_try_init(asked).await?.as_deref())
     }
 
     /// Whose answers these are, and when they came: the last line of a table.

@@ -9,9 +9,10 @@ mod client;
 pub(crate) mod drain;
 pub(crate) mod ops;
 pub(crate) mod probe;
+pub(crate) mod status;
 mod text;
 
-use std::{fmt::Display, os::unix::fs::MetadataExt, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub use self::{
     drain::{DrainCommand, drain},
     ops::{OpsCommand, ops},
     probe::{ProbeCommand, probe},
+    status::{StatusCommand, status},
 };
 use super::output::{fail, print};
 
@@ -58,13 +60,23 @@ pub(super) enum Output {
     Ids,
 }
 
-/// Whoever runs this program, where nobody says who does.
-pub(super) fn this_user() -> String {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    // Images have neither names nor a shell that sets them.
-    let user = user.or_else(|| Some(format!("uid-{}", std::fs::metadata("/proc/self").ok()?.uid())));
+/// Whoever runs this program, where nobody says who does; `None` where the system does not say it either, as in images.
+pub(super) fn this_user() -> Option<String> {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}@{}", user.unwrap_or_else(|| "unknown".into()), host.trim())
+    Some(format!("{user}@{}", host.trim()))
+}
+
+/// Who acts; `None` if the proxy knows it by the token.
+///
+/// # Errors
+/// Nobody can say.
+async fn actor_of(client: &Client, given: Option<String>) -> Result<Option<String>, ClientError> {
+    if given.is_some() || client.caller().await?.is_some() {
+        return Ok(given);
+    }
+    let unknown = || ClientError::Usage("who are you? Say it with --actor: it is kept in the audit trail".into());
+    this_user().ok_or_else(unknown).map(Some)
 }
 
 /// Who does it, and why; both are kept in the audit trail.
@@ -78,17 +90,15 @@ pub(super) struct Why {
 }
 
 impl Why {
-    fn actor(&self) -> String {
-        self.actor.clone().unwrap_or_else(this_user)
-    }
-
     /// The members of an act's body.
-    fn body(&self, more: &[(&str, &str)]) -> Value {
+    async fn body(&self, client: &Client, more: &[(&str, &str)]) -> Result<Value, ClientError> {
         let mut body = serde_json::Map::new();
         body.extend(more.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
-        body.insert("actor".into(), self.actor().into());
+        if let Some(actor) = actor_of(client, self.actor.clone()).await? {
+            body.insert("actor".into(), actor.into());
+        }
         body.insert("reason".into(), self.reason.clone().into());
-        Value::Object(body)
+        Ok(Value::Object(body))
     }
 }
 

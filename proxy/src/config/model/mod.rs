@@ -21,8 +21,8 @@ pub use self::{
     policy::{Cache, Policy},
     postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},
-    server::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
-    telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, Telemetry},
+    server::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
+    telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
     upstream::{Endpoint, Protocol, Upstream},
 };
 

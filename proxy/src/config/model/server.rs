@@ -45,6 +45,23 @@ pub struct Admin {
     pub address: SocketAddr,
     /// The file that holds the bearer token; `None` asks for none.
     pub token_file: Option<PathBuf>,
+    /// Tokens with names.
+    pub tokens: Vec<AdminToken>,
+    /// Whether an operation's key may be shown.
+    pub reveal: bool,
+    /// Whether many writes may be said not to have been executed by one order.
+    pub bulk_not_executed: bool,
+}
+
+/// A token, and who has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminToken {
+    /// Who: the actor of the audit trail.
+    pub name: Arc<str>,
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// May look and not act.
+    pub read_only: bool,
 }
 
 /// `/_mainstay` on the data listeners.

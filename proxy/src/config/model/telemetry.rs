@@ -6,6 +6,9 @@ use http::{HeaderName, HeaderValue};
 
 use crate::wire::tls::ClientTls;
 
+/// What stands for a trace in its URL.
+pub const TRACE_ID: &str = "{trace_id}";
+
 /// Traces and logs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
@@ -17,6 +20,8 @@ pub struct Telemetry {
     pub propagation: Vec<Propagation>,
     /// The share of new traces that are sampled, 0 to 1; a caller's own decision is kept.
     pub sample_ratio: f64,
+    /// Where people look at a trace; [`TRACE_ID`] stands for which.
+    pub trace_url: Option<String>,
     /// Program log and access log.
     pub logs: Logs,
 }

@@ -14,7 +14,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{Admin, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
+    model::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     node::Node,
     scalars::Size,
 };
@@ -45,6 +45,24 @@ section! {
         address: SocketAddr,
         /// A file that holds the bearer token, and nothing else. Read again whenever it is needed, so it can be changed.
         token_file: String,
+        /// Tokens with names: the name is the actor of the audit trail.
+        tokens: Vec<AdminToken>,
+        /// Operators may be shown the key of a write, which is written to the audit trail. Default false.
+        reveal: bool,
+        /// One order may say of many writes that they were not executed, which frees their keys. Default false.
+        bulk_not_executed: bool,
+    }
+}
+
+section! {
+    /// A token of the operators' listener, and who has it.
+    RawAdminToken {
+        /// Who has it: 1 to 64 letters, digits and `.-_@`.
+        name: String = required,
+        /// A file that holds the token, and nothing else.
+        file: String = required,
+        /// It may look and not act. Default false.
+        read_only: bool,
     }
 }
 
@@ -137,7 +155,8 @@ impl Setting for ReadyLedger {
 
 /// Reachable from within the pod or machine only: whoever can reach it can say what became of a payment.
 pub(crate) fn default_admin() -> Admin {
-    Admin { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9191)), token_file: None }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9191));
+    Admin { address, token_file: None, tokens: Vec::new(), reveal: false, bulk_not_executed: false }
 }
 
 /// `off` or a map.
@@ -149,22 +168,46 @@ impl Setting for MaybeAdmin {
             return Some(Self(None));
         }
         if node.scalar().is_some() {
-            return cx.mismatch(node, "off, or a map of address, token_file");
+            return cx.mismatch(node, "off, or a map of address, token_file, tokens");
         }
         let raw = RawAdmin::decode(node, cx)?;
         let address_at = raw.address.as_ref().map_or(node.at, |address| address.at);
         let address = or(raw.address, default_admin().address);
         let token_file = raw.token_file.map(|file| PathBuf::from(file.value));
-        if token_file.is_none() && !address.ip().to_canonical().is_loopback() {
+        let tokens_at = raw.tokens.as_ref().map_or(node.at, |tokens| tokens.at);
+        let tokens = or(raw.tokens, Vec::new());
+        let is_named_twice =
+            |(at, token): (usize, &AdminToken)| tokens[..at].iter().any(|other| other.name == token.name);
+        if tokens.iter().enumerate().any(is_named_twice) {
+            cx.error::<()>(tokens_at, "two tokens have one name", "give each its own: it is who acts");
+        }
+        if token_file.is_none() && tokens.is_empty() && !address.ip().to_canonical().is_loopback() {
             let message = format!("whoever reaches {address} could settle operations and force breakers");
             let help = "give `admin.token_file`, or listen on 127.0.0.1";
             return cx.error(address_at, message, help);
         }
-        Some(Self(Some(Admin { address, token_file })))
+        let (reveal, bulk_not_executed) = (or(raw.reveal, false), or(raw.bulk_not_executed, false));
+        Some(Self(Some(Admin { address, token_file, tokens, reveal, bulk_not_executed })))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         any_of([words(&["off"]), RawAdmin::schema(generator)])
+    }
+}
+
+impl Setting for AdminToken {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawAdminToken::decode(node, cx)?;
+        let (name, file) = (raw.name?, raw.file?);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
+        if name.value.is_empty() || name.value.len() > 64 || !name.value.chars().all(is_plain) {
+            return cx.error(name.at, "this is no name of a token", "1 to 64 letters, digits and `.-_@`");
+        }
+        Some(Self { name: name.value.into(), file: PathBuf::from(file.value), read_only: or(raw.read_only, false) })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawAdminToken::schema(generator)
     }
 }
 

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use super::tls::RawCredentials;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{HeaderSource, LogFormat, Logs, Otlp, Propagation, Telemetry},
+    model::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
     node::{At, Node},
     report::{Issue, suggest},
     scalars::Named,
@@ -34,6 +34,8 @@ section! {
         propagation: Vec<Propagation>,
         /// The share of new traces that are sampled, 0 to 1. Default 1.
         sample_ratio: f64,
+        /// Where people look at a trace: `http://jaeger/trace/{trace_id}`. Operators are shown the link.
+        trace_url: TraceUrl,
         /// Program log and access log.
         logs: Logs,
     }
@@ -114,6 +116,7 @@ pub(crate) fn default_telemetry() -> Telemetry {
         otlp: None,
         propagation: vec![Propagation::W3c, Propagation::B3, Propagation::Jaeger],
         sample_ratio: 1.0,
+        trace_url: None,
         logs: default_logs(),
     }
 }
@@ -143,12 +146,31 @@ impl Setting for Telemetry {
                 |ratio| (0.0..=1.0).contains(ratio),
                 "it is from 0 (none) to 1 (all)",
             ),
+            trace_url: raw.trace_url.map(|url| url.value.0),
             logs: or(raw.logs, default.logs),
         })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawTelemetry::schema(generator)
+    }
+}
+
+/// A URL with `{trace_id}` in it.
+pub(crate) struct TraceUrl(String);
+
+impl Setting for TraceUrl {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let text = String::decode(node, cx)?;
+        let is_url = text.starts_with("http://") || text.starts_with("https://");
+        if is_url && text.contains(TRACE_ID) && !text.contains(char::is_whitespace) {
+            return Some(Self(text));
+        }
+        cx.mismatch(node, "a URL with {trace_id} in it: http://jaeger/trace/{trace_id}")
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^https?://\S*\{trace_id\}\S*$" })
     }
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List, Listener,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List, Listener,
         LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store,
         StoreTls, Telemetry, Upstream,
     },
@@ -77,9 +77,12 @@ fn control(control: &Control) -> Value {
 }
 
 fn admin(admin: Option<&Admin>) -> Value {
-    let Some(Admin { address, token_file }) = admin else { return json!("off") };
+    let Some(Admin { address, token_file, tokens, reveal, bulk_not_executed }) = admin else { return json!("off") };
     let token_file = token_file.as_ref().map(|file| text(&file.to_string_lossy()));
-    with(json!({ "address": address.to_string() }), [("token_file", token_file)])
+    let of_token = |token: &AdminToken| json!({ "name": &*token.name, "file": text(&token.file.to_string_lossy()), "read_only": token.read_only });
+    let tokens = (!tokens.is_empty()).then(|| tokens.iter().map(of_token).collect());
+    let shown = json!({ "address": address.to_string(), "reveal": reveal, "bulk_not_executed": bulk_not_executed });
+    with(shown, [("token_file", token_file), ("tokens", tokens)])
 }
 
 fn ledger(ledger: &Ledger) -> Value {
@@ -256,7 +259,7 @@ fn matches(matches: &Match) -> Value {
 
 fn telemetry(telemetry: &Telemetry) -> Value {
     let formats: Vec<&str> = telemetry.propagation.iter().map(|it| word::<Propagation>(&PROPAGATION, it)).collect();
-    json!({
+    let shown = json!({
         "service_name": text(&telemetry.service_name),
         "otlp": telemetry.otlp.as_ref().map_or_else(|| json!("none"), otlp),
         "propagation": formats,
@@ -266,7 +269,8 @@ fn telemetry(telemetry: &Telemetry) -> Value {
             "level": text(&telemetry.logs.level),
             "access": telemetry.logs.access,
         },
-    })
+    });
+    with(shown, [("trace_url", telemetry.trace_url.as_deref().map(text))])
 }
 
 fn otlp(otlp: &Otlp) -> Value {

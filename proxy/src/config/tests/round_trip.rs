@@ -131,9 +131,11 @@ telemetry:
   otlp: { endpoint: "https://jaeger:4318", timeout: 3s, queue: 99, tls: { ca_file: /ca.pem, min_version: "1.3" }, headers: { authorization: { file: "/tok$$en", prefix: "Bearer " }, x-org: { file: /org } } }
   propagation: [b3multi, jaeger]
   sample_ratio: 0.01
+  trace_url: "http://jaeger/trace/{trace_id}"
   logs: { format: text, level: "info,mainstay=debug", access: false }
 probes: { address: 127.0.0.1:9999, ready: { ledger: never } }
-admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token }
+admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token, reveal: true, bulk_not_executed: true,
+  tokens: [{ name: ana, file: /run/ana }, { name: bo@desk, file: /run/$$bo, read_only: true }] }
 control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
   { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s,

@@ -93,6 +93,11 @@ impl Logging {
         self.filter.reload(filter).map_err(|_| LogError::AlreadySetUp)
     }
 
+    /// The level that counts now.
+    pub fn level(&self) -> String {
+        self.filter.with_current(ToString::to_string).unwrap_or_default()
+    }
+
     /// The access log.
     pub fn access(&self) -> Arc<AccessLog> {
         Arc::clone(&self.access)

@@ -85,6 +85,22 @@ impl Configuration {
 }
 
 impl Metrics {
+    /// Since when the configuration is served that is.
+    pub(crate) fn config_served_since(&self) -> u64 {
+        self.configuration.served.lock().since_ms
+    }
+
+    /// Whether the configuration that was read last is served.
+    pub(crate) fn config_last_reload_succeeded(&self) -> bool {
+        self.configuration.last_failed.load(Relaxed) == 0
+    }
+
+    /// What was found in what was read last: how much of each severity.
+    pub(crate) fn config_found(&self) -> Vec<(String, serde_json::Value)> {
+        let served = self.configuration.served.lock();
+        served.findings.iter().map(|(severity, count)| ((*severity).to_owned(), (*count).into())).collect()
+    }
+
     /// A configuration is served from now on, told apart from others by its hash.
     pub fn config_taken(&self, hash: &str, clock: &WallClock) {
         self.configuration.taken(hash, clock.now());

@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{
-        Output,
+        Output, actor_of,
         client::{Client, ClientError},
-        this_user,
     },
     shown,
 };
@@ -37,7 +36,9 @@ pub(super) async fn find(client: &Client, wanted: Find, output: Output) -> Resul
     let Find { key, principal, upstream, actor } = wanted;
     let mut body = Map::new();
     body.insert("key".into(), if key == "-" { read_key()? } else { key }.into());
-    body.insert("actor".into(), actor.unwrap_or_else(this_user).into());
+    if let Some(actor) = actor_of(client, actor).await? {
+        body.insert("actor".into(), actor.into());
+    }
     body.extend(principal.map(|principal| ("principal".into(), principal.into())));
     body.extend(upstream.map(|upstream| ("upstream".into(), upstream.into())));
     let document = client.post("/operations:find", None, &Value::Object(body)).await?.document;

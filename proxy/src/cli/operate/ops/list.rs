@@ -36,9 +36,6 @@ pub(super) struct Which {
     /// Only under this policy
     #[arg(long)]
     pub(super) policy: Option<String>,
-    /// Only for this reason: `conflict`, `resolve_exhausted`, `attempt_timeout`, ...
-    #[arg(long)]
-    pub(super) reason: Option<String>,
     /// Only of this trace
     #[arg(long, value_name = "ID")]
     pub(super) trace: Option<String>,
@@ -59,13 +56,12 @@ pub(super) struct Which {
 impl Which {
     /// The parameters of a query.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
-        let Self { state, route, upstream, policy, reason, trace, older, since, until, attention } = self;
+        let Self { state, route, upstream, policy, trace, older, since, until, attention } = self;
         let texts = [
             ("state", state),
             ("route", route),
             ("upstream", upstream),
             ("policy", policy),
-            ("reason", reason),
             ("trace_id", trace),
             ("older", older),
             ("since", since),
@@ -80,6 +76,9 @@ impl Which {
 pub(super) struct Ls {
     #[command(flatten)]
     which: Which,
+    /// Only for this reason: `conflict`, `resolve_exhausted`, `attempt_timeout`, ...
+    #[arg(long)]
+    reason: Option<String>,
     /// Those that are settled, too
     #[arg(long)]
     all: bool,
@@ -104,9 +103,10 @@ fn read_age(text: &str) -> Result<String, String> {
 
 pub(super) async fn list(client: &Client, wanted: Ls, output: Output) -> Result<String, ClientError> {
     let mut query = wanted.which.query();
+    query.extend(wanted.reason.iter().map(|reason| ("reason", reason.clone())));
     // Whoever names a state, a trace or a reason wants all of it.
-    let Which { state, trace, reason, attention, .. } = &wanted.which;
-    if !wanted.all && !*attention && [state, trace, reason].iter().all(|given| given.is_none()) {
+    let Which { state, trace, attention, .. } = &wanted.which;
+    if !wanted.all && !*attention && [state, trace, &wanted.reason].iter().all(|given| given.is_none()) {
         query.push(("open", "true".into()));
     }
     if wanted.group {

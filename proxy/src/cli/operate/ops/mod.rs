@@ -57,10 +57,17 @@ enum Ops {
         chosen: Chosen,
         /// What became of the write; `not_executed` frees its key, so that a repeat executes
         #[arg(long = "as", value_enum, required_unless_present = "acknowledge", conflicts_with = "acknowledge")]
-        state: Option<Decision>,
+        decided: Option<Decision>,
         /// A settled write that was contradicted has been put right: the flag goes, its state stays
         #[arg(long)]
         acknowledge: bool,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Show the key of a write, where the proxy's configuration allows it; who looked, and why, is kept
+    Reveal {
+        /// The operation: its id, or what that begins with
+        id: String,
         #[command(flatten)]
         why: Why,
     },
@@ -117,9 +124,10 @@ async fn carry_out(command: OpsCommand) -> Result<String, ClientError> {
         Some(Ops::Find(wanted)) => find::find(&client, wanted, target.output).await,
         Some(Ops::Show { id }) => show(&client, &id, target.output).await,
         // Whoever acknowledges agrees with the state that it has.
-        Some(Ops::Resolve { chosen, state, acknowledge: _, why }) => {
-            acts("resolve", state.map(Decision::label), why).on(chosen).await
+        Some(Ops::Resolve { chosen, decided, acknowledge: _, why }) => {
+            acts("resolve", decided.map(Decision::label), why).on(chosen).await
         }
+        Some(Ops::Reveal { id, why }) => reveal(&client, &id, &why, target.output).await,
         Some(Ops::Query { chosen, why }) => acts("query", None, why).on(chosen).await,
         Some(Ops::Redispatch { chosen, why }) => acts("redispatch", None, why).on(chosen).await,
     }
@@ -139,6 +147,26 @@ async fn show(client: &Client, id: &str, output: Output) -> Result<String, Clien
             story::story(&document, &later, Timestamp::now())
         }
     })
+}
+
+async fn reveal(client: &Client, id: &str, why: &Why, output: Output) -> Result<String, ClientError> {
+    let id = ids::whole(client, id).await?;
+    let body = why.body(client, &[]).await?;
+    let shown = client.post(&path(&id, ":reveal"), None, &body).await?.document;
+    if output == Output::Json {
+        return Ok(json(&shown));
+    }
+    let kept = |value: &Value| if value.is_null() { "not kept".to_owned() } else { cell(value) };
+    let request = shown["request"]
+        .as_object()
+        .map(|_| format!("{} {}", cell(&shown["request"]["method"]), cell(&shown["request"]["target"])));
+    let lines = [
+        ("key", kept(&shown["key"])),
+        ("principal", kept(&shown["principal"])),
+        ("asked by", kept(&shown["status_request"])),
+        ("request", request.unwrap_or_else(|| "not kept".into())),
+    ];
+    Ok(lines.map(|(name, value)| format!("{name:10} {value}")).join("\n"))
 }
 
 fn path(id: &str, act: &str) -> String {
