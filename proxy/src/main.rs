@@ -62,7 +62,7 @@ enum Command {
     /// How it goes, on one screen: exit code 0 if all is well, 1 if something needs somebody
     Status(cli::StatusCommand),
     /// Look at operations, and settle what the machine could not
-    Ops(cli::OpsCommand),
+    Ops(Box<cli::OpsCommand>),
     /// Look at circuit breakers, and hold them open, closed or disabled
     Breakers(cli::BreakersCommand),
     /// Show who did what, the latest first
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => cli::config(command, arguments.run.config),
         Some(Command::Explain(command)) => cli::explain(&command),
         Some(Command::Status(command)) => on_runtime(cli::status(command)),
-        Some(Command::Ops(command)) => on_runtime(cli::ops(command)),
+        Some(Command::Ops(command)) => on_runtime(cli::ops(*command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),
         Some(Command::Drain(command)) => on_runtime(cli::drain(command)),

@@ -13,7 +13,7 @@ use super::{
 };
 
 const ASKED: &str = "timeout: 5s, idempotency: { required: true, status: { request: \"GET /orders/{path.order}/by-ref/{key}\", \
-    schedule: { first: 1h }, rules: [{ status: 200, then: succeeded }] } }";
+    schedule: { first: 1h, max: 1h }, rules: [{ status: 200, then: succeeded }] } }";
 
 async fn find(proxy: &Proxy, body: Value) -> (Vec<String>, bool) {
     let reply = act(proxy, "/operations:find", None, body).await;

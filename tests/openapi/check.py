@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/reference/openapi-client.json, against the code and against a real proxy.
+"""docs/reference/openapi-client.json, against the code and against a real proxy; openapi-admin.json, against the code.
 
 * It is valid OpenAPI 3.1.
 * Its paths, parameters, slugs and members are those of the code, and the other way round.
@@ -27,6 +27,7 @@ import openapi_spec_validator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs/reference/openapi-client.json"
+ADMIN = ROOT / "docs/reference/openapi-admin.json"
 EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "20")
 CONFIG = """
 listeners: {{ inbound: {{ address: "127.0.0.1:{port}", principal: {{ header: X-Tenant }} }} }}
@@ -134,6 +135,36 @@ def against_the_code(document):
     expect(members == named, f"members of an operation: the document has {sorted(members ^ named)} otherwise than the code")
 
 
+def admin_against_the_code(document):
+    """The same of the operators' side: that each address answers is asked of a real proxy by tests/it/openapi_admin.rs."""
+    admin = ROOT / "proxy/src/admin"
+    routes = (admin / "routes.rs").read_text()
+    listed = lambda before: set(re.findall(r'"([\w.-]+)"', re.search(before + r"\[([^\]]*)\]", routes)[1]))
+    heads = set(re.findall(r'\["([\w:.-]+)"(?:, \w+)?\] =>', routes)) | listed(r"LOOKS[^=]*=\s*")
+    acts = listed(r"if !") | set(re.findall(r'Some\(\(\w+, "(\w+)"\)\)', routes))
+    acts |= set(re.findall(r'"(\w+)" => breakers::\w+\(self, name\)', routes))
+    described = {path.split("/")[1] for path in document["paths"]}
+    expect(described == heads, f"admin, first segments: {sorted(described ^ heads)} stand in one only")
+    named = {path.rsplit(":", 1)[1] for path in document["paths"] if ":" in path and "{" in path}
+    expect(named == acts, f"admin, acts: {sorted(named ^ acts)} stand in one only")
+    taken = set(re.findall(r'"(\w+)"', re.search(r"FILTERS[^=]*= \[([^\]]*)\]", (admin / "filters.rs").read_text())[1]))
+    for file in admin.glob("*.rs"):
+        for names in re.findall(r"(?:Params::read\([^&]*&|FILTERS\.into_iter\(\)\.chain\()\[([^\]]*)\]", file.read_text()):
+            taken |= set(re.findall(r'"(\w+)"', names))
+    known = {
+        parameter["name"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter.get("in") == "query"
+    }
+    expect(known == taken, f"admin, parameters of queries: {sorted(known ^ taken)} stand in one only")
+    own = set(re.findall(r'^        "(\w+)": ', (admin / "documents.rs").read_text().partition("let more = json!({")[2].partition("});")[0], re.M))
+    shared = set(re.findall(r'^        "(\w+)": ', (ROOT / "proxy/src/api/document.rs").read_text().partition("fn of_attention")[0], re.M))
+    required = set(document["components"]["schemas"]["Operation"]["required"])
+    expect(required == own | shared, f"admin, members of an operation: {sorted(required ^ (own | shared))} stand in one only")
+
+
 def prepared(base):
     """Operations in every state that there may be, and the address of one that has an answer."""
     places = []
@@ -160,6 +191,9 @@ def main(binary):
     document = json.loads(DOCUMENT.read_text())
     openapi_spec_validator.validate(document)
     against_the_code(document)
+    admin = json.loads(ADMIN.read_text())
+    openapi_spec_validator.validate(admin)
+    admin_against_the_code(admin)
     service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     port, probes = free_port(), free_port()
@@ -184,7 +218,7 @@ def main(binary):
             proxy.wait()
             log.close()
     paths, schemas = len(document["paths"]), len(document["components"]["responses"])
-    print("\n".join(faults) or f"{paths} paths, {schemas} responses to refer to: as the code has them, and as a proxy answers")
+    print("\n".join(faults) or f"{paths} paths (and {len(admin['paths'])} of the operators), {schemas} responses to refer to: as the code has them, and as a proxy answers")
     return 1 if faults else 0
 
 

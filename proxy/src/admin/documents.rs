@@ -73,7 +73,7 @@ fn trace_url(cx: &Operators, operation: &Operation) -> Option<String> {
 fn path(cx: &Operators, operation: &Operation) -> String {
     let snapshot = cx.runtime.snapshot.load();
     let route = snapshot.protecting(&operation.route, &operation.upstream);
-    route.map_or_else(|| operation.route.to_string(), |route| route.params.matches.path.text.to_string())
+    route.map_or_else(|| operation.route.to_string(), |route| route.params.matches.path.text.clone())
 }
 
 /// One event; what it has not is left out.

@@ -18,7 +18,7 @@
 //! GET  /breakers
 //! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
 //! POST /breakers/{name}:release     {"actor", "reason"}
-//! GET  /status /routes /limits /upstreams /config /metrics
+//! GET  /status /routes /limits /upstreams /config /metrics /openapi.json
 //! GET  /log-level
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is

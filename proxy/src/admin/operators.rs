@@ -22,8 +22,10 @@ use mainstay_policies::clock::UnixMillis;
 
 /// Operators and their scripts need a handful of connections.
 pub(super) const BOUNDS: Bounds = Bounds { name: "admin", connections: 64, lifetime: Duration::from_mins(1) };
-/// Bytes of a body: ten thousand ids, a reason of a thousand characters and what goes with them.
-pub(super) const MAX_BODY: usize = 512 * 1024;
+/// Bytes of a body: a reason of a thousand characters and what goes with it.
+pub(super) const MAX_BODY: usize = 16 * 1024;
+/// Bytes of an order about many: ten thousand ids.
+pub(super) const MAX_ORDER: usize = 512 * 1024;
 /// For a body to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,7 +50,7 @@ impl Operators {
         let resolver = Resolver::new(runtime.clone());
         let started_at = runtime.resources.clock.now();
         let (guard, jobs) = (Guard { credentials }, Jobs::default());
-        Self { resolver, runtime, logging, probes, guard, jobs, started_at }
+        Self { runtime, logging, probes, resolver, guard, jobs, started_at }
     }
 
     /// What operators may do, as configured now.

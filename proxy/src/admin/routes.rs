@@ -15,7 +15,7 @@ use super::{
     ask, audit, batch, breakers, find,
     guard::Caller,
     jobs, operations,
-    operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, OperatorRequest, Operators},
+    operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
     resolve, reveal, status, switches, views,
 };
 use crate::api::{Fault, reply::Reply};
@@ -43,10 +43,11 @@ async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Ful
 /// The body of a request that is let in.
 async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<(Caller, Bytes), Fault> {
     let caller = cx.guard.admit(parts).await?;
-    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+    let most = if parts.uri.path() == "/operations:batch" { MAX_ORDER } else { MAX_BODY };
+    match timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok((caller, body.to_bytes())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Fault::new(Problem::BodyTooLarge, format!("A body here may have at most {MAX_BODY} bytes.")))
+            Err(Fault::new(Problem::BodyTooLarge, format!("A body here may have at most {most} bytes.")))
         }
         Ok(Err(_)) | Err(_) => {
             let fault = Fault::bad("The request's body broke off or stalled before it was complete.");
@@ -64,94 +65,17 @@ impl OperatorRequest<'_> {
                 self.reads()?;
                 operations::list(self).await
             }
-            ["operations:batch"] => {
-                self.allow(&[Method::POST])?;
-                batch::batch(self).await
-            }
-            ["jobs"] => {
-                self.reads()?;
-                Ok(jobs::list(self))
-            }
-            ["jobs", name] => match name.rsplit_once(':') {
-                None => {
-                    self.reads()?;
-                    jobs::show(self, name)
-                }
-                Some((id, "cancel")) => {
-                    self.allow(&[Method::POST])?;
-                    jobs::cancel(self, id).await
-                }
-                Some(_) => Err(nothing_here()),
-            },
-            ["status"] => {
-                self.reads()?;
-                status::status(self).await
-            }
-            ["routes"] => {
-                self.reads()?;
-                Ok(status::routes(self))
-            }
-            ["metrics"] => {
-                self.reads()?;
-                Ok(views::metrics(self))
-            }
             ["operations:find"] => {
                 self.allow(&[Method::POST])?;
                 find::find(self).await
             }
-            ["operations", name] => match name.rsplit_once(':') {
-                None => {
-                    self.reads()?;
-                    operations::show(self, name).await
-                }
-                Some((id, "resolve")) => {
-                    self.allow(&[Method::POST])?;
-                    resolve::resolve(self, id).await
-                }
-                Some((id, "reveal")) => {
-                    self.allow(&[Method::POST])?;
-                    reveal::reveal(self, id).await
-                }
-                Some((id, "query")) => {
-                    self.allow(&[Method::POST])?;
-                    ask::query(self, id).await
-                }
-                Some((id, "redispatch")) => {
-                    self.allow(&[Method::POST])?;
-                    ask::redispatch(self, id).await
-                }
-                Some(_) => Err(nothing_here()),
-            },
-            ["audit"] => {
-                self.reads()?;
-                audit::list(self).await
-            }
-            ["breakers"] => {
-                self.reads()?;
-                Ok(breakers::list(self))
-            }
-            ["breakers", name] => {
-                let name = percent_decode_str(name).decode_utf8().map_err(|_| nothing_here())?;
-                let (name, act) = name.rsplit_once(':').ok_or_else(nothing_here)?;
+            ["operations:batch"] => {
                 self.allow(&[Method::POST])?;
-                match act {
-                    "force" => breakers::force(self, name).await,
-                    "release" => breakers::release(self, name).await,
-                    _ => Err(nothing_here()),
-                }
+                batch::batch(self).await
             }
-            ["limits"] => {
-                self.reads()?;
-                Ok(views::limits(self))
-            }
-            ["upstreams"] => {
-                self.reads()?;
-                Ok(views::upstreams(self))
-            }
-            ["config"] => {
-                self.reads()?;
-                Ok(views::config(self))
-            }
+            ["operations", name] => self.on_operation(name).await,
+            ["jobs", name] => self.on_job(name).await,
+            ["breakers", name] => self.on_breaker(name).await,
             ["log-level"] => {
                 self.allow(&[Method::GET, Method::HEAD, Method::PUT])?;
                 switches::log_level(self).await
@@ -160,6 +84,81 @@ impl OperatorRequest<'_> {
                 self.allow(&[Method::POST])?;
                 switches::drain(self).await
             }
+            [name] => self.look(name).await,
+            _ => Err(nothing_here()),
+        }
+    }
+
+    /// What is only looked at.
+    async fn look(&self, name: &str) -> Result<Reply, Fault> {
+        const LOOKS: [&str; 10] = [
+            "jobs",
+            "status",
+            "routes",
+            "audit",
+            "breakers",
+            "limits",
+            "upstreams",
+            "config",
+            "openapi.json",
+            "metrics",
+        ];
+        if !LOOKS.contains(&name) {
+            return Err(nothing_here());
+        }
+        self.reads()?;
+        match name {
+            "jobs" => Ok(jobs::list(self)),
+            "status" => status::status(self).await,
+            "routes" => Ok(status::routes(self)),
+            "audit" => audit::list(self).await,
+            "breakers" => Ok(breakers::list(self)),
+            "limits" => Ok(views::limits(self)),
+            "upstreams" => Ok(views::upstreams(self)),
+            "config" => Ok(views::config(self)),
+            "openapi.json" => Ok(views::openapi()),
+            _ => Ok(views::metrics(self)),
+        }
+    }
+
+    async fn on_operation(&self, name: &str) -> Result<Reply, Fault> {
+        let Some((id, act)) = name.rsplit_once(':') else {
+            self.reads()?;
+            return operations::show(self, name).await;
+        };
+        if !["resolve", "query", "redispatch", "reveal"].contains(&act) {
+            return Err(nothing_here());
+        }
+        self.allow(&[Method::POST])?;
+        match act {
+            "resolve" => resolve::resolve(self, id).await,
+            "query" => ask::query(self, id).await,
+            "redispatch" => ask::redispatch(self, id).await,
+            _ => reveal::reveal(self, id).await,
+        }
+    }
+
+    async fn on_job(&self, name: &str) -> Result<Reply, Fault> {
+        match name.rsplit_once(':') {
+            None => {
+                self.reads()?;
+                jobs::show(self, name)
+            }
+            Some((id, "cancel")) => {
+                self.allow(&[Method::POST])?;
+                jobs::cancel(self, id).await
+            }
+            Some(_) => Err(nothing_here()),
+        }
+    }
+
+    async fn on_breaker(&self, name: &str) -> Result<Reply, Fault> {
+        let name = percent_decode_str(name).decode_utf8().map_err(|_| nothing_here())?;
+        let (name, act) = name.rsplit_once(':').ok_or_else(nothing_here)?;
+        self.allow(&[Method::POST])?;
+        match act {
+            "force" => breakers::force(self, name).await,
+            "release" => breakers::release(self, name).await,
             _ => Err(nothing_here()),
         }
     }

@@ -16,7 +16,7 @@ const COMMIT: Option<&str> = option_env!("MAINSTAY_COMMIT");
 pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let (cx, resources) = (asked.cx, &asked.cx.runtime.resources);
     let snapshot = cx.runtime.snapshot.load_full();
-    let reasons: Vec<&str> = cx.probes.readiness.reasons().collect();
+    let reasons = cx.probes.readiness.reasons();
     let now = resources.clock.now();
     let open: Vec<Value> = snapshot
         .breakers()
@@ -109,7 +109,7 @@ pub(super) fn routes(asked: &OperatorRequest<'_>) -> Reply {
         let idempotency = route.policy.idempotency.as_ref();
         json!({
             "name": &*route.name,
-            "path": route.matches.path.text.to_string(),
+            "path": route.matches.path.text.clone(),
             "methods": route.matches.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
             "host": route.matches.host,
             "upstream": &*route.upstream.name,

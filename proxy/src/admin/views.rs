@@ -113,3 +113,8 @@ pub(super) fn metrics(asked: &OperatorRequest<'_>) -> Reply {
     let metrics = &asked.cx.runtime.resources.metrics;
     Reply::text("text/plain; version=0.0.4; charset=utf-8", metrics.encode()).no_store()
 }
+
+/// `GET /openapi.json`: all of this, described.
+pub(super) fn openapi() -> Reply {
+    Reply::text("application/json", include_str!("../../../docs/reference/openapi-admin.json"))
+}

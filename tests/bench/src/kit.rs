@@ -9,8 +9,7 @@ use mainstay_policies::{
     evidence::Evidence,
     operation::{
         FingerprintVersion, InstanceId, KeptRequest, KeyHash, Operation, OperationId, Provenance, Retained, Source,
-        State, StoredResponse,
-        history::History,
+        State, StoredResponse, history::History,
     },
 };
 use tokio::{task::JoinSet, time::Instant};

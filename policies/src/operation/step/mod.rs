@@ -43,7 +43,8 @@ pub use super::{
 pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixMillis) -> (Operation, Vec<Action>) {
     let mut next = operation.clone();
     let mut todo = None;
-    match event.clone() {
+    let told = event.clone();
+    match event {
         Event::Dispatched => dispatch(&mut next, now),
         Event::Redispatched => redispatch(&mut next, policy, now),
         Event::Observed(observation) => observe(&mut next, observation, policy, now),
@@ -67,7 +68,7 @@ pub fn step(operation: &Operation, event: Event, policy: &StepPolicy, now: UnixM
         Event::Unreadable => miss_request(&mut next, policy, now),
         Event::Resolved { evidence, reason } => resolve(&mut next, evidence, reason, now),
     }
-    tell(operation, &mut next, &event, policy, now);
+    tell(operation, &mut next, &told, policy, now);
     let mut actions = Vec::new();
     if next != *operation {
         actions.push(Action::Record);

@@ -107,7 +107,7 @@ impl Screen {
             .collect();
         let more = if found.is_empty() { "" } else { "mainstay check" };
         if !found.is_empty() {
-            text += &format!("   {}", found.join(", "));
+            text.extend(["   ", found.join(", ").as_str()]);
         }
         self.lines.push(("config", text, more));
     }
@@ -139,10 +139,10 @@ impl Screen {
     fn ledger(&mut self, ledger: &Value) {
         let mut text = format!("{}, {} operations", cell(&ledger["store"]), cell(&ledger["operations"]));
         if let (Some(bytes), Some(max)) = (ledger["bytes"].as_u64(), ledger["max_bytes"].as_u64()) {
-            text += &format!(", {} of {}", format_size(bytes), format_size(max));
+            text.extend([", ", &format_size(bytes), " of ", &format_size(max)]);
         }
         if ledger["health"] != "writable" {
-            text += &format!("   {}", cell(&ledger["health"]).to_uppercase());
+            text.extend(["   ", &cell(&ledger["health"]).to_uppercase()]);
             self.is_well = false;
         }
         self.lines.push(("ledger", text, ""));

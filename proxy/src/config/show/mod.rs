@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List, Listener,
-        LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger, Route, Store,
-        StoreTls, Telemetry, Upstream,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List,
+        Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger, Route,
+        Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,

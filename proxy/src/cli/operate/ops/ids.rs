@@ -39,16 +39,16 @@ pub(super) async fn whole(client: &Client, text: &str) -> Result<String, ClientE
     let query = query_string(&[("id_prefix", text.to_owned()), ("limit", (NAMED + 1).to_string())]);
     let found = client.get(&format!("/operations?{query}")).await?.document;
     let found: Vec<String> = found["operations"].as_array().into_iter().flatten().map(|one| cell(&one["id"])).collect();
-    choose(text, found)
+    choose(text, &found)
 }
 
-fn choose(text: &str, found: Vec<String>) -> Result<String, ClientError> {
+fn choose(text: &str, found: &[String]) -> Result<String, ClientError> {
     let number = text.split('-').next().unwrap_or_default().to_ascii_lowercase();
     let mut exact = found.iter().filter(|id| shortest(id) == trimmed(&number));
     if let (Some(id), None) = (exact.next(), exact.next()) {
         return Ok(id.clone());
     }
-    match &found[..] {
+    match found {
         [] => Err(ClientError::NotFound(format!("there is no operation whose id begins with {text}"))),
         [id] => Ok(id.clone()),
         several => {
@@ -82,11 +82,11 @@ mod tests {
     fn a_whole_number_is_unambiguous_and_a_beginning_only_if_nothing_else_begins_so() {
         let other = "0000000000000d4fbbbb000000000001";
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        assert_eq!(choose("d4", ids(&[ID, other])).unwrap(), ID);
-        assert_eq!(choose("D4-aab7", ids(&[ID])).unwrap(), ID);
-        assert_eq!(choose("d", ids(&[ID])).unwrap(), ID);
-        let several = choose("d", ids(&[ID, other])).unwrap_err().to_string();
+        assert_eq!(choose("d4", &ids(&[ID, other])).unwrap(), ID);
+        assert_eq!(choose("D4-aab7", &ids(&[ID])).unwrap(), ID);
+        assert_eq!(choose("d", &ids(&[ID])).unwrap(), ID);
+        let several = choose("d", &ids(&[ID, other])).unwrap_err().to_string();
         assert_eq!(several, "d may be any of d4-aab7, d4f-bbbb: write more of it");
-        assert!(choose("e", Vec::new()).is_err());
+        assert!(choose("e", &[]).is_err());
     }
 }

@@ -92,7 +92,7 @@ fn events(operation: &Value) -> Vec<(Timestamp, String)> {
                 let outcome =
                     if kind == "settled" { phrase(&cell(&event["evidence"])) } else { "contradiction".into() };
                 match told.last_mut().filter(|(before, _)| *before == at) {
-                    Some((_, line)) => *line += &format!(" -> {outcome}"),
+                    Some((_, line)) => line.extend([" -> ", outcome.as_str()]),
                     // A person's word, which the audit trail tells.
                     None if event["by"] == "operator" => continue,
                     None => told.push((at, format!("{}: {outcome}", speaker(&event["by"])))),
