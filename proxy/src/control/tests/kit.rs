@@ -136,6 +136,7 @@ fn config() -> Config {
             response_header_bytes: NonZeroUsize::MIN,
             response_header_count: NonZeroUsize::MIN,
             header_timeout: Duration::ZERO,
+            handshake_timeout: Duration::ZERO,
             keep_alive: Duration::ZERO,
             connections: NonZeroUsize::MIN,
             streams: NonZeroU32::MIN,
