@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod postgres_tls;
 pub mod proxy;
 pub mod script;
+pub mod skew;
 pub mod tamper;
 pub mod tls;
 pub mod upstream;
@@ -40,15 +41,28 @@ pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    within(what, async {
-        loop {
-            if let Some(value) = probe().await {
-                return value;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    within(what, async { until(&mut probe).await }).await
+}
+
+/// The same of what needs many of a process's turns: it may take six times as long.
+pub async fn in_the_end<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let waited = tokio::time::timeout(PATIENCE * 6, until(&mut probe)).await;
+    waited.unwrap_or_else(|_| panic!("waited {:?} in vain: {what}", PATIENCE * 6))
+}
+
+async fn until<T, F>(probe: &mut impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    loop {
+        if let Some(value) = probe().await {
+            return value;
         }
-    })
-    .await
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// What almost every test uses.

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::proxy::TempDir;
+use crate::{proxy::TempDir, skew::Skew};
 
 /// `nobody`, where the tests run as root: PostgreSQL refuses that.
 const NOBODY: u32 = 65_534;
@@ -27,6 +27,7 @@ pub struct Postgres {
     /// Of its socket, too.
     port: u16,
     more: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -37,6 +38,20 @@ impl Postgres {
 
     /// The same with a port and more arguments of its own, after `prepare` did what it likes to the directory of its data.
     pub fn start_with(port: u16, more: Vec<String>, prepare: impl FnOnce(&Path)) -> Option<Self> {
+        Self::start_in(Vec::new(), port, more, prepare)
+    }
+
+    /// The same with a wall clock of its own.
+    pub fn start_by(clock: &Skew) -> Option<Self> {
+        Self::start_in(clock.variables(), 5432, Vec::new(), |_| {})
+    }
+
+    fn start_in(
+        variables: Vec<(String, String)>,
+        port: u16,
+        more: Vec<String>,
+        prepare: impl FnOnce(&Path),
+    ) -> Option<Self> {
         let Some(initdb) = program("initdb") else {
             assert!(std::env::var_os("CI").is_none(), "no `initdb`: ./tests/run installs PostgreSQL");
             eprintln!("skipped: there is no PostgreSQL on this machine");
@@ -56,8 +71,8 @@ impl Postgres {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         prepare(&data);
-        let child = launch(&dir, port, &more);
-        let mut server = Self { child, dir, port, more };
+        let child = launch(&dir, port, &more, &variables);
+        let mut server = Self { child, dir, port, more, variables };
         server.becomes_ready();
         Some(server)
     }
@@ -198,7 +213,7 @@ impl Postgres {
     pub fn restart(&mut self) {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
-            self.child = launch(&self.dir, self.port, &self.more);
+            self.child = launch(&self.dir, self.port, &self.more, &self.variables);
             std::thread::sleep(Duration::from_millis(200));
             if self.runs() {
                 break;
@@ -284,7 +299,7 @@ pub(crate) fn url(socket: &Path, port: u16) -> String {
     format!("postgres://{USER}@{directory}:{port}/postgres")
 }
 
-fn launch(dir: &TempDir, port: u16, more: &[String]) -> Child {
+fn launch(dir: &TempDir, port: u16, more: &[String], variables: &[(String, String)]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("create the log");
     // fsync stays on: the ledger refuses a store that may lose what it acknowledged.
     as_nobody(&program("postgres").expect("where there is initdb, there is postgres"))
@@ -295,6 +310,7 @@ fn launch(dir: &TempDir, port: u16, more: &[String]) -> Child {
         .args(["-c", "listen_addresses=", "-c", "max_connections=60", "-c", "shared_buffers=16MB"])
         .args(["-p", &port.to_string()])
         .args(more)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

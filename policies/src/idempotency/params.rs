@@ -112,6 +112,8 @@ pub struct StatusQuery {
     pub settle_after: Duration,
     /// The endpoint itself bars a late original, so `not_found` proves at once.
     pub fenced: bool,
+    /// The service's instances share their data: whichever of them is asked answers for all.
+    pub shared: bool,
     /// When the next query is made.
     pub schedule: QuerySchedule,
     /// Queries per second to one upstream.

@@ -199,7 +199,7 @@ impl Protection {
         with: RecordedWith,
     ) -> Begin {
         let Some(fingerprinter) = self.fingerprinter().filter(|_| with.credentials != Some(UNKNOWN)) else {
-            return Begin::Refused(Refusal::never_reached());
+            return Begin::Refused(Refusal::never_reached().after(self.recorder.ledger().retry_after()));
         };
         let fingerprint = fingerprinter.of(parts, body);
         let now = self.recorder.clock().now();
@@ -241,8 +241,12 @@ impl Protection {
                 let fingerprint = self.fingerprint_as_of(&operation, fingerprint, parts, body);
                 self.known(operation, fingerprint, presented)
             }
-            Err(error) => Begin::Refused(Refusal::ledger_unavailable(&error)),
+            Err(error) => Begin::Refused(self.unavailable(&error)),
         }
+    }
+
+    fn unavailable(&self, error: &LedgerError) -> Refusal {
+        Refusal::ledger_unavailable(error).after(self.recorder.ledger().retry_after())
     }
 
     /// What the request's fingerprint is by the version under which an operation's was made.
@@ -281,7 +285,7 @@ impl Protection {
                     let fingerprint = self.fingerprint_as_of(&operation, fingerprint, parts, body);
                     return Some(self.known(operation, fingerprint, owner.credentials));
                 }
-                Err(error) => return Some(Begin::Refused(Refusal::ledger_unavailable(&error))),
+                Err(error) => return Some(Begin::Refused(self.unavailable(&error))),
             }
         }
         None

@@ -128,6 +128,7 @@ pub(super) fn asking(fenced: bool) -> Idempotency {
         ],
         settle_after: Duration::from_mins(1),
         fenced,
+        shared: false,
         schedule: QuerySchedule::default(),
         rate_per_sec: 20.0,
     };

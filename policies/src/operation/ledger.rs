@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{clock::WallClock, rate_limit::Peers};
 
+/// Nobody knows when it goes on, so it is the least that can be said in `Retry-After`.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A boxed future: a ledger is chosen at start-up, and a box is nothing beside a durable write.
 pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
 
@@ -96,8 +99,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`LedgerError::Stale`] if the operation has changed, as far as this process knows.
     fn sent(&self, next: Operation) -> Result<Operation, LedgerError>;
 
-    /// As [`update`](Self::update), without waiting for durability: a crash may lose it. For changes that matter to nobody after
-    /// one, such as when an operation is looked at next.
+    /// As [`update`](Self::update), and what changes when an operation is looked at, and nothing else of it, is not waited for on
+    /// a disk: a crash may lose it, and matters to nobody after one.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -175,10 +178,7 @@ pub trait Ledger: Send + Sync + 'static {
     }
 
     /// Operations that this process owns and that are open: pending, unknown.
-    fn owned(&self) -> [u64; 2] {
-        let [pending, .., unknown] = self.counts();
-        [pending, unknown]
-    }
+    fn owned(&self) -> [u64; 2];
 
     /// Operations that are open, of all processes that share this ledger, as they were counted last; `None` if nobody shares it,
     /// or nobody has counted yet.
@@ -208,9 +208,6 @@ pub trait Ledger: Send + Sync + 'static {
         None
     }
 
-    /// Operations by state, for metrics: pending, succeeded, failed, `not_executed`, unknown.
-    fn counts(&self) -> [u64; 5];
-
     /// How many operations are flagged for a person: those that are open, which nothing could settle, and those that are settled
     /// and were contradicted.
     fn flagged(&self) -> LedgerFuture<'_, [u64; 2]>;
@@ -228,6 +225,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether it takes writes at the moment.
     fn health(&self) -> Health {
         Health::Writable
+    }
+
+    /// When whoever was refused because it cannot be written to had best come again.
+    fn retry_after(&self) -> Duration {
+        SOON
     }
 
     /// This process. It may get another name while it runs, so it is asked each time.
@@ -293,6 +295,8 @@ pub struct Load {
     pub max_bytes: u64,
     /// Writes that wait to be carried out.
     pub queued: usize,
+    /// Operations on record, where they are counted as they go.
+    pub operations: Option<u64>,
 }
 
 /// One number that a ledger tells of itself.
@@ -316,7 +320,10 @@ pub enum Health {
     /// It met an error after which nothing may be written until a restart.
     Failed,
     /// It is kept elsewhere, and cannot be reached: new operations are refused until it can.
-    Unreachable,
+    Unreachable {
+        /// Since when, by the ledger's clock.
+        since: UnixMillis,
+    },
     /// Its store has forgotten what it had acknowledged: what is still known is written again, and new operations are refused
     /// until all who share it have had the time to do so.
     Lossy,

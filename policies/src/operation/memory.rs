@@ -351,11 +351,14 @@ impl Ledger for MemoryLedger {
     }
 
     fn load(&self) -> Option<Load> {
-        Some(Load { bytes: self.records.lock().bytes, max_bytes: self.max_bytes, queued: 0 })
+        let records = self.records.lock();
+        let operations = Some(records.counts.iter().sum());
+        Some(Load { bytes: records.bytes, max_bytes: self.max_bytes, queued: 0, operations })
     }
 
-    fn counts(&self) -> [u64; 5] {
-        self.records.lock().counts
+    fn owned(&self) -> [u64; 2] {
+        let [pending, .., unknown] = self.records.lock().counts;
+        [pending, unknown]
     }
 
     fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
@@ -483,7 +486,7 @@ fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
     }
 }
 
-/// The order of [`Ledger::counts`].
+/// The order in which they are counted.
 const fn place(state: State) -> usize {
     match state {
         State::Pending => 0,

@@ -342,6 +342,17 @@ impl Operation {
         self.dispatched_at = self.dispatched_at.max(known.dispatched_at);
     }
 
+    /// Whether `next` is this operation looked at another time, or once more, and nothing else of it is another.
+    pub fn differs_in_time_only(&self, next: &Self) -> bool {
+        let of_time = Self {
+            next_check_at: next.next_check_at,
+            checks: next.checks,
+            last_evidence: next.last_evidence,
+            ..self.clone()
+        };
+        of_time == *next
+    }
+
     /// Whether a repeat of the request executes. An operation that was settled as `not_executed` and then contradicted
     /// does not: the write may have happened after all.
     pub const fn frees_key(&self) -> bool {

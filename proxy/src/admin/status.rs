@@ -52,7 +52,7 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
 /// Writes that are open, and those that need a person.
 async fn writes(asked: &OperatorRequest<'_>) -> Result<Value, Fault> {
     let ledger = &asked.cx.runtime.resources.ledger;
-    let [mut pending, _, _, _, mut unknown] = ledger.counts();
+    let [mut pending, mut unknown] = ledger.owned();
     let flagged = ledger.flagged().await.map_err(|_| Fault::ledger())?;
     if let Some(census) = ledger.census() {
         (pending, unknown) = (census.pending, census.unknown);
@@ -76,7 +76,7 @@ fn ledger(asked: &OperatorRequest<'_>, store: &Store) -> Value {
         Health::Writable => "writable",
         Health::Full => "full",
         Health::Failed => "failed",
-        Health::Unreachable => "unreachable",
+        Health::Unreachable { .. } => "unreachable",
         Health::Lossy => "lossy",
     };
     let store = match store {
@@ -88,7 +88,7 @@ fn ledger(asked: &OperatorRequest<'_>, store: &Store) -> Value {
     json!({
         "store": store,
         "health": health,
-        "operations": ledger.counts().iter().sum::<u64>(),
+        "operations": load.and_then(|load| load.operations),
         "bytes": load.map(|load| load.bytes),
         "max_bytes": load.map(|load| load.max_bytes).filter(|max| *max > 0),
         "queued": load.map(|load| load.queued),

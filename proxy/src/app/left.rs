@@ -28,7 +28,9 @@ pub(super) async fn tell(runtime: &Runtime) {
         (Store::Postgres(_), Health::Writable) => ("shared", true),
         (Store::Disk { .. }, Health::Failed) => ("failed", true),
         (Store::Disk { .. }, Health::Full) => ("full", true),
-        (Store::Postgres(_), _) | (Store::Disk { .. }, Health::Unreachable | Health::Lossy) => ("unreachable", true),
+        (Store::Postgres(_), _) | (Store::Disk { .. }, Health::Unreachable { .. } | Health::Lossy) => {
+            ("unreachable", true)
+        }
         (Store::Disk { .. }, Health::Writable) => ("written", true),
     };
     if in_doubt > 0 {

@@ -85,7 +85,7 @@ impl App {
         cpu::ensure_known(&config)?;
         let commits = metrics.ledger();
         let secured = Secured::read(&config, None).await?;
-        let ledger = open_ledger(&config, &clock, move |took| commits.committed(took)).await?;
+        let ledger = open_ledger(&config, &clock, move |took, operations| commits.committed(took, operations)).await?;
         // Of a store that could not be reached this is asked once it can be; until then nothing is begun.
         let is_reached = ledger.fingerprint_secret().is_some();
         ledger.allow_begins(is_reached);

@@ -135,6 +135,7 @@ policies:
       on_concurrent: {{ wait: 400ms }}   # a duplicate waits for the first one's answer, wherever that is in flight
       status:                          # every instance of the service answers for all of them
         request: GET /payments/by-ref/{{key}}
+        shared: true
         rules: [{{ status: 200, json: {{ /state: SUCCESS }}, then: succeeded }}, {{ status: 404, then: not_found }}]
 ledger:                                # one for all replicas
   store: postgres

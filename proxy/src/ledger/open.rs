@@ -29,7 +29,7 @@ pub enum OpenError {
 pub(crate) async fn open_ledger(
     config: &Config,
     clock: &WallClock,
-    on_commit: impl Fn(Duration) + Send + Sync + 'static,
+    on_commit: impl Fn(Duration, Option<usize>) + Send + Sync + 'static,
 ) -> Result<Arc<dyn Ledger>, OpenError> {
     let model::Ledger { store, max_open, max_bytes, .. } = &config.ledger;
     Ok(match store {
@@ -40,10 +40,10 @@ pub(crate) async fn open_ledger(
                 settle: *settle,
                 key_file: key_file.clone(),
             };
-            Arc::new(DiskLedger::open_observed(path, clock.clone(), &options, on_commit)?)
+            Arc::new(DiskLedger::open_observed(path, clock.clone(), &options, move |took| on_commit(took, None))?)
         }
         Store::Postgres(settings) if config.needs_ledger() => {
-            let on_commit = OnCommit(Arc::new(on_commit));
+            let on_commit = OnCommit(Arc::new(move |took, operations| on_commit(took, Some(operations))));
             Arc::new(PostgresLedger::open(postgres::Options { on_commit, ..postgres_options(settings, config) }).await?)
         }
         Store::Disk { .. } | Store::Postgres(_) | Store::Memory => {

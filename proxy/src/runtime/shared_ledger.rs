@@ -6,14 +6,7 @@ use super::Runtime;
 use crate::telemetry::metrics::{Kind, Samples};
 
 /// Each by its name, as [`Reading`](mainstay_policies::operation::ledger::Reading) has it, with what its word says.
-const FAMILIES: [(&str, &str, &str, Kind, &str); 15] = [
-    (
-        "batch_operations",
-        "mainstay_ledger_batch_operations",
-        "Begins and changes that commits carried",
-        Kind::Counter,
-        "",
-    ),
+const FAMILIES: [(&str, &str, &str, Kind, &str); 14] = [
     ("retries", "mainstay_ledger_retries", "Batches that were asked again, by why", Kind::Counter, "reason"),
     ("ambiguous", "mainstay_ledger_ambiguous", "What batches had done that were asked again", Kind::Counter, "found"),
     ("refused", "mainstay_ledger_refused", "Begins that were refused, by why", Kind::Counter, "reason"),

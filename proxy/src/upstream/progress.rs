@@ -8,7 +8,7 @@ use std::{
 use mainstay_policies::evidence::Sent;
 
 /// Whether a request may have been sent: what is known of an attempt that is cut off by time. And whether it may still be sent
-/// now: asked as the last thing before its first byte goes out, however long the way there took.
+/// now: asked as the last thing before its first byte goes out, however long the way there took, and before the rest of it does.
 #[derive(Default)]
 pub struct Progress {
     is_sent: AtomicBool,
@@ -25,14 +25,14 @@ impl Progress {
         self.is_sent.store(sent, Ordering::Relaxed);
     }
 
-    /// The first byte goes out only if `permission` says so then.
+    /// The first byte goes out only if `permission` says so then, and what follows as long as it does.
     #[must_use]
     pub fn only_if(mut self, permission: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.permission = Some(Box::new(permission));
         self
     }
 
-    pub(super) fn may_begin(&self) -> bool {
+    pub(super) fn may_go_on(&self) -> bool {
         self.permission.as_ref().is_none_or(|permission| permission())
     }
 }

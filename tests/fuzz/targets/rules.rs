@@ -58,6 +58,7 @@ fuzz_target!(|data: &[u8]| {
         rules: vec![rule(Verdict::Evidence(Evidence::Succeeded)), Rule { json: Vec::new(), ..rule(Verdict::NotFound) }],
         settle_after: std::time::Duration::from_secs(60),
         fenced: false,
+        shared: false,
         schedule: QuerySchedule::default(),
         rate_per_sec: 20.0,
     };

@@ -278,6 +278,11 @@ impl QueryGate {
         Some(gained).filter(|gained| *gained > DRIFT)
     }
 
+    /// How long ago times on record last agreed with the wall clock: no jump is longer ago that was not followed.
+    pub fn agreed_for(&self) -> Duration {
+        self.0.lock().agreed.map_or(Duration::ZERO, |(_, instant)| instant.elapsed())
+    }
+
     /// Whether the wall clock, which reads `now`, was put back since times on record last agreed with it.
     pub fn was_put_back(&self, now: UnixMillis) -> bool {
         let Some((wall, instant)) = self.0.lock().agreed else { return false };

@@ -152,8 +152,8 @@ impl Ledger for Spied {
         self.inner.keep_note(name, seen, value)
     }
 
-    fn counts(&self) -> [u64; 5] {
-        self.inner.counts()
+    fn owned(&self) -> [u64; 2] {
+        self.inner.owned()
     }
 
     fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {

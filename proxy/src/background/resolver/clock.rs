@@ -24,10 +24,16 @@ pub(super) async fn follow(
         tracing::warn!(by_ms = by.as_millis() as u64, "the clock was put forward");
         gate.clock_jumped();
         let jump = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        let before = now.saturating_sub(jump).saturating_add(APART_MS);
+        let agreed_for = u64::try_from(gate.agreed_for().as_millis()).unwrap_or(u64::MAX);
+        let jumped = Jump {
+            by,
+            now,
+            before: now.saturating_sub(jump).saturating_add(APART_MS),
+            earliest: now.saturating_sub(agreed_for).saturating_sub(APART_MS),
+        };
         // The ledger writes what comes together in one go.
         for due in open::open(recorder.ledger().as_ref()).await?.chunks(PAGE) {
-            try_join_all(due.iter().map(|due| put_forward(recorder, due.id, by, before))).await?;
+            try_join_all(due.iter().map(|due| put_forward(recorder, due.id, jumped))).await?;
         }
     } else if gate.was_put_back(now) {
         tracing::warn!("the clock was put back");
@@ -41,15 +47,33 @@ pub(super) async fn follow(
     Ok(())
 }
 
-/// Puts an operation's times forward, if they are of before.
-async fn put_forward(
-    recorder: &Recorder,
-    id: OperationId,
+/// A clock that was put forward.
+#[derive(Clone, Copy)]
+struct Jump {
     by: Duration,
+    /// What it reads now, and what it would read if it had not been.
+    now: UnixMillis,
     before: UnixMillis,
-) -> Result<(), LedgerError> {
-    let found = recorder.ledger().read(id).await?;
-    if let Some(operation) = found.filter(|of| of.dispatched_at.unwrap_or(of.created_at) <= before) {
+    /// Nothing that was sent after the jump was sent earlier, by the new time.
+    earliest: UnixMillis,
+}
+
+impl Jump {
+    /// By how much the times of what was sent at `sent` are off.
+    fn of(self, sent: UnixMillis) -> Option<Duration> {
+        if sent <= self.before {
+            return Some(self.by);
+        }
+        // The clock had been put back before: it was sent at a time that the old one had not reached again. How long ago that
+        // was nobody can tell any more, so it counts from now.
+        (sent < self.earliest).then(|| Duration::from_millis(self.now - sent))
+    }
+}
+
+/// Puts an operation's times forward, if they are of before.
+async fn put_forward(recorder: &Recorder, id: OperationId, jump: Jump) -> Result<(), LedgerError> {
+    let Some(operation) = recorder.ledger().read(id).await? else { return Ok(()) };
+    if let Some(by) = jump.of(operation.dispatched_at.unwrap_or(operation.created_at)) {
         recorder.apply(operation, &Event::ClockPutForward { by }, &StepPolicy::NONE).await?;
     }
     Ok(())
@@ -165,6 +189,20 @@ mod tests {
         let ledger = home.open(later);
         let (sent, _) = sent_and_due(&ledger, id).await;
         assert!(sent.abs_diff(later - 10_000) < 2_000, "it is on the disk");
+    }
+
+    /// Else what was sent just before the clock was put back would look older than it is when it is put forward again.
+    #[tokio::test]
+    async fn a_clock_that_was_put_back_and_is_put_forward_again_makes_no_write_look_older() {
+        let home = Home::new();
+        let ledger = home.open(NOW);
+        let recorder = Recorder::new(ledger.clone(), WallClock::manual(NOW));
+        let gate = QueryGate::default();
+        gate.clock_starts(NOW);
+        let id = unknown(&ledger, 1, NOW + HOUR_MS).await;
+        let later = NOW + 3 * HOUR_MS;
+        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
+        assert_eq!(sent_and_due(&ledger, id).await, (later, later + HOUR_MS), "it counts from now");
     }
 
     #[tokio::test]

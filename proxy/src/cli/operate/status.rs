@@ -137,7 +137,10 @@ impl Screen {
     }
 
     fn ledger(&mut self, ledger: &Value) {
-        let mut text = format!("{}, {} operations", cell(&ledger["store"]), cell(&ledger["operations"]));
+        let mut text = cell(&ledger["store"]);
+        if ledger["operations"].is_u64() {
+            text.push_str(&format!(", {} operations", cell(&ledger["operations"])));
+        }
         if let (Some(bytes), Some(max)) = (ledger["bytes"].as_u64(), ledger["max_bytes"].as_u64()) {
             text.extend([", ", &format_size(bytes), " of ", &format_size(max)]);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mainstay_policies::{
     access::AccessList,
+    evidence::Verdict,
     fallback::{Fallback, To},
     idempotency::{Credentials, Idempotency, KeyFrom, KeyPart, Mint},
     rate_limit::Key,
@@ -20,6 +21,7 @@ pub(super) fn find(config: &Config, found: &mut Found<'_>) {
     principals(config, found);
     fronts(config, found);
     nodes(config, found);
+    replicas(config, found);
     unused(config, found);
     drain(config, found);
 }
@@ -140,6 +142,39 @@ fn nodes(config: &Config, found: &mut Found<'_>) {
         );
         let path = ["policies", &route.policy.name, "idempotency", "key", "mint"];
         found.warn("snowflake-without-node", &path, message, "number the instances, or use uuidv7");
+    }
+}
+
+/// What replicas on one ledger rest on and cannot see.
+fn replicas(config: &Config, found: &mut Found<'_>) {
+    let Store::Postgres(store) = &config.ledger.store else { return };
+    for policy in
+        config.policies.iter().filter(|policy| config.routes.iter().any(|route| route.policy.name == policy.name))
+    {
+        let Some(status) = policy.idempotency.as_ref().and_then(|idempotency| idempotency.status.as_ref()) else {
+            continue;
+        };
+        let name = &*policy.name;
+        let at = ["policies", name, "idempotency", "status"];
+        if !status.shared {
+            let message = format!(
+                "policy `{name}`: replicas share the ledger, and each asks its own instance of the service: one that answers from \
+                 data of its own, or from a copy that is behind, denies writes of the others, and frees their keys"
+            );
+            let cure = "if every instance answers from the primary of their data, say so: `shared: true`";
+            found.warn("status-of-one-instance", &at, message, cure);
+        }
+        let least = store.ttl.saturating_add(policy.timeout.attempt.unwrap_or(policy.timeout.total));
+        let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
+        if believes_absence && !status.fenced && status.settle_after < least {
+            let message = format!(
+                "policy `{name}`: `status.settle_after` ({}) is shorter than `ledger.lease.ttl` ({}) and an attempt together: a \
+                 replica that stood still may send what `not_found` has already been believed about",
+                human(status.settle_after),
+                human(store.ttl)
+            );
+            found.warn("settle-within-lease", &at, message, format!("wait at least {}", human(least)));
+        }
     }
 }
 

@@ -29,6 +29,9 @@ section! {
         settle_after: Duration,
         /// The endpoint itself bars a late original, so `not_found` proves at once. Default false.
         fenced: bool,
+        /// The service's instances share their data, so that whichever is asked answers for all. Says so, and changes nothing
+        /// else. Default false.
+        shared: bool,
         /// When the next query is made.
         schedule: QuerySchedule,
         /// Queries to one upstream. Default 20/s.
@@ -73,6 +76,7 @@ impl Setting for StatusQuery {
             rules: rules.value.into_iter().map(|rule| rule.value).collect(),
             settle_after: or(raw.settle_after, SETTLE_AFTER),
             fenced: or(raw.fenced, false),
+            shared: or(raw.shared, false),
             schedule: or(raw.schedule, QuerySchedule::default()),
             rate_per_sec: f64::from(rate.count.get()) / rate.unit.as_secs_f64(),
         })

@@ -356,6 +356,7 @@ fn status(status: &StatusQuery) -> Value {
         "rules": status.rules.iter().map(rule).collect::<Vec<_>>(),
         "settle_after": duration(status.settle_after),
         "fenced": status.fenced,
+        "shared": status.shared,
         "schedule": {
             "first": duration(status.schedule.first),
             "factor": status.schedule.factor,

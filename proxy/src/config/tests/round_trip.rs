@@ -112,6 +112,7 @@ policies:
         rules: [{ status: 200, then: succeeded }, { status: 404, then: not_found }]
         settle_after: 90s
         fenced: true
+        shared: true
         schedule: { first: 100ms, factor: 1.5, max: 30s, give_up: 12h }
         rate: 90/m
       resolved_response:

@@ -84,6 +84,7 @@ fn idempotency() -> Idempotency {
         rules: vec![rule("SUCCESS", Evidence::Succeeded), not_found],
         settle_after: Duration::from_mins(1),
         fenced: false,
+        shared: false,
         schedule: QuerySchedule::default(),
         rate_per_sec: 0.5,
     };
@@ -136,7 +137,6 @@ fn config() -> Config {
             response_header_bytes: NonZeroUsize::MIN,
             response_header_count: NonZeroUsize::MIN,
             header_timeout: Duration::ZERO,
-            handshake_timeout: Duration::ZERO,
             keep_alive: Duration::ZERO,
             connections: NonZeroUsize::MIN,
             streams: NonZeroU32::MIN,

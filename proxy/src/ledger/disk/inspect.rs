@@ -40,7 +40,7 @@ pub struct Stats {
     pub format: i64,
     /// Whether records are sealed from now on.
     pub is_sealed: bool,
-    /// Operations by state, in the order of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger::counts).
+    /// Operations by state: pending, succeeded, failed, `not_executed`, unknown.
     pub counts: [u64; 5],
     /// The oldest one that is not terminal; without its record if that is sealed and no key was given.
     pub oldest_open: Option<(OperationId, Option<Operation>)>,

@@ -375,11 +375,17 @@ impl Ledger for DiskLedger {
 
     fn load(&self) -> Option<Load> {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity());
-        Some(Load { bytes: self.inner.used_bytes.load(Relaxed), max_bytes: self.inner.max_bytes, queued })
+        Some(Load {
+            bytes: self.inner.used_bytes.load(Relaxed),
+            max_bytes: self.inner.max_bytes,
+            queued,
+            operations: Some(self.counts().iter().sum()),
+        })
     }
 
-    fn counts(&self) -> [u64; 5] {
-        self.inner.records.lock().counts()
+    fn owned(&self) -> [u64; 2] {
+        let [pending, .., unknown] = self.counts();
+        [pending, unknown]
     }
 
     fn flagged(&self) -> LedgerFuture<'_, [u64; 2]> {
@@ -407,6 +413,11 @@ impl Ledger for DiskLedger {
 }
 
 impl DiskLedger {
+    /// Operations by state: pending, succeeded, failed, `not_executed`, unknown.
+    pub fn counts(&self) -> [u64; 5] {
+        self.inner.records.lock().counts()
+    }
+
     /// One stretch of a listing of the file: what matched, and where to go on (`None`: the end was reached).
     async fn list_stored(
         &self,

@@ -83,7 +83,7 @@ pub(super) const MIGRATIONS: [&str; 6] = [
 ",
 ];
 
-/// The states, in the order of their numbers and of [`Ledger::counts`](mainstay_policies::operation::ledger::Ledger).
+/// The states, in the order of their numbers and in the order in which they are counted.
 pub(super) const STATES: [State; 5] =
     [State::Pending, State::Succeeded, State::Failed, State::NotExecuted, State::Unknown];
 

@@ -32,6 +32,8 @@ pub(super) struct UpdateCommand {
     pub(super) entry: Option<Box<AuditEntry>>,
     /// Nobody waits, if it is `None` or the other side has gone: it is written all the same.
     pub(super) reply: Option<oneshot::Sender<Result<Operation, LedgerError>>>,
+    /// It changes when the operation is looked at, and nothing else of it: a crash of the store may lose it.
+    pub(super) is_of_time: bool,
     /// What it was, where nobody but the writer can tell that it was changed.
     pub(super) before: Option<Box<Operation>>,
 }
@@ -94,5 +96,11 @@ impl Drop for Handed {
 /// An operation that was begun and that nobody took: nothing was sent of it.
 pub(super) fn abandonment(operation: Operation, now: UnixMillis) -> Command {
     let next = abandoned(operation.clone(), now);
-    Command::Update(UpdateCommand { next, entry: None, reply: None, before: Some(Box::new(operation)) })
+    Command::Update(UpdateCommand {
+        next,
+        entry: None,
+        reply: None,
+        is_of_time: false,
+        before: Some(Box::new(operation)),
+    })
 }

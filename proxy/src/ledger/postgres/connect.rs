@@ -52,6 +52,15 @@ const SETTINGS: [(&str, &str); 9] = [
 /// What a server of version 17 wants to be asked for.
 const ALPN: &[u8] = b"postgresql";
 
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// That it is on record, however the store is set to keep it.
+    Durable,
+    /// Nothing: a crash of the store may lose it.
+    Unawaited,
+}
+
 pub(super) type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
 
 /// A connection, as long as it is of use.
@@ -159,7 +168,19 @@ impl Session {
         text: &str,
         params: &[(&(dyn ToSql + Sync), tokio_postgres::types::Type)],
     ) -> Result<Vec<Row>, StoreError> {
-        self.bounded(self.client.query_typed(text, params)).await
+        if !self.is_pooled {
+            return self.bounded(self.client.query_typed(text, params)).await;
+        }
+        let opening = self.begin(Commit::Durable);
+        let all = async {
+            let asked = join(self.client.query_typed(text, params), self.client.batch_execute("COMMIT"));
+            let (begun, (answer, committed)) = join(self.client.batch_execute(&opening), asked).await;
+            begun?;
+            let answer = answer?;
+            committed?;
+            Ok(answer)
+        };
+        self.bounded(all).await
     }
 
     /// Several statements without parameters, in one go.
@@ -188,6 +209,10 @@ impl Session {
 
     /// One statement, in a transaction of its own.
     pub(super) async fn query(&self, statement: Statement, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        if self.is_pooled {
+            let mut answers = self.transaction(vec![(statement, params)], Commit::Durable).await?;
+            return Ok(answers.pop().unwrap_or_default());
+        }
         self.prepare(statement).await?;
         let warnings = self.warnings.load(Relaxed);
         let rows = self.bounded(self.send(statement, &params)).await?;
@@ -203,12 +228,16 @@ impl Session {
 
     /// Several statements in one transaction and one round trip. It succeeded only if each of them did: the commit's own word
     /// says nothing after an error.
-    pub(super) async fn transaction(&self, parts: Vec<(Statement, Params<'_>)>) -> Result<Vec<Vec<Row>>, StoreError> {
+    pub(super) async fn transaction(
+        &self,
+        parts: Vec<(Statement, Params<'_>)>,
+        commit: Commit,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
         for (statement, _) in &parts {
             self.prepare(*statement).await?;
         }
         let warnings = self.warnings.load(Relaxed);
-        let opening = self.begin();
+        let opening = self.begin(commit);
         let all = async {
             // Each is sent when it is polled first, and they are polled in this order.
             let sent = join_all(parts.iter().map(|(statement, params)| self.send(*statement, params)));
@@ -224,12 +253,15 @@ impl Session {
         Ok(answers)
     }
 
-    fn begin(&self) -> String {
+    fn begin(&self, commit: Commit) -> String {
         let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
         if self.is_pooled {
             for (name, value) in SETTINGS {
                 begin.extend(["; SET LOCAL ", name, " = '", value, "'"]);
             }
+        }
+        if commit == Commit::Unawaited {
+            begin.push_str("; SET LOCAL synchronous_commit = 'off'");
         }
         begin
     }

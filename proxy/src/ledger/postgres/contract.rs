@@ -22,6 +22,7 @@ use std::{
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
+use tokio::time::Instant;
 
 impl Ledger for PostgresLedger {
     fn begin(&self, draft: Operation, now: UnixMillis) -> LedgerFuture<'_, Begun> {
@@ -39,11 +40,11 @@ impl Ledger for PostgresLedger {
     }
 
     fn update(&self, next: Operation) -> LedgerFuture<'_, Operation> {
-        Box::pin(self.change(next, None))
+        Box::pin(self.change(next, None, false))
     }
 
     fn update_with(&self, next: Operation, entry: AuditEntry) -> LedgerFuture<'_, Operation> {
-        Box::pin(self.change(next, Some(entry)))
+        Box::pin(self.change(next, Some(entry), false))
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -82,7 +83,8 @@ impl Ledger for PostgresLedger {
     }
 
     fn defer(&self, next: Operation) -> LedgerFuture<'_, Operation> {
-        self.update(next)
+        let is_of_time = self.inner.owned.lock().get(next.id).is_some_and(|known| known.differs_in_time_only(&next));
+        Box::pin(self.change(next, None, is_of_time))
     }
 
     fn release(&self, next: Operation) -> Result<Operation, LedgerError> {
@@ -98,7 +100,13 @@ impl Ledger for PostgresLedger {
         }
         // Memory follows when it is on record: if it never is, what memory holds is right.
         let released = Operation { revision: next.revision + 1, ..next.clone() };
-        self.enqueue(Command::Update(UpdateCommand { next, entry: None, reply: None, before: None }))?;
+        self.enqueue(Command::Update(UpdateCommand {
+            next,
+            entry: None,
+            reply: None,
+            is_of_time: false,
+            before: None,
+        }))?;
         Ok(released)
     }
 
@@ -276,7 +284,7 @@ impl Ledger for PostgresLedger {
         self.inner.owned.lock().taken_over_at(id.seq)
     }
 
-    fn counts(&self) -> [u64; 5] {
+    fn owned(&self) -> [u64; 2] {
         self.inner.owned.lock().counts()
     }
 
@@ -291,7 +299,7 @@ impl Ledger for PostgresLedger {
 
     fn load(&self) -> Option<Load> {
         let queued = self.queue.max_capacity() - self.queue.capacity();
-        Some(Load { bytes: 0, max_bytes: 0, queued })
+        Some(Load { bytes: 0, max_bytes: 0, queued, operations: None })
     }
 
     fn readings(&self) -> Vec<Reading> {
@@ -314,7 +322,22 @@ impl Ledger for PostgresLedger {
         if inner.is_lossy() {
             return Health::Lossy;
         }
-        if inner.writer.is_up() && inner.lease.is_held() { Health::Writable } else { Health::Unreachable }
+        let since = match (inner.writer.down_since(), inner.lease.lapsed_for()) {
+            (None, None) => return Health::Writable,
+            (Some(down), lapsed) => down.elapsed().max(lapsed.unwrap_or_default()),
+            (None, Some(lapsed)) => lapsed,
+        };
+        Health::Unreachable {
+            since: inner.clock.now().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        let inner = &self.inner;
+        let next = inner.writer.next_try().into_iter().chain(inner.beats.next_try()).chain(inner.lossy_until()).max();
+        let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
+        // Else it is a matter of an answer, or of a beat.
+        wait.unwrap_or_default().max(Duration::from_secs(1))
     }
 
     fn instance(&self) -> InstanceId {

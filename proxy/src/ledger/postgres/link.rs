@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
 
 use super::{connect::Session, error::StoreError, options::Settings};
 
@@ -11,9 +16,17 @@ use super::{connect::Session, error::StoreError, options::Settings};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How long there has been no connection, and when the next try is made.
+#[derive(Clone, Copy, Default)]
+struct Absence {
+    since: Option<Instant>,
+    next_try: Option<Instant>,
+}
+
 /// A connection that is made again whenever it ends.
 pub(super) struct Link {
     current: watch::Receiver<Option<Arc<Session>>>,
+    absence: Arc<Mutex<Absence>>,
     keeper: AbortHandle,
 }
 
@@ -26,6 +39,8 @@ impl Link {
         texts: Arc<Vec<String>>,
     ) -> Self {
         let (tell, current) = watch::channel(first.map(Arc::new));
+        let absence = Arc::new(Mutex::new(Absence::default()));
+        let told = Arc::clone(&absence);
         let keeper = tokio::spawn(async move {
             loop {
                 let session = tell.borrow().clone();
@@ -34,20 +49,33 @@ impl Link {
                     tell.send_replace(None);
                     tracing::warn!(connection = name, "the connection to the ledger's store has ended");
                 }
-                let session = again(name, &settings, &texts).await;
+                told.lock().since.get_or_insert_with(Instant::now);
+                let session = again(name, &settings, &texts, &told).await;
+                *told.lock() = Absence::default();
                 tracing::info!(connection = name, "connected to the ledger's store");
                 if tell.send(Some(Arc::new(session))).is_err() {
                     return;
                 }
             }
         });
-        Self { current, keeper: keeper.abort_handle() }
+        Self { current, absence, keeper: keeper.abort_handle() }
     }
 
     /// The connection, if there is one.
     pub(super) fn session(&self) -> Result<Arc<Session>, StoreError> {
         let session = self.current.borrow().clone();
         session.filter(|session| !session.is_closed()).ok_or(StoreError::Unreachable)
+    }
+
+    /// Since when there is none.
+    pub(super) fn down_since(&self) -> Option<Instant> {
+        // One that has just ended may not have been noticed.
+        (!self.is_up()).then(|| self.absence.lock().since.unwrap_or_else(Instant::now))
+    }
+
+    /// When it is tried next to make one, if there is none.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.absence.lock().next_try
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -75,7 +103,7 @@ impl Drop for Link {
     }
 }
 
-async fn again(name: &'static str, settings: &Settings, texts: &Arc<Vec<String>>) -> Session {
+async fn again(name: &'static str, settings: &Settings, texts: &Arc<Vec<String>>, absence: &Mutex<Absence>) -> Session {
     let mut longest = FIRST_WAIT;
     let most = LONGEST_WAIT.min(settings.ttl / 4);
     loop {
@@ -83,7 +111,9 @@ async fn again(name: &'static str, settings: &Settings, texts: &Arc<Vec<String>>
             Ok(session) => return session,
             Err(error) => tracing::warn!(connection = name, %error, "no connection to the ledger's store"),
         }
-        sleep(longest.mul_f64(fastrand::f64())).await;
+        let wait = longest.mul_f64(fastrand::f64());
+        absence.lock().next_try = Some(Instant::now() + wait);
+        sleep(wait).await;
         longest = (longest * 2).min(most);
     }
 }

@@ -41,7 +41,12 @@ pub(super) struct Memory {
 impl Inner {
     /// Whether nothing is begun because the store has forgotten.
     pub(super) fn is_lossy(&self) -> bool {
-        self.memory.lossy_until.lock().is_some_and(|until| Instant::now() < until)
+        self.lossy_until().is_some()
+    }
+
+    /// How long nothing is begun for that reason.
+    pub(super) fn lossy_until(&self) -> Option<Instant> {
+        self.memory.lossy_until.lock().filter(|until| Instant::now() < *until)
     }
 
     /// Looks whether the store knows what it has acknowledged, once for each connection; to be asked before one is used to write.
@@ -63,8 +68,13 @@ impl Inner {
         let level = level.map_err(|error| StoreError::NotDurable(error.to_string()))?;
         *self.memory.level.lock() = Some(level);
         let identity = open::identity(session).await;
-        let before = std::mem::replace(&mut *self.memory.identity.lock(), identity.clone());
-        let is_another = before.is_some() && identity.is_some() && before != identity;
+        let is_another = {
+            let mut known = self.memory.identity.lock();
+            let is_another = known.is_some() && identity.is_some() && *known != identity;
+            // One that does not say this time is compared with when it says again.
+            *known = identity.or(known.take());
+            is_another
+        };
         let seqs = self.acknowledged.lock().seqs();
         let mut there = HashMap::new();
         if !seqs.is_empty() {

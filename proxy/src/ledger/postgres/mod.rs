@@ -210,13 +210,18 @@ impl PostgresLedger {
         true
     }
 
-    async fn change(&self, mut next: Operation, entry: Option<AuditEntry>) -> Result<Operation, LedgerError> {
+    async fn change(
+        &self,
+        mut next: Operation,
+        entry: Option<AuditEntry>,
+        is_of_time: bool,
+    ) -> Result<Operation, LedgerError> {
         if let Some(known) = self.inner.owned.lock().get(next.id).filter(|known| known.revision == next.revision) {
             next.keep_sent(known);
         }
         let (reply, answer) = oneshot::channel();
         let entry = entry.map(Box::new);
-        let command = Command::Update(UpdateCommand { next, entry, reply: Some(reply), before: None });
+        let command = Command::Update(UpdateCommand { next, entry, reply: Some(reply), is_of_time, before: None });
         let bytes = command.bytes();
         let place = self.queue.reserve().await.map_err(|_| gone())?;
         // Before the writer can count it off.

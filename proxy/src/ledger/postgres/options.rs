@@ -6,14 +6,14 @@ use mainstay_policies::clock::WallClock;
 
 pub use crate::config::model::Postgres as Settings;
 
-/// Hears how long each commit took.
+/// Hears how long each commit took, and how many begins and changes it carried.
 #[derive(Clone)]
-pub struct OnCommit(pub Arc<dyn Fn(Duration) + Send + Sync>);
+pub struct OnCommit(pub Arc<dyn Fn(Duration, usize) + Send + Sync>);
 
 impl OnCommit {
     /// Nobody does.
     pub fn nobody() -> Self {
-        Self(Arc::new(|_| ()))
+        Self(Arc::new(|_, _| ()))
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) enum Statement {
     Replicas,
     FenceByHand,
     Living,
+    Touch,
 }
 
 /// All of an operation's row, and its response.
@@ -111,7 +112,7 @@ const TEXT: Type = Type::TEXT;
 const BYTEA: Type = Type::BYTEA;
 
 impl Statement {
-    pub(super) const COUNT: usize = Self::Living as usize + 1;
+    pub(super) const COUNT: usize = Self::Touch as usize + 1;
 
     /// Its text, and the types of its parameters.
     pub(super) const fn of(self) -> (&'static str, &'static [Type]) {
@@ -404,6 +405,7 @@ const ALL: [Statement; Statement::COUNT] = [
     Statement::Replicas,
     Statement::FenceByHand,
     Statement::Living,
+    Statement::Touch,
 ];
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use crate::{
 use super::{
     columns::{Inserts, Requests, Updates},
     command::{BeginCommand, Command, Handed, UpdateCommand},
-    connect::Session,
+    connect::{Commit, Session},
     error::StoreError,
     inner::{Inner, same_head},
     row::key_column,
@@ -261,16 +261,24 @@ impl Writer {
         if let Some(about) = &about {
             parts.push((Statement::Audited, about.params()));
         }
+        // What an earlier try has done may be on record and not be safe yet, and a transaction that changes nothing waits for
+        // nothing: this one changes something after it, so its commit speaks for both.
+        let me = inner.no.load(Relaxed);
+        if batch.was_asked {
+            parts.push((Statement::Touch, vec![&me]));
+        }
         let began = Instant::now();
         let kinds: Vec<_> = parts.iter().map(|(statement, _)| *statement).collect();
-        let answers = if parts.len() == 1 && !session.is_pooled() {
+        let is_of_time = batch.begins.is_empty() && batch.updates.iter().all(|update| update.is_of_time);
+        let answers = if is_of_time {
+            session.transaction(parts, Commit::Unawaited).await?
+        } else if parts.len() == 1 {
             let (statement, params) = parts.pop().expect("there is one");
             vec![session.query(statement, params).await?]
         } else {
-            session.transaction(parts).await?
+            session.transaction(parts, Commit::Durable).await?
         };
-        (inner.options.on_commit.0)(began.elapsed());
-        inner.meters.add("batch_operations", "", (batch.begins.len() + batch.updates.len()) as u64);
+        (inner.options.on_commit.0)(began.elapsed(), batch.begins.len() + batch.updates.len());
         let of = |wanted| {
             let at = kinds.iter().position(|kind| *kind == wanted);
             let rows: &[Row] = at.map_or(&[], |at| &answers[at]);
@@ -323,7 +331,9 @@ impl Writer {
     fn updated(&self, update: UpdateCommand) {
         let next = Operation { revision: update.next.revision + 1, ..update.next.clone() };
         self.inner.owned.lock().put(&next, self.inner.instance());
-        self.inner.acknowledged.lock().add(&next);
+        if !update.is_of_time {
+            self.inner.acknowledged.lock().add(&next);
+        }
         self.inner.waiters.wake(next.id.seq);
         if let Some(before) = &update.before {
             self.inner.told.changed(before.as_ref().clone(), next.clone());

@@ -100,6 +100,15 @@ impl Lease {
         Duration::from_millis(left(renewed, now, self.length_ms))
     }
 
+    /// How long ago it ended, by the monotonic clock; `None` while it is held.
+    pub(in crate::ledger) fn lapsed_for(&self) -> Option<Duration> {
+        if self.is_held() {
+            return None;
+        }
+        let passed = self.clocks.now().monotonic.saturating_sub(self.monotonic.load(Relaxed));
+        Some(Duration::from_millis(passed.saturating_sub(self.length_ms)))
+    }
+
     pub(in crate::ledger) fn is_held(&self) -> bool {
         !self.left().is_zero()
     }

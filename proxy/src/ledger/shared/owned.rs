@@ -31,8 +31,6 @@ pub(in crate::ledger) struct Owned {
     taken_at: HashMap<u64, UnixMillis>,
     /// Numbers that were given to begins which have not come back yet.
     under_way: BTreeSet<u64>,
-    /// Settled since the start, as far as this replica has seen: succeeded, failed, `not_executed`.
-    settled: [u64; 3],
     recent: HashMap<u64, Operation>,
     by_key: HashMap<KeyHash, u64>,
     order: VecDeque<(u64, usize)>,
@@ -103,11 +101,8 @@ impl Owned {
             }
             self.undue(seq);
             self.begun(operation);
-        } else if let Some(before) = self.take(seq)
-            && operation.state.is_terminal()
-        {
-            self.settled[settled_place(operation.state)] += 1;
-            let _ = before;
+        } else {
+            self.take(seq);
         }
         if operation.state.is_terminal() {
             self.remember(operation);
@@ -225,11 +220,10 @@ impl Owned {
         self.due.iter().take_while(|(at, _)| *at <= now).take(limit).count()
     }
 
-    /// Operations by state: those that this replica owns, and those that it has seen settled since the start.
-    pub(in crate::ledger) fn counts(&self) -> [u64; 5] {
+    /// How many operations this replica owns that are pending, and unknown.
+    pub(in crate::ledger) fn counts(&self) -> [u64; 2] {
         let pending = self.open.values().filter(|known| known.state == State::Pending).count() as u64;
-        let [succeeded, failed, not_executed] = self.settled;
-        [pending, succeeded, failed, not_executed, self.open.len() as u64 - pending]
+        [pending, self.open.len() as u64 - pending]
     }
 
     /// The lowest number of what is open here or under way.
@@ -261,14 +255,6 @@ impl Owned {
         if self.by_key.get(&before.key_hash) == Some(&seq) {
             self.by_key.remove(&before.key_hash);
         }
-    }
-}
-
-fn settled_place(state: State) -> usize {
-    match state {
-        State::Succeeded => 0,
-        State::Failed => 1,
-        State::NotExecuted | State::Pending | State::Unknown => 2,
     }
 }
 

@@ -136,7 +136,8 @@ impl Failed {
     fn into_error(self, outgoing: &Outgoing) -> AttemptError {
         let (cause, status) = match self {
             Self::Malformed { status, .. } => (Cause::Malformed, status),
-            Self::Withdrawn => (Cause::Refused, None),
+            Self::Withdrawn if !outgoing.has_begun() => (Cause::Refused, None),
+            Self::Withdrawn => (Cause::Reset, None),
             Self::Interim | Self::Switched => (Cause::Malformed, None),
             Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
         };
@@ -177,7 +178,8 @@ impl<'a> Exchange<'a> {
         if self.write_error.is_some() {
             return Ok(());
         }
-        if !self.outgoing.has_begun() && !self.progress.may_begin() {
+        // Before the first byte, and before every one that follows: a process may stand still in the midst of a body, too.
+        if !self.outgoing.is_out() && !self.progress.may_go_on() {
             return Err(Failed::Withdrawn);
         }
         let polled = self.outgoing.poll_send(self.lease.stream(), cx);

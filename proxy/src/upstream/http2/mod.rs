@@ -57,7 +57,7 @@ pub(super) async fn send(
     let mut aged = 0;
     let (mut exchange, place) = loop {
         let (mut sender, place) = pool.place().await?;
-        if !progress.may_begin() {
+        if !progress.may_go_on() {
             return Err(AttemptError::new(Cause::Refused, Sent::No));
         }
         let request = request(head, &body, (authority, scheme.clone()));
@@ -75,7 +75,7 @@ pub(super) async fn send(
         }
     };
     let limits = pool.head_limits();
-    let answered = std::future::poll_fn(|cx| exchange.poll(informed, cx)).await;
+    let answered = std::future::poll_fn(|cx| exchange.poll(informed, progress, cx)).await;
     match answered.and_then(|response| within(limits, response)) {
         Ok(response) => Ok(exchange.answer(response, place)),
         Err(failed) => {
@@ -143,6 +143,8 @@ struct Exchange {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
+    #[error("the rest of it may not be sent any more")]
+    Withdrawn,
     #[error("the stream ended before a response")]
     Stream(#[from] h2::Error),
     #[error("there is no end of interim responses")]
@@ -161,7 +163,7 @@ impl Failed {
             _ if unsent => Cause::Refused,
             Self::Stream(error) if error.is_library() => Cause::Malformed,
             Self::Interim | Self::Switching | Self::TooLarge(_) => Cause::Malformed,
-            Self::Stream(_) | Self::Body(_) => Cause::Reset,
+            Self::Stream(_) | Self::Body(_) | Self::Withdrawn => Cause::Reset,
         };
         let status = if let Self::TooLarge(status) = &self { Some(*status) } else { None };
         AttemptError::new(cause, if unsent { Sent::No } else { Sent::Maybe }).with_status(status).with_source(self)
@@ -175,7 +177,16 @@ impl Exchange {
     }
 
     /// Sends and receives until the head of the final response is there.
-    fn poll(&mut self, informed: Informed<'_>, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Failed>> {
+    fn poll(
+        &mut self,
+        informed: Informed<'_>,
+        progress: &Progress,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<RecvStream>, Failed>> {
+        // A process may stand still in the midst of a body, too.
+        if self.upload.is_some() && !progress.may_go_on() {
+            return Poll::Ready(Err(Failed::Withdrawn));
+        }
         self.poll_upload(cx)?;
         while let Some(interim) = ready!(self.response.poll_informational(cx)) {
             let (head, ()) = interim?.into_parts();

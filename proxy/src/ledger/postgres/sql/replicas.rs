@@ -90,6 +90,8 @@ impl Statement {
                  FROM {s}.instance i ORDER BY i.no",
                 &[],
             ),
+            // Something that has to be kept as safely as all that was written before it.
+            Self::Touch => ("UPDATE {s}.instance SET at = clock_timestamp() WHERE no = $1", &[I8]),
             Self::Living => ("SELECT no FROM {s}.instance WHERE ended = 0", &[]),
             Self::FenceByHand => (
                 "UPDATE {s}.instance SET ended = 2 WHERE ended = 0 AND (name = $1 OR no = $2) RETURNING no",

@@ -405,6 +405,7 @@ fn params() -> Idempotency {
         ],
         settle_after: Duration::from_millis(SETTLE_AFTER_MS),
         fenced: false,
+        shared: false,
         schedule: QuerySchedule::default(),
         rate_per_sec: 20.0,
     };
@@ -423,6 +424,12 @@ fn requests(acts: &[Act]) -> usize {
     let (world, fault) = play(ALL, false, acts);
     assert_eq!(fault, None);
     world.requests.len()
+}
+
+/// How often each process may ask the service.
+fn rates(acts: &[Act]) -> Vec<Option<f64>> {
+    let (world, _) = play(ALL, false, acts);
+    world.processes.iter().map(|process| process.protection.query_rate()).collect()
 }
 
 /// Whether something was taken over, sent, freed, and sent again by whoever may.

@@ -384,7 +384,7 @@ impl Ledger for Replica {
         self.owned.lock().taken_over_at(id.seq)
     }
 
-    fn counts(&self) -> [u64; 5] {
+    fn owned(&self) -> [u64; 2] {
         self.owned.lock().counts()
     }
 
@@ -398,6 +398,10 @@ impl Ledger for Replica {
 
     fn clock(&self) -> &WallClock {
         &self.clock
+    }
+
+    fn replicas(&self) -> usize {
+        self.store.lock().instances.iter().filter(|instance| !instance.has_ended).count()
     }
 
     fn fingerprint_secret(&self) -> Option<&[u8; 32]> {

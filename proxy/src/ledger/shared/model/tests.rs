@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{
     ALL,
     Act::{self, *},
-    Protections, REPLICAS, played, requests,
+    Protections, REPLICAS, played, rates, requests,
     store::Hearing,
     what_happened,
 };
@@ -136,4 +136,11 @@ fn a_begin_whose_answer_is_lost_is_known_as_itself_and_one_that_was_refused_free
     assert_eq!(sent(vec![Begin(0, Hearing::Again)]), 1, "it is no repeat of itself");
     assert_eq!(sent(vec![Begin(0, Hearing::Never), Begin(1, Hearing::Good)]), 0, "its key is held");
     assert_eq!(sent(vec![Begin(0, Hearing::Never), Tidy(0), Begin(1, Hearing::Good)]), 1);
+}
+
+#[test]
+fn the_rate_at_which_the_service_is_asked_is_shared_by_those_who_live() {
+    assert_eq!(rates(&[]), vec![Some(20.0 / 3.0); 3]);
+    let dead = [vec![Turn(1), Turn(2), Stall(0)], while_others_live(0, 1_200)].concat();
+    assert_eq!(rates(&dead)[1], Some(10.0));
 }

@@ -1,0 +1,76 @@
+//! Clocks that are wrong, and clocks that jump: no replica's decides anything, and the store's moves what was written down by it.
+
+use mainstay_tests::{postgres::Postgres, prelude::*, proxy::Launch, skew::Skew};
+
+use super::replicas::{asking, done, replica};
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn by(clock: &Skew) -> Launch {
+    let mut launch = Launch::default();
+    launch.variables = clock.variables();
+    launch
+}
+
+async fn start(config: Config, clock: &Skew) -> Proxy {
+    Proxy::launch(config, &by(clock)).await.unwrap_or_else(|log| panic!("{log}"))
+}
+
+/// How far the store's time is from the replica's own, in seconds, to the nearest minute.
+async fn offset_minutes(proxy: &Proxy) -> Option<i64> {
+    let seconds = proxy.metric("mainstay_ledger_clock_offset_seconds", &[]).await?;
+    Some((seconds / 60.0).round() as i64)
+}
+
+#[tokio::test]
+async fn replicas_whose_clocks_are_an_hour_apart_are_as_good_as_any() {
+    let Some(server) = Postgres::start() else { return };
+    let upstream = Upstream::start(|seen| match (seen.method.as_str(), seen.target.as_str()) {
+        ("POST", "/lost") => vec![Step::Body, Step::Stall],
+        ("POST", _) => Answer::status(201).body(format!("made {}", seen.index)).steps(),
+        _ => done(),
+    })
+    .await;
+    let (fast, slow) = (Skew::of(HOUR_MS), Skew::of(-HOUR_MS));
+    let config = || replica(&server, &[upstream.addr], &asking(""), "");
+    let (mut one, other) = (start(config(), &fast).await, start(config(), &slow).await);
+    for (proxy, minutes) in [(&one, -60), (&other, 60)] {
+        eventually("it goes by the store's time", || async {
+            (offset_minutes(proxy).await == Some(minutes)).then_some(())
+        })
+        .await;
+    }
+    let first = one.send(Request::keyed("/pay", "k", "x")).await;
+    let repeat = other.send(Request::keyed("/pay", "k", "x")).await;
+    assert_eq!((first.status, repeat.status, repeat.text()), (201, 201, first.text()));
+    let told = |proxy: &Proxy| {
+        let (addr, id) = (proxy.addr, first.operation());
+        async move { Request::get(&format!("/_mainstay/operations/{id}")).send(addr).await.json()["created_at"].clone() }
+    };
+    assert_eq!(told(&one).await, told(&other).await, "both tell one time");
+    let now: i64 = server.sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8").parse().unwrap();
+    let settled = server.sql("SELECT max(forget_at) - max(sent) FROM mainstay.op WHERE state = 1");
+    let sent: i64 = server.sql("SELECT max(sent) FROM mainstay.op").parse().unwrap();
+    assert!(now - sent < HOUR_MS / 2 && sent <= now, "no replica's clock is in the record: {sent}, {now}, {settled}");
+
+    // Its own clock goes on jumping: its lease may end early by that, and is never longer; nobody is taken for dead.
+    for ms in [3 * HOUR_MS, -HOUR_MS] {
+        fast.set(ms);
+        let key = format!("after {ms}").replace(' ', "-");
+        eventually("it serves on", || async {
+            (one.send(Request::keyed("/pay", &key, "x")).await.status == 201).then_some(())
+        })
+        .await;
+        assert_eq!(upstream.effects(&key), 1);
+    }
+    assert_eq!(server.sql("SELECT count(*) FROM mainstay.instance WHERE ended <> 0"), "0");
+
+    let addr = one.addr;
+    tokio::spawn(async move { Request::keyed("/lost", "lost", "x").send(addr).await });
+    eventually("it is in flight", || async { (upstream.effects("lost") == 1).then_some(()) }).await;
+    let id = other.send(Request::keyed("/lost", "lost", "x")).await.operation();
+    one.signal("KILL");
+    one.ended().await;
+    other.operation_in(&id, "succeeded").await;
+    assert_eq!(upstream.effects("lost"), 1);
+}
