@@ -46,6 +46,8 @@ problems! {
     NoRoute = "no-route", NOT_FOUND, "No route matches this request";
     /// An access list refuses.
     Forbidden = "forbidden", FORBIDDEN, "This request is not allowed";
+    /// The service may not call there through this proxy.
+    EgressDenied = "egress-denied", FORBIDDEN, "This proxy sends nothing there";
     /// A protected request has no key.
     KeyMissing = "key-missing", BAD_REQUEST, "An idempotency key is required";
     /// The key cannot be read.

@@ -197,6 +197,8 @@ async fn every_slug_has_a_page() {
         "caller-differs",
         "write-failed",
         "forbidden",
+        "egress-denied",
+        "loop",
         "key-missing",
         "key-invalid",
         "key-reused",

@@ -21,6 +21,8 @@ pub struct Config {
     token_file: Option<PathBuf>,
     admin_more: String,
     listener: String,
+    /// Listeners beside that one: name, address, more settings.
+    others: Vec<(String, SocketAddr, String)>,
     upstreams: Vec<String>,
     routes: Vec<String>,
     policies: Vec<String>,
@@ -38,6 +40,7 @@ impl Config {
             token_file: None,
             admin_more: String::new(),
             listener: String::new(),
+            others: Vec::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
             policies: Vec::new(),
@@ -102,6 +105,19 @@ impl Config {
         self
     }
 
+    /// Adds a listener on loopback, with settings such as `direction: outbound`.
+    #[must_use]
+    pub fn also_listener(mut self, name: &str, settings: &str) -> Self {
+        self.others.push((name.to_owned(), free_addr(), settings.to_owned()));
+        self
+    }
+
+    /// Where a listener is that was added.
+    pub fn address_of(&self, name: &str) -> SocketAddr {
+        let found = self.others.iter().find(|(other, ..)| other == name);
+        found.unwrap_or_else(|| panic!("no listener {name}")).1
+    }
+
     /// Adds top-level text, such as `limits: { header_timeout: 1s }`.
     #[must_use]
     pub fn top(mut self, text: &str) -> Self {
@@ -141,14 +157,18 @@ impl Config {
         self.data = free_addr();
         self.probes = free_addr();
         self.admin = self.admin.map(|_| free_addr());
+        self.others.iter_mut().for_each(|(_, address, _)| *address = free_addr());
     }
 
     /// The file.
     pub fn render(&self) -> String {
         let mut out = format!(
-            "listeners:\n  inbound: {{ address: \"{}\"{} }}\nprobes: {{ address: \"{}\"{} }}\n",
-            self.data, self.listener, self.probes, self.probes_more
+            "probes: {{ address: \"{}\"{} }}\nlisteners:\n  inbound: {{ address: \"{}\"{} }}\n",
+            self.probes, self.probes_more, self.data, self.listener
         );
+        for (name, address, settings) in &self.others {
+            out.push_str(&format!("  {name}: {{ address: \"{address}\", {settings} }}\n"));
+        }
         let admin = match (self.admin, &self.token_file) {
             // Many proxies run at once here, and only one of them could have the default address.
             (None, _) => "admin: off\n".to_owned(),

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::{breakers, operators::OperatorRequest};
 use crate::{
     api::{Fault, document::time, reply::Reply},
-    config::{self, model::Store},
+    config::{
+        self,
+        model::{Direction, Store},
+    },
 };
 
 /// The commit that a release is built from.
@@ -35,7 +38,7 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
         "uptime_ms": now.saturating_sub(cx.started_at),
         "ready": reasons.is_empty(),
         "not_ready_because": reasons,
-        "draining": cx.runtime.is_draining(),
+        "draining": cx.runtime.is_draining(Direction::Inbound),
         "config": {
             "hash": config::hash(&snapshot.config),
             "loaded_at": time(resources.metrics.config_served_since()),

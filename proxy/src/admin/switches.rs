@@ -4,7 +4,10 @@ use http::Method;
 use serde_json::json;
 
 use super::{act::Act, operators::OperatorRequest};
-use crate::api::{Fault, reply::Reply};
+use crate::{
+    api::{Fault, reply::Reply},
+    config::model::Direction,
+};
 
 /// `GET /log-level`, `PUT /log-level`: until the next reload, which goes back to what the configuration says.
 pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
@@ -24,11 +27,12 @@ pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Faul
 /// still comes is served; SIGTERM does the rest, without waiting a second time for those who have turned away meanwhile.
 pub(super) async fn drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let act = Act::anonymous(asked, "drain", "readiness", &["scope"], &[("scope", "inbound")])?;
-    let scope = match act.member("scope") {
-        scope @ ("inbound" | "all") => scope.to_owned(),
+    let (scope, directions) = match act.member("scope") {
+        scope @ "inbound" => (scope.to_owned(), &[Direction::Inbound][..]),
+        scope @ "all" => (scope.to_owned(), &[Direction::Inbound, Direction::Outbound][..]),
         _ => return Err(act.refused(None, Fault::bad("`scope` is inbound or all.")).await),
     };
-    let was_draining = asked.cx.runtime.begin_drain(&asked.cx.probes.readiness);
+    let was_draining = asked.cx.runtime.begin_drain(&asked.cx.probes.readiness, directions);
     let before = if was_draining { "draining" } else { "ready" };
     act.done(Some(before), Some("draining")).await?;
     Ok(Reply::json(&json!({ "draining": true, "scope": scope })).no_store())

@@ -10,7 +10,7 @@ use crate::{api::reply::Reply, config, runtime::route::Route};
 /// `GET /limits`
 pub(super) fn limits(asked: &OperatorRequest<'_>) -> Reply {
     let snapshot = asked.cx.runtime.snapshot.load();
-    let limits: Vec<Value> = snapshot.router.iter().filter_map(|route| limits_of(route)).collect();
+    let limits: Vec<Value> = snapshot.routes.iter().filter_map(|route| limits_of(route)).collect();
     let mut control: Vec<(&str, Value)> =
         snapshot.control_limits.iter().map(|(listener, limiter)| (&**listener, rate(limiter))).collect();
     control.sort_by_key(|(listener, _)| *listener);

@@ -11,12 +11,15 @@ use tokio::{
 
 use super::{App, left};
 use crate::{
-    config::model::{OnFailure, Store},
+    config::model::{Direction, OnFailure, Store},
     listener::Ending,
 };
 
 /// How often a drain looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long the service has not called out when it is taken for ended. In a plain container it ends at the same time as this
+/// process, and its last calls are those that it ends with.
+const CALLS_OUT_QUIET: Duration = Duration::from_secs(1);
 /// For telling those who have no answer yet what is known of their requests: each hears within a quarter of a second that the
 /// time is over, and a write is put in doubt durably first.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -26,25 +29,28 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 const LEDGER_POLL: Duration = Duration::from_millis(250);
 
 impl App {
-    /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`.
+    /// Drains and ends: readiness fails, accepting ends after `drain.delay`, requests in flight have `drain.timeout`. The service's
+    /// own calls are taken until no request needs them any more.
     pub async fn shutdown(self) {
         let drain = self.runtime.snapshot.load().config.drain.clone();
-        self.runtime.begin_drain(&self.probes.readiness);
+        self.runtime.begin_drain(&self.probes.readiness, &[Direction::Inbound]);
         // A preStop hook or an operator may have begun it before, and then clients have had that time already.
         let began = self.runtime.drain_began.get().copied().unwrap_or_else(Instant::now);
         let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
-        self.listeners.stop();
-        self.runtime.ending.send_replace(Ending::Closing);
-        self.until_idle(drain.timeout).await;
+        self.close(Direction::Inbound);
+        let deadline = Instant::now() + drain.timeout;
+        self.until(deadline, || self.runtime.places.open_inbound() == 0 && self.are_calls_over()).await;
+        self.close(Direction::Outbound);
+        self.until(deadline, || !self.is_busy()).await;
         if self.is_busy() {
             tracing::warn!(
                 connections = self.runtime.places.open(),
                 "the drain's time is over; connections are cut off"
             );
             self.runtime.cutting_off.send_replace(true);
-            self.until_idle(LAST_WORDS).await;
+            self.until(Instant::now() + LAST_WORDS, || !self.is_busy()).await;
         }
         self.end().await;
     }
@@ -64,11 +70,23 @@ impl App {
         }
     }
 
-    async fn until_idle(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        while self.is_busy() && Instant::now() < deadline {
+    /// Accepts no more in that direction; what is in flight ends.
+    fn close(&self, direction: Direction) {
+        self.listeners.stop(direction);
+        self.runtime.ending(direction).send_replace(Ending::Closing);
+    }
+
+    async fn until(&self, deadline: Instant, is_so: impl Fn() -> bool) {
+        while !is_so() && Instant::now() < deadline {
             sleep(DRAIN_POLL).await;
         }
+    }
+
+    /// Whether the service calls out no more, as far as its silence tells.
+    fn are_calls_over(&self) -> bool {
+        let snapshot = self.runtime.snapshot.load();
+        let takes_calls = snapshot.config.listeners.iter().any(|listener| listener.is_outbound());
+        !takes_calls || self.runtime.calls_out.are_over(CALLS_OUT_QUIET)
     }
 
     /// Connections that are open, writes that have not been answered, or what is known of them and not on record yet. Late answers

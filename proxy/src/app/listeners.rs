@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     admin::guard::{Caller, Credential, TokenFile},
-    config::{self, model},
+    config::{
+        self,
+        model::{self, Direction},
+    },
     listener,
 };
 
@@ -74,9 +77,9 @@ impl Listeners {
         });
     }
 
-    /// Accepts no more.
-    pub(super) fn stop(&self) {
-        for bound in self.0.lock().values() {
+    /// Accepts no more in that direction.
+    pub(super) fn stop(&self, direction: Direction) {
+        for bound in self.0.lock().values().filter(|bound| bound.params.load().direction == direction) {
             let _ = bound.stop.send(true);
         }
     }

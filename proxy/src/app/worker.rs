@@ -18,7 +18,7 @@ use tokio::{
 use crate::runtime::Runtime;
 use crate::{
     attempts::alarm,
-    config::model,
+    config::model::{self, Direction},
     listener::{
         self, Connections, Patience, SWEEP_EVERY,
         handshake::{self, Shaken},
@@ -87,7 +87,8 @@ async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::Unbounded
                 let patience = Patience {
                     header_timeout: snapshot.config.limits.header_timeout,
                     keep_alive: snapshot.config.limits.keep_alive,
-                    draining: runtime.idle_patience(snapshot.config.drain.delay),
+                    draining: runtime.idle_patience(Direction::Inbound, snapshot.config.drain.delay),
+                    draining_outbound: runtime.idle_patience(Direction::Outbound, snapshot.config.drain.delay),
                 };
                 connections.sweep(&patience, runtime.resources.clock.now());
                 for upstream in snapshot.upstreams.values() {
@@ -109,6 +110,7 @@ async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connectio
         }
     };
     let metrics = runtime.resources.metrics.listener(&params.load().name);
+    let direction = || params.load().direction;
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -121,7 +123,7 @@ async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connectio
                     metrics.connection_limited();
                 }
                 // Nothing more is accepted meanwhile: the kernel's queue fills, and new clients wait there.
-                let place = runtime.places.take(limit).await;
+                let place = runtime.places.take(limit, direction()).await;
                 spawn_connection(number, &runtime, &connections, &params, &metrics, (stream, peer, place));
             }
             Err(error) => {
@@ -137,7 +139,7 @@ async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connectio
     })
     .await
     {
-        let place = runtime.places.take(usize::MAX).await;
+        let place = runtime.places.take(usize::MAX, direction()).await;
         spawn_connection(number, &runtime, &connections, &params, &metrics, (stream, peer, place));
     }
 }
@@ -167,7 +169,11 @@ fn spawn_connection(
         worker: number,
         accepted_by: (listener.name.clone(), listener.address),
         listener: params.clone(),
-        client: Client { address: Address::new(peer.ip()), is_secure: listener.tls.is_some() },
+        client: Client {
+            address: Address::new(peer.ip()),
+            is_secure: listener.tls.is_some(),
+            direction: listener.direction,
+        },
         peer,
         own: own.ip(),
         connection: connection.clone(),
@@ -198,7 +204,7 @@ fn serving(session: Session, speaks_http2: bool) -> listener::Serving<Session> {
         connection: session.connection.clone(),
         limits: runtime.snapshot.load().config.limits.clone(),
         last_word: refused::head,
-        draining: runtime.ending.subscribe(),
+        draining: runtime.ending(session.client.direction).subscribe(),
         speaks_http2,
         valid_for: session.caller.as_ref().map(|caller| caller.time_left()),
         service: Arc::new(session),

@@ -17,6 +17,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
+    config::model::Direction,
     respond::failure::Failure,
     runtime::route::Route,
     telemetry::{
@@ -46,6 +47,8 @@ pub(crate) struct Outbound {
     pub(crate) upload: Option<Upload>,
     /// Where the client takes interim responses from.
     pub(crate) interim: Option<Interim>,
+    /// Whether a caller of the service sent it, or the service itself.
+    pub(crate) direction: Direction,
 }
 
 /// What a gRPC call says of itself.

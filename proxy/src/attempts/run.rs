@@ -137,7 +137,7 @@ impl Judge<'_> {
                 attempt.excuse();
             }
         }
-        if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
+        if self.runtime.is_draining(self.outbound.direction) && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
         attempt.record(&mut result, &first, now);

@@ -51,7 +51,7 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
         readiness.set(Condition::LedgerWritable, is_writable || !needs_ledger(&snapshot.config));
         runtime.notices.look(&snapshot, now);
-        for limiter in snapshot.router.iter().filter_map(|route| route.limiter.as_ref()) {
+        for limiter in snapshot.routes.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }
         for upstream in snapshot.upstreams.values() {

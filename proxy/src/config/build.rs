@@ -1,6 +1,6 @@
 //! The whole: sections together, references resolved, contradictions between sections found.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use mainstay_policies::{
     fallback::{Fallback, To},
@@ -12,11 +12,12 @@ use mainstay_policies::{
 use super::{
     FromEnvironment,
     decode::{Cx, Setting, or},
-    model::{ClientRule, Config, Control, Listener, Match, Policy, Principal, Route, Store, Upstream},
+    listeners::{self, Ours},
+    model::{Config, Control, Match, Policy, Route, Store, Upstream},
     node::{At, Kind, Node, Pos},
     raw::{
-        self, NO_POLICY, PrincipalChoice, RawListener, RawPolicy, RawRoute, RawUpstream, Root, default_admin,
-        default_control, default_drain, default_ledger, default_limits, default_probes, default_telemetry,
+        self, NO_POLICY, RawPolicy, RawRoute, RawUpstream, Root, default_admin, default_control, default_drain,
+        default_ledger, default_limits, default_probes, default_telemetry,
     },
     report::suggest,
     scalars::Named,
@@ -43,14 +44,14 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let admin = if is_off { None } else { raw.admin.map_or(Some(default_admin()), |admin| admin.value.0) };
     let mut ours = vec![Ours { what: "the probes", key: "probes.address", address: probes.address }];
     if let Some(admin) = &admin {
-        if overlap(probes.address, admin.address) {
+        if listeners::overlap(probes.address, admin.address) {
             let message = format!("the probes already listen on {}", probes.address);
             let at = if admin_at == root.at { probes_at } else { admin_at };
             cx.error::<()>(at, message, "give `admin.address` or `probes.address` another port");
         }
         ours.push(Ours { what: "the operators", key: "admin.address", address: admin.address });
     }
-    let listeners = build_listeners(cx, listeners_at, listeners, &ours);
+    let listeners = listeners::build(cx, listeners_at, listeners, &ours);
     let upstreams_at = raw.upstreams.as_ref().map(|it| it.at);
     let upstreams = build_upstreams(cx, upstreams_at, raw.upstreams);
     let policies = build_policies(cx, raw.policies);
@@ -60,6 +61,9 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         check_settling(cx, &names);
         build_routes(cx, &names, routes)
     });
+    let upstreams: Vec<_> = upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect();
+    listeners::check_routes(cx, root, &listeners, routes.as_deref().unwrap_or_default());
+    listeners::check_loops(cx, root, &listeners, &upstreams);
     let control = or(raw.control, default_control());
     let ledger = or(raw.ledger, default_ledger());
     check_shared_limits(cx, root, &policies, &control, &ledger.store);
@@ -68,7 +72,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     }
     Some(Config {
         listeners,
-        upstreams: upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect(),
+        upstreams,
         routes: routes?,
         policies: policies.into_iter().map(|(_, policy)| policy).collect(),
         ledger,
@@ -80,70 +84,6 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
         drain: or(raw.drain, default_drain()),
         environment: FromEnvironment::default(),
     })
-}
-
-/// A listener that is not for traffic.
-struct Ours {
-    what: &'static str,
-    key: &'static str,
-    address: SocketAddr,
-}
-
-fn build_listeners(
-    cx: &mut Cx,
-    at: Option<Pos>,
-    raw: Vec<(At<String>, RawListener)>,
-    ours: &[Ours],
-) -> Vec<Arc<Listener>> {
-    if let Some(at) = at.filter(|_| raw.is_empty() && cx.issues.is_empty()) {
-        cx.error::<()>(at, "there is no listener", "give one: inbound: { address: 0.0.0.0:8080 }");
-    }
-    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
-    let mut listeners = Vec::with_capacity(raw.len());
-    for (name, listener) in raw {
-        let Some(address) = listener.address else { continue };
-        if let Some((other, _)) = taken.iter().find(|(_, other)| overlap(*other, address.value)) {
-            let message = format!("listener `{other}` already listens on {}", address.value);
-            cx.error::<()>(address.at, message, "give each listener its own port");
-        }
-        for Ours { what, key, address: taken } in ours {
-            if overlap(*taken, address.value) {
-                let message = format!("{what} already listen on {taken}");
-                cx.error::<()>(address.at, message, format!("give this listener or `{key}` another port"));
-            }
-        }
-        taken.push((name.value.clone(), address.value));
-        let tls = listener.tls.and_then(|it| it.value.build(it.at, cx)).map(Arc::new);
-        let principal_at = listener.principal.as_ref().map(|it| it.at);
-        let (principal, former) = match listener.principal {
-            Some(At { value: PrincipalChoice { principal, former }, .. }) => (principal, former),
-            None => (Principal::Anonymous, Vec::new()),
-        };
-        let asks = tls.as_ref().is_some_and(|tls| tls.client.is_some());
-        let by_certificate = |way: &Principal| matches!(way, Principal::Certificate(_));
-        if let Some(at) = principal_at.filter(|_| !asks && by_certificate(&principal)) {
-            let help = "say whose certificates are wanted: `tls: { client: { ca_file: … } }`";
-            cx.error::<()>(at, "callers are known by certificates, and this listener asks for none", help);
-        }
-        listeners.push(Arc::new(Listener {
-            name: Arc::from(name.value),
-            address: address.value,
-            principal,
-            former,
-            client: or(listener.client, ClientRule::default()),
-            trust_deadline: or(listener.trust_deadline, false),
-            cors: listener.cors.and_then(|it| it.value.0),
-            access: listener.access.map(|it| it.value),
-            tls,
-        }));
-    }
-    listeners
-}
-
-/// Whether the second address cannot be bound beside the first. Port 0 is a fresh port each time.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let wildcard = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
-    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wildcard)
 }
 
 /// Every name that was written; `None` where reading it failed, so that references to it are no second error.
@@ -197,11 +137,15 @@ impl Names<'_> {
     /// Reports a reference to a name that was never written.
     fn check(&self, cx: &mut Cx, key: &str, reference: &At<String>) {
         let written = self.written(key);
-        // An empty `upstreams` has been reported; that nothing can refer to it is no second error.
-        if written.contains(&reference.value.as_str()) || (key == "upstreams" && written.is_empty()) {
+        // That there are no upstreams or listeners has been reported; that nothing can refer to it is no second error.
+        if written.contains(&reference.value.as_str()) || (key != "policies" && written.is_empty()) {
             return;
         }
-        let what = if key == "upstreams" { "upstream" } else { "policy" };
+        let what = match key {
+            "upstreams" => "upstream",
+            "listeners" => "listener",
+            _ => "policy",
+        };
         let help = suggest(&reference.value, written.iter().copied()).unwrap_or_else(|| {
             if written.is_empty() {
                 format!("define it under `{key}`")
@@ -283,7 +227,8 @@ fn build_routes(cx: &mut Cx, names: &Names<'_>, raw: At<Vec<RawRoute>>) -> Optio
     }
     let mut explicit: Vec<String> = Vec::new();
     let mut routes = Vec::with_capacity(raw.value.len());
-    for route in raw.value {
+    for (number, route) in raw.value.into_iter().enumerate() {
+        check_listeners(cx, names, number, &route);
         if let Some(name) = &route.name {
             let text = &name.value.value.0;
             if explicit.contains(text) {
@@ -297,6 +242,19 @@ fn build_routes(cx: &mut Cx, names: &Names<'_>, raw: At<Vec<RawRoute>>) -> Optio
         }
     }
     Some(routes)
+}
+
+/// Reports listeners of a route that were never written.
+fn check_listeners(cx: &mut Cx, names: &Names<'_>, number: usize, route: &RawRoute) {
+    let number = number.to_string();
+    for (nth, name) in route.matches.iter().flat_map(|matches| &matches.value.listeners).enumerate() {
+        let nth = nth.to_string();
+        let (one, listed) =
+            (["routes", &*number, "match", "listener"], ["routes", &*number, "match", "listener", &*nth]);
+        let node = names.root.find(&listed).or_else(|| names.root.find(&one));
+        let at = node.map_or(names.root.at, |node| node.at);
+        names.check(cx, "listeners", &At { value: name.to_string(), at });
+    }
 }
 
 fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {

@@ -13,6 +13,7 @@ mod decode;
 mod env;
 mod finding;
 mod foreign;
+mod listeners;
 pub(crate) mod load;
 pub mod model;
 mod node;

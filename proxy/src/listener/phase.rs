@@ -15,7 +15,7 @@ use super::{
     ticks::{Ticks, millis, passed},
     untaken::{Answers, WatchedBody},
 };
-use crate::wire::body::Stream;
+use crate::wire::{body::Stream, direction::Direction};
 
 /// How long a blocked write may stay so before a route says otherwise: the default of `timeout.idle`.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_mins(5);
@@ -53,7 +53,7 @@ pub(crate) struct Connection {
     /// Milliseconds that a write may be blocked.
     idle: AtomicU32,
     clock: Arc<Ticks>,
-    _place: Place,
+    place: Place,
 }
 
 /// While it lives a request waits for its turn.
@@ -80,7 +80,7 @@ impl Connection {
             blocked_since: AtomicU32::new(0),
             idle: AtomicU32::new(millis(DEFAULT_IDLE)),
             clock,
-            _place: place,
+            place,
         }
     }
 
@@ -181,7 +181,7 @@ impl Connection {
         if self.is(Phase::Idle) || self.is(Phase::Unread) {
             // HTTP/2 says goodbye by itself.
             let is_http1 = !self.http2.load(Ordering::Relaxed);
-            let drained = is_http1 && limits.draining.is_some_and(|patience| since >= patience);
+            let drained = is_http1 && limits.draining(self.place.direction()).is_some_and(|patience| since >= patience);
             drained || since >= limits.keep_alive
         } else {
             self.is(Phase::Head) && since >= limits.header_timeout
@@ -195,4 +195,15 @@ pub(crate) struct Patience {
     pub(crate) keep_alive: Duration,
     /// How long one of HTTP/1 may be idle while the process ends.
     pub(crate) draining: Option<Duration>,
+    /// The same for the service's own calls.
+    pub(crate) draining_outbound: Option<Duration>,
+}
+
+impl Patience {
+    const fn draining(&self, direction: Direction) -> Option<Duration> {
+        match direction {
+            Direction::Inbound => self.draining,
+            Direction::Outbound => self.draining_outbound,
+        }
+    }
 }

@@ -67,17 +67,23 @@ mod tests {
         },
         *,
     };
+    use crate::wire::direction::Direction;
 
     #[tokio::test]
     async fn nothing_is_cut_off_before_its_time_whenever_it_began_between_two_sweeps() {
         let ticks = Arc::new(Ticks::default());
         let connections = Connections { began: Instant::now(), ticks: ticks.clone(), all: Mutex::new(Vec::new()) };
-        let limits = |header_timeout, keep_alive| Patience { header_timeout, keep_alive, draining: None };
+        let limits = |header_timeout, keep_alive| Patience {
+            header_timeout,
+            keep_alive,
+            draining: None,
+            draining_outbound: None,
+        };
         let limit = Duration::from_millis(400);
         let sweep = millis(SWEEP_EVERY);
         for after_a_sweep in 0..sweep {
             for phase in [Phase::Head, Phase::Idle] {
-                let connection = connections.open(Places::new().take(1).await);
+                let connection = connections.open(Places::new().take(1, Direction::Inbound).await);
                 ticks.set(1_000);
                 connection.enter(phase);
                 let began = 1_000 + after_a_sweep;

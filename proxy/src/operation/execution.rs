@@ -107,7 +107,7 @@ impl Execution {
             _ => None,
         };
         let now = Instant::now();
-        if self.runtime.is_draining() && result.as_ref().is_err_and(is_of_a_drain) {
+        if self.runtime.is_draining(outbound.direction) && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
         attempt.record(&mut result, &first, now);

@@ -21,6 +21,7 @@ use crate::{
         head::Head,
         run::Tally,
     },
+    config::model::Direction,
     respond::failure::Failure,
     runtime::{Runtime, resources::Resources, route::Route},
 };
@@ -73,6 +74,7 @@ impl Redispatch {
             worker: runtime.resources.background(),
             grpc: is_grpc(&request.headers).then_some(GrpcCall { deadline: None }),
             interim: None,
+            direction: Direction::Inbound,
             route,
         };
         let head =

@@ -18,8 +18,9 @@ use tokio::time::Instant;
 
 use super::{
     admission::FORBIDDEN,
+    connect::TunnelRequest,
     control::ControlRequest,
-    cors,
+    cors, egress,
     exchange::Exchange,
     max_forwards,
     routed::{Routed, refuse},
@@ -42,6 +43,7 @@ use crate::{
 pub(super) enum Found {
     Route(Box<Routed>),
     Control(Box<ControlRequest>),
+    Tunnel(Box<TunnelRequest>),
     Refused(Response<ProxyBody>),
 }
 
@@ -81,34 +83,38 @@ fn begin(
     exchange
 }
 
-/// The listener's parameters in the configuration that the request keeps; its last ones if it is not in there any more.
-pub(super) fn listener_in(session: &Session, snapshot: &Snapshot) -> Arc<model::Listener> {
+/// The listener's parameters in the configuration that the request keeps, with its place there; its last ones if it is not in
+/// there any more.
+pub(super) fn listener_in(session: &Session, snapshot: &Snapshot) -> (Arc<model::Listener>, Option<usize>) {
     let listeners = &snapshot.config.listeners;
     // No reload has renamed it in most cases.
     let (name, address) = &session.accepted_by;
-    if let Some(same) = listeners.iter().find(|listener| listener.name == *name && listener.address == *address) {
-        return same.clone();
+    let same = listeners.iter().position(|listener| listener.name == *name && listener.address == *address);
+    if let Some(place) = same {
+        return (listeners[place].clone(), same);
     }
     let last = session.listener.load();
-    listeners.iter().find(|listener| listener.name == last.name).unwrap_or(&last).clone()
+    let place = listeners.iter().position(|listener| listener.name == last.name);
+    (place.map_or_else(|| last.clone(), |place| listeners[place].clone()), place)
 }
 
 /// Who is calling, and where it leads.
 pub(super) fn find_route(
     session: &Arc<Session>,
     snapshot: Arc<Snapshot>,
-    listener: Arc<model::Listener>,
+    (listener, place): (Arc<model::Listener>, Option<usize>),
     request: ClientRequest,
     mut extras: ClientExtras,
 ) -> Found {
     let ClientRequest { mut parts, body } = request;
+    let is_outbound = listener.is_outbound();
     let hints = Hints::of(&parts.headers);
     let client = session.client_of(&listener, &mut parts.headers, hints);
     let mut exchange = begin(session, &parts, &body, &listener, client);
     if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.request_head()) {
         return Found::Refused(refuse(exchange, &snapshot, failure));
     }
-    if hints.via && via::is_loop(&parts.headers) {
+    if hints.via && via::is_loop(listener.direction, &parts.headers) {
         let detail = Cow::Borrowed("This request came back to the proxy that had sent it on. It was not sent again.");
         return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::Loop, detail)));
     }
@@ -121,8 +127,17 @@ pub(super) fn find_route(
     {
         return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
+    if parts.method == Method::CONNECT {
+        let upgrade = extras.upgrade.take();
+        return Found::Tunnel(Box::new(TunnelRequest { exchange, snapshot, listener, place, parts, upgrade }));
+    }
     if listener.cors.is_some()
-        && let Some(response) = cors::answer_preflight(&snapshot, &parts, host(&parts.uri, &parts.headers))
+        && let Some(response) = cors::answer_preflight(
+            &snapshot,
+            snapshot.router(place, listener.direction),
+            &parts,
+            host(&parts.uri, &parts.headers),
+        )
     {
         return Found::Refused(exchange.answer(response));
     }
@@ -131,21 +146,31 @@ pub(super) fn find_route(
     {
         return Found::Refused(exchange.answer(response));
     }
-    if snapshot.is_control(parts.uri.path()) {
+    if snapshot.is_control(parts.uri.path()) && (!is_outbound || egress::is_for_us(&parts, &listener, session.own)) {
         return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
     }
+    let router = snapshot.router(place, listener.direction);
+    let asks_for_port = is_outbound || router.asks_for_port();
     let target = Target {
         method: &parts.method,
-        host: if snapshot.router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
+        port: asks_for_port.then(|| egress::asked_port(&parts, port(&parts.uri, &parts.headers))),
+        host: if router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
         path: parts.uri.path(),
         headers: &parts.headers,
     };
-    let Some((route, _)) = snapshot.router.find(target) else {
+    let Some((route, _)) = router.find(target) else {
+        if is_outbound {
+            let failure = egress::denied(&listener, host(&parts.uri, &parts.headers));
+            return Found::Refused(refuse(exchange, &snapshot, failure));
+        }
         let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
         return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::NoRoute, detail)));
     };
     let route = route.clone();
     exchange.take_route(route.clone());
+    if is_outbound && egress::asks_for_tls(&parts) && !route.upstream.params().is_secure() {
+        return Found::Refused(refuse(exchange, &snapshot, egress::DOWNGRADED));
+    }
     let grpc = grpc_call(&exchange, &parts.headers);
     let outbound = Outbound {
         deadline: deadline(&exchange, &route, &listener, &parts.headers, grpc),
@@ -154,6 +179,7 @@ pub(super) fn find_route(
         trace: exchange.trace().handle().clone(),
         worker: session.worker,
         interim: extras.interim.take(),
+        direction: listener.direction,
         route,
     };
     let (body, read) = (Some(body), Bytes::new());

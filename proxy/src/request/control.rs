@@ -70,7 +70,7 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
     parts.extensions.insert(ClientAddress(exchange.client.ip()));
     let reader = match listener.principal {
         Principal::Anonymous => Reader::Anonymous,
-        Principal::Header(_) | Principal::Certificate(_) => Reader::Principal(principal.as_deref()),
+        Principal::Header(_) | Principal::Certificate(_) | Principal::Local => Reader::Principal(principal.as_deref()),
     };
     let former: Vec<_> = listener.former.iter().map(|way| session.principal(way, &parts.headers)).collect();
     let caller = Caller { reader, former: &former };

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Response, StatusCode, header::ORIGIN, request::Parts};
 use mainstay_policies::cors::{Cors, asked_for};
 
-use crate::{config::model, runtime::snapshot::Snapshot, wire::body::ProxyBody};
+use crate::{
+    config::model,
+    router::Router,
+    runtime::{route::Route, snapshot::Snapshot},
+    wire::body::ProxyBody,
+};
 
 /// What pages may ask of Mainstay itself.
 const CONTROL: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
@@ -38,14 +43,19 @@ struct Offer(Vec<Method>);
 
 /// The answer to a preflight for something that is served here: a route with that path, or Mainstay's own. The fields that a
 /// route asks for come only with the request itself, so they are not asked for here.
-pub(super) fn answer_preflight(snapshot: &Snapshot, parts: &Parts, host: &str) -> Option<Response<ProxyBody>> {
+pub(super) fn answer_preflight(
+    snapshot: &Snapshot,
+    router: &Router<Arc<Route>>,
+    parts: &Parts,
+    host: &str,
+) -> Option<Response<ProxyBody>> {
     let method = asked_for(&parts.method, &parts.headers)?;
     let path = parts.uri.path();
     let mut methods: Vec<Method> = Vec::new();
     if snapshot.is_control(path) {
         methods.extend(CONTROL);
     } else {
-        let mut offers = snapshot.router.offers(path, host).peekable();
+        let mut offers = router.offers(path, host).peekable();
         offers.peek()?;
         for offer in offers {
             // A route for every method serves the one that is asked for.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Uri, Version, request::Parts};
+use http::{Method, Response, StatusCode, Uri, Version, request::Parts, uri::Authority};
 use http_body::{Body, Frame, SizeHint};
 use mainstay_policies::{
     concurrency_limit::Permit,
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::{session::Session, told::Told};
 use crate::{
     attempts::run::Tally,
+    config::model::Direction,
     listener::Connection,
     respond::{self, failure::Failure},
     runtime::route::Route,
@@ -90,6 +91,9 @@ enum Ended {
 impl Exchange {
     /// Of a request that arrived at `now`.
     pub(crate) fn new(session: Arc<Session>, now: Instant, parts: &Parts, trace: RequestTrace) -> Self {
+        if session.client.direction == Direction::Outbound {
+            session.runtime.calls_out.begin();
+        }
         let uri = session.runtime.access.enabled().then(|| parts.uri.clone());
         Self {
             client: session.peer,
@@ -250,7 +254,7 @@ impl Exchange {
 
     /// Whether this process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.session.runtime.is_draining()
+        self.session.is_draining()
     }
 
     fn teach(&mut self, status: StatusCode, latency: Duration) {
@@ -301,6 +305,9 @@ impl Exchange {
             self.session.connection.stream_ended();
         }
         self.permit = None;
+        if self.session.client.direction == Direction::Outbound {
+            self.session.runtime.calls_out.end();
+        }
         let now = Instant::now();
         let status = self.status.filter(|_| how != Ended::Cancelled);
         let took = now.saturating_duration_since(self.started);
@@ -356,10 +363,11 @@ impl Exchange {
         let session = &*self.session;
         session.runtime.access.record(&AccessEntry {
             listener: &session.accepted_by.0,
-            direction: "inbound",
+            direction: session.client.direction.word(),
             client: Some(self.client),
             method: &self.method,
-            path: uri.path(),
+            // The target of a tunnel has no path.
+            path: if uri.path().is_empty() { uri.authority().map_or("", Authority::as_str) } else { uri.path() },
             route: self.route.as_ref().map(|route| &*route.params.name),
             upstream: self.route.as_ref().map(|route| &*route.params.upstream.name),
             status,

@@ -3,8 +3,10 @@
 mod admission;
 mod arrival;
 pub(crate) mod cached;
+mod connect;
 mod control;
 mod cors;
+mod egress;
 mod exchange;
 mod fallback;
 mod heads;

@@ -70,15 +70,21 @@ impl Certified {
 }
 
 impl Session {
+    /// Whether this process is about to end, as the peer is told.
+    pub(super) fn is_draining(&self) -> bool {
+        self.runtime.is_draining(self.client.direction)
+    }
+
     /// Whether the connection is to be used for no further request: the process ends, or what the peer showed is not valid any more.
     pub(crate) fn is_ending(&self) -> bool {
-        self.runtime.is_draining() || self.caller.as_ref().is_some_and(|it| it.caller.has_expired())
+        self.is_draining() || self.caller.as_ref().is_some_and(|it| it.caller.has_expired())
     }
 
     /// Who is calling, by one way of knowing it; an empty header is no principal.
     pub(crate) fn principal(&self, way: &Principal, headers: &HeaderMap) -> Option<Bytes> {
         match way {
             Principal::Anonymous => None,
+            Principal::Local => Some(Bytes::from_static(model::LOCAL.as_bytes())),
             Principal::Certificate(san) => self.caller.as_ref()?.principal(*san),
             Principal::Header(HeaderPrincipal { name, format: HeaderFormat::Xfcc, .. }) => {
                 xfcc::caller(headers, name).map(Bytes::from)

@@ -23,7 +23,7 @@ use super::{
     admission,
     arrival::{self, Found},
     cached::{self, cache},
-    control,
+    connect, control,
     cors::Reader,
     keyed::{
         self,
@@ -45,10 +45,11 @@ impl Serve for Session {
         let is_http1 = request.parts.version != Version::HTTP_2;
         let snapshot = self.runtime.snapshot.load_full();
         let listener = arrival::listener_in(self, &snapshot);
-        let reader = Reader::of(&listener, &request.parts);
+        let reader = Reader::of(&listener.0, &request.parts);
         let mut response = match arrival::find_route(self, snapshot, listener, request, extras) {
             Found::Refused(response) => response,
             Found::Control(request) => Box::pin(control::serve(self, *request)).await,
+            Found::Tunnel(request) => Box::pin(connect::serve(self, *request)).await,
             Found::Route(mut routed) => {
                 let mut usage = None;
                 let admitted = { pin!(admission::admit(self, &mut routed, &mut usage)).await };

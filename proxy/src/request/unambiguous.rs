@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::Ipv6Addr};
 
 use http::{
     Method, Uri, Version,
-    header::{CONTENT_LENGTH, COOKIE, HOST},
+    header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING},
     request::Parts,
     uri::Scheme,
 };
@@ -29,7 +29,9 @@ pub(crate) fn check(parts: &Parts, listener: &model::Listener, limits: HeadLimit
     if parts.version == Version::HTTP_2 {
         size(parts, limits).map_err(Failure::Head)?;
     }
-    let says = target(&parts.method, &parts.uri).and_then(|()| field_lines(parts, listener));
+    let says =
+        if parts.method == Method::CONNECT { tunnel(parts, listener) } else { target(&parts.method, &parts.uri) };
+    let says = says.and_then(|()| field_lines(parts, listener));
     says.map_err(|detail| Failure::Request(Problem::BadRequest, Cow::Borrowed(detail)))
 }
 
@@ -50,11 +52,29 @@ fn size(parts: &Parts, limits: HeadLimits) -> Result<(), Refused> {
     if line + fields::bytes(headers) > limits.bytes { Err(Refused::TooLarge) } else { Ok(()) }
 }
 
-/// A path, or `*` of OPTIONS; with a scheme and an authority before it, or without (RFC 9112 section 3.2).
-fn target(method: &Method, uri: &Uri) -> Result<(), &'static str> {
-    if *method == Method::CONNECT {
+/// A host and a port, of a client that asks an outbound listener for a tunnel (RFC 9110 section 9.3.6).
+fn tunnel(parts: &Parts, listener: &model::Listener) -> Result<(), &'static str> {
+    if !listener.is_outbound() {
         return Err("CONNECT is not supported: this proxy stands in front of a service.");
     }
+    if parts.version == Version::HTTP_2 {
+        return Err("CONNECT is supported over HTTP/1.1 only.");
+    }
+    let Some(authority) = parts.uri.authority().filter(|_| parts.uri.scheme().is_none()) else {
+        return Err("The target of CONNECT is no host with a port.");
+    };
+    let is_fine = !authority.as_str().contains('@') && is_authority(authority.as_str().as_bytes());
+    if !is_fine || authority.port_u16().is_none_or(|port| port == 0) {
+        return Err("The target of CONNECT is no host with a port.");
+    }
+    if parts.headers.contains_key(CONTENT_LENGTH) || parts.headers.contains_key(TRANSFER_ENCODING) {
+        return Err("CONNECT has no content: what follows is the tunnel's.");
+    }
+    Ok(())
+}
+
+/// A path, or `*` of OPTIONS; with a scheme and an authority before it, or without (RFC 9112 section 3.2).
+fn target(method: &Method, uri: &Uri) -> Result<(), &'static str> {
     if let Some(authority) = uri.authority() {
         if authority.as_str().contains('@') {
             return Err("The request's target names a user.");
@@ -168,7 +188,6 @@ mod tests {
             ("GET", "shop", false),
             ("GET", "shop:80", false),
             ("GET", "http://me@shop/", false),
-            ("CONNECT", "shop:80", false),
             ("GET", "https://shop/", true),
             ("GET", "ftp://shop/", false),
             ("GET", "http://shop:x/", false),

@@ -28,6 +28,10 @@ const fn of_the_request(problem: Problem) -> (&'static str, &'static str) {
             "An access list refuses this caller, method or path. Nothing was sent to the service.",
             "Ask the operator for access.",
         ),
+        Problem::EgressDenied => (
+            "No route leads from this proxy to what was asked for. Nothing was sent.",
+            "Add a route for that host to the listener, or allow a tunnel to it with connect.allow.",
+        ),
         Problem::PrincipalMissing => (
             "This route needs to know the caller, and the request does not say. Nothing was sent to the service.",
             "Send the request through the front that identifies callers.",

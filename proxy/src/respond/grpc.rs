@@ -45,7 +45,7 @@ const fn code(problem: Problem, status: StatusCode, effect: Effect) -> Code {
         {
             Code::Unavailable
         }
-        Problem::Forbidden => Code::PermissionDenied,
+        Problem::Forbidden | Problem::EgressDenied => Code::PermissionDenied,
         Problem::PrincipalMissing => Code::Unauthenticated,
         Problem::NoRoute => Code::Unimplemented,
         Problem::WriteFailed
@@ -133,7 +133,7 @@ mod tests {
         for (code_number, slugs) in [
             (3, &["key-missing", "key-invalid", "key-reused", "bad-request", "body-too-large"][..]),
             (4, &["timeout", "outcome-unknown"]),
-            (7, &["forbidden"]),
+            (7, &["forbidden", "egress-denied"]),
             (8, &["rate-limited"]),
             (9, &["write-failed", "caller-differs", "key-expired", "key-ambiguous", "response-not-retained"]),
             (10, &["in-progress"]),

@@ -23,10 +23,21 @@ pub struct Target<'a> {
     pub method: &'a Method,
     /// The host without port, as it came; looked at only if [`Router::asks_for_host`].
     pub host: &'a str,
+    /// The port that is asked for; looked at only if [`Router::asks_for_port`], or where a client names one to a forward proxy.
+    pub port: Option<AskedPort>,
     /// The path as it came.
     pub path: &'a str,
     /// The header fields.
     pub headers: &'a HeaderMap,
+}
+
+/// The port that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedPort {
+    /// As named, or the scheme's own.
+    pub number: u16,
+    /// Whether only a route that names it may serve the request.
+    pub must_be_named: bool,
 }
 
 /// Routes, compiled.
@@ -34,6 +45,7 @@ pub struct Router<T> {
     routes: Vec<(Match, T)>,
     root: Node,
     asks_for_host: bool,
+    asks_for_port: bool,
 }
 
 /// A node of the tree; lists hold indices of routes in file order.
@@ -57,12 +69,18 @@ impl<T> Router<T> {
             root.insert(&matches.path, index as u32);
         }
         let asks_for_host = routes.iter().any(|(matches, _)| matches.host.is_some());
-        Self { routes, root, asks_for_host }
+        let asks_for_port = routes.iter().any(|(matches, _)| matches.port.is_some());
+        Self { routes, root, asks_for_host, asks_for_port }
     }
 
     /// Whether any route depends on the host.
     pub fn asks_for_host(&self) -> bool {
         self.asks_for_host
+    }
+
+    /// Whether any route depends on the port.
+    pub fn asks_for_port(&self) -> bool {
+        self.asks_for_port
     }
 
     /// The first route that matches, with its pattern.
@@ -88,11 +106,6 @@ impl<T> Router<T> {
         self.root.search(path.strip_prefix('/').or(Some(&path)), &mut |candidates| found.extend_from_slice(candidates));
         let matches = found.into_iter().filter_map(|index| self.routes.get(index as usize)).map(|(matches, _)| matches);
         matches.filter(move |matches| is_on_host(matches, host))
-    }
-
-    /// Every route, in file order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.routes.iter().map(|(_, route)| route)
     }
 }
 
@@ -129,10 +142,23 @@ impl Node {
     }
 }
 
+impl<T> Router<T> {
+    /// Whether any route leads to a host, and at which ports of it requests in clear are served: `None` is the scheme's own.
+    pub fn leads_to<'a>(&'a self, host: &'a str) -> impl Iterator<Item = Option<u16>> + 'a {
+        let on_host = self.routes.iter().filter(move |(matches, _)| is_on_host(matches, host));
+        on_host.map(|(matches, _)| matches.port)
+    }
+}
+
 fn matches_beside_path(matches: &Match, target: &Target<'_>) -> bool {
     (matches.methods.is_empty() || matches.methods.contains(target.method))
         && is_on_host(matches, target.host)
+        && target.port.is_none_or(|port| is_on_port(matches, port))
         && matches.headers.iter().all(|(name, value)| target.headers.get_all(name).iter().any(|given| given == value))
+}
+
+fn is_on_port(matches: &Match, asked: AskedPort) -> bool {
+    matches.port.map_or(!asked.must_be_named, |port| port == asked.number)
 }
 
 fn is_on_host(matches: &Match, given: &str) -> bool {

@@ -21,11 +21,11 @@ fn pattern(text: &str) -> PathPattern {
 }
 
 fn route(path: &str) -> Match {
-    Match { path: pattern(path), methods: Vec::new(), host: None, headers: Vec::new() }
+    Match::of_path(pattern(path))
 }
 
 fn find<'a>(router: &'a Router<&'a str>, path: &str) -> Option<&'a str> {
-    let target = Target { method: &Method::GET, host: "a", path, headers: &HeaderMap::new() };
+    let target = Target { method: &Method::GET, host: "a", port: None, path, headers: &HeaderMap::new() };
     router.find(target).map(|(name, _)| *name)
 }
 
@@ -78,7 +78,7 @@ fn methods_hosts_and_headers_narrow_a_route() {
     let router = Router::new([(post, "post"), (host, "host"), (header, "header")]);
     let headers: HeaderMap = [("x-v".parse().unwrap(), "2".parse().unwrap())].into_iter().collect();
     let find = |method: &Method, host, headers: &HeaderMap| {
-        router.find(Target { method, host, path: "/a", headers }).map(|(name, _)| *name)
+        router.find(Target { method, host, port: None, path: "/a", headers }).map(|(name, _)| *name)
     };
     assert_eq!(find(&Method::POST, "x", &HeaderMap::new()), Some("post"));
     assert_eq!(find(&Method::GET, "API.example", &HeaderMap::new()), Some("host"));
@@ -108,9 +108,9 @@ proptest! {
     ) {
         let patterns: Vec<_> = patterns.iter().map(|text| pattern(text)).collect();
         let router = Router::new(patterns.iter().enumerate().map(|(index, pattern)| {
-            (Match { path: pattern.clone(), methods: Vec::new(), host: None, headers: Vec::new() }, index)
+            (Match::of_path(pattern.clone()), index)
         }));
-        let target = Target { method: &Method::GET, host: "", path: &path, headers: &HeaderMap::new() };
+        let target = Target { method: &Method::GET, host: "", port: None, path: &path, headers: &HeaderMap::new() };
         prop_assert_eq!(router.find(target).map(|(index, _)| *index), naive(&patterns, &path));
     }
 }

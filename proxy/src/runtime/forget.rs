@@ -54,7 +54,7 @@ impl Snapshot {
             return;
         }
         let mut patterns: Vec<_> = self
-            .router
+            .routes
             .iter()
             .map(|route| &route.params)
             .filter(|params| params.name == operation.route && params.upstream.name == operation.upstream)

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Runtime, named, route::Route, shared_ledger};
 use crate::{
+    config::model::Direction,
     telemetry::metrics::{Kind, Samples},
     wire::tls::Validity,
 };
@@ -78,7 +79,7 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     );
     on_scrape("mainstay_load_shedding", "Whether requests over that capacity are shed now", shedding)(metrics);
     on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
-        samples.push(&[], f64::from(u8::from(runtime.is_draining())));
+        samples.push(&[], f64::from(u8::from(runtime.is_draining(Direction::Inbound))));
     })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
@@ -216,7 +217,7 @@ fn shedding(runtime: &Runtime, samples: &mut Samples) {
 fn by_route(runtime: &Runtime, samples: &mut Samples, read: impl Fn(&Route) -> Option<f64>) {
     let snapshot = runtime.snapshot.load();
     let mut sums = BTreeMap::new();
-    for route in snapshot.router.iter() {
+    for route in &snapshot.routes {
         if let Some(value) = read(route) {
             *sums.entry((&*route.params.name, &*route.params.policy.name)).or_insert(0.0) += value;
         }

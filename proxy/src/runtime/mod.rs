@@ -2,6 +2,7 @@
 
 mod aftermath;
 pub(crate) mod breakers;
+mod calls_out;
 mod forget;
 pub(crate) mod gauges;
 pub(crate) mod named;
@@ -22,12 +23,14 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
 
 use self::{
+    calls_out::CallsOut,
     notices::Notices,
     readiness::{Condition, Readiness},
     resources::Resources,
     snapshot::Snapshot,
 };
 use crate::{
+    config::model::Direction,
     listener::{Ending, Places},
     telemetry::{logs::AccessLog, trace::Tracing},
 };
@@ -38,8 +41,12 @@ pub(crate) struct Runtime {
     pub(crate) resources: Resources,
     pub(crate) tracing: Tracing,
     pub(crate) access: Arc<AccessLog>,
-    /// How far the end of the process has come.
-    pub(crate) ending: watch::Sender<Ending>,
+    /// How far the end of the process has come, for callers of the service.
+    ending: watch::Sender<Ending>,
+    /// The same for the service's own calls, which go on until it has ended.
+    ending_outbound: watch::Sender<Ending>,
+    /// The service's own calls.
+    pub(crate) calls_out: CallsOut,
     pub(crate) places: Arc<Places>,
     /// Log lines for what happens to operations, breakers and upstreams.
     pub(crate) notices: Notices,
@@ -60,6 +67,8 @@ impl Runtime {
             tracing,
             access,
             ending: watch::Sender::new(Ending::No),
+            ending_outbound: watch::Sender::new(Ending::No),
+            calls_out: CallsOut::default(),
             places: Places::new(),
             notices: Notices::default(),
             cutting_off: watch::Sender::new(false),
@@ -71,8 +80,16 @@ impl Runtime {
         runtime
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.ending.borrow() != Ending::No
+    /// How far the end of the process has come, as it is told in that direction.
+    pub(crate) const fn ending(&self, direction: Direction) -> &watch::Sender<Ending> {
+        match direction {
+            Direction::Inbound => &self.ending,
+            Direction::Outbound => &self.ending_outbound,
+        }
+    }
+
+    pub(crate) fn is_draining(&self, direction: Direction) -> bool {
+        *self.ending(direction).borrow() != Ending::No
     }
 
     /// Whether the drain's time is over.
@@ -81,8 +98,8 @@ impl Runtime {
     }
 
     /// How long an HTTP/1 connection may be idle now, where that is less than without a drain.
-    pub(crate) fn idle_patience(&self, delay: Duration) -> Option<Duration> {
-        let ending = *self.ending.borrow();
+    pub(crate) fn idle_patience(&self, direction: Direction, delay: Duration) -> Option<Duration> {
+        let ending = *self.ending(direction).borrow();
         ending.idle_patience(self.drain_began.get().map(Instant::elapsed).unwrap_or_default(), delay)
     }
 
@@ -92,17 +109,20 @@ impl Runtime {
         let _ = self.cutting_off.subscribe().wait_for(|over| *over).await;
     }
 
-    /// Lets readiness fail and tells clients to go elsewhere from now on; whether it did so already. What comes is served.
-    pub(crate) fn begin_drain(&self, readiness: &Readiness) -> bool {
+    /// Lets readiness fail and tells clients of these directions to go elsewhere from now on; whether it did so already. What
+    /// comes is served.
+    pub(crate) fn begin_drain(&self, readiness: &Readiness, directions: &[Direction]) -> bool {
         let already = self.drain_began.set(Instant::now()).is_err();
         readiness.set(Condition::Draining, true);
-        self.ending.send_if_modified(|ending| {
-            let begins = *ending == Ending::No;
-            if begins {
-                *ending = Ending::Draining;
-            }
-            begins
-        });
+        for direction in directions {
+            self.ending(*direction).send_if_modified(|ending| {
+                let begins = *ending == Ending::No;
+                if begins {
+                    *ending = Ending::Draining;
+                }
+                begins
+            });
+        }
         already
     }
 }

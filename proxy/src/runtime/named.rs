@@ -39,7 +39,7 @@ impl Snapshot {
             })
             .collect();
         let mut taken: HashMap<String, usize> = HashMap::new();
-        for route in self.router.iter() {
+        for route in &self.routes {
             let params = &route.params;
             let Some(Scope::Route) = params.policy.circuit_breaker.as_ref().map(|breaker| breaker.scope) else {
                 continue;

@@ -14,7 +14,7 @@ use super::{
     secured::Secured,
 };
 use crate::{
-    config::model::{self, Config},
+    config::model::{self, Config, Direction},
     router::Router,
     upstream::Upstream,
 };
@@ -22,7 +22,12 @@ use crate::{
 /// What one configuration means at run time.
 pub(crate) struct Snapshot {
     pub(crate) config: Arc<Config>,
-    pub(crate) router: Router<Arc<Route>>,
+    /// Every route, in file order.
+    pub(crate) routes: Vec<Arc<Route>>,
+    /// What each listener serves, in the order of the configuration's. Those that serve the same share it.
+    routers: Vec<Arc<Router<Arc<Route>>>>,
+    /// What is served at a listener that has gone, to requests on connections that were accepted by it.
+    bare: [Router<Arc<Route>>; 2],
     /// The first route of a name to an upstream that protects writes: an operation's.
     protecting: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
@@ -61,7 +66,7 @@ impl Snapshot {
         }
         let known: HashMap<RouteIdentity, &Arc<Route>> = before
             .into_iter()
-            .flat_map(|before| before.router.iter())
+            .flat_map(|before| &before.routes)
             .map(|route| (identity(&route.params), route))
             .collect();
         let caches = caches(&config, before);
@@ -79,7 +84,7 @@ impl Snapshot {
                 let mut route = Route::build(params.clone(), upstream, breakers, resources, before_route);
                 route.fallback = fallback(params, &upstreams, resources);
                 route.cache = caches.get(&params.policy.name).cloned();
-                (params.matches.clone(), Arc::new(route))
+                Arc::new(route)
             })
             .collect();
         let control_limits = config
@@ -92,15 +97,17 @@ impl Snapshot {
             })
             .collect();
         let protecting = protecting(&routes);
-        Self {
-            router: Router::new(routes),
-            protecting,
-            config,
-            upstreams,
-            secured,
-            control_limits,
-            caches,
-            shared_breakers,
+        let routers = routers(&config, &routes);
+        let bare = [router(&routes, |route| route.matches.listeners.is_empty()), router(&[], |_| false)];
+        Self { routes, routers, bare, protecting, config, upstreams, secured, control_limits, caches, shared_breakers }
+    }
+
+    /// What is served at a listener: the one of that place in the configuration, or one that has gone.
+    pub(crate) fn router(&self, place: Option<usize>, direction: Direction) -> &Router<Arc<Route>> {
+        match (place, direction) {
+            (Some(place), _) => &self.routers[place],
+            (None, Direction::Inbound) => &self.bare[0],
+            (None, Direction::Outbound) => &self.bare[1],
         }
     }
 
@@ -116,9 +123,26 @@ impl Snapshot {
     }
 }
 
-fn protecting(routes: &[(model::Match, Arc<Route>)]) -> HashMap<(Arc<str>, Arc<str>), Arc<Route>> {
+/// The routes that a listener serves, compiled.
+fn router(routes: &[Arc<Route>], belongs: impl Fn(&model::Route) -> bool) -> Router<Arc<Route>> {
+    let own = routes.iter().filter(|route| belongs(&route.params));
+    Router::new(own.map(|route| (route.params.matches.clone(), route.clone())))
+}
+
+/// The same for each listener.
+fn routers(config: &Config, routes: &[Arc<Route>]) -> Vec<Arc<Router<Arc<Route>>>> {
+    let mut known: HashMap<Vec<bool>, Arc<Router<Arc<Route>>>> = HashMap::new();
+    let of_listener = |listener: &Arc<model::Listener>| {
+        let own: Vec<bool> = routes.iter().map(|route| route.params.matches.belongs_to(listener)).collect();
+        let compile = || Arc::new(router(routes, |route| route.matches.belongs_to(listener)));
+        known.entry(own).or_insert_with(compile).clone()
+    };
+    config.listeners.iter().map(of_listener).collect()
+}
+
+fn protecting(routes: &[Arc<Route>]) -> HashMap<(Arc<str>, Arc<str>), Arc<Route>> {
     let mut protecting = HashMap::new();
-    for (_, route) in routes.iter().filter(|(_, route)| route.protection.is_some()) {
+    for route in routes.iter().filter(|route| route.protection.is_some()) {
         let name = (route.params.name.clone(), route.params.upstream.name.clone());
         // The first in file order is the one that serves.
         protecting.entry(name).or_insert_with(|| route.clone());

@@ -60,7 +60,10 @@ mod tests {
     use crate::{
         config::model::Propagation,
         telemetry::propagation::{Propagator, context::TraceContext},
-        wire::forward::{Address, Client},
+        wire::{
+            direction::Direction,
+            forward::{Address, Client},
+        },
     };
 
     type Field = (String, Vec<u8>);
@@ -112,7 +115,11 @@ mod tests {
         ) {
             let headers: Vec<_> = fields.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect();
             let headers: HeaderMap<HeaderValue> = headers.into_iter().collect();
-            let client = Client { address: Address::new([10, 0, 0, 9].into()), is_secure: false };
+            let client = Client {
+                address: Address::new([10, 0, 0, 9].into()),
+                is_secure: false,
+                direction: Direction::Inbound,
+            };
             let hop = Hop::new(&client, Version::HTTP_11);
             let cx = TraceContext { trace_id: 7, span_id: 8, sampled: true, debug, random: false, origin };
             let trace = SpanFields::new(cx, Propagator::new(&formats));

@@ -33,7 +33,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use mainstay_policies::evidence::AttemptError;
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 pub(crate) use self::reach::Reached;
 use self::{
@@ -51,9 +51,16 @@ use crate::{
 pub use self::added::Added;
 pub use self::body::UpstreamBody;
 pub(crate) use self::body::{BodyEnd, HearsEnd};
-pub(crate) use self::http1::switched::Switched;
 pub use self::informed::Informed;
 pub use self::progress::Progress;
+
+/// Opens a connection to an address that no upstream has, for a tunnel.
+///
+/// # Errors
+/// There is none within that time; nothing was sent.
+pub(crate) async fn dial(authority: Authority, within: Duration) -> Result<TcpStream, AttemptError> {
+    connect::tcp(&Target::new(authority), Instant::now() + within).await
+}
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
 pub struct Upstream {

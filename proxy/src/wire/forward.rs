@@ -8,7 +8,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::via;
+use super::{direction::Direction, via};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -144,6 +144,8 @@ pub(crate) struct Client {
     pub(crate) address: Address,
     /// It comes over TLS.
     pub(crate) is_secure: bool,
+    /// Which way its calls go.
+    pub(crate) direction: Direction,
 }
 
 /// An IP address in words. Every request carries one along, so it is copied and neither allocated nor counted.
@@ -210,12 +212,13 @@ pub(crate) fn request(
 pub struct Hop {
     client: Address,
     is_secure: bool,
+    direction: Direction,
     version: Version,
 }
 
 impl Hop {
     pub(crate) fn new(client: &Client, version: Version) -> Self {
-        Self { client: client.address, is_secure: client.is_secure, version }
+        Self { client: client.address, is_secure: client.is_secure, direction: client.direction, version }
     }
 
     /// Whether the field `name` must not stand beside what [`write`](Self::write) writes.
@@ -235,7 +238,7 @@ impl Hop {
                 _ => {}
             }
         }
-        put("via", via::received_by(self.version).as_bytes());
+        put("via", via::received_by(self.direction, self.version).as_bytes());
         if before {
             let mut list: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
             list.push(self.client.as_bytes());
@@ -288,7 +291,7 @@ pub(crate) fn response(headers: &mut HeaderMap, version: Version, status: Status
     if let Some(upgrade) = upgrade {
         ask_upgrade(headers, upgrade);
     }
-    headers.append(VIA, HeaderValue::from_static(via::received_by(version)));
+    headers.append(VIA, HeaderValue::from_static(via::received_by(Direction::Inbound, version)));
 }
 
 /// Puts back what asks for, or grants, a change of protocol.
@@ -332,7 +335,7 @@ mod tests {
     use super::*;
 
     fn client() -> Client {
-        Client { address: Address::new([10, 0, 0, 9].into()), is_secure: false }
+        Client { address: Address::new([10, 0, 0, 9].into()), is_secure: false, direction: Direction::Inbound }
     }
 
     #[test]
@@ -435,7 +438,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(
             headers.get_all("via").iter().collect::<Vec<_>>(),
-            ["1.1 front", via::received_by(Version::HTTP_11)]
+            ["1.1 front", via::received_by(Direction::Inbound, Version::HTTP_11)]
         );
     }
 

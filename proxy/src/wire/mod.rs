@@ -1,6 +1,7 @@
 //! What both sides speak: HTTP (heads, fields, bodies, and what a proxy changes in them), and TLS below it.
 
 pub mod body;
+pub mod direction;
 pub(crate) mod forward;
 pub(crate) mod gate;
 pub mod http1;

@@ -1,11 +1,14 @@
 //! This proxy's name in `Via` (RFC 9110 section 7.6.3), by which it knows a request that has been here before.
 //!
-//! A pseudonym: `mainstay-` and 16 hex digits, drawn once per process. A host name would tell callers where they are, and `mainstay`
-//! alone would make two of these proxies in a row look like a loop.
+//! A pseudonym: `mainstay-` and 16 hex digits, drawn once per process and direction. A host name would tell callers where they are,
+//! and `mainstay` alone would make two of these proxies in a row look like a loop; so would one name for both directions, where
+//! a service sends on the `Via` of the request that it serves.
 
 use std::sync::LazyLock;
 
 use http::{HeaderMap, Version, header::VIA};
+
+use super::direction::Direction;
 
 /// What is written for each version of HTTP. Kept for as long as the process runs, so that no message pays for it.
 struct Names {
@@ -15,18 +18,28 @@ struct Names {
     http2: &'static str,
 }
 
-static NAMES: LazyLock<Names> = LazyLock::new(|| {
+static INBOUND: LazyLock<Names> = LazyLock::new(draw);
+static OUTBOUND: LazyLock<Names> = LazyLock::new(draw);
+
+fn names(direction: Direction) -> &'static Names {
+    match direction {
+        Direction::Inbound => &INBOUND,
+        Direction::Outbound => &OUTBOUND,
+    }
+}
+
+fn draw() -> Names {
     // The halves of a version 4 UUID have bits that are fixed; no bit is fixed in both.
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     let pseudonym = format!("mainstay-{:016x}", high ^ low);
     let after = |version: &str| -> &'static str { format!("{version} {pseudonym}").leak() };
     let (http10, http11, http2) = (after("1.0"), after("1.1"), after("2"));
     Names { pseudonym: pseudonym.leak(), http10, http11, http2 }
-});
+}
 
-/// The protocol's version as it was received, and our name.
-pub(crate) fn received_by(version: Version) -> &'static str {
-    let names = &*NAMES;
+/// The protocol's version as it was received, and our name in that direction.
+pub(crate) fn received_by(direction: Direction, version: Version) -> &'static str {
+    let names = names(direction);
     match version {
         Version::HTTP_2 => names.http2,
         Version::HTTP_10 => names.http10,
@@ -34,9 +47,9 @@ pub(crate) fn received_by(version: Version) -> &'static str {
     }
 }
 
-/// Whether the request came through here before.
-pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
-    names_us(headers, NAMES.pseudonym)
+/// Whether the request came through here before, in the same direction.
+pub(crate) fn is_loop(direction: Direction, headers: &HeaderMap) -> bool {
+    names_us(headers, names(direction).pseudonym)
 }
 
 fn names_us(headers: &HeaderMap, pseudonym: &str) -> bool {
@@ -52,11 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_that_of_one_process() {
-        let name = received_by(Version::HTTP_11);
+    fn a_name_is_that_of_one_process_and_direction() {
+        let name = received_by(Direction::Inbound, Version::HTTP_11);
         let digits = name.strip_prefix("1.1 mainstay-").expect("the version and the name");
         assert!(digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
-        assert_eq!(received_by(Version::HTTP_2), format!("2 mainstay-{digits}"));
+        assert_eq!(received_by(Direction::Inbound, Version::HTTP_2), format!("2 mainstay-{digits}"));
+        assert_ne!(received_by(Direction::Outbound, Version::HTTP_11), name);
     }
 
     #[test]

@@ -87,10 +87,8 @@ fn unchunked(bytes: &[u8], size: usize) -> Result<(Vec<u8>, Option<usize>), Malf
 fn route(path: &str) {
     let pattern = |text: &str| text.parse::<PathPattern>().expect("a valid pattern");
     let patterns = ["/a/{x}/b", "/a/**", "/{y}", "/**"].map(pattern);
-    let router = Router::new(patterns.iter().map(|path| {
-        (Match { path: path.clone(), methods: Vec::new(), host: None, headers: Vec::new() }, path.clone())
-    }));
-    let target = Target { method: &Method::GET, host: "", path, headers: &HeaderMap::new() };
+    let router = Router::new(patterns.iter().map(|path| (Match::of_path(path.clone()), path.clone())));
+    let target = Target { method: &Method::GET, host: "", port: None, path, headers: &HeaderMap::new() };
     let (found, _) = router.find(target).expect("the last pattern matches everything");
     for (_, value) in params(found, path) {
         assert!(!value.contains('/') && !value.is_empty());

@@ -24,6 +24,7 @@ use super::{
     work::{Done, Work},
 };
 use crate::{
+    config::model::Direction,
     faults::{self, Pitfall},
     runtime::{Runtime, resources::Resources, snapshot::Snapshot},
 };
@@ -314,7 +315,7 @@ impl Worker {
 
     /// Soon nobody will be there to ask, and perhaps nobody to answer: everything in doubt is asked about now.
     async fn ask_before_the_end(&mut self) {
-        if std::mem::replace(&mut self.has_drained, self.runtime.is_draining()) || !self.has_drained {
+        if std::mem::replace(&mut self.has_drained, self.runtime.is_draining(Direction::Inbound)) || !self.has_drained {
             return;
         }
         let upstreams: Vec<Arc<str>> = self.runtime.snapshot.load().upstreams.keys().cloned().collect();
@@ -356,7 +357,7 @@ impl Worker {
     async fn look_at_breakers(&mut self, now: Instant) {
         let snapshot = self.runtime.snapshot.load_full();
         for upstream in snapshot.upstreams.keys() {
-            let routes = snapshot.router.iter().filter(|route| route.upstream.params().name == *upstream);
+            let routes = snapshot.routes.iter().filter(|route| route.upstream.params().name == *upstream);
             let are_closed = routes
                 .filter(|route| route.protection.is_some())
                 .flat_map(|route| route.breakers.all())

@@ -25,7 +25,7 @@ pub(super) fn find(config: &Config, found: &mut Found<'_>) {
         paths(config, route, &number, found);
         writes(route, &number, found);
         shared_keys(&config.routes[..index], route, found);
-        if let Some(first) = earlier.covering(&config.routes, &route.matches) {
+        if let Some(first) = earlier.covering(config, &route.matches) {
             let message = format!(
                 "route `{}` never matches: the earlier route `{}` takes all of its requests",
                 route.name, first.name
@@ -172,11 +172,11 @@ impl Earlier {
     }
 
     /// The first route that takes everything that this match would.
-    fn covering<'r>(&self, routes: &'r [Arc<Route>], matches: &Match) -> Option<&'r Route> {
+    fn covering<'r>(&self, config: &'r Config, matches: &Match) -> Option<&'r Route> {
         let mut candidates = Vec::new();
         self.collect(&matches.path.segments, matches.path.rest, &mut candidates);
-        candidates.retain(|index| covers(&routes[*index].matches, matches));
-        candidates.iter().min().map(|index| &*routes[*index])
+        candidates.retain(|index| covers(config, &config.routes[*index].matches, matches));
+        candidates.iter().min().map(|index| &*config.routes[*index])
     }
 
     /// The routes whose paths cover these segments.
@@ -201,10 +201,17 @@ impl Earlier {
 }
 
 /// Whether everything that the second matches is matched by the first, whose path covers the second's.
-fn covers(first: &Match, second: &Match) -> bool {
+fn covers(config: &Config, first: &Match, second: &Match) -> bool {
     let methods = first.methods.is_empty()
         || (!second.methods.is_empty() && second.methods.iter().all(|method| first.methods.contains(method)));
     let host = first.host.is_none() || first.host == second.host;
     let headers = first.headers.iter().all(|header| second.headers.contains(header));
-    methods && host && headers
+    let port = first.port.is_none() || first.port == second.port;
+    methods && host && port && headers && is_wherever(config, first, second)
+}
+
+/// Whether the first belongs to every listener that the second belongs to.
+fn is_wherever(config: &Config, first: &Match, second: &Match) -> bool {
+    first.listeners == second.listeners
+        || config.listeners.iter().all(|listener| first.belongs_to(listener) || !second.belongs_to(listener))
 }

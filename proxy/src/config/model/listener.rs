@@ -8,6 +8,7 @@ use mainstay_policies::{
     cors::Cors,
 };
 
+pub use crate::wire::direction::Direction;
 use crate::wire::tls::ListenerTls;
 
 /// An address on which Mainstay accepts HTTP.
@@ -17,6 +18,12 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Which way its calls go.
+    pub direction: Direction,
+    /// Whether calls out are taken from whoever reaches it, and not from this host or pod alone.
+    pub trust_network: bool,
+    /// Where tunnels may lead that its callers ask for.
+    pub tunnels: Vec<TunnelTarget>,
     /// How the caller is known.
     pub principal: Principal,
     /// How it was known before: keys that were begun then are still its caller's.
@@ -34,9 +41,49 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether it takes calls of the service to others.
+    pub fn is_outbound(&self) -> bool {
+        self.direction == Direction::Outbound
+    }
+
     /// The headers that say who is calling, or said so before.
     pub fn identifying_headers(&self) -> impl Iterator<Item = &HeaderPrincipal> {
         std::iter::once(&self.principal).chain(&self.former).filter_map(Principal::by_header)
+    }
+}
+
+/// Where a tunnel may lead: `api.github.com:443`, or `*.amazonaws.com:443` for every name below one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelTarget {
+    /// The name or address, in lower case and without brackets; the part behind the asterisk, with its dot, where there is one.
+    pub host: String,
+    /// Whether it is the end of the names that are meant.
+    pub is_suffix: bool,
+    /// The port.
+    pub port: u16,
+}
+
+impl TunnelTarget {
+    /// Whether a tunnel may lead there; `host` without brackets.
+    pub fn admits(&self, host: &str, port: u16) -> bool {
+        let host = host.to_ascii_lowercase();
+        let is_meant = if self.is_suffix {
+            host.strip_suffix(&*self.host).is_some_and(|rest| !rest.is_empty())
+        } else {
+            host == self.host
+        };
+        port == self.port && is_meant
+    }
+}
+
+impl fmt::Display for TunnelTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, is_suffix, port } = self;
+        match (is_suffix, host.contains(':')) {
+            (true, _) => write!(f, "*{host}:{port}"),
+            (false, true) => write!(f, "[{host}]:{port}"),
+            (false, false) => write!(f, "{host}:{port}"),
+        }
     }
 }
 
@@ -49,6 +96,8 @@ pub enum Principal {
     Header(HeaderPrincipal),
     /// By the certificate of its connection.
     Certificate(San),
+    /// As the service itself: whoever calls out is in its pod.
+    Local,
 }
 
 /// Which name of a certificate says who is calling.
@@ -62,11 +111,14 @@ pub enum San {
     Dns,
 }
 
+/// Who calls out, whoever it is.
+pub const LOCAL: &str = "local";
+
 impl Principal {
     /// The header that says who is calling.
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
-            Self::Anonymous | Self::Certificate(_) => None,
+            Self::Anonymous | Self::Certificate(_) | Self::Local => None,
             Self::Header(header) => Some(&header.name),
         }
     }
@@ -74,7 +126,7 @@ impl Principal {
     /// The same with those from whom it counts.
     pub const fn by_header(&self) -> Option<&HeaderPrincipal> {
         match self {
-            Self::Anonymous | Self::Certificate(_) => None,
+            Self::Anonymous | Self::Certificate(_) | Self::Local => None,
             Self::Header(header) => Some(header),
         }
     }
@@ -88,6 +140,7 @@ impl fmt::Display for Principal {
             Self::Anonymous => f.write_str("anonymous"),
             Self::Header(header) if header.format == HeaderFormat::Xfcc => write!(f, "xfcc {}", header.name),
             Self::Header(header) => write!(f, "header {}", header.name),
+            Self::Local => f.write_str(LOCAL),
             Self::Certificate(san) => write!(f, "tls {}", san.word()),
         }
     }
@@ -140,5 +193,30 @@ impl Default for ClientRule {
     /// A home or a virtual machine is given a /64 at the least (RFC 6177, RFC 7934), and so calls from as many addresses as it likes.
     fn default() -> Self {
         Self { header: ForwardedField::XForwardedFor, trusted: Peers::default(), prefix6: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_asterisk_stands_for_names_below_and_nothing_else() {
+        let below = TunnelTarget { host: ".example.com".into(), is_suffix: true, port: 443 };
+        let one = TunnelTarget { host: "::1".into(), is_suffix: false, port: 443 };
+        assert_eq!((below.to_string(), one.to_string()), ("*.example.com:443".into(), "[::1]:443".into()));
+        for (target, host, port, admitted) in [
+            (&below, "a.example.com", 443, true),
+            (&below, "A.B.Example.COM", 443, true),
+            (&below, "a.example.com", 444, false),
+            (&below, "example.com", 443, false),
+            (&below, ".example.com", 443, false),
+            (&below, "badexample.com", 443, false),
+            (&below, "a.example.com.evil.test", 443, false),
+            (&one, "::1", 443, true),
+            (&one, "::2", 443, false),
+        ] {
+            assert_eq!(target.admits(host, port), admitted, "{target} {host}:{port}");
+        }
     }
 }

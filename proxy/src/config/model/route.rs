@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use mainstay_policies::path::PathPattern;
 
-use super::{policy::Policy, upstream::Upstream};
+use super::{listener::Listener, policy::Policy, upstream::Upstream};
 
 /// A match with an upstream and a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,22 @@ pub struct Match {
     pub methods: Vec<Method>,
     /// The host, without port, in lower case; `None` means any.
     pub host: Option<String>,
+    /// The port that the request asks for; `None` means its scheme's, where a request of a forward proxy's client names one.
+    pub port: Option<u16>,
+    /// The listeners that it belongs to; empty means every inbound one.
+    pub listeners: Vec<Arc<str>>,
     /// Headers with these exact values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Match {
+    /// Every request for a path, on every inbound listener.
+    pub const fn of_path(path: PathPattern) -> Self {
+        Self { path, methods: Vec::new(), host: None, port: None, listeners: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Whether it is one of those that a listener serves.
+    pub fn belongs_to(&self, listener: &Listener) -> bool {
+        if self.listeners.is_empty() { !listener.is_outbound() } else { self.listeners.contains(&listener.name) }
+    }
 }

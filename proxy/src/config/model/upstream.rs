@@ -4,6 +4,9 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::wire::tls::UpstreamTls;
 
+/// One round trip across a continent and a lost SYN: longer means that the endpoint is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The service behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -23,6 +26,13 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
+}
+
+impl Upstream {
+    /// Whether each of its endpoints is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.is_secure)
+    }
 }
 
 /// One address of an upstream.

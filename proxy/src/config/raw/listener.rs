@@ -4,13 +4,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
 use mainstay_policies::access::{AccessList, Cidr, ForwardedField, Peer, Peers};
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{cors::MaybeCors, listener_tls::RawListenerTls};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{ClientRule, HeaderFormat, HeaderPrincipal, Principal, San},
-    node::{At, Kind, Node},
+    model::{ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Principal, San, TunnelTarget},
+    node::{At, Kind, Node, shorten},
 };
 
 /// Entries of a list of peers at most.
@@ -23,6 +23,12 @@ section! {
     RawListener {
         /// Where it listens: an IP address with a port.
         address: SocketAddr = required,
+        /// Which way its calls go: `inbound`, from callers to the service, or `outbound`, from the service to others. Default inbound.
+        direction: Direction,
+        /// Whether an outbound listener may be reached from beyond this host or pod. Default false.
+        trust_network: bool,
+        /// Which tunnels the callers of an outbound listener may open. Default: none.
+        connect: RawConnect,
         /// How the caller is known: `anonymous`, `{ tls: san }` by its certificate, or `{ header: X-Tenant }` set by a trusted front. Default anonymous.
         principal: PrincipalChoice,
         /// Who the client is, for limits, access lists and logs: `{ trusted: [10.0.0.0/8] }`. Default: the peer.
@@ -35,6 +41,47 @@ section! {
         access: Arc<AccessList>,
         /// Speak TLS: our certificate with its key, and whose certificates callers need. Default: in clear.
         tls: RawListenerTls,
+    }
+}
+
+section! {
+    /// Which tunnels the callers of an outbound listener may open.
+    RawConnect {
+        /// Where they may lead: `api.github.com:443`, or `*.amazonaws.com:443` for every name below one.
+        allow: Vec<TunnelTarget> = required,
+    }
+}
+
+impl Setting for TunnelTarget {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let expected = "a host and a port: api.github.com:443, *.amazonaws.com:443";
+        let text = String::decode(node, cx)?.to_ascii_lowercase();
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return cx.error(
+                node.at,
+                format!("`{}` names no port", shorten(&text)),
+                format!("write {}:443", shorten(&text)),
+            );
+        };
+        let (is_suffix, host) = match host.strip_prefix('*') {
+            Some(rest) => (true, rest),
+            None => (false, host.trim_start_matches('[').trim_end_matches(']')),
+        };
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        };
+        let is_host = match is_suffix {
+            true => host.strip_prefix('.').is_some_and(|below| is_name(below) && !below.starts_with('.')),
+            false => is_name(host) || host.parse::<std::net::Ipv6Addr>().is_ok(),
+        };
+        match port.parse() {
+            Ok(port) if port > 0 && is_host => Some(Self { host: host.to_owned(), is_suffix, port }),
+            _ => cx.mismatch(node, expected),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["api.github.com:443", "*.amazonaws.com:443"] })
     }
 }
 
@@ -82,8 +129,31 @@ section! {
 
 /// How the caller is known, and how it was.
 pub(crate) struct PrincipalChoice {
-    pub(crate) principal: Principal,
-    pub(crate) former: Vec<Principal>,
+    /// On an outbound listener it stands for everybody there.
+    principal: Principal,
+    was: Option<At<Vec<Principal>>>,
+}
+
+impl PrincipalChoice {
+    /// How callers of a listener are known, and how they were; `choice` is what was written.
+    pub(crate) fn of(choice: Option<At<Self>>, direction: Direction, cx: &mut Cx) -> (Principal, Vec<Principal>) {
+        let everybody = match direction {
+            Direction::Inbound => Principal::Anonymous,
+            Direction::Outbound => Principal::Local,
+        };
+        let Some(At { value: Self { principal, was }, at }) = choice else { return (everybody, Vec::new()) };
+        if direction == Direction::Outbound && (principal != Principal::Anonymous || was.is_none()) {
+            let help = "remove `principal`: whoever is in the pod is the service";
+            cx.error::<()>(at, "every caller of an outbound listener is `local`", help);
+        }
+        let principal = if principal == Principal::Anonymous { everybody } else { principal };
+        let Some(At { value: former, at }) = was else { return (principal, Vec::new()) };
+        let name = principal.to_string();
+        if former.iter().any(|way| way.to_string() == name) {
+            cx.error::<()>(at, format!("callers are known by `{name}`, as they were"), "remove `was`");
+        }
+        (principal, former)
+    }
 }
 
 /// How the caller was known, in one way or several.
@@ -95,6 +165,21 @@ fn anonymous(node: &Node, cx: &mut Cx) -> Option<Principal> {
         return Some(Principal::Anonymous);
     }
     cx.mismatch(node, "anonymous or { header: X-Tenant }")
+}
+
+/// The one word of a way in which callers were known beside it: a listener may have been an outbound one.
+fn anonymous_or_local(node: &Node, cx: &mut Cx) -> Option<Principal> {
+    if node.is_word(LOCAL) { Some(Principal::Local) } else { anonymous(node, cx) }
+}
+
+impl Setting for Direction {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("inbound", Self::Inbound), ("outbound", Self::Outbound)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["inbound", "outbound"])
+    }
 }
 
 /// By a certificate, where that is what is said; nothing else may be said then.
@@ -139,7 +224,7 @@ fn by_header(name: HeaderName, from: Option<At<Peers>>, format: Option<At<Header
 impl Setting for PrincipalChoice {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         if node.scalar().is_some() {
-            return Some(Self { principal: anonymous(node, cx)?, former: Vec::new() });
+            return Some(Self { principal: anonymous(node, cx)?, was: None });
         }
         let RawPrincipal { header, from, format, tls, was } = RawPrincipal::decode(node, cx)?;
         let certified = by_certificate(tls.as_ref(), (header.as_ref(), from.as_ref()), cx);
@@ -152,13 +237,7 @@ impl Setting for PrincipalChoice {
             }
             None => Principal::Anonymous,
         };
-        let at = was.as_ref().map_or(node.at, |was| was.at);
-        let former = or(was, FormerPrincipals(Vec::new())).0;
-        let name = principal.to_string();
-        if former.iter().any(|way| way.to_string() == name) {
-            return cx.error(at, format!("callers are known by `{name}`, as they were"), "remove `was`");
-        }
-        Some(Self { principal, former })
+        Some(Self { principal, was: was.map(|was| At { value: was.value.0, at: was.at }) })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -188,7 +267,7 @@ impl Setting for FormerPrincipals {
 impl Setting for Principal {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         if node.scalar().is_some() {
-            return anonymous(node, cx);
+            return anonymous_or_local(node, cx);
         }
         let raw = RawFormerPrincipal::decode(node, cx)?;
         if let Some(way) = by_certificate(raw.tls.as_ref(), (raw.header.as_ref(), raw.from.as_ref()), cx) {
@@ -202,7 +281,7 @@ impl Setting for Principal {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["anonymous"]), RawFormerPrincipal::schema(generator)])
+        any_of([words(&["anonymous", LOCAL]), RawFormerPrincipal::schema(generator)])
     }
 }
 

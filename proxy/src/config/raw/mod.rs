@@ -31,7 +31,7 @@ mod upstream;
 pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;
 pub(crate) use ledger::default_ledger;
-pub(crate) use listener::{PrincipalChoice, RawListener};
+pub(crate) use listener::{PrincipalChoice, RawConnect, RawListener};
 #[cfg(test)]
 pub(crate) use outcome::to_json;
 pub(crate) use outcome::{VERDICTS, shown};

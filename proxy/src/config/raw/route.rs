@@ -1,5 +1,7 @@
 //! `routes`.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -9,6 +11,7 @@ use crate::config::{
     decode::{Cx, Setting, any_of, section},
     model::Match,
     node::{At, Kind, Node},
+    scalars::integer_schema,
 };
 
 section! {
@@ -32,8 +35,12 @@ section! {
         path: PathPattern,
         /// Any of these methods. Default: all.
         methods: Vec<Method>,
+        /// The listeners that it belongs to, by name: one or several. Default: every inbound one, and no outbound one.
+        listener: Listeners,
         /// The host, without a port. Default: any.
         host: Host,
+        /// The port that is asked for, where it is not the scheme's own. Default: the scheme's, or whatever `Host` says.
+        port: Port,
         /// Headers with these exact values.
         headers: Headers,
     }
@@ -43,7 +50,7 @@ impl Setting for Match {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         if node.scalar().is_some() {
             let path = PathPattern::decode(node, cx)?;
-            return Some(Self { path, methods: Vec::new(), host: None, headers: Vec::new() });
+            return Some(Self::of_path(path));
         }
         let raw = RawMatch::decode(node, cx)?;
         if let Some(methods) = raw.methods.as_ref().filter(|methods| methods.value.is_empty()) {
@@ -56,6 +63,8 @@ impl Setting for Match {
             },
             methods: raw.methods.map(|methods| methods.value).unwrap_or_default(),
             host: raw.host.map(|host| host.value.0),
+            port: raw.port.map(|port| port.value.0),
+            listeners: raw.listener.map(|names| names.value.0).unwrap_or_default(),
             headers: raw.headers.map(|headers| headers.value.0).unwrap_or_default(),
         })
     }
@@ -77,6 +86,40 @@ impl Setting for RouteName {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "minLength": 1, "maxLength": 128 })
+    }
+}
+
+/// One name or several.
+pub(crate) struct Listeners(Vec<Arc<str>>);
+
+impl Setting for Listeners {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.scalar().is_some() {
+            return Some(Self(vec![Arc::from(String::decode(node, cx)?)]));
+        }
+        let names = Vec::<String>::decode(node, cx)?;
+        if names.is_empty() {
+            return cx.error(node.at, "`listener` is empty, so nothing matches", "name listeners, or remove it");
+        }
+        Some(Self(names.into_iter().map(Arc::from).collect()))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([String::schema(generator), Vec::<String>::schema(generator)])
+    }
+}
+
+/// A port of TCP.
+pub(crate) struct Port(u16);
+
+impl Setting for Port {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let port = node.scalar().and_then(|scalar| scalar.text.parse().ok()).filter(|port| *port > 0);
+        port.map(Self).or_else(|| cx.mismatch(node, "a port from 1 to 65535"))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        integer_schema(1, u64::from(u16::MAX))
     }
 }
 

@@ -10,15 +10,13 @@ use super::tls::RawCredentials;
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{Endpoint, Protocol, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Protocol, Upstream},
         node::{At, Node},
         report::Issue,
     },
     wire::tls::{ClientTls, MinVersion, UpstreamTls},
 };
 
-/// One round trip across a continent and a lost SYN: longer means that the endpoint is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below the 5 s after which common servers (Node, Apache) close an idle connection, so that we close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// What one process can serve with ordinary file limits.

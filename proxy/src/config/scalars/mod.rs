@@ -152,7 +152,7 @@ fn integer(node: &Node, cx: &mut Cx, min: u64, max: u64) -> Option<u64> {
     }
 }
 
-fn integer_schema(min: u64, max: u64) -> Schema {
+pub(crate) fn integer_schema(min: u64, max: u64) -> Schema {
     json_schema!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "pattern": ENV }] })
 }
 

@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, Ledger, Limits, List,
-        Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger, Route,
-        Store, StoreTls, Telemetry, Upstream,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, LOCAL, Ledger, Limits,
+        List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger,
+        Route, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -145,20 +145,33 @@ fn postgres(store: &Postgres, max_open: usize) -> Value {
 fn listener(listener: &Listener) -> Value {
     let shown = json!({
         "address": listener.address.to_string(),
-        "principal": callers(&listener.principal, &listener.former),
+        "direction": listener.direction.word(),
         "client": client(&listener.client),
         "trust_deadline": listener.trust_deadline,
         "cors": listener.cors.as_deref().map_or_else(|| json!("upstream"), cors),
     });
-    let access = listener.access.as_deref().map(policy::access);
-    with(shown, [("access", access), ("tls", listener.tls.as_deref().map(tls::listener))])
+    let is_said = listener.principal != Principal::Local || !listener.former.is_empty();
+    with(
+        shown,
+        [
+            ("principal", is_said.then(|| callers(&listener.principal, &listener.former))),
+            ("trust_network", listener.is_outbound().then(|| listener.trust_network.into())),
+            ("connect", (!listener.tunnels.is_empty()).then(|| json!({ "allow": tunnels(listener) }))),
+            ("access", listener.access.as_deref().map(policy::access)),
+            ("tls", listener.tls.as_deref().map(tls::listener)),
+        ],
+    )
+}
+
+fn tunnels(listener: &Listener) -> Vec<Value> {
+    listener.tunnels.iter().map(|target| text(&target.to_string())).collect()
 }
 
 /// How callers are known, and how they were.
 fn callers(now: &Principal, former: &[Principal]) -> Value {
     let was = (!former.is_empty()).then(|| former.iter().map(principal).collect());
     match now {
-        Principal::Anonymous if was.is_some() => with(json!({}), [("was", was)]),
+        Principal::Anonymous | Principal::Local if was.is_some() => with(json!({}), [("was", was)]),
         now => with(principal(now), [("was", was)]),
     }
 }
@@ -167,6 +180,7 @@ fn principal(principal: &Principal) -> Value {
     match principal {
         Principal::Anonymous => json!("anonymous"),
         Principal::Certificate(san) => json!({ "tls": san.word() }),
+        Principal::Local => json!(LOCAL),
         Principal::Header(header) => {
             let format = (header.format == HeaderFormat::Xfcc).then(|| json!("xfcc"));
             with(json!({ "header": text(header.name.as_str()), "from": peers(&header.from) }), [("format", format)])
@@ -246,8 +260,14 @@ fn matches(matches: &Match) -> Value {
     if !matches.methods.is_empty() {
         shown.insert("methods".into(), matches.methods.iter().map(|method| Value::from(method.as_str())).collect());
     }
+    if !matches.listeners.is_empty() {
+        shown.insert("listener".into(), matches.listeners.iter().map(|name| text(name)).collect());
+    }
     if let Some(host) = &matches.host {
         shown.insert("host".into(), text(host));
+    }
+    if let Some(port) = matches.port {
+        shown.insert("port".into(), port.into());
     }
     if !matches.headers.is_empty() {
         let headers =

@@ -10,6 +10,8 @@ pub(super) const EVERYTHING: &str = r#"
 listeners:
   inbound: { address: 127.0.0.1:8081, principal: { header: X-Tenant, from: [local, 10.0.0.0/8], was: [anonymous, { header: X-Org, from: [192.0.2.0/24] }] }, client: { header: Forwarded, trusted: [local, "2001:db8::/32"], prefix6: 56 }, trust_deadline: true, access: { deny: [192.0.2.0/24, { principal: [ann, "spiffe://prod/ns/shop/**"] }] },
              cors: { origins: ["https://shop.example", "http://localhost:5173"], credentials: true, max_age: 5m, headers: [X-Tenant], expose: [X-Receipt] } }
+  out: { address: "127.0.0.1:8083", direction: outbound, principal: { was: anonymous }, connect: { allow: [api.example.com:443, "*.example.com:8443", "[::1]:443"] } }
+  net: { address: 0.0.0.0:8084, direction: outbound, trust_network: true }
   secure:
     address: 127.0.0.1:8443
     principal: { tls: uri, was: [{ tls: dns }, anonymous] }
@@ -37,6 +39,8 @@ routes:
     match: { path: "/payments/{id}/**", methods: [POST, PUT, PURGE], host: api.example.com, headers: { x-kind: "a $b 'c'" } }
     upstream: app
     policy: all
+  - { match: { listener: out, host: api.example.com, port: 8443 }, upstream: app }
+  - { match: { listener: [inbound, net], path: /both }, upstream: app }
   - { match: "/price$$list", upstream: app, policy: paced }
   - { match: "/", upstream: app, policy: curved }
   - { match: /**, upstream: app }

@@ -106,7 +106,7 @@ fn config() -> Config {
     };
     let segments = vec![Segment::Param("shop".into()), Segment::Literal("payments".into())];
     let path = PathPattern { text: "/{shop}/payments".into(), segments, rest: false };
-    let matches = Match { path, methods: vec![Method::POST], host: None, headers: Vec::new() };
+    let matches = Match { methods: vec![Method::POST], ..Match::of_path(path) };
     let upstreams = vec![upstream("app"), upstream("bank")];
     let route = Route {
         name: "payments".into(),

@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
 use tokio::time::{Sleep, sleep, timeout};
@@ -149,7 +149,8 @@ impl Http1 {
     }
 
     async fn exchange<S: Serve>(&mut self, head: Head, service: &Arc<S>) -> GoesOn {
-        let asked = ReplyContext::new(&head);
+        let mut asked = ReplyContext::new(&head);
+        let asks_for_tunnel = head.parts.method == Method::CONNECT;
         let (request, beside, handover) = self.admit(head);
         let response = {
             let mut serving = pin!(service.serve(request, beside));
@@ -161,7 +162,12 @@ impl Http1 {
         };
         // Without one the client has left.
         let Some(response) = response else { return false };
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        // Behind a tunnel's head comes what the tunnel carries, or the next request if it leads to HTTP of ours (RFC 9110 section
+        // 9.3.6): the answer has no body either way.
+        let opens_tunnel = asks_for_tunnel && response.status().is_success();
+        asked.head |= opens_tunnel;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
+            || opens_tunnel && handover.as_ref().is_some_and(Handover::is_wanted);
         let answered = { pin!(self.answer(response, asked)).await };
         let Some(keep_alive) = answered else { return false };
         if switches {

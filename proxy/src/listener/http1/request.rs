@@ -28,7 +28,7 @@ pub struct Head {
     pub keep_alive: bool,
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
-    /// There is an `Upgrade`.
+    /// There is an `Upgrade`, or a tunnel is asked for.
     pub upgrades: bool,
     /// `TE: trailers`.
     pub takes_trailers: bool,
@@ -76,6 +76,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
     head.keep_alive = http11;
     head.parts.version = if http11 { Version::HTTP_11 } else { Version::HTTP_10 };
     head.parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
+    head.upgrades = head.parts.method == Method::CONNECT;
     head.parts.uri = target(bytes, request.path?, &head.parts.method)?;
     head.parts.headers = maps::take(request.headers.len());
     let (mut framings, mut closes) = (0, false);
@@ -98,7 +99,7 @@ fn parse_with<'a>(bytes: &'a Bytes, fields: &mut [MaybeUninit<Header<'a>>]) -> O
                 head.keep_alive |= lists(field.value, b"keep-alive");
             }
             EXPECT => head.expects_continue = http11 && field.value.eq_ignore_ascii_case(b"100-continue"),
-            UPGRADE => head.upgrades = http11,
+            UPGRADE => head.upgrades |= http11,
             TE => head.takes_trailers |= lists(field.value, b"trailers"),
             _ => {}
         }

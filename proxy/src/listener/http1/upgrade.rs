@@ -38,6 +38,11 @@ pub(super) fn pair() -> (Handover, Upgrade) {
 }
 
 impl Handover {
+    /// Whether somebody waits for the connection.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     pub(super) fn give(self, stream: Transport, ahead: BytesMut) {
         // If nobody wants it any more, it is closed.
         drop(self.0.send(Upgraded { stream, ahead }));

@@ -10,7 +10,7 @@ use crate::{config::model::Principal, request::routed::Routed};
 pub(super) fn credentials(way: &Principal, protection: &Protection, headers: &HeaderMap) -> Option<[u8; 32]> {
     match way {
         Principal::Anonymous => protection.credentials(headers),
-        Principal::Header(_) | Principal::Certificate(_) => None,
+        Principal::Header(_) | Principal::Certificate(_) | Principal::Local => None,
     }
 }
 

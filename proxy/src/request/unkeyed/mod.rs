@@ -4,7 +4,7 @@ pub(crate) mod deliver;
 pub(crate) mod obtain;
 mod writing;
 
-mod tunnel;
+pub(crate) mod tunnel;
 
 use std::pin::pin;
 

@@ -16,10 +16,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{listener::Upgrade, upstream::Switched};
+use crate::listener::Upgrade;
 
 /// Joins the two sides once the client's has changed protocol, too. `held` is kept until the tunnel ends.
-pub(crate) fn spawn(client: Upgrade, upstream: Box<Switched>, idle: Duration, held: impl Send + 'static) {
+pub(crate) fn spawn<U>(client: Upgrade, upstream: U, idle: Duration, held: impl Send + 'static)
+where
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // Ends with either connection, or after `idle` of silence.
     tokio::spawn(async move {
         let _held = held;
