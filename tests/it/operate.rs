@@ -93,7 +93,7 @@ async fn a_listing_follows_the_cursors_and_is_json_for_programs() {
     for n in 0..205 {
         ids.push(lose(&proxy, &format!("k{n}")).await);
     }
-    let (code, listed, _) = typed(&proxy, &["ops", "ls", "--output", "json", "--route", "/**"]).await;
+    let (code, listed, _) = typed(&proxy, &["ops", "ls", "--all", "--output", "json", "--route", "/**"]).await;
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
     let shown: Vec<&str> = listed["operations"].as_array().unwrap().iter().filter_map(|op| op["id"].as_str()).collect();
     assert_eq!((code, shown), (0, ids.iter().map(String::as_str).collect()));

@@ -147,7 +147,7 @@ async fn begin(asked: &OperatorRequest<'_>, act: &Act<'_>, what: What, found: Ve
         What::Resolve(state, _) => ("resolve", Some(state.label())),
     };
     let job = Arc::new(Job {
-        id: uuid::Uuid::new_v4().to_string(),
+        id: uuid::Uuid::new_v4().simple().to_string(),
         action,
         decided,
         actor: act.actor().to_owned(),
