@@ -70,6 +70,7 @@ mod openapi_admin;
 mod operate;
 mod operators;
 mod outcome_told;
+mod pages;
 mod pipelines;
 mod places;
 mod principals;

@@ -108,7 +108,7 @@ def eventually(what, probe):
 def against_the_code(document):
     """What stands in the sources and not in the document, or the other way round."""
     routes = (ROOT / "proxy/src/control/routes.rs").read_text()
-    arms = re.findall(r"\[((?:\"[\w:]+\"|id|slug|, )+)\] => \{\s*self\.allow\(&\[([^\]]*)\]\)", routes)
+    arms = re.findall(r"\[((?:\"[\w:.]*\"|id|slug|, )+)\] => \{\s*self\.allow\(&\[([^\]]*)\]\)", routes)
     served = {}
     for segments, methods in arms:
         path = "/" + "/".join(part.strip('"') if part.startswith('"') else f"{{{part}}}" for part in segments.split(", "))

@@ -92,7 +92,7 @@ impl Reply {
 }
 
 impl Fault {
-    /// The problem document; `prefix` is `control.path`.
+    /// The problem document; `prefix` is `control.links`.
     pub(crate) fn into_reply(self, prefix: &str, trace_id: Option<&str>) -> Reply {
         let title = self.title.map(|title| ("title", Value::from(title)));
         let body = match title {

@@ -1,6 +1,8 @@
 //! `/_mainstay` on the data listeners: where a caller reads what became of its writes.
 //!
 //! ```text
+//! GET|HEAD /                        what there is; for browsers a page
+//! GET|HEAD openapi.json             the same for programs
 //! GET|HEAD operations/{id}          one operation; Prefer: wait=N waits until it is settled
 //! GET|HEAD operations/{id}/result   what is kept of its answer
 //! GET|HEAD operations?key=          the same by key; &upstream= and &path= narrow it, or ask the service itself
@@ -16,6 +18,7 @@
 //! lives on the admin listener.
 
 mod batch;
+mod html;
 mod operations;
 mod pages;
 mod passthrough;
@@ -84,8 +87,14 @@ struct CallerRequest<'a> {
 }
 
 impl CallerRequest<'_> {
+    /// Under which path this is asked.
     fn prefix(&self) -> &str {
         &self.cx.config.control.path
+    }
+
+    /// With what links begin.
+    fn links(&self) -> &str {
+        &self.cx.config.control.links
     }
 
     fn allow(&self, methods: &[Method]) -> Result<(), Fault> {

@@ -14,7 +14,7 @@ use mainstay_policies::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{CallerRequest, NO_OPERATION_WITH_KEY, Reader, passthrough};
+use super::{CallerRequest, NO_OPERATION_WITH_KEY, Reader, html, passthrough};
 use crate::api::{
     Fault, document,
     listing::{self, NO_OPERATION, Page, etag},
@@ -119,6 +119,9 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
         Some(wait) => wait_for_news(asked, operation, wait).await?,
         None => operation,
     };
+    if html::is_wanted(asked) {
+        return Ok(html::operation(&operation, asked.cx.clock.now()).private());
+    }
     let etag = etag(&operation);
     let mut reply = if is_none_match(headers, &etag) {
         Reply::not_modified()
@@ -133,7 +136,7 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
         let applied = HeaderName::from_static("preference-applied");
         reply = reply.with(applied, format!("wait={}", wait.as_secs()));
     }
-    Ok(reply.private().with(header::ETAG, etag))
+    Ok(reply.private().with(header::VARY, "accept").with(header::ETAG, etag))
 }
 
 /// Waits until the operation is settled or, for a caller that has seen a state of it, until it is in another one.

@@ -12,7 +12,7 @@ use mainstay_policies::{
 };
 use serde_json::{Value, json};
 
-use super::CallerRequest;
+use super::{CallerRequest, html};
 use crate::{
     api::{Fault, query::Params, reply::Reply},
     config::model::{Config, Route},
@@ -21,6 +21,39 @@ use crate::{
 
 /// Fresh keys in one answer at most.
 const MAX_IDS: usize = 100;
+
+/// What callers may ask, as the documents have it.
+const OPENAPI: &str = include_str!("../../../docs/reference/openapi-client.json");
+
+/// `GET /`: what there is.
+pub(super) fn index(asked: &CallerRequest<'_>) -> Reply {
+    let links = asked.links();
+    let all = [
+        ("operations", "operations", "How your writes stand: one, by its number or by ?key=, or a list of your own"),
+        ("batch", "operations:batchGet", "The same of up to a hundred keys at once (POST)"),
+        ("idempotency", "idempotency", "Which writes are protected here, and how"),
+        ("problems", "problems", "What each problem means, and what to do"),
+        ("ids", "ids", "Fresh keys (POST)"),
+        ("openapi", "openapi.json", "All of this for programs: OpenAPI 3.1"),
+    ];
+    if html::is_wanted(asked) {
+        let mut list = String::new();
+        for (_, path, what) in all {
+            let _ = write!(list, "<li><a href=\"{0}/{path}\">{path}</a>: {what}</li>", html::Escaped(links));
+        }
+        return published(html::page("Mainstay", &format!("<ul>{list}</ul>")));
+    }
+    let all = all.map(|(name, path, _)| (name.to_owned(), Value::from(format!("{links}/{path}"))));
+    published(Reply::json(&Value::Object(all.into_iter().collect())))
+}
+
+/// `GET openapi.json`, for where it is served.
+pub(super) fn openapi(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
+    let unreadable = |_| Fault::no_route("The document cannot be read.");
+    let mut document: Value = serde_json::from_str(OPENAPI).map_err(unreadable)?;
+    document["servers"] = json!([{ "url": asked.links() }]);
+    Ok(Reply::json(&document).with(header::CACHE_CONTROL, "max-age=3600"))
+}
 
 /// `GET idempotency`: the rules under which keys are kept.
 pub(super) fn published_policy(config: &Config) -> Reply {
@@ -90,19 +123,19 @@ fn route_policy(route: &Route, policy: &Idempotency) -> Value {
 
 /// `GET problems`
 pub(super) fn problems(asked: &CallerRequest<'_>) -> Reply {
-    if wants_html(asked) {
+    if html::is_wanted(asked) {
         let mut page = String::new();
         for problem in Problem::ALL {
             // Writing to a String does not fail.
             let _ = write!(
                 page,
                 "<li><a href=\"{0}/problems/{1}\">{1}</a>: {2}</li>",
-                asked.prefix(),
+                html::Escaped(asked.links()),
                 problem.slug(),
                 problem.title()
             );
         }
-        return published(Reply::html(html("Problems", &format!("<ul>{page}</ul>"))));
+        return published(html::page("Problems", &format!("<ul>{page}</ul>")));
     }
     let all: Vec<Value> = Problem::ALL.iter().map(|problem| problem_json(asked, *problem)).collect();
     published(Reply::json(&json!({ "problems": all })))
@@ -110,7 +143,7 @@ pub(super) fn problems(asked: &CallerRequest<'_>) -> Reply {
 
 /// `GET problems/{slug}`
 pub(super) fn problem(asked: &CallerRequest<'_>, problem: Problem) -> Reply {
-    if !wants_html(asked) {
+    if !html::is_wanted(asked) {
         return published(Reply::json(&problem_json(asked, problem)));
     }
     let (meaning, cure) = explain(problem);
@@ -119,7 +152,7 @@ pub(super) fn problem(asked: &CallerRequest<'_>, problem: Problem) -> Reply {
         problem.slug(),
         problem.status().as_u16(),
     );
-    published(Reply::html(html(problem.title(), &body)))
+    published(html::page(problem.title(), &body))
 }
 
 /// `POST ids?count=N&kind=KIND`
@@ -147,7 +180,7 @@ pub(super) async fn ids(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
 fn problem_json(asked: &CallerRequest<'_>, problem: Problem) -> Value {
     let (meaning, cure) = explain(problem);
     json!({
-        "type": format!("{}/problems/{}", asked.prefix(), problem.slug()),
+        "type": format!("{}/problems/{}", asked.links(), problem.slug()),
         "title": problem.title(),
         "status": problem.status().as_u16(),
         "meaning": meaning,
@@ -157,23 +190,4 @@ fn problem_json(asked: &CallerRequest<'_>, problem: Problem) -> Value {
 
 fn published(reply: Reply) -> Reply {
     reply.with(header::VARY, "accept").with(header::CACHE_CONTROL, "max-age=3600")
-}
-
-/// Browsers name HTML first; programs name JSON or anything.
-fn wants_html(asked: &CallerRequest<'_>) -> bool {
-    let values = asked.parts.headers.get_all(header::ACCEPT).iter();
-    let mut types = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let first = types.find_map(|range| {
-        let media_type = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        ["text/html", "application/json", "application/problem+json"].iter().position(|known| *known == media_type)
-    });
-    first == Some(0)
-}
-
-/// All texts are ours: nothing in them needs escaping.
-fn html(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\
-         <body><h1>{title}</h1>{body}</body></html>"
-    )
 }

@@ -17,7 +17,7 @@ pub async fn handle(cx: &ControlContext, parts: &Parts, body: Bytes, caller: Cal
     let asked = CallerRequest { cx, parts, reader, principal, principal_hash: principal_hash(principal), former };
     let reply = match asked.dispatch(&body).await {
         Ok(reply) => reply,
-        Err(fault) => fault.into_reply(asked.prefix(), asked.trace_id()),
+        Err(fault) => fault.into_reply(asked.links(), asked.trace_id()),
     };
     reply.into_response(parts.method == Method::HEAD)
 }
@@ -28,6 +28,14 @@ impl CallerRequest<'_> {
         let rest = path.strip_prefix(self.prefix()).unwrap_or(path);
         let segments: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
         match segments[..] {
+            [""] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                Ok(pages::index(self))
+            }
+            ["openapi.json"] => {
+                self.allow(&[Method::GET, Method::HEAD])?;
+                pages::openapi(self)
+            }
             ["operations"] => {
                 self.allow(&[Method::GET, Method::HEAD])?;
                 operations::find_or_list(self).await

@@ -141,7 +141,7 @@ fn untold(execution: &Execution, headers: &HeaderMap) -> Result<Frame<Bytes>, Bo
         return Err("the outcome is not known".into());
     }
     let snapshot = execution.runtime.snapshot.load();
-    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: None, operation: None, grpc: None };
+    let voice = ProblemContext { prefix: &snapshot.config.control.links, trace_id: None, operation: None, grpc: None };
     Ok(Frame::trailers(respond::grpc::trailers(&voice, execution.outcome_unknown(StatusCode::BAD_GATEWAY))))
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn refuse(mut exchange: Exchange, snapshot: &Snapshot, failure: Failu
     let trace_id = exchange.trace().trace_id().to_string();
     let operation = exchange.operation.map(|(id, _)| id);
     let grpc = exchange.grpc;
-    let voice = ProblemContext { prefix: &snapshot.config.control.path, trace_id: Some(&trace_id), operation, grpc };
+    let voice = ProblemContext { prefix: &snapshot.config.control.links, trace_id: Some(&trace_id), operation, grpc };
     let (response, problem) = respond::failure(&voice, failure);
     exchange.problem = Some(problem);
     exchange.answer(response)

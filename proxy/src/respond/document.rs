@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The body of an answer that Mainstay makes itself. `prefix` is `control.path`.
+/// The body of an answer that Mainstay makes itself. `prefix` is `control.links`.
 pub fn document(
     prefix: &str,
     problem: Problem,

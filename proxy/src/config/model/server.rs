@@ -69,6 +69,10 @@ pub struct AdminToken {
 pub struct Control {
     /// The prefix, without a slash at its end.
     pub path: Arc<str>,
+    /// Where callers find it, scheme and host, without a slash at its end; `None`: where they are.
+    pub public_url: Option<Arc<str>>,
+    /// With what links begin: the public address, if there is one, and the prefix.
+    pub links: Arc<str>,
     /// Bounds all of it together, per listener, apart from traffic.
     pub rate_limit: RateLimit,
     /// Who may list operations.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use http::Uri;
 use mainstay_policies::rate_limit::RateLimit;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -71,6 +72,9 @@ section! {
     RawControl {
         /// The prefix. Default /_mainstay.
         path: ControlPath,
+        /// Where callers find this proxy, so that `type`, `operation` and `Operation-Location` are whole addresses:
+        /// `https://api.example.com`. Without it they are paths.
+        public_url: PublicUrl,
         /// Bounds all of it together, per listener. Default 100/s.
         rate_limit: RateLimit,
         /// Who may list operations: `own`, each principal its own and an anonymous caller none, or `off`. Default own.
@@ -216,15 +220,20 @@ pub(crate) fn default_control() -> Control {
     const RATE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
     let rate_limit = RateLimit::per(RATE, Duration::from_secs(1));
     // A listing is more than whoever knows a key is owed.
-    Control { path: Arc::from("/_mainstay"), rate_limit, list: List::Own }
+    let path: Arc<str> = Arc::from("/_mainstay");
+    Control { links: Arc::clone(&path), path, public_url: None, rate_limit, list: List::Own }
 }
 
 impl Setting for Control {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let raw = RawControl::decode(node, cx)?;
         let default = default_control();
+        let path = raw.path.map_or(default.path, |path| path.value.0);
+        let public_url = raw.public_url.map(|url| url.value.0);
         Some(Self {
-            path: raw.path.map_or(default.path, |path| path.value.0),
+            links: public_url.as_ref().map_or_else(|| Arc::clone(&path), |url| format!("{url}{path}").into()),
+            path,
+            public_url,
             rate_limit: or(raw.rate_limit, default.rate_limit),
             list: or(raw.list, default.list),
         })
@@ -242,6 +251,32 @@ impl Setting for List {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         words(&["own", "off"])
+    }
+}
+
+/// Scheme and host, without a path.
+pub(crate) struct PublicUrl(Arc<str>);
+
+impl Setting for PublicUrl {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let text = String::decode(node, cx)?;
+        let uri: Option<Uri> = text.parse().ok();
+        let is_whole = uri.is_some_and(|uri| {
+            let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+            let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+            is_http && is_bare && uri.path() == "/" && uri.query().is_none()
+        });
+        if is_whole {
+            Some(Self(text.trim_end_matches('/').into()))
+        } else {
+            cx.mismatch(node, "scheme and host, without a path: https://api.example.com")
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": r"^https?://[^/?#@]+/?$|\$\{", "examples": ["https://api.example.com"],
+        })
     }
 }
 

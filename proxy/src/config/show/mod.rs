@@ -69,11 +69,12 @@ pub(crate) fn document(config: &Config) -> Value {
 }
 
 fn control(control: &Control) -> Value {
-    json!({
+    let shown = json!({
         "path": &*control.path,
         "rate_limit": policy::rate_limit(&control.rate_limit),
         "list": match control.list { List::Own => "own", List::Off => "off" },
-    })
+    });
+    with(shown, [("public_url", control.public_url.as_deref().map(text))])
 }
 
 fn admin(admin: Option<&Admin>) -> Value {

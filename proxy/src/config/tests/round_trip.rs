@@ -141,7 +141,7 @@ telemetry:
 probes: { address: 127.0.0.1:9999, ready: { ledger: never } }
 admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token, reveal: true, bulk_not_executed: true,
   tokens: [{ name: ana, file: /run/ana }, { name: bo@desk, file: /run/$$bo, read_only: true }] }
-control: { path: /_ops, rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
+control: { path: /_ops, public_url: "https://api.example.com", rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
   { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s,
     connections: 10, streams: 5, workers: 3 }

@@ -130,7 +130,13 @@ fn config() -> Config {
         },
         probes: Probes { address: any, ready: Ready::default() },
         admin: None,
-        control: Control { path: "/_mainstay".into(), rate_limit: rate_limit(), list: List::Own },
+        control: Control {
+            path: "/_mainstay".into(),
+            public_url: None,
+            links: "/_mainstay".into(),
+            rate_limit: rate_limit(),
+            list: List::Own,
+        },
         limits: Limits {
             header_bytes: NonZeroUsize::MIN,
             header_count: NonZeroUsize::MIN,

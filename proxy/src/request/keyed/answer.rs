@@ -39,7 +39,7 @@ pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> R
     routed.exchange.tell_attempts(Tally { attempts, ..last }, &routed.outbound.route);
     routed.exchange.operation = Some((operation, state));
     routed.exchange.teach_limit(outcome.as_ref());
-    let prefix = routed.snapshot.config.control.path.clone();
+    let prefix = routed.snapshot.config.control.links.clone();
     let mut response = match outcome {
         Ok(response) => {
             let mut response = response;
@@ -70,7 +70,7 @@ pub(super) fn respond_executed(mut routed: Box<Routed>, executed: Executed) -> R
 pub(super) fn respond_repeat(mut routed: Box<Routed>, answer: Answer) -> Response<ProxyBody> {
     let Answer { operation, kind, preference_applied } = answer;
     routed.exchange.operation = Some((operation.id, operation.state));
-    let prefix = routed.snapshot.config.control.path.clone();
+    let prefix = routed.snapshot.config.control.links.clone();
     let kind = if routed.exchange.grpc.is_some() { for_grpc(&operation, kind) } else { kind };
     let mut response = match kind {
         AnswerKind::Refused(refusal) => refuse(routed, refusal),
