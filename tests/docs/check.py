@@ -31,7 +31,7 @@ LOGS = ROOT / "docs/reference/logs.md"
 NOT_IN_ONE_FILE = {"needs-restart", "not-read", "not-available", "unreadable", "certificate-unusable", "certificate-expires"}
 # What is found by looking at what a file names.
 ONLINE = ROOT / "proxy/src/cli/check/online.rs"
-NOT_IN_ONE_FILE |= set(re.findall(r'\("([a-z-]+)", Severity::', ONLINE.read_text()))
+NOT_IN_ONE_FILE |= set(re.findall(r'\("([a-z-]+)", Severity::\w+\);', ONLINE.read_text()))
 PATIENCE = 120  # seconds for one block, on a loaded machine
 FENCE = re.compile(r"^(`{3,})(\S*)(.*)$")
 
