@@ -115,7 +115,7 @@ async fn the_command_line_counts_before_it_acts_on_many_and_says_what_came_of_it
     assert!(code == 2 && words.contains(&shown) && words.contains("--yes"), "{said}{words}");
     let sure = [&line[..], &["--yes"]].concat();
     let (code, said, words) = typed(&proxy, &sure).await;
-    assert_eq!((code, said.as_str()), (0, "3 of 3 done\n       3  heard succeeded\n"), "{words}");
+    assert_eq!((code, said.as_str()), (0, "3 of 3 done\n  3  heard succeeded\n"), "{words}");
     for line in [
         &["ops", "query", "--reason", "x"][..],
         &["ops", "query", &ids[0], "--attention", "--reason", "x"],
