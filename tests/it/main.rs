@@ -96,6 +96,7 @@ mod self_test;
 mod settlement_alerts;
 mod settlements;
 mod shedding;
+mod size;
 mod status_lines;
 mod time_and_retries;
 mod timeout;

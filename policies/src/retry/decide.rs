@@ -73,6 +73,8 @@ pub enum Stop {
     NoTime,
     /// The request body was too large to keep. For callers: [`Attempts::next`] knows no body.
     Body,
+    /// There was no memory to keep the request body. For callers, too.
+    Memory,
 }
 
 impl Stop {
@@ -85,6 +87,7 @@ impl Stop {
             Self::Budget => "budget",
             Self::NoTime => "no_time",
             Self::Body => "body",
+            Self::Memory => "memory",
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Sockets: bound, moved to another address, let go.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -82,6 +87,18 @@ impl Listeners {
         for bound in self.0.lock().values().filter(|bound| bound.params.load().direction == direction) {
             let _ = bound.stop.send(true);
         }
+    }
+}
+
+/// The socket of the probes: on all interfaces, if that is asked for, also where the kernel has no IPv6.
+pub(super) async fn bind_probes(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let refused = |source| StartError::Listen { address, what: "probes".into(), source };
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
+            let without = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            TcpListener::bind(without).await.map_err(|_| refused(error))
+        }
+        bound => bound.map_err(refused),
     }
 }
 

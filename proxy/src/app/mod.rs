@@ -16,11 +16,11 @@ use mainstay_policies::{
     idempotency::{IdMint, QueryGate},
     operation::{Recorder, ledger::Ledger},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 pub use self::error::StartError;
 use self::{
-    listeners::{Listeners, bind_admin},
+    listeners::{Listeners, bind_admin, bind_probes},
     worker::Worker,
 };
 use crate::{
@@ -46,6 +46,7 @@ use crate::{
         snapshot::Snapshot,
     },
     telemetry::{logs::Logging, metrics::Metrics, trace::Tracing},
+    wire::body::budget::BodyBudget,
 };
 
 /// A running proxy.
@@ -97,12 +98,7 @@ impl App {
         let instance = uuid::Uuid::from_u128(ledger.instance().0).to_string();
         let tracing = Tracing::new(&config.telemetry, &instance, metrics.spans());
         let probes = Arc::new(ProbeState { readiness: Arc::new(Readiness::new()), metrics: metrics.clone() });
-        let probe_address = config.probes.address;
-        let probe_socket = TcpListener::bind(probe_address).await.map_err(|source| StartError::Listen {
-            address: probe_address,
-            what: "probes".into(),
-            source,
-        })?;
+        let probe_socket = bind_probes(config.probes.address).await?;
         let admin = bind_admin(config.admin.as_ref()).await?;
         let resources = resources(&config, ledger, clock, metrics);
         let snapshot = Snapshot::build(config, secured, &resources, None);
@@ -168,6 +164,7 @@ impl App {
             return Err(error);
         }
         let snapshot = Snapshot::build(config.clone(), secured, &self.runtime.resources, Some(&before));
+        self.runtime.resources.bodies.set_most(config.limits.buffered_bytes.get());
         self.runtime.snapshot.store(Arc::new(snapshot));
         self.runtime.reloaded.send_replace(());
         self.listeners.retain(&config.listeners);
@@ -241,5 +238,6 @@ fn resources(config: &Config, ledger: Arc<dyn Ledger>, clock: WallClock, metrics
         gate: QueryGate::default(),
         mint: Arc::new(mint),
         cpu: CpuLoad::unknown(),
+        bodies: BodyBudget::new(config.limits.buffered_bytes.get()),
     }
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use http::Response;
 use mainstay_policies::{
     evidence::{AttemptError, Cause, Sent},
-    retry::{Attempts, Decision, Repeatable, Stop, is_idempotent},
+    retry::{Attempts, Decision, Repeatable, is_idempotent},
 };
 use tokio::time::Instant;
 
@@ -145,7 +145,7 @@ impl Judge<'_> {
             let trailers = first_frame::trailers(&first);
             // Asked first: a retry that cannot be sent must not cost the budget.
             if !sending.body.can_repeat() && attempts.retrier().is_failure(&outcome(&result, trailers)) {
-                return Decision::Stop(Stop::Body);
+                return Decision::Stop(sending.not_kept());
             }
             decide(self.runtime, attempts, &result, trailers, self.repeatable, self.outbound, now)
         });

@@ -1,11 +1,14 @@
 //! What a client sends, in a form that can, or cannot, be sent again.
 
 use bytes::Bytes;
-use mainstay_policies::body::Replay;
+use mainstay_policies::{body::Replay, retry::Stop};
 
 use crate::{
     listener::body::{ClientBody, Owed},
-    wire::{body::ProxyBody, gate::Gate},
+    wire::{
+        body::{ProxyBody, budget::Held},
+        gate::Gate,
+    },
 };
 
 /// A request body in a form that can, or cannot, be sent again.
@@ -42,12 +45,33 @@ pub(crate) struct Sending {
     pub(crate) body: Resend,
     pub(crate) owed: Option<Owed>,
     pub(crate) gate: Option<Gate>,
+    /// Whether a copy of the body may be kept.
+    pub(crate) copy: KeptCopy,
+}
+
+/// Whether what is sent may be kept to be sent again.
+#[derive(Debug)]
+pub(crate) enum KeptCopy {
+    /// Nobody asked.
+    Unasked,
+    /// In this room.
+    Kept { _held: Held },
+    /// There was no room.
+    NoMemory,
 }
 
 impl Sending {
     /// No body.
     pub(crate) const fn empty() -> Self {
-        Self { body: Resend::Empty, owed: None, gate: None }
+        Self { body: Resend::Empty, owed: None, gate: None, copy: KeptCopy::Unasked }
+    }
+
+    /// Why it cannot be sent again.
+    pub(crate) const fn not_kept(&self) -> Stop {
+        match self.copy {
+            KeptCopy::NoMemory => Stop::Memory,
+            KeptCopy::Unasked | KeptCopy::Kept { .. } => Stop::Body,
+        }
     }
 
     /// Whether the client has not sent all of it, although it was waited for.

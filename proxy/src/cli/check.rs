@@ -17,7 +17,7 @@ use super::{
 };
 use crate::config::{
     self, ConfigErrors, Finding, Loaded, Severity,
-    check::{RouteBounds, bounds},
+    check::{MemoryBound, RouteBounds, bounds},
     format_duration,
     model::Config,
 };
@@ -118,6 +118,10 @@ fn count(number: usize, one: &str, many: &str) -> String {
 
 /// What a configuration means, with all that was found in it.
 pub(super) fn describe(name: &str, loaded: &Loaded) -> String {
+    describe_within(name, loaded, &MemoryBound::of(&loaded.config))
+}
+
+fn describe_within(name: &str, loaded: &Loaded, memory: &MemoryBound) -> String {
     let config = &loaded.config;
     let mut out = format!(
         "{name} is valid: {}, {}, {}, {}\n",
@@ -126,6 +130,7 @@ pub(super) fn describe(name: &str, loaded: &Loaded) -> String {
         count(config.routes.len(), "route", "routes"),
         count(config.policies.len(), "policy", "policies"),
     );
+    let _ = writeln!(out, "{memory}");
     for route in &bounds(config) {
         out.push('\n');
         out.push_str(&describe_route(route));

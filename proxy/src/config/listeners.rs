@@ -1,7 +1,7 @@
 //! Listeners as a whole: their addresses beside each other, which way their calls go, and the routes that belong to them.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -74,7 +74,10 @@ pub(super) fn build(
 
 /// Whether the second address cannot be bound beside the first. Port 0 is a fresh port each time.
 pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let wildcard = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    // All addresses of IPv6 are those of IPv4, too.
+    let is_every = |address: SocketAddr| address.ip() == Ipv6Addr::UNSPECIFIED;
+    let same = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    let wildcard = same || is_every(a) || is_every(b);
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wildcard)
 }
 

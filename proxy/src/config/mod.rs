@@ -15,6 +15,7 @@ mod finding;
 mod foreign;
 mod listeners;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub mod model;
 mod node;
 mod places;

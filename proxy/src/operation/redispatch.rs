@@ -92,6 +92,7 @@ impl Redispatch {
             last: Tally::default(),
             ended: Arc::default(),
             answer: told,
+            held: None,
         };
         execution.claim.redispatched().await.map_err(NotSent::Ledger)?;
         execution.attempt(attempt, nth, &mut |_, _, _, _| None).await;

@@ -15,7 +15,7 @@ use crate::{
     faults::{self, Point},
     respond::failure::Failure,
     runtime::Runtime,
-    wire::body::ProxyBody,
+    wire::body::{ProxyBody, budget::Held},
 };
 
 /// One keyed write on its way.
@@ -36,6 +36,8 @@ pub(crate) struct Execution {
     pub(crate) ended: Arc<OnceLock<Standing>>,
     /// Taken by the answer.
     pub(crate) answer: Option<oneshot::Sender<Executed>>,
+    /// Room for its body and its answer; none where nobody waits.
+    pub(crate) held: Option<Arc<Held>>,
 }
 
 /// What the client is told.

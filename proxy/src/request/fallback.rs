@@ -14,7 +14,7 @@ use crate::{respond::failure::Failure, runtime::route::Route, wire::body::ProxyB
 pub(super) fn reason(failure: &Failure) -> Option<(Reason, Sent)> {
     match failure {
         Failure::CircuitOpen { .. } => Some((Reason::CircuitOpen, Sent::No)),
-        Failure::Overloaded(_) => Some((Reason::Overloaded, Sent::No)),
+        Failure::Overloaded(_) | Failure::NoMemory => Some((Reason::Overloaded, Sent::No)),
         Failure::RateLimited { .. } => Some((Reason::RateLimited, Sent::No)),
         Failure::NoTime(sent) => Some((Reason::Timeout, *sent)),
         Failure::Attempt(error) => Some((Reason::of_attempt(error)?, error.sent)),

@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     RateLimited { retry_after: Duration },
     /// Over the concurrency limit.
     Overloaded(Overloaded),
+    /// Its body would have to be held whole, and as many bytes are held as may be.
+    NoMemory,
     /// The breaker is open.
     CircuitOpen { retry_after: Duration },
     /// The last attempt failed.

@@ -129,6 +129,12 @@ fn say(failure: Failure) -> ProblemParts {
             };
             ProblemParts::new(Problem::Overloaded, detail, Effect::None).retry_after(retry_after)
         }
+        Failure::NoMemory => ProblemParts::new(
+            Problem::Overloaded,
+            "The bodies that this proxy holds take all the memory that they may. Nothing was read or sent of this one.",
+            Effect::None,
+        )
+        .retry_after(Duration::from_secs(1)),
         Failure::CircuitOpen { retry_after } => {
             ProblemParts::new(Problem::CircuitOpen, "Recent calls failed, so this one was not made.", Effect::None)
                 .retry_after(retry_after)

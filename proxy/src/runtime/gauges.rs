@@ -81,6 +81,12 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
         samples.push(&[], f64::from(u8::from(runtime.is_draining(Direction::Inbound))));
     })(metrics);
+    on_scrape("mainstay_buffered_bytes", "Bytes of bodies that are held whole", |runtime, samples| {
+        samples.push(&[], runtime.resources.bodies.held() as f64);
+    })(metrics);
+    on_scrape("mainstay_buffered_max_bytes", "Bytes of bodies that may be held whole", |runtime, samples| {
+        samples.push(&[], runtime.resources.bodies.most() as f64);
+    })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
     })(metrics);

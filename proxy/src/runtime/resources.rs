@@ -9,7 +9,7 @@ use mainstay_policies::{
     operation::{Recorder, ledger::Ledger},
 };
 
-use crate::telemetry::metrics::Metrics;
+use crate::{telemetry::metrics::Metrics, wire::body::budget::BodyBudget};
 
 /// What snapshots are built with.
 pub(crate) struct Resources {
@@ -26,6 +26,8 @@ pub(crate) struct Resources {
     pub(crate) mint: Arc<IdMint>,
     /// How busy the CPU is, for limits that shed by it.
     pub(crate) cpu: CpuLoad,
+    /// What bodies that are held whole may take of memory.
+    pub(crate) bodies: Arc<BodyBudget>,
 }
 
 impl Resources {

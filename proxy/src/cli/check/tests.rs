@@ -1,10 +1,11 @@
 //! What `mainstay check` prints.
 
-use super::describe;
-use crate::config::parse;
+use super::describe_within;
+use crate::config::{check::MemoryBound, parse};
 
 const EXPECTED: &str = "\
 mainstay.yaml is valid: 1 listener, 1 upstream, 2 routes, 2 policies
+memory: at most about 143MiB (ledger 64, buffers 64, connections 15) of 256MiB
 
 POST /payments/** -> app, policy write
   worst-case latency   2s  (timeout.total 2s)
@@ -45,5 +46,7 @@ policies:
   write: { timeout: 2s, idempotency: { required: true } }
 ";
     let loaded = parse("mainstay.yaml", text).expect("the example is valid");
-    assert_eq!(describe("mainstay.yaml", &loaded), EXPECTED);
+    let mib = |number: u64| number * 1024 * 1024;
+    let memory = MemoryBound { ledger: mib(64), buffers: mib(64), connections: mib(15), limit: Some(mib(256)) };
+    assert_eq!(describe_within("mainstay.yaml", &loaded, &memory), EXPECTED);
 }

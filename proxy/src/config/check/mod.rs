@@ -2,6 +2,7 @@
 
 mod certificates;
 mod found;
+mod memory;
 mod policy;
 mod restart;
 mod route;
@@ -11,7 +12,7 @@ mod whole;
 use super::{model::Config, node::Node, report::Issue};
 
 pub(super) use self::restart::restarts;
-pub use self::routes::RouteBounds;
+pub use self::{memory::MemoryBound, routes::RouteBounds};
 
 use self::found::Found;
 
@@ -29,6 +30,7 @@ pub(super) fn find(config: &Config, root: &Node) -> Vec<Issue> {
     route::find(config, &mut found);
     whole::find(config, &mut found);
     certificates::find(config, &mut found);
+    memory::find(config, &mut found);
     found.into_issues()
 }
 

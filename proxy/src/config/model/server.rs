@@ -15,7 +15,7 @@ use crate::wire::http1::HeadLimits;
 /// The read-only listener for probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// Where it listens.
+    /// Where it listens. All interfaces of IPv6 stand for those of IPv4 where the kernel has no IPv6.
     pub address: SocketAddr,
     /// What readiness depends on.
     pub ready: Ready,
@@ -109,8 +109,10 @@ pub struct Limits {
     pub connections: NonZeroUsize,
     /// Concurrent streams of one HTTP/2 client connection.
     pub streams: NonZeroU32,
-    /// Threads that serve traffic; by default the CPUs that the process may use.
+    /// Threads that serve traffic.
     pub workers: NonZeroUsize,
+    /// Bytes of all bodies that are held whole.
+    pub buffered_bytes: NonZeroUsize,
 }
 
 impl Limits {

@@ -1,11 +1,10 @@
 //! `probes`, `admin`, `control`, `limits` and `drain`.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -15,15 +14,16 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    machine,
     model::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
-    node::Node,
+    node::{At, Node},
     scalars::Size,
 };
 
 section! {
     /// The read-only listener for `/livez`, `/readyz` and `/metrics`.
     RawProbes {
-        /// Where it listens. Default 0.0.0.0:9190.
+        /// Where it listens. Default `[::]:9190`, or 0.0.0.0:9190 where the kernel has no IPv6.
         address: SocketAddr,
         /// What readiness depends on, beyond what it always does.
         ready: Ready,
@@ -99,12 +99,16 @@ section! {
         handshake_timeout: Duration,
         /// An idle client connection is closed after this. Default 75s.
         keep_alive: Duration,
-        /// Client connections, all listeners together. Default 20000.
+        /// Client connections, all listeners together. Default: 20000, or as many as half of the memory limit holds at 8KiB each.
         connections: NonZeroUsize,
         /// Concurrent streams of one HTTP/2 client connection. Default 100.
         streams: NonZeroU32,
-        /// Threads that serve traffic. Default: the CPUs that the process may use.
-        workers: NonZeroUsize,
+        /// Threads that serve traffic. `auto`: the CPU quota rounded up; without one four times the request (MAINSTAY_CPU_REQUEST, in
+        /// thousandths), at least 2; without either 4; never more than there are CPUs. Default auto.
+        workers: Workers,
+        /// Bytes of all bodies held whole: keyed writes, their answers, bodies kept for a retry. Default: a quarter of the memory
+        /// limit (the control group's, else MAINSTAY_MEMORY_LIMIT), at least 16MiB; 256MiB without a limit.
+        buffered_bytes: Size,
     }
 }
 
@@ -119,9 +123,9 @@ section! {
     }
 }
 
-/// Reachable for the kubelet and for Prometheus.
+/// Reachable for the kubelet and for Prometheus, in pods that have IPv6 only, too.
 pub(crate) fn default_probes() -> Probes {
-    Probes { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9190)), ready: Ready::default() }
+    Probes { address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9190)), ready: Ready::default() }
 }
 
 impl Setting for Probes {
@@ -303,7 +307,7 @@ impl Setting for ControlPath {
 /// Section 15 of the design. An answer may have more fields than a request: it comes from a service that is trusted, and what
 /// is not passed on cannot be replayed; 1000 of them are 32 KiB while they are parsed. 75 s of keep-alive is nginx's.
 pub(crate) fn default_limits() -> Limits {
-    const fn some(number: usize) -> NonZeroUsize {
+    fn some(number: usize) -> NonZeroUsize {
         NonZeroUsize::new(number).expect("defaults are not zero")
     }
     Limits {
@@ -315,10 +319,10 @@ pub(crate) fn default_limits() -> Limits {
         // Two round trips across the world and a lost packet; whoever needs longer holds a place for nothing.
         handshake_timeout: Duration::from_secs(5),
         keep_alive: Duration::from_secs(75),
-        // Twice the idle connections that the design promises to hold.
-        connections: some(20_000),
+        connections: some(machine::connections()),
         streams: NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN),
-        workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        workers: machine::workers(),
+        buffered_bytes: some(usize::try_from(machine::buffered_bytes()).unwrap_or(usize::MAX)),
     }
 }
 
@@ -356,18 +360,37 @@ impl Setting for Limits {
                 |streams| streams.get() <= 100_000,
                 "it is from 1 to 100000",
             ),
-            workers: cx.ranged(
-                "workers",
-                raw.workers,
-                default.workers,
-                |workers| workers.get() <= 1024,
-                "it is from 1 to 1024",
-            ),
+            workers: raw.workers.map_or(default.workers, |workers| workers.value.0),
+            buffered_bytes: buffered(cx, raw.buffered_bytes, default.buffered_bytes),
         })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         RawLimits::schema(generator)
+    }
+}
+
+/// Less than a keyed write and its answer may have would make one wait for all others.
+fn buffered(cx: &mut Cx, written: Option<At<Size>>, default: NonZeroUsize) -> NonZeroUsize {
+    let fits = |size: &Size| size.0 >= 1024 * 1024;
+    let size = cx.ranged("buffered_bytes", written, Size(default.get() as u64), fits, "it is at least 1MiB");
+    NonZeroUsize::new(size.bytes()).unwrap_or(default)
+}
+
+/// `auto` or a number.
+pub(crate) struct Workers(NonZeroUsize);
+
+impl Setting for Workers {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if node.is_word("auto") {
+            return Some(Self(machine::workers()));
+        }
+        let workers = NonZeroUsize::decode(node, cx)?;
+        if workers.get() > 1024 { cx.out_of_range(node, "it is from 1 to 1024, or auto") } else { Some(Self(workers)) }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        any_of([words(&["auto"]), NonZeroUsize::schema(generator)])
     }
 }
 

@@ -30,10 +30,12 @@ pub fn show(config: &Config) -> String {
 }
 
 /// Twelve hex digits that tell two effective configurations apart: of replicas that should run the same. What belongs to one
-/// machine or instance is left out: its number, and the threads that its CPUs give it.
+/// machine or instance is left out: its number, and what its CPUs and its memory give it.
 pub fn hash(config: &Config) -> String {
     let mut document = document(config);
-    for (section, key) in [("/limits", "workers"), ("/ledger", "node")] {
+    for (section, key) in
+        [("/limits", "workers"), ("/limits", "connections"), ("/limits", "buffered_bytes"), ("/ledger", "node")]
+    {
         if let Some(Value::Object(section)) = document.pointer_mut(section) {
             section.remove(key);
         }
@@ -324,5 +326,6 @@ fn limits(limits: &Limits) -> Value {
         "connections": limits.connections.get(),
         "streams": limits.streams.get(),
         "workers": limits.workers.get(),
+        "buffered_bytes": size(limits.buffered_bytes.get()),
     })
 }

@@ -144,7 +144,7 @@ admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token, reveal: true,
 control: { path: /_ops, public_url: "https://api.example.com", rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
   { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s,
-    connections: 10, streams: 5, workers: 3 }
+    connections: 10, streams: 5, workers: 3, buffered_bytes: 32MiB }
 drain: { delay: 0s, timeout: 1m }
 "#;
 

@@ -147,6 +147,7 @@ fn config() -> Config {
             connections: NonZeroUsize::MIN,
             streams: NonZeroU32::MIN,
             workers: NonZeroUsize::MIN,
+            buffered_bytes: NonZeroUsize::MIN,
         },
         drain: Drain { delay: Duration::ZERO, timeout: Duration::ZERO },
         environment: crate::config::FromEnvironment::default(),

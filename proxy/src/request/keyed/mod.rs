@@ -41,7 +41,7 @@ use crate::{
     },
     respond::failure::Failure,
     wire::{
-        body::{ProxyBody, collect},
+        body::{ProxyBody, budget::Held, collect},
         forward,
     },
 };
@@ -57,8 +57,8 @@ pub(crate) async fn serve(
     key: Option<Key>,
 ) -> Response<ProxyBody> {
     routed.exchange.standing = Some(Standing::NO_RECORD);
-    let body = match read_body(session, &mut routed, &protection).await {
-        Ok(body) => body,
+    let (body, held) = match read_body(session, &mut routed, &protection).await {
+        Ok(read) => read,
         Err(failure) => return routed.refuse(failure),
     };
     let key = match key {
@@ -75,7 +75,9 @@ pub(crate) async fn serve(
         },
     };
     let minted = key.is_minted().then(|| (protection.params().key.header.clone(), key.header_value()));
-    let mut response = Box::pin(begin(session, routed, protection, &key, body)).await;
+    let mut response = Box::pin(begin(session, routed, protection, &key, body, held.clone())).await;
+    // Until it has been written.
+    response.extensions_mut().insert(held);
     if let Some((name, value)) = minted {
         response.headers_mut().insert(name, value);
     }
@@ -94,8 +96,12 @@ fn path_params(routed: &Routed) -> Vec<(&str, String)> {
     path::params(&routed.outbound.route.params.matches.path, routed.parts.uri.path())
 }
 
-/// Reads the whole body: nothing is recorded or sent before it is here.
-async fn read_body(session: &Session, routed: &mut Routed, protection: &Protection) -> Result<Bytes, Failure> {
+/// Reads the whole body: nothing is recorded or sent before it is here. With it comes the room for it and for its answer.
+async fn read_body(
+    session: &Session,
+    routed: &mut Routed,
+    protection: &Protection,
+) -> Result<(Bytes, Arc<Held>), Failure> {
     let max = protection.params().max_body;
     let too_large = || {
         let detail = format!("Keyed writes on this route may have a body of at most {max} bytes. Nothing was sent.");
@@ -106,14 +112,25 @@ async fn read_body(session: &Session, routed: &mut Routed, protection: &Protecti
     if announced.is_some_and(|length: u64| length > max as u64) {
         return Err(too_large());
     }
-    let Some(incoming) = routed.body.take() else { return Ok(Bytes::new()) };
+    let answer = protection.params().max_response;
+    let length = match (&routed.body, announced) {
+        (None, _) => 0,
+        (Some(_), Some(length)) => usize::try_from(length).unwrap_or(max),
+        (Some(_), None) => max,
+    };
+    let held = session.runtime.resources.bodies.hold(length.saturating_add(answer)).ok_or(Failure::NoMemory)?;
+    let held = Arc::new(held);
+    let Some(incoming) = routed.body.take() else { return Ok((Bytes::new(), held)) };
     let idle = routed.outbound.route.params.policy.timeout.idle;
     let body = ClientBody::new(incoming, idle, session.connection.clone(), None);
     // Bounded by its own silence and size: the time of the request begins when it is here.
     let read = alarm::unless_cut_off(collect::up_to(body, max)).await;
     routed.outbound.begins_late(routed.exchange.started.elapsed());
     match read {
-        Ok(Ok(collect::Collected::Whole { body, .. })) => Ok(body),
+        Ok(Ok(collect::Collected::Whole { body, .. })) => {
+            held.shrink(body.len().saturating_add(answer));
+            Ok((body, held))
+        }
         Ok(Ok(collect::Collected::TooLarge { .. })) => Err(too_large()),
         Ok(Err(error)) => Err(Failure::Attempt(AttemptError::new(Cause::RequestBody, Sent::No).with_source(error))),
         Err(TimeIsUp) => Err(Failure::Draining),
@@ -127,6 +144,7 @@ async fn begin(
     protection: Arc<Protection>,
     key: &Key,
     body: Bytes,
+    held: Arc<Held>,
 ) -> Response<ProxyBody> {
     let route = routed.outbound.route.clone();
     let params = path::params(&route.params.matches.path, routed.parts.uri.path());
@@ -146,7 +164,8 @@ async fn begin(
                 faults::reach(Point::AfterBegin);
                 route.metrics.operation_begun();
                 let (answer, answered) = oneshot::channel();
-                let execution = execution(session, &mut routed, (protection, claim), key, body, answer);
+                let mut execution = execution(session, &mut routed, (protection, claim), key, body, answer);
+                execution.held = Some(held);
                 let id = execution.claim.id();
                 // Ends with the write's outcome, or when it is no longer waited for: no client can cancel it.
                 tokio::spawn(execution.run());
@@ -206,6 +225,7 @@ fn execution(
         last: Tally::default(),
         ended: Arc::default(),
         answer: Some(answer),
+        held: None,
     }
 }
 

@@ -24,7 +24,7 @@ use super::{heads::finish_head, routed::Routed, session::Session};
 use crate::request::heads;
 use crate::{
     attempts::{
-        sending::{Resend, Sending},
+        sending::{KeptCopy, Resend, Sending},
         upload::Upload,
     },
     listener::{Upgrade, body::ClientBody},
@@ -55,6 +55,7 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
     let gate = body.as_ref().and_then(|_| head.headers.get(EXPECT)).filter(|expected| waits(expected));
     let gate = gate.map(|_| Gate::default());
     let mut owed = None;
+    let mut copy = KeptCopy::Unasked;
     let read = std::mem::take(&mut routed.read);
     let body = match body {
         None if read.is_empty() => Resend::Empty,
@@ -70,13 +71,27 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
             let arrived = routed.exchange.started;
             routed.outbound.upload = Some(Upload { owed: body.owed(), arrived, idle });
             match kept_for_replay(&routed.outbound.route) {
-                Some(max) => Resend::Replay(Replay::new(body, max)),
+                Some(max) => {
+                    // What is announced to be larger is not kept at all.
+                    let room =
+                        body.size_hint().exact().map_or(max, |length| usize::try_from(length).unwrap_or(max + 1));
+                    match session.runtime.resources.bodies.hold(if room > max { 0 } else { room }) {
+                        Some(held) => {
+                            copy = KeptCopy::Kept { _held: held };
+                            Resend::Replay(Replay::new(body, max))
+                        }
+                        None => {
+                            copy = KeptCopy::NoMemory;
+                            Resend::Once(Some(ProxyBody::stream(body)))
+                        }
+                    }
+                }
                 None => Resend::Once(Some(ProxyBody::stream(body))),
             }
         }
     };
     let wants_upgrade = head.upgrade.is_some();
-    let mut sending = Sending { body, owed, gate };
+    let mut sending = Sending { body, owed, gate, copy };
     let obtained = { pin!(obtain(session, &mut routed, &mut head, None, &mut sending)).await };
     maps::give_back(head.headers);
     match obtained.answered {

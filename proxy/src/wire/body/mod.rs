@@ -1,5 +1,6 @@
 //! The two bodies of the data path: what goes to an upstream and what comes back to a client.
 
+pub(crate) mod budget;
 pub(crate) mod collect;
 
 use std::{
