@@ -3,7 +3,12 @@
 
 mod answers;
 
-use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -83,7 +88,7 @@ pub fn init(command: InitCommand) -> ExitCode {
     print(format_args!("{said}\n{}", next(&answers, &output)))
 }
 
-fn write(path: &PathBuf, text: &str, force: bool) -> std::io::Result<()> {
+fn write(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     // Not over what somebody else made meanwhile.
     if force {
@@ -95,9 +100,8 @@ fn write(path: &PathBuf, text: &str, force: bool) -> std::io::Result<()> {
 }
 
 /// The two commands that come next.
-fn next(answers: &Answers, output: &PathBuf) -> String {
-    let named =
-        if output == &PathBuf::from("mainstay.yaml") { String::new() } else { format!(" -c {}", output.display()) };
+fn next(answers: &Answers, output: &Path) -> String {
+    let named = if output == Path::new("mainstay.yaml") { String::new() } else { format!(" -c {}", output.display()) };
     let path = answers.writes.first().map_or("/", String::as_str);
     format!(
         "Start it:  mainstay{named}\n\
