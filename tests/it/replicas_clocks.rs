@@ -74,3 +74,55 @@ async fn replicas_whose_clocks_are_an_hour_apart_are_as_good_as_any() {
     other.operation_in(&id, "succeeded").await;
     assert_eq!(upstream.effects("lost"), 1);
 }
+
+/// A write whose answer is lost, and that the service does not know (yet): nothing is believed of that for half a minute.
+#[tokio::test]
+async fn a_store_whose_clock_jumps_makes_nobody_believe_too_early_that_a_write_was_not_done() {
+    let clock = Skew::of(0);
+    let Some(server) = Postgres::start_by(&clock) else { return };
+    let knows = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_known = std::sync::Arc::clone(&knows);
+    let upstream = Upstream::start(move |seen| match seen.method.as_str() {
+        "POST" => vec![Step::Body, Step::Reset],
+        _ if is_known.load(std::sync::atomic::Ordering::Relaxed) => done(),
+        _ => Answer::status(404).steps(),
+    })
+    .await;
+    let policy = "timeout: 1s, idempotency: { required: true, late_response: 1s, status: { \
+                  request: \"GET /by-ref/{key}\", settle_after: 10m, schedule: { first: 50ms, max: 100ms, factor: 1 }, \
+                  rate: 1000/s, rules: [{ status: 200, then: succeeded }, { status: 404, then: not_found }] } }";
+    let config = || replica(&server, &[upstream.addr], policy, "");
+    let (owner, other) = (Proxy::start(config()).await, Proxy::start(config()).await);
+    let lost = owner.send(Request::keyed("/pay", "k", "x")).await;
+    lost.expect_problem(502, "outcome-unknown");
+    let sent = || server.sql("SELECT sent FROM mainstay.op").parse::<i64>().unwrap();
+    let before = sent();
+    for (ms, moved) in [(HOUR_MS, true), (0, false), (2 * HOUR_MS, true)] {
+        let was = sent();
+        clock.set(ms);
+        for proxy in [&owner, &other] {
+            eventually("it is noticed", || async { (offset_minutes(proxy).await == Some(ms / 60_000)).then_some(()) })
+                .await;
+        }
+        if moved {
+            eventually("what its owner has sent was sent as long ago as before", || async {
+                (sent() - was > HOUR_MS / 2).then_some(())
+            })
+            .await;
+        }
+        // Whoever asks, and however often: that the service does not know it proves nothing yet.
+        // After a clock was put back the next question may be as far off as the longest wait of all.
+        let (asked, more) = (upstream.count(), if moved { 5 } else { 0 });
+        eventually("it is asked about on", || async { (upstream.count() >= asked + more).then_some(()) }).await;
+        for proxy in [&owner, &other] {
+            let repeat = proxy.send(Request::keyed("/pay", "k", "x")).await;
+            assert_ne!(repeat.status, 201, "{}", repeat.text());
+            assert_eq!(proxy.operation(&lost.operation()).await["state"], "unknown", "{ms}");
+        }
+        assert_eq!(upstream.effects("k"), 1, "{ms}");
+    }
+    assert!(sent() - before > HOUR_MS, "{before} {}", sent());
+    knows.store(true, std::sync::atomic::Ordering::Relaxed);
+    owner.operation_in(&lost.operation(), "succeeded").await;
+    assert_eq!(server.sql("SELECT count(*) FROM mainstay.instance WHERE ended <> 0"), "0", "nobody was taken for dead");
+}
