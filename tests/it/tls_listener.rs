@@ -243,9 +243,9 @@ async fn each_name_has_its_own_certificate_and_the_first_is_for_everybody_else()
     let world = World::new().await;
     let named = |name: &str| pair(&world.authority.issue(name, &format!("DNS:{name}.example.com")));
     let own = pair(&world.authority.issue("own", "DNS:localhost"));
-    let names =
+    let by_name =
         format!("names: {{ pay.example.com: {{ {} }}, api.example.com: {{ {} }} }}", named("pay"), named("api"));
-    let proxy = Proxy::start(world.config(&format!("{own}, {names}"), "")).await;
+    let proxy = Proxy::start(world.config(&format!("{own}, {by_name}"), "")).await;
     for (name, is_there) in
         [("localhost", true), ("pay.example.com", true), ("api.example.com", true), ("other.example.com", false)]
     {

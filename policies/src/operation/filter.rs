@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_left_follows_the_order_and_stays_between_its_numbers() {
-        let filter = |order, numbers| Filter { order, numbers, ..Filter::default() };
+        let filter = |order, numbers| Filter { numbers, order, ..Filter::default() };
         for (order, numbers, after, expected) in [
             (Order::Oldest, None, None, Some((0, u64::MAX))),
             (Order::Oldest, None, Some(7), Some((8, u64::MAX))),

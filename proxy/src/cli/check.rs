@@ -83,7 +83,7 @@ pub fn check(command: &CheckCommand, default: Option<PathBuf>) -> ExitCode {
     let is_amiss = looks.iter().any(|look| look.is(Severity::Error));
     if command.output == Output::Json {
         let list = findings.iter().map(Finding::document).chain(looks.iter().map(Look::document));
-        let printed = print(format_args!("{:#}", Value::from_iter(list)));
+        let printed = print(format_args!("{:#}", list.collect::<Value>()));
         return if read.is_err() || denied || is_amiss { ExitCode::from(FAILED) } else { printed };
     }
     match &read {

@@ -77,11 +77,11 @@ impl Snapshot {
             .routes
             .iter()
             .map(|params| {
-                let before_route = known.get(&identity(params)).copied();
+                let earlier = known.get(&identity(params)).copied();
                 let upstream = upstreams[&params.upstream.name].clone();
-                let kept_by_route = before_route.map(|route| &route.breakers);
+                let kept_by_route = earlier.map(|route| &route.breakers);
                 let breakers = breakers(params, &upstream, kept_by_route, kept_breakers, &mut shared_breakers);
-                let mut route = Route::build(params.clone(), upstream, breakers, resources, before_route);
+                let mut route = Route::build(params.clone(), upstream, breakers, resources, earlier);
                 route.fallback = fallback(params, &upstreams, resources);
                 route.cache = caches.get(&params.policy.name).cloned();
                 Arc::new(route)
@@ -97,9 +97,9 @@ impl Snapshot {
             })
             .collect();
         let protecting = protecting(&routes);
-        let routers = routers(&config, &routes);
+        let routers = of_listeners(&config, &routes);
         let bare = [router(&routes, |route| route.matches.listeners.is_empty()), router(&[], |_| false)];
-        Self { routes, routers, bare, protecting, config, upstreams, secured, control_limits, caches, shared_breakers }
+        Self { config, routes, routers, bare, protecting, upstreams, secured, control_limits, caches, shared_breakers }
     }
 
     /// What is served at a listener: the one of that place in the configuration, or one that has gone.
@@ -130,7 +130,7 @@ fn router(routes: &[Arc<Route>], belongs: impl Fn(&model::Route) -> bool) -> Rou
 }
 
 /// The same for each listener.
-fn routers(config: &Config, routes: &[Arc<Route>]) -> Vec<Arc<Router<Arc<Route>>>> {
+fn of_listeners(config: &Config, routes: &[Arc<Route>]) -> Vec<Arc<Router<Arc<Route>>>> {
     let mut known: HashMap<Vec<bool>, Arc<Router<Arc<Route>>>> = HashMap::new();
     let of_listener = |listener: &Arc<model::Listener>| {
         let own: Vec<bool> = routes.iter().map(|route| route.params.matches.belongs_to(listener)).collect();

@@ -105,12 +105,11 @@ pub(super) fn ask(command: InitCommand) -> Result<Answers, String> {
         Some(service) => service,
         None => terminal("service", "Where is the service?", "http://127.0.0.1:9000")?.parse()?,
     };
-    let port = match port {
-        Some(port) => port,
-        None => {
-            let said = terminal("", "On which port do clients come?", "8080")?;
-            said.parse().map_err(|_| format!("`{said}` is no port"))?
-        }
+    let port = if let Some(port) = port {
+        port
+    } else {
+        let said = terminal("", "On which port do clients come?", "8080")?;
+        said.parse().map_err(|_| format!("`{said}` is no port"))?
     };
     let writes = if write.is_empty() {
         let said = terminal("write", "Which path has the writes that must not happen twice?", "/payments")?;

@@ -4,6 +4,7 @@
 mod answers;
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -28,7 +29,7 @@ pub struct InitCommand {
     /// The port on which clients come
     #[arg(long)]
     port: Option<u16>,
-    /// The service behind: http://127.0.0.1:9000
+    /// The service behind: `http://127.0.0.1:9000`
     #[arg(long, value_name = "URL")]
     service: Option<Service>,
     /// The path of writes that must not happen twice, with all below it: /payments. May be given several times
@@ -81,7 +82,7 @@ pub fn init(command: InitCommand) -> ExitCode {
     let mut said = check::describe(&output.display().to_string(), &loaded);
     if !offline {
         for look in check::looks(&loaded.config).unwrap_or_default() {
-            said.push_str(&format!("\n{look}"));
+            let _ = write!(said, "\n{look}");
         }
         said.push('\n');
     }
@@ -113,10 +114,11 @@ fn next(answers: &Answers, output: &Path) -> String {
 /// The configuration: `policies/presets/payment-write.yaml` with what was answered.
 fn written(answers: &Answers) -> String {
     let Answers { port, service, writes, status, success } = answers;
-    let routes: String = writes
-        .iter()
-        .map(|path| format!("  - {{ match: {{ path: \"{path}/**\", methods: [POST, PUT, PATCH, DELETE] }}, upstream: app, policy: write }}\n"))
-        .collect();
+    let routes = writes.iter().fold(String::new(), |mut routes, path| {
+        let matches = format_args!("path: \"{path}/**\", methods: [POST, PUT, PATCH, DELETE]");
+        let _ = writeln!(routes, "  - {{ match: {{ {matches} }}, upstream: app, policy: write }}");
+        routes
+    });
     let success = success.as_ref().map_or_else(
         || "          - { status: 200, then: succeeded }\n".to_owned(),
         |Success { pointer, value }| {

@@ -13,7 +13,7 @@ use crate::config::{
 };
 
 /// How long a key is remembered where no configuration says so: `idempotency.tombstone`'s default.
-const TOMBSTONE: Duration = Duration::from_secs(30 * 86_400);
+const TOMBSTONE: Duration = Duration::from_hours(30 * 24);
 
 /// Which ledger.
 #[derive(Args)]

@@ -139,7 +139,7 @@ impl Screen {
     fn ledger(&mut self, ledger: &Value) {
         let mut text = cell(&ledger["store"]);
         if ledger["operations"].is_u64() {
-            text.push_str(&format!(", {} operations", cell(&ledger["operations"])));
+            text.extend([", ", &cell(&ledger["operations"]), " operations"]);
         }
         if let (Some(bytes), Some(max)) = (ledger["bytes"].as_u64(), ledger["max_bytes"].as_u64()) {
             text.extend([", ", &format_size(bytes), " of ", &format_size(max)]);

@@ -70,9 +70,10 @@ impl Setting for TunnelTarget {
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
-        let is_host = match is_suffix {
-            true => host.strip_prefix('.').is_some_and(|below| is_name(below) && !below.starts_with('.')),
-            false => is_name(host) || host.parse::<std::net::Ipv6Addr>().is_ok(),
+        let is_host = if is_suffix {
+            host.strip_prefix('.').is_some_and(|below| is_name(below) && !below.starts_with('.'))
+        } else {
+            is_name(host) || host.parse::<std::net::Ipv6Addr>().is_ok()
         };
         match port.parse() {
             Ok(port) if port > 0 && is_host => Some(Self { host: host.to_owned(), is_suffix, port }),

@@ -87,7 +87,9 @@ impl Incoming {
             }
             Decoded::End { used, mut trailers } => {
                 if let Some(trailers) = &mut trailers {
-                    nominated.iter().for_each(|name| drop(trailers.remove(name)));
+                    for name in nominated {
+                        trailers.remove(&*name);
+                    }
                 }
                 self.ahead.advance(used);
                 self.left = Left::Nothing;

@@ -137,9 +137,8 @@ impl Failed {
         let (cause, status) = match self {
             Self::Malformed { status, .. } => (Cause::Malformed, status),
             Self::Withdrawn if !outgoing.has_begun() => (Cause::Refused, None),
-            Self::Withdrawn => (Cause::Reset, None),
             Self::Interim | Self::Switched => (Cause::Malformed, None),
-            Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
+            Self::Withdrawn | Self::Connection(_) | Self::Closed | Self::Body(_) => (Cause::Reset, None),
         };
         let sent = if outgoing.has_begun() { Sent::Maybe } else { Sent::No };
         let error = AttemptError::new(cause, sent).with_status(status);

@@ -41,8 +41,8 @@ fn what_contradicts_a_settled_operation_is_read_as_it_was_written() {
 
 #[test]
 fn a_record_of_an_earlier_version_is_read() {
-    let operation = Operation { fingerprint_version: FingerprintVersion::WithoutHost, ..draft(1) };
     const HISTORY: usize = 1 + 4 + 4 + 1 + 4 + 4 + 1;
+    let operation = Operation { fingerprint_version: FingerprintVersion::WithoutHost, ..draft(1) };
     let bytes = record::encode(&operation);
     // Whether a request is kept, redispatches, no origin; no window; no contradiction; what the fingerprint was made of, no
     // credentials; nothing of how it came in, and no history.

@@ -59,6 +59,7 @@ const START: UnixMillis = 1_000_000;
 
 /// What of the protocol is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a protection that can be taken away alone")]
 struct Protections {
     /// Nothing is sent without a lease that is held, as the last thing before the first byte.
     last_check: bool,
@@ -268,7 +269,7 @@ impl World {
         let others: Vec<(i64, i64)> = {
             let store = self.store.lock();
             let living = store.instances.iter().enumerate().filter(|(no, of)| *no as u128 != me.0 && !of.has_ended);
-            living.map(|(no, of)| (no as i64, of.beat)).collect()
+            living.map(|(no, of)| (i64::try_from(no).expect("few"), of.beat)).collect()
         };
         for (no, beat) in process.watch.look(&others, Instant::now()) {
             let mut store = self.store.lock();
