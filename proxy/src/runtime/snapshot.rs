@@ -97,9 +97,20 @@ impl Snapshot {
             })
             .collect();
         let protecting = protecting(&routes);
-        let routers = of_listeners(&config, &routes);
+        let by_listener = of_listeners(&config, &routes);
         let bare = [router(&routes, |route| route.matches.listeners.is_empty()), router(&[], |_| false)];
-        Self { config, routes, routers, bare, protecting, upstreams, secured, control_limits, caches, shared_breakers }
+        Self {
+            config,
+            routes,
+            routers: by_listener,
+            bare,
+            protecting,
+            upstreams,
+            secured,
+            control_limits,
+            caches,
+            shared_breakers,
+        }
     }
 
     /// What is served at a listener: the one of that place in the configuration, or one that has gone.

@@ -103,11 +103,11 @@ section! {
         connections: NonZeroUsize,
         /// Concurrent streams of one HTTP/2 client connection. Default 100.
         streams: NonZeroU32,
-        /// Threads that serve traffic. `auto`: the CPU quota rounded up; without one four times the request (MAINSTAY_CPU_REQUEST, in
+        /// Threads that serve traffic. `auto`: the CPU quota rounded up; without one four times the request (`MAINSTAY_CPU_REQUEST`, in
         /// thousandths), at least 2; without either 4; never more than there are CPUs. Default auto.
         workers: Workers,
         /// Bytes of all bodies held whole: keyed writes, their answers, bodies kept for a retry. Default: a quarter of the memory
-        /// limit (the control group's, else MAINSTAY_MEMORY_LIMIT), at least 16MiB; 256MiB without a limit.
+        /// limit (the control group's, else `MAINSTAY_MEMORY_LIMIT`), at least 16MiB; 256MiB without a limit.
         buffered_bytes: Size,
     }
 }

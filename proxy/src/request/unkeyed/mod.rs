@@ -75,15 +75,12 @@ pub(crate) async fn serve(session: &Session, mut routed: Box<Routed>) -> Respons
                     // What is announced to be larger is not kept at all.
                     let room =
                         body.size_hint().exact().map_or(max, |length| usize::try_from(length).unwrap_or(max + 1));
-                    match session.runtime.resources.bodies.hold(if room > max { 0 } else { room }) {
-                        Some(held) => {
-                            copy = KeptCopy::Kept { _held: held };
-                            Resend::Replay(Replay::new(body, max))
-                        }
-                        None => {
-                            copy = KeptCopy::NoMemory;
-                            Resend::Once(Some(ProxyBody::stream(body)))
-                        }
+                    if let Some(held) = session.runtime.resources.bodies.hold(if room > max { 0 } else { room }) {
+                        copy = KeptCopy::Kept { _held: held };
+                        Resend::Replay(Replay::new(body, max))
+                    } else {
+                        copy = KeptCopy::NoMemory;
+                        Resend::Once(Some(ProxyBody::stream(body)))
                     }
                 }
                 None => Resend::Once(Some(ProxyBody::stream(body))),

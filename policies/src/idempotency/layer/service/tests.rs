@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     evidence::Cause,
     idempotency::{Idempotency, IdempotencyLayer, KeySource, Mint, test_kit::Kit},
-    operation::Operation,
+    operation::{Operation, ledger::Ledger},
 };
 
 /// What the inner service does.
@@ -206,7 +206,7 @@ async fn refusals_come_before_any_record() {
     assert_eq!(refused(post(None, "")).await, (400, "key-missing".into()));
     assert_eq!(refused(post(Some("a, b"), "")).await, (400, "key-invalid".into()));
     assert_eq!(refused(post(Some("k"), "12345")).await, (413, "body-too-large".into()));
-    assert_eq!(Ledger::owned(&*story.kit.ledger), [0; 2]);
+    assert_eq!(story.kit.ledger.owned(), [0; 2]);
     story.send(post(Some("k"), "1")).await.unwrap();
     assert_eq!(refused(post(Some("k"), "2")).await, (422, "key-reused".into()));
     assert_eq!(story.effects.load(Ordering::SeqCst), 1);
