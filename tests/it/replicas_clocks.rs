@@ -7,9 +7,7 @@ use super::replicas::{asking, done, replica};
 const HOUR_MS: i64 = 3_600_000;
 
 fn by(clock: &Skew) -> Launch {
-    let mut launch = Launch::default();
-    launch.variables = clock.variables();
-    launch
+    Launch { variables: clock.variables(), ..Launch::default() }
 }
 
 async fn start(config: Config, clock: &Skew) -> Proxy {

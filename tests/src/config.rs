@@ -1,6 +1,7 @@
 //! Configuration files for tests, from short pieces of YAML flow syntax.
 
 use std::{
+    fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -167,7 +168,7 @@ impl Config {
             self.probes, self.probes_more, self.data, self.listener
         );
         for (name, address, settings) in &self.others {
-            out.push_str(&format!("  {name}: {{ address: \"{address}\", {settings} }}\n"));
+            let _ = writeln!(out, "  {name}: {{ address: \"{address}\", {settings} }}");
         }
         let admin = match (self.admin, &self.token_file) {
             // Many proxies run at once here, and only one of them could have the default address.

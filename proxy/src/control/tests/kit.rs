@@ -126,7 +126,6 @@ fn config() -> Config {
             otlp: None,
             propagation: Vec::new(),
             sample_ratio: 0.0,
-            trace_url: None,
             logs: Logs { format: LogFormat::Text, level: "info".into(), access: false },
             trace_url: None,
         },

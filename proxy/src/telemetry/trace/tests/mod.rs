@@ -26,7 +26,6 @@ fn telemetry(endpoint: Option<&str>, sample_ratio: f64) -> Telemetry {
         }),
         propagation: vec![Propagation::W3c, Propagation::B3],
         sample_ratio,
-        trace_url: None,
         logs: Logs { format: LogFormat::Json, level: "info".to_owned(), access: false },
         trace_url: None,
     }
