@@ -33,7 +33,7 @@ pub(super) async fn follow(
         };
         // The ledger writes what comes together in one go.
         for due in open::open(recorder.ledger().as_ref()).await?.chunks(PAGE) {
-            try_join_all(due.iter().map(|due| put_forward(recorder, due.id, jumped))).await?;
+            try_join_all(due.iter().map(|due| put_forward(recorder, due.id, jumped, &longest))).await?;
         }
     } else if gate.was_put_back(now) {
         tracing::warn!("the clock was put back");
@@ -71,10 +71,20 @@ impl Jump {
 }
 
 /// Puts an operation's times forward, if they are of before.
-async fn put_forward(recorder: &Recorder, id: OperationId, jump: Jump) -> Result<(), LedgerError> {
+async fn put_forward(
+    recorder: &Recorder,
+    id: OperationId,
+    jump: Jump,
+    longest: &impl Fn(&Operation) -> Duration,
+) -> Result<(), LedgerError> {
     let Some(operation) = recorder.ledger().read(id).await? else { return Ok(()) };
-    if let Some(by) = jump.of(operation.dispatched_at.unwrap_or(operation.created_at)) {
-        recorder.apply(operation, &Event::ClockPutForward { by }, &StepPolicy::NONE).await?;
+    let Some(by) = jump.of(operation.dispatched_at.unwrap_or(operation.created_at)) else { return Ok(()) };
+    // Later than anything waits by the old time: a question after the jump has said so by the new one.
+    let is_new = |due: &UnixMillis| *due > after(jump.before, longest(&operation));
+    let due = operation.due_at().filter(is_new);
+    let moved = recorder.apply(operation, &Event::ClockPutForward { by }, &StepPolicy::NONE).await?;
+    if let Some(at) = due {
+        recorder.apply(moved.operation, &Event::DueBy { at }, &StepPolicy::NONE).await?;
     }
     Ok(())
 }
@@ -203,6 +213,23 @@ mod tests {
         let later = NOW + 3 * HOUR_MS;
         follow(&recorder, &gate, later, two_hours).await.expect("it follows");
         assert_eq!(sent_and_due(&ledger, id).await, (later, later + HOUR_MS), "it counts from now");
+    }
+
+    /// Somebody may ask after the jump and before it is followed: when it asks next is said by the new time already.
+    #[tokio::test]
+    async fn what_is_due_by_the_new_time_already_is_not_put_off() {
+        let home = Home::new();
+        let ledger = home.open(NOW);
+        let recorder = Recorder::new(ledger.clone(), WallClock::manual(NOW));
+        let gate = QueryGate::default();
+        gate.clock_starts(NOW);
+        let id = unknown(&ledger, 1, NOW - 10_000).await;
+        let later = NOW + 6 * HOUR_MS;
+        let asked = ledger.read(id).await.expect("it reads").expect("it is there");
+        ledger.update(Operation { next_check_at: Some(later + 200), ..asked }).await.expect("it is taken");
+        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
+        let (sent, due) = sent_and_due(&ledger, id).await;
+        assert!(sent.abs_diff(later - 10_000) < 2_000 && due == later + 200, "{sent} {due}");
     }
 
     #[tokio::test]
