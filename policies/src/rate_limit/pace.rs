@@ -46,9 +46,10 @@ impl Pace {
         is_last
     }
 
-    /// The time from the last slot to the next.
+    /// The time from the last slot to the next, rounded down: what is taken off for it leaves no time too short.
     pub(super) fn interval(&self) -> Duration {
-        self.last.map_or(Duration::ZERO, |last| Duration::from_nanos(nanos(last.interval, last.scale)))
+        let whole = |last: Booking| u64::try_from(last.interval / Ticks::from(last.scale)).unwrap_or(u64::MAX);
+        self.last.map_or(Duration::ZERO, |last| Duration::from_nanos(whole(last)))
     }
 
     pub(super) fn is_idle(&self, now: u64) -> bool {

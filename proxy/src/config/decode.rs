@@ -282,6 +282,10 @@ fn literal(said: &str, default: &str) -> Option<Value> {
     if said.starts_with("Default:") || (default.contains([' ', '`']) && !is_flow) {
         return None;
     }
+    // A word, as this reader has it: to older readers of YAML it was a truth value.
+    if default == "off" {
+        return Some(default.into());
+    }
     // An address in brackets is no list.
     serde_saphyr::from_str(default).ok().or_else(|| Some(default.into()))
 }

@@ -76,7 +76,9 @@ fn retry_after_is_read_in_both_forms() {
         let mut response = response(503, None, "");
         response.headers_mut().insert("retry-after", value.parse().unwrap());
         let heard = judge(&query(), &response, NOW);
-        assert_eq!(heard, Heard { retry_after: seconds.map(Duration::from_secs), ..Heard::default() }, "{value}");
+        let status = Some(http::StatusCode::SERVICE_UNAVAILABLE);
+        let retry_after = seconds.map(Duration::from_secs);
+        assert_eq!(heard, Heard { status, retry_after, ..Heard::default() }, "{value}");
     }
 }
 

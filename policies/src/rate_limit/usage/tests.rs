@@ -120,3 +120,10 @@ proptest! {
         check(&params, &history)?;
     }
 }
+
+#[test]
+fn a_slot_between_two_nanoseconds_is_waited_out() {
+    let behavior = Behavior::Queue { max_wait: Duration::from_millis(768) };
+    let params = RateLimit { behavior, ..RateLimit::per(NonZeroU32::new(9).unwrap(), Duration::from_millis(256)) };
+    check(&params, &[0, 0]).unwrap();
+}

@@ -187,7 +187,7 @@ mod tests {
         let screen = Screen::of(&well(), now());
         let expected = "\
 payments-7c9f   mainstay 0.1.0 (b91e2f7)   up 3d   READY
-config     #4f1c2a, loaded 3h ago   1 warning      mainstay check
+config     #4f1c2a, loaded 3h ago   1 warning    mainstay check
 ledger     disk, 412 operations, 16MiB of 4GiB";
         assert_eq!((screen.text().as_str(), screen.is_well), (expected, true));
     }

@@ -18,11 +18,11 @@ section! {
         bundle_file: String,
         /// Our certificate, and those that lead from it to an authority.
         cert_file: String,
-        /// Its key.
+        /// The key of that certificate.
         key_file: String,
         /// Whose certificates are wanted of callers. Default: none is asked for.
         client: RawClientAuth,
-        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        /// The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
         min_version: MinVersion,
         /// Other certificates, by the name that a caller asks for (SNI).
         names: Named<RawNamed>,
@@ -48,7 +48,7 @@ section! {
         bundle_file: String,
         /// It, and those that lead from it to an authority.
         cert_file: String,
-        /// Its key.
+        /// The key of that certificate.
         key_file: String,
     }
 }

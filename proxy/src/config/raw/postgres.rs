@@ -75,7 +75,7 @@ section! {
         cert_file: String,
         /// The key of the client certificate.
         key_file: String,
-        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        /// The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
         min_version: MinVersion,
     }
 }

@@ -23,7 +23,7 @@ use crate::config::{
 section! {
     /// The read-only listener for `/livez`, `/readyz` and `/metrics`.
     RawProbes {
-        /// Where it listens. Default `[::]:9190`, or 0.0.0.0:9190 where the kernel has no IPv6.
+        /// Where it listens. Default [::]:9190. Where the kernel has no IPv6 it is 0.0.0.0:9190.
         address: SocketAddr,
         /// What readiness depends on, beyond what it always does.
         ready: Ready,

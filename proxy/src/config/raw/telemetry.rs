@@ -66,9 +66,9 @@ section! {
         bundle_file: String,
         /// Our certificate, for a receiver that asks for one.
         cert_file: String,
-        /// Its key.
+        /// The key of that certificate.
         key_file: String,
-        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        /// The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
         min_version: MinVersion,
     }
 }

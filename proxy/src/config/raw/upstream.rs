@@ -52,13 +52,13 @@ section! {
         bundle_file: String,
         /// Our certificate, for a service that asks for one.
         cert_file: String,
-        /// Its key.
+        /// The key of that certificate.
         key_file: String,
         /// The name that its certificate must have, and that it is asked for. Default: the endpoint's host.
         server_name: String,
         /// URIs of which its certificate must have exactly one, and none else, instead of a name, such as `spiffe://prod/ns/pay/sa/ledgerd`.
         identity: Vec<At<String>>,
-        /// The oldest TLS that is spoken, 1.2 or 1.3. Default 1.2.
+        /// The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
         min_version: MinVersion,
     }
 }
