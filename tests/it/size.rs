@@ -1,12 +1,121 @@
 //! What traffic takes of memory and of connections, whatever the machine.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
 use mainstay_tests::{
+    authority::Authority,
+    h2_upstream::{H2Step, H2Upstream},
     h2c::{H2Client, full},
     prelude::*,
     proxy::Launch,
+    tls::Server,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
 };
 
 const MIB: u64 = 1024 * 1024;
+
+/// A service that counts the connections it has at once.
+async fn counting() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, most) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    tokio::spawn(async move {
+        let open = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            seen.fetch_max(open.fetch_add(1, SeqCst) + 1, SeqCst);
+            let open = open.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                open.fetch_sub(1, SeqCst);
+            });
+        }
+    });
+    (address, most)
+}
+
+#[tokio::test]
+async fn an_endpoint_has_no_more_connections_than_it_may_however_many_workers_there_are() {
+    for workers in [1, 8, 16] {
+        let (address, most) = counting().await;
+        let config = Config::new()
+            .upstream("app", address, "max_connections: 2, idle_timeout: 5m")
+            .policy("p", "timeout: 9s")
+            .route("path: /**", "app", "p")
+            .top(&format!("limits: {{ workers: {workers} }}"));
+        let proxy = Proxy::start(config).await;
+        let mut callers = JoinSet::new();
+        for _ in 0..24 {
+            let mut client = proxy.connect().await;
+            callers.spawn(async move {
+                for _ in 0..8 {
+                    client.call(&Request::get("/")).await.expect_upstream(200);
+                }
+            });
+        }
+        while let Some(done) = callers.join_next().await {
+            done.unwrap();
+        }
+        let most = most.load(SeqCst);
+        assert!((1..=2).contains(&most), "{workers} workers had {most} connections");
+    }
+}
+
+#[tokio::test]
+async fn workers_share_the_one_connection_of_http2() {
+    let upstream =
+        H2Upstream::start(|_| H2Step::Answer(200, Vec::new(), bytes::Bytes::from_static(b"ok"), Vec::new())).await;
+    let config = Config::new()
+        .upstream("app", upstream.addr, "max_connections: 1, protocol: http2")
+        .policy("p", "timeout: 9s")
+        .route("path: /**", "app", "p")
+        .top("limits: { workers: 8 }");
+    let proxy = Proxy::start(config).await;
+    for _ in 0..16 {
+        proxy.get("/").await.expect_upstream(200);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn workers_share_the_one_connection_whose_endpoint_chose_http2() {
+    let authority = Authority::new("right");
+    let own = authority.issue("own", "DNS:localhost");
+    let upstream = H2Upstream::start(|_| H2Step::Answer(200, Vec::new(), "ok".into(), Vec::new())).await;
+    let alpn: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let front = Server { alpn, ..Server::of(&own) }.before(upstream.addr).await;
+    let more = format!("tls: {{ ca_file: {} }}, max_connections: 1", authority.cert().display());
+    let config = Config::new()
+        .upstream_at("app", &format!("https://localhost:{}", front.addr.port()), &more)
+        .policy("p", "timeout: 9s")
+        .route("path: /**", "app", "p")
+        .top("limits: { workers: 8 }");
+    let proxy = Proxy::start(config).await;
+    let mut callers = JoinSet::new();
+    for _ in 0..16 {
+        let mut client = proxy.connect().await;
+        // All of them ask before it is known what the endpoint speaks.
+        callers.spawn(async move { client.call(&Request::get("/")).await.expect_upstream(200).text() });
+    }
+    while let Some(answered) = callers.join_next().await {
+        assert_eq!(answered.unwrap(), "ok");
+    }
+    assert_eq!(front.handshakes().len(), 1);
+}
 
 #[tokio::test]
 async fn keyed_writes_beyond_the_memory_for_them_are_refused_before_they_are_read() {

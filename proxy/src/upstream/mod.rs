@@ -15,6 +15,7 @@ mod informed;
 mod pool;
 mod progress;
 mod reach;
+mod slots;
 mod upload;
 
 use std::{
@@ -42,6 +43,7 @@ use self::{
     head::RequestHead,
     pool::Pool,
     reach::Reach,
+    slots::Slots,
 };
 use crate::{
     config::model::{self, Protocol},
@@ -81,8 +83,10 @@ enum Speech {
 
 struct Endpoint {
     target: Arc<Target>,
-    /// One pool per worker: connections never cross threads.
+    /// One pool per worker: a connection crosses threads only where there may be no other.
     pools: Vec<Arc<Pool>>,
+    /// For the connections of all of them.
+    slots: Arc<Slots>,
     /// Requests in flight, all workers together.
     outstanding: AtomicUsize,
     reach: Reach,
@@ -118,17 +122,21 @@ impl Upstream {
                     Handshake::new(connector.clone(), name, &endpoint.authority, params.protocol)
                 });
                 let target = Arc::new(Target::new(endpoint.authority.clone()).over(handshake));
+                let slots = Slots::new(params.max_connections.get());
                 let pool = || {
                     Arc::new(Pool::new(
                         target.clone(),
                         params.connect_timeout,
                         params.idle_timeout,
-                        params.max_connections.get(),
+                        slots.clone(),
                         head_limits,
                     ))
                 };
+                let pools: Vec<_> = (0..workers).map(|_| pool()).collect();
+                slots.belong_to(&pools);
                 Endpoint {
-                    pools: (0..workers).map(|_| pool()).collect(),
+                    pools,
+                    slots,
                     outstanding: AtomicUsize::new(0),
                     reach: Reach::default(),
                     target: target.clone(),
@@ -254,10 +262,10 @@ impl Upstream {
 
     /// Connections of all endpoints and workers together: in use, and idle.
     pub(crate) fn connections(&self) -> [usize; 2] {
-        let pools = self.endpoints.iter().flat_map(|endpoint| &endpoint.pools);
-        pools.fold([0, 0], |[in_use, idle], pool| {
-            let [more_in_use, more_idle] = pool.connections();
-            [in_use + more_in_use, idle + more_idle]
+        self.endpoints.iter().fold([0, 0], |[in_use, idle], endpoint| {
+            let more_idle: usize = endpoint.pools.iter().map(|pool| pool.idle()).sum();
+            let open = endpoint.slots.most().saturating_sub(endpoint.slots.left());
+            [in_use + open.saturating_sub(more_idle), idle + more_idle]
         })
     }
 

@@ -20,7 +20,7 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// It deduplicates by the same key, so a keyed write may be sent again.
     pub honours_key: bool,
-    /// Connections per endpoint and worker at most.
+    /// Connections per endpoint at most, all workers together.
     pub max_connections: NonZeroUsize,
     /// An idle connection is closed after this; below the upstream's own.
     pub idle_timeout: Duration,

@@ -33,7 +33,7 @@ section! {
         connect_timeout: Duration,
         /// It deduplicates by the same key, so a keyed write may be sent again. Default false.
         honours_key: bool,
-        /// Connections per endpoint and worker at most. Default 1024.
+        /// Connections per endpoint at most, all workers together. Default 1024.
         max_connections: NonZeroUsize,
         /// An idle connection is closed after this; keep it below the service's own. Default 4s.
         idle_timeout: Duration,

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::upstream::slots::Slots;
 use crate::{
     upstream::connect::Target,
     wire::{gate::Gate, interim::InterimReceiver},
@@ -35,7 +36,7 @@ where
     });
     let second = Duration::from_secs(1);
     let limits = HeadLimits { bytes: 64 * 1024, fields: 150 };
-    Arc::new(Pool::new(Arc::new(Target::new(authority)), second, 60 * second, 10, limits))
+    Arc::new(Pool::new(Arc::new(Target::new(authority)), second, 60 * second, Slots::new(10), limits))
 }
 
 /// Reads until the bytes end with `end`.

@@ -17,7 +17,7 @@ use h2::client::{self, SendRequest};
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -25,6 +25,7 @@ use super::frames::{Seen, Watched};
 use crate::upstream::{
     connect::{self, Target},
     handshake::Spoken,
+    slots::Slots,
 };
 use crate::wire::{
     http1::HeadLimits,
@@ -53,15 +54,13 @@ pub(crate) struct Multiplexed {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// One permit per connection that is open, also one that takes no more streams.
-    connections: Arc<Semaphore>,
+    /// One per connection that is open, also one that takes no more streams.
+    slots: Arc<Slots>,
     /// Bytes that `h2` reads of an answer's header fields.
     header_list_bytes: u32,
     all: Mutex<Vec<Connection>>,
     /// Only one connection is opened at a time; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
-    /// A stream or a connection has ended.
-    freed: Arc<Notify>,
 }
 
 struct Connection {
@@ -127,25 +126,24 @@ impl Multiplexed {
         target: Arc<Target>,
         connect_timeout: Duration,
         idle_timeout: Duration,
-        connections: Arc<Semaphore>,
+        slots: Arc<Slots>,
         limits: HeadLimits,
     ) -> Self {
         Self {
             target,
             connect_timeout,
             idle_timeout,
-            connections,
+            slots,
             header_list_bytes: u32::try_from(limits.bytes.saturating_mul(READ_BEYOND)).unwrap_or(u32::MAX),
             all: Mutex::new(Vec::new()),
             connecting: tokio::sync::Mutex::new(()),
-            freed: Arc::default(),
         }
     }
 
     /// A place on a connection that takes one more stream, on a new one if none does. Waits while there may be no more.
     pub(crate) async fn place(&self) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
         loop {
-            let freed = self.freed.notified();
+            let freed = self.slots.freed.notified();
             if let Some(place) = self.free_place() {
                 return Ok(place);
             }
@@ -154,8 +152,12 @@ impl Multiplexed {
                 if let Some(place) = self.free_place() {
                     return Ok(place);
                 }
-                if let Ok(permit) = self.connections.clone().try_acquire_owned() {
-                    return self.open(permit).await;
+                if let Some(slot) = self.slots.try_room() {
+                    return self.open(slot).await;
+                }
+                // One of another worker's: its frames take another thread, which is better than no connection.
+                if let Some(place) = self.slots.pools().find_map(|pool| pool.free_place()) {
+                    return Ok(place);
                 }
             }
             // Elapsed or not, there is something to look at.
@@ -163,7 +165,7 @@ impl Multiplexed {
         }
     }
 
-    fn free_place(&self) -> Option<(SendRequest<Bytes>, Place)> {
+    pub(crate) fn free_place(&self) -> Option<(SendRequest<Bytes>, Place)> {
         let mut all = self.all.lock();
         all.retain(|connection| !connection.shared.is_over());
         all.iter()
@@ -209,7 +211,7 @@ impl Multiplexed {
             used: AtomicBool::new(true),
             closed: AtomicBool::new(false),
             seen: Arc::default(),
-            freed: self.freed.clone(),
+            freed: self.slots.freed.clone(),
         });
         let place = Place::take(&shared);
         let sender =
@@ -224,6 +226,8 @@ impl Multiplexed {
                 Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
             };
         self.all.lock().push(Connection { sender: sender.clone(), shared, idle_since: None });
+        // Those of other workers may share it.
+        self.slots.freed.notify_waiters();
         Ok((sender, place))
     }
 
