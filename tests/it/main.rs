@@ -66,6 +66,7 @@ mod limiter_keys;
 mod limits;
 mod log_lines;
 mod metrics;
+mod names;
 mod openapi_admin;
 mod operate;
 mod operators;

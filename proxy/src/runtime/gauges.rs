@@ -49,6 +49,8 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     of_kind(Kind::Counter, "mainstay_breaker_transitions", help, transitions)(metrics);
     let help = "Attempts that found no connection to an upstream, by cause";
     of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
+    let help = "Answers about the names of endpoints, and answers that were none";
+    of_kind(Kind::Counter, "mainstay_upstream_resolutions", help, resolutions)(metrics);
     let help = "Endpoints of upstreams: those that the last attempt could connect to, and the others";
     on_scrape("mainstay_upstream_endpoints", help, endpoints)(metrics);
     let help = "Connections to upstreams: in use (of HTTP/2 all that are open), and idle";
@@ -132,6 +134,16 @@ fn operations(runtime: &Runtime, samples: &mut Samples) {
 fn load(runtime: &Runtime, samples: &mut Samples, read: fn(&Load) -> Option<u64>) {
     if let Some(value) = runtime.resources.ledger.load().as_ref().and_then(read) {
         samples.push(&[], value as f64);
+    }
+}
+
+fn resolutions(runtime: &Runtime, samples: &mut Samples) {
+    let snapshot = runtime.snapshot.load();
+    for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
+        let Some(counts) = upstream.resolutions() else { continue };
+        for (result, count) in ["success", "failure"].into_iter().zip(counts) {
+            samples.push(&[("upstream", name), ("result", result)], count as f64);
+        }
     }
 }
 

@@ -3,36 +3,51 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use super::handshake::{Handshake, Spoken};
-use crate::wire::transport::Transport;
 use http::uri::Authority;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, timeout_at},
 };
+
+use super::{
+    handshake::{Handshake, Spoken},
+    names::{Name, race},
+};
+use crate::{config::model::Resolve, wire::transport::Transport};
 
 /// Where an endpoint is, with a literal address already parsed.
 pub(crate) struct Target {
     pub(crate) authority: Authority,
-    port: u16,
-    literal: Option<SocketAddr>,
+    place: Place,
     /// Over TLS, that is how.
     pub(super) tls: Option<Handshake>,
     /// How long what was sent may stay unacknowledged, in ms; 0: as long as the system says.
     unacknowledged_ms: AtomicU64,
 }
 
+/// Where to connect.
+enum Place {
+    Address(SocketAddr),
+    Name(Arc<Name>),
+}
+
 impl Target {
-    pub(crate) fn new(authority: Authority) -> Self {
+    pub(crate) fn new(authority: Authority, resolve: &Resolve) -> Self {
         let port = authority.port_u16().unwrap_or(80);
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
-        Self { authority, port, literal, tls: None, unacknowledged_ms: AtomicU64::new(0) }
+        let place = match host.parse::<IpAddr>() {
+            Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
+            Err(_) => Place::Name(Arc::new(Name::new(host, port, resolve))),
+        };
+        Self { authority, place, tls: None, unacknowledged_ms: AtomicU64::new(0) }
     }
 
     /// The same over TLS.
@@ -47,9 +62,9 @@ impl Target {
     }
 
     async fn connect(&self) -> Result<TcpStream, AttemptError> {
-        let stream = match self.literal {
-            Some(address) => TcpStream::connect(address).await.map_err(unconnected)?,
-            None => self.connect_by_name().await?,
+        let stream = match &self.place {
+            Place::Address(address) => TcpStream::connect(address).await.map_err(unconnected)?,
+            Place::Name(name) => by_name(name).await?,
         };
         stream.set_nodelay(true).map_err(unconnected)?;
         let bound = self.unacknowledged_ms.load(Relaxed);
@@ -60,17 +75,53 @@ impl Target {
         Ok(stream)
     }
 
-    /// Tries each resolved address in turn; the last error stands.
-    async fn connect_by_name(&self) -> Result<TcpStream, AttemptError> {
-        let unresolved = |error| AttemptError::new(Cause::Connect, Sent::No).named(DNS).with_source(error);
-        let mut last = unresolved(io::Error::new(io::ErrorKind::NotFound, "the name resolves to no address"));
-        for address in lookup_host((self.authority.host(), self.port)).await.map_err(unresolved)? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = unconnected(error),
-            }
+    /// How often the addresses that it stands for have changed.
+    pub(super) fn generation(&self) -> u32 {
+        match &self.place {
+            Place::Address(_) => 0,
+            Place::Name(name) => name.generation(),
         }
-        Err(last)
+    }
+
+    /// Whether a connection leads where it would be opened now.
+    pub(super) fn still_leads(&self, stream: &TcpStream) -> bool {
+        match &self.place {
+            Place::Address(_) => true,
+            Place::Name(_) => stream.peer_addr().is_ok_and(|address| self.stands_for(address)),
+        }
+    }
+
+    /// Whether an address is one of those that it stands for.
+    pub(super) fn stands_for(&self, address: SocketAddr) -> bool {
+        match &self.place {
+            Place::Address(own) => *own == address,
+            Place::Name(name) => name.stands_for(address),
+        }
+    }
+
+    /// Lets a name be asked for again, if it is time.
+    pub(super) fn renew(&self) {
+        if let Place::Name(name) = &self.place {
+            name.renew();
+        }
+    }
+
+    /// Answers about its name, and answers that were none; nothing of an address.
+    pub(super) fn resolutions(&self) -> Option<[u64; 2]> {
+        match &self.place {
+            Place::Address(_) => None,
+            Place::Name(name) => Some(name.resolutions()),
+        }
+    }
+}
+
+/// A connection to one of the addresses of a name.
+async fn by_name(name: &Arc<Name>) -> Result<TcpStream, AttemptError> {
+    let unresolved = |why: String| AttemptError::new(Cause::Connect, Sent::No).named(DNS).with_source(why);
+    let addresses = name.addresses().await.map_err(unresolved)?;
+    match race(&addresses, TcpStream::connect).await {
+        Some(connected) => connected.map_err(unconnected),
+        None => Err(unresolved("the name stands for no address".to_owned())),
     }
 }
 
@@ -119,7 +170,7 @@ mod tests {
     async fn what_lies_in_a_dead_socket_does_not_arrive_later_than_it_may() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string().parse().unwrap();
-        let target = Target::new(authority);
+        let target = Target::new(authority, &Resolve::default());
         let bound_of = async || {
             let stream = target.connect().await.unwrap();
             socket2::SockRef::from(&stream).tcp_user_timeout().unwrap().unwrap_or_default()

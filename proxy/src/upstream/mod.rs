@@ -12,6 +12,7 @@ pub(crate) mod head;
 mod http1;
 mod http2;
 mod informed;
+mod names;
 mod pool;
 mod progress;
 mod reach;
@@ -61,7 +62,7 @@ pub use self::progress::Progress;
 /// # Errors
 /// There is none within that time; nothing was sent.
 pub(crate) async fn dial(authority: Authority, within: Duration) -> Result<TcpStream, AttemptError> {
-    connect::tcp(&Target::new(authority), Instant::now() + within).await
+    connect::tcp(&Target::new(authority, &model::Resolve::default()), Instant::now() + within).await
 }
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.
@@ -121,13 +122,13 @@ impl Upstream {
                     let name = params.tls.as_ref().and_then(|tls| tls.server_name.clone());
                     Handshake::new(connector.clone(), name, &endpoint.authority, params.protocol)
                 });
-                let target = Arc::new(Target::new(endpoint.authority.clone()).over(handshake));
+                let target = Arc::new(Target::new(endpoint.authority.clone(), &params.resolve).over(handshake));
                 let slots = Slots::new(params.max_connections.get());
                 let pool = || {
                     Arc::new(Pool::new(
                         target.clone(),
                         params.connect_timeout,
-                        params.idle_timeout,
+                        (params.idle_timeout, params.max_age),
                         slots.clone(),
                         head_limits,
                     ))
@@ -260,6 +261,12 @@ impl Upstream {
         sums
     }
 
+    /// Answers about the names of its endpoints, and answers that were none; nothing where no endpoint has a name.
+    pub(crate) fn resolutions(&self) -> Option<[u64; 2]> {
+        let each = self.endpoints.iter().filter_map(|endpoint| endpoint.target.resolutions());
+        each.reduce(|[good, bad], [more_good, more_bad]| [good + more_good, bad + more_bad])
+    }
+
     /// Connections of all endpoints and workers together: in use, and idle.
     pub(crate) fn connections(&self) -> [usize; 2] {
         self.endpoints.iter().fold([0, 0], |[in_use, idle], endpoint| {
@@ -278,6 +285,10 @@ impl Upstream {
     /// Closes connections of `worker` that have been idle for too long.
     pub fn sweep(&self, worker: usize, now: Instant) {
         for endpoint in &self.endpoints {
+            // One of them asks for all.
+            if worker == 0 {
+                endpoint.target.renew();
+            }
             endpoint.pools[worker].sweep(now);
         }
     }

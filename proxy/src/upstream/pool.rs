@@ -31,6 +31,7 @@ pub(crate) struct Pool {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    max_age: Duration,
     /// Shared by the pools of all workers.
     slots: Arc<Slots>,
     idle: Mutex<IdleList>,
@@ -68,6 +69,19 @@ pub(crate) struct Idle {
     served: bool,
     /// The last sweep before.
     since: Instant,
+    origin: Origin,
+}
+
+/// When a connection has served its time, and to which of a name's sets of addresses it was opened.
+#[derive(Clone, Copy)]
+struct Origin {
+    retires: Instant,
+    generation: u32,
+}
+
+/// A tenth more or less, so that connections that were opened together do not end together.
+pub(super) fn spread(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
 impl Idle {
@@ -84,6 +98,7 @@ impl Idle {
 /// An HTTP/1 connection in the hands of one request.
 pub(crate) struct Lease {
     stream: Transport,
+    origin: Origin,
     reused: bool,
     pool: Arc<Pool>,
     slot: OwnedSemaphorePermit,
@@ -101,8 +116,8 @@ impl Lease {
 
     /// Gives the connection back, once its response has ended cleanly.
     pub(super) fn give_back(self) {
-        let Self { stream, pool, slot, .. } = self;
-        pool.lay_aside(stream, true, slot);
+        let Self { stream, origin, pool, slot, .. } = self;
+        pool.lay_aside((stream, origin), true, slot);
     }
 
     /// The two directions apart; they are never joined again.
@@ -116,13 +131,14 @@ impl Pool {
     pub(crate) fn new(
         target: Arc<Target>,
         connect_timeout: Duration,
-        idle_timeout: Duration,
+        (idle_timeout, max_age): (Duration, Duration),
         slots: Arc<Slots>,
         head_limits: HeadLimits,
     ) -> Self {
-        let multiplexed = Multiplexed::new(target.clone(), connect_timeout, idle_timeout, slots.clone(), head_limits);
+        let ages = (idle_timeout, max_age);
+        let multiplexed = Multiplexed::new(target.clone(), connect_timeout, ages, slots.clone(), head_limits);
         let idle = Mutex::new(IdleList::new());
-        Self { target, connect_timeout, idle_timeout, slots, idle, multiplexed, head_limits }
+        Self { target, connect_timeout, idle_timeout, max_age, slots, idle, multiplexed, head_limits }
     }
 
     /// Bounds on an answer's head.
@@ -139,7 +155,9 @@ impl Pool {
     pub(crate) async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease, AttemptError> {
         let idle = if fresh { None } else { self.idle.lock().take(self.idle_timeout) };
         match idle {
-            Some((Idle { stream, served: reused, .. }, slot)) => Ok(Lease { stream, reused, pool: self.clone(), slot }),
+            Some((Idle { stream, origin, served: reused, .. }, slot)) => {
+                Ok(Lease { stream, origin, reused, pool: self.clone(), slot })
+            }
             // Boxed, so that a request on a warm connection does not carry the room for a handshake.
             None => Box::pin(self.lease_slowly(fresh)).await,
         }
@@ -151,21 +169,39 @@ impl Pool {
             Turn::Slot(slot) => slot,
             Turn::Connection(mut idle, slot) => {
                 if !fresh && idle.is_usable() {
-                    return Ok(Lease { stream: idle.stream, reused: idle.served, pool: self.clone(), slot });
+                    let Idle { stream, origin, served: reused, .. } = idle;
+                    return Ok(Lease { stream, origin, reused, pool: self.clone(), slot });
                 }
                 // Another one is opened in its place.
                 slot
             }
         };
-        let deadline = Instant::now() + self.connect_timeout;
+        let (origin, deadline) = (self.origin(), Instant::now() + self.connect_timeout);
         let (stream, _) = connect::ready(&self.target, Some(Spoken::Http1), deadline).await?;
-        Ok(Lease { stream, reused: false, pool: self.clone(), slot })
+        Ok(Lease { stream, origin, reused: false, pool: self.clone(), slot })
+    }
+
+    /// Of a connection that is opened now: what changes while its name is resolved is looked at again.
+    fn origin(&self) -> Origin {
+        Origin { retires: Instant::now() + spread(self.max_age), generation: self.target.generation() }
     }
 
     /// Keeps a connection for the next request, which may be one of another worker that waits for it.
-    fn lay_aside(&self, stream: Transport, served: bool, slot: OwnedSemaphorePermit) {
+    /// One that has served its time, or leads where its name no longer does, is closed.
+    fn lay_aside(&self, (stream, mut origin): (Transport, Origin), served: bool, slot: OwnedSemaphorePermit) {
+        let generation = self.target.generation();
+        if generation != origin.generation {
+            if !self.target.still_leads(stream.socket()) {
+                return close(stream, slot);
+            }
+            origin.generation = generation;
+        }
         let mut idle = self.idle.lock();
-        let connection = Idle { stream, served, since: idle.swept };
+        if idle.swept >= origin.retires {
+            drop(idle);
+            return close(stream, slot);
+        }
+        let connection = Idle { stream, served, since: idle.swept, origin };
         if self.slots.is_waited_for() {
             drop(idle);
             self.slots.hand_on(connection, slot);
@@ -205,10 +241,11 @@ impl Pool {
         let began = Instant::now();
         let (Turn::Slot(slot) | Turn::Connection(_, slot)) = self.slots.turn().await?;
         let deadline = deadline + began.elapsed();
+        let origin = self.origin();
         let (stream, spoken) = connect::ready(&self.target, None, deadline).await?;
         match spoken {
-            Spoken::Http1 => self.lay_aside(stream, false, slot),
-            Spoken::Http2 => self.multiplexed.adopt(stream, slot, deadline).await?,
+            Spoken::Http1 => self.lay_aside((stream, origin), false, slot),
+            Spoken::Http2 => self.multiplexed.adopt(stream, slot, (origin.generation, deadline)).await?,
         }
         Ok(spoken)
     }
@@ -220,7 +257,11 @@ impl Pool {
 
     /// Closes what has been idle for too long, or was closed by the peer; off the path of requests.
     pub(crate) fn sweep(&self, now: Instant) {
-        let is_of_use = |entry: &mut Idle| entry.is_young(now, self.idle_timeout) && entry.is_usable();
+        let generation = self.target.generation();
+        let is_of_use = |entry: &mut Idle| {
+            let leads = entry.origin.generation == generation || self.target.still_leads(entry.stream.socket());
+            leads && now < entry.origin.retires && entry.is_young(now, self.idle_timeout) && entry.is_usable()
+        };
         let mut idle = self.idle.lock();
         idle.swept = now;
         idle.connections.retain_mut(|(entry, _)| is_of_use(entry));
@@ -240,6 +281,12 @@ impl Pool {
         let idle = &mut self.idle.lock().connections;
         !idle.is_empty() && !idle.iter_mut().any(|(entry, _)| entry.is_usable())
     }
+}
+
+/// A connection is closed before its slot is free for another one.
+fn close(stream: Transport, slot: OwnedSemaphorePermit) {
+    drop(stream);
+    drop(slot);
 }
 
 /// Times that a request which an aged connection did not take is given to another one before a fresh one is opened for it.

@@ -1,6 +1,11 @@
 //! The services behind.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::wire::tls::UpstreamTls;
 
@@ -24,6 +29,10 @@ pub struct Upstream {
     pub max_connections: NonZeroUsize,
     /// An idle connection is closed after this; below the upstream's own.
     pub idle_timeout: Duration,
+    /// A connection takes no new request after this, a tenth more or less.
+    pub max_age: Duration,
+    /// How names of endpoints are resolved.
+    pub resolve: Resolve,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
 }
@@ -32,6 +41,57 @@ impl Upstream {
     /// Whether each of its endpoints is reached over TLS.
     pub fn is_secure(&self) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.is_secure)
+    }
+}
+
+/// How names of endpoints are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolve {
+    /// An answer is good for no less.
+    pub min: Duration,
+    /// And for no more.
+    pub max: Duration,
+    /// Which addresses are asked for.
+    pub family: Family,
+    /// Addresses of one name that are used.
+    pub max_addresses: NonZeroUsize,
+    /// Who is asked; the machine's own name servers, if nobody is named.
+    pub servers: Vec<SocketAddr>,
+}
+
+impl Default for Resolve {
+    /// 30 s is what `CoreDNS` lets its answers live; a second keeps a name without any life from being asked for with each connection.
+    fn default() -> Self {
+        const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+        Self {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(30),
+            family: Family::Any,
+            max_addresses: MAX_ADDRESSES,
+            servers: Vec::new(),
+        }
+    }
+}
+
+/// Which addresses of a name are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Both.
+    Any,
+    /// Those of IPv4.
+    Ipv4,
+    /// Those of IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Whether an address is of it.
+    pub const fn admits(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Ipv4 => ip.is_ipv4(),
+            Self::Ipv6 => ip.is_ipv6(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `upstreams`.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Authority};
 use rustls::pki_types::ServerName;
@@ -10,7 +10,7 @@ use super::tls::RawCredentials;
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{CONNECT_TIMEOUT, Endpoint, Protocol, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Family, Protocol, Resolve, Upstream},
         node::{At, Node},
         report::Issue,
     },
@@ -19,6 +19,8 @@ use crate::{
 
 /// Below the 5 s after which common servers (Node, Apache) close an idle connection, so that we close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A service behind one address of its own is balanced by connection, so without it nothing would ever move.
+const MAX_AGE: Duration = Duration::from_mins(5);
 /// What one process can serve with ordinary file limits.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not zero");
 
@@ -37,6 +39,10 @@ section! {
         max_connections: NonZeroUsize,
         /// An idle connection is closed after this; keep it below the service's own. Default 4s.
         idle_timeout: Duration,
+        /// A connection takes no new request after this, a tenth more or less: what stands behind one address may change. Default 5m.
+        max_age: Duration,
+        /// How names of endpoints are resolved.
+        resolve: Resolve,
         /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
         tls: RawUpstreamTls,
     }
@@ -60,6 +66,65 @@ section! {
         identity: Vec<At<String>>,
         /// The oldest TLS that is spoken, "1.2" or "1.3". Default "1.2".
         min_version: MinVersion,
+    }
+}
+
+section! {
+    /// How names of endpoints are resolved: by Mainstay itself, in the background, by the time to live of the answer.
+    RawResolve {
+        /// An answer is good for no less. Default 1s.
+        min: Duration,
+        /// An answer is good for no more. Default 30s.
+        max: Duration,
+        /// Which addresses are asked for: any, ipv4 or ipv6. Default any.
+        family: Family,
+        /// Addresses of one name that are used. Default 256.
+        max_addresses: NonZeroUsize,
+        /// Name servers to ask, as IP addresses with ports. Default: those of resolv.conf, with its search list.
+        servers: Vec<SocketAddr>,
+    }
+}
+
+impl Setting for Resolve {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawResolve::decode(node, cx)?;
+        let default = Self::default();
+        let min = cx.positive("min", raw.min, default.min);
+        let max = cx.positive("max", raw.max, default.max.max(min));
+        if min > max {
+            return cx.error(
+                node.at,
+                "`min` is longer than `max`",
+                "an answer is good for `min` at the least, and `max` at the most",
+            );
+        }
+        Some(Self {
+            min,
+            max,
+            family: or(raw.family, default.family),
+            max_addresses: cx.ranged(
+                "max_addresses",
+                raw.max_addresses,
+                default.max_addresses,
+                |count| count.get() <= 4096,
+                "it is from 1 to 4096",
+            ),
+            servers: or(raw.servers, default.servers),
+        })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawResolve::schema(generator)
+    }
+}
+
+impl Setting for Family {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        cx.choice(node, &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6)])
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        words(&["any", "ipv4", "ipv6"])
     }
 }
 
@@ -87,6 +152,8 @@ impl RawUpstream {
             honours_key: or(self.honours_key, false),
             max_connections: or(self.max_connections, MAX_CONNECTIONS),
             idle_timeout: cx.positive("idle_timeout", self.idle_timeout, IDLE_TIMEOUT),
+            max_age: cx.positive("max_age", self.max_age, MAX_AGE),
+            resolve: or(self.resolve, Resolve::default()),
             tls,
         })
     }

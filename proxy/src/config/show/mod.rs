@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, HeaderFormat, HeaderSource, LOCAL, Ledger, Limits,
-        List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol, ReadyLedger,
-        Route, Store, StoreTls, Telemetry, Upstream,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, HeaderFormat, HeaderSource, LOCAL, Ledger,
+        Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol,
+        ReadyLedger, Resolve, Route, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -240,8 +240,23 @@ fn upstream(upstream: &Upstream) -> Value {
         "honours_key": upstream.honours_key,
         "max_connections": upstream.max_connections.get(),
         "idle_timeout": duration(upstream.idle_timeout),
+        "max_age": duration(upstream.max_age),
+        "resolve": resolve(&upstream.resolve),
     });
     with(shown, [("tls", upstream.tls.as_deref().map(tls::upstream))])
+}
+
+fn resolve(resolve: &Resolve) -> Value {
+    let servers: Vec<_> = resolve.servers.iter().map(ToString::to_string).collect();
+    with(
+        json!({
+            "min": duration(resolve.min),
+            "max": duration(resolve.max),
+            "family": match resolve.family { Family::Any => "any", Family::Ipv4 => "ipv4", Family::Ipv6 => "ipv6" },
+            "max_addresses": resolve.max_addresses.get(),
+        }),
+        [("servers", (!servers.is_empty()).then(|| servers.into()))],
+    )
 }
 
 fn route(route: &Route) -> Value {

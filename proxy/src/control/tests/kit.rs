@@ -67,6 +67,8 @@ fn upstream(name: &str) -> Arc<Upstream> {
         honours_key: false,
         max_connections: NonZeroUsize::MIN,
         idle_timeout: Duration::from_secs(1),
+        max_age: Duration::from_mins(5),
+        resolve: crate::config::model::Resolve::default(),
         tls: None,
     })
 }

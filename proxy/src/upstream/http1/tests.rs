@@ -36,7 +36,8 @@ where
     });
     let second = Duration::from_secs(1);
     let limits = HeadLimits { bytes: 64 * 1024, fields: 150 };
-    Arc::new(Pool::new(Arc::new(Target::new(authority)), second, 60 * second, Slots::new(10), limits))
+    let target = Arc::new(Target::new(authority, &crate::config::model::Resolve::default()));
+    Arc::new(Pool::new(target, second, (60 * second, 600 * second), Slots::new(10), limits))
 }
 
 /// Reads until the bytes end with `end`.

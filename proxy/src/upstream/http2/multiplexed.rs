@@ -4,6 +4,7 @@
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,6 +26,7 @@ use super::frames::{Seen, Watched};
 use crate::upstream::{
     connect::{self, Target},
     handshake::Spoken,
+    pool::spread,
     slots::Slots,
 };
 use crate::wire::{
@@ -54,6 +56,7 @@ pub(crate) struct Multiplexed {
     target: Arc<Target>,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    max_age: Duration,
     /// One per connection that is open, also one that takes no more streams.
     slots: Arc<Slots>,
     /// Bytes that `h2` reads of an answer's header fields.
@@ -68,6 +71,11 @@ struct Connection {
     shared: Arc<Shared>,
     /// Since when no sweep has found it in use.
     idle_since: Option<Instant>,
+    /// When it takes no more streams.
+    retires: Instant,
+    /// Where it leads, if that is known, and to which of a name's sets of addresses that belongs.
+    peer: Option<SocketAddr>,
+    generation: u32,
 }
 
 /// What a connection's task, its streams and the pool know of it.
@@ -125,7 +133,7 @@ impl Multiplexed {
     pub(crate) fn new(
         target: Arc<Target>,
         connect_timeout: Duration,
-        idle_timeout: Duration,
+        (idle_timeout, max_age): (Duration, Duration),
         slots: Arc<Slots>,
         limits: HeadLimits,
     ) -> Self {
@@ -133,6 +141,7 @@ impl Multiplexed {
             target,
             connect_timeout,
             idle_timeout,
+            max_age,
             slots,
             header_list_bytes: u32::try_from(limits.bytes.saturating_mul(READ_BEYOND)).unwrap_or(u32::MAX),
             all: Mutex::new(Vec::new()),
@@ -186,26 +195,27 @@ impl Multiplexed {
         &self,
         stream: Transport,
         permit: OwnedSemaphorePermit,
-        deadline: Instant,
+        (generation, deadline): (u32, Instant),
     ) -> Result<(), AttemptError> {
-        self.begin(stream, permit, deadline).await.map(drop)
+        self.begin(stream, permit, (generation, deadline)).await.map(drop)
     }
 
     /// Opens a connection (in clear by prior knowledge); nothing of a request can have been sent if this fails.
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
-        let deadline = Instant::now() + self.connect_timeout;
+        let (generation, deadline) = (self.target.generation(), Instant::now() + self.connect_timeout);
         // Boxed, so that a request on a warm connection does not carry the room for a handshake.
         let (stream, _) = Box::pin(connect::ready(&self.target, Some(Spoken::Http2), deadline)).await?;
-        self.begin(stream, permit, deadline).await
+        self.begin(stream, permit, (generation, deadline)).await
     }
 
-    /// A place on a connection whose bytes are there.
+    /// A place on a connection whose bytes are there, and which was opened to the addresses of `generation`.
     async fn begin(
         &self,
         stream: Transport,
         permit: OwnedSemaphorePermit,
-        deadline: Instant,
+        (generation, deadline): (u32, Instant),
     ) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
+        let peer = stream.socket().peer_addr().ok();
         let shared = Arc::new(Shared {
             streams: AtomicUsize::new(0),
             used: AtomicBool::new(true),
@@ -225,7 +235,9 @@ impl Multiplexed {
                 }
                 Err(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("connect_timeout")),
             };
-        self.all.lock().push(Connection { sender: sender.clone(), shared, idle_since: None });
+        let retires = Instant::now() + spread(self.max_age);
+        let sender_of_it = sender.clone();
+        self.all.lock().push(Connection { sender: sender_of_it, shared, idle_since: None, retires, peer, generation });
         // Those of other workers may share it.
         self.slots.freed.notify_waiters();
         Ok((sender, place))
@@ -233,7 +245,18 @@ impl Multiplexed {
 
     /// Lets go of connections that have been idle for too long; their tasks then close them.
     pub(crate) fn sweep(&self, now: Instant) {
+        let generation = self.target.generation();
         self.all.lock().retain_mut(|connection| {
+            // Its streams end; new ones go over another connection.
+            if now >= connection.retires {
+                return false;
+            }
+            if connection.generation != generation {
+                if !connection.peer.is_some_and(|peer| self.target.stands_for(peer)) {
+                    return false;
+                }
+                connection.generation = generation;
+            }
             let shared = &connection.shared;
             if shared.used.swap(false, Ordering::Relaxed) || shared.streams.load(Ordering::Relaxed) > 0 {
                 connection.idle_since = None;

@@ -1,0 +1,240 @@
+//! Names of endpoints: every address of one is used, one that is gone is not, and name servers that fail take nothing with them.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use mainstay_tests::{authority::Authority, prelude::*, tls::Server};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+};
+
+/// A name server of our own: what it says of every name, and how often it was asked. `None`: there is no such name.
+#[derive(Clone, Default)]
+struct Zone(Arc<Mutex<(Option<Vec<Ipv4Addr>>, usize)>>);
+
+impl Zone {
+    async fn serve(&self) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, zone) = (socket.local_addr().unwrap(), self.clone());
+        tokio::spawn(async move {
+            let mut packet = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
+                if let Some(answer) = zone.answer(&packet[..length]) {
+                    socket.send_to(&answer, peer).await.ok();
+                }
+            }
+        });
+        address
+    }
+
+    /// RFC 1035 section 4.1: the question comes back, with an address record of one second for each address.
+    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let name = query.get(12..)?.iter().position(|byte| *byte == 0)?;
+        let question = query.get(12..12 + name + 5)?;
+        let is_v4 = question[name + 1..name + 3] == [0, 1];
+        let mut state = self.0.lock();
+        state.1 += 1;
+        let (code, addresses) = match &state.0 {
+            Some(addresses) if is_v4 => (0, addresses.clone()),
+            Some(_) => (0, Vec::new()),
+            None => (3, Vec::new()),
+        };
+        let mut answer =
+            [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0], question].concat();
+        for address in addresses {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+            answer.extend(address.octets());
+        }
+        Some(answer)
+    }
+
+    fn say(&self, numbers: &[u8]) {
+        self.0.lock().0 = Some(numbers.iter().map(|number| Ipv4Addr::new(127, 0, 0, *number)).collect());
+    }
+
+    async fn is_asked_again(&self, times: usize) {
+        let before = self.0.lock().1;
+        eventually("the name is asked for", || async { (self.0.lock().1 >= before + times).then_some(()) }).await;
+    }
+}
+
+/// Requests and connections that each address has had, by its last number.
+type Counts = Arc<Mutex<BTreeMap<u8, (usize, usize)>>>;
+
+/// The same service on one port of several addresses of this machine; each says its number.
+async fn services(numbers: &[u8]) -> (u16, Counts) {
+    let counts = Counts::default();
+    let (port, listeners) = eventually("a port that is free on all of them", || async {
+        let first = TcpListener::bind((Ipv4Addr::new(127, 0, 0, numbers[0]), 0)).await.ok()?;
+        let port = first.local_addr().ok()?.port();
+        let mut all = vec![first];
+        for number in &numbers[1..] {
+            all.push(TcpListener::bind((Ipv4Addr::new(127, 0, 0, *number), port)).await.ok()?);
+        }
+        Some((port, all))
+    })
+    .await;
+    for (listener, number) in listeners.into_iter().zip(numbers.iter().copied()) {
+        let counts = counts.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counts.lock().entry(number).or_default().1 += 1;
+                let counts = counts.clone();
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+                        if head.ends_with(b"\r\n\r\n") {
+                            head.clear();
+                            counts.lock().entry(number).or_default().0 += 1;
+                            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                            if stream.write_all(answer.as_bytes()).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+    (port, counts)
+}
+
+async fn proxy_before(zone: &Zone, port: u16, more: &str) -> Proxy {
+    let server = zone.serve().await;
+    let config = Config::new()
+        .upstream_at(
+            "app",
+            &format!("http://orders.test:{port}"),
+            &format!("resolve: {{ servers: ['{server}'] }}{more}"),
+        )
+        .policy("p", "timeout: 9s")
+        .route("path: /**", "app", "p")
+        .top("limits: { workers: 1 }");
+    Proxy::start(config).await
+}
+
+/// So many callers at once, one request after the other; who answered.
+async fn call(proxy: &Proxy, callers: usize, each: usize) -> BTreeMap<String, usize> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let mut client = proxy.connect().await;
+        tasks.spawn(async move {
+            let mut answered = Vec::new();
+            for _ in 0..each {
+                answered.push(client.call(&Request::get("/")).await.expect_upstream(200).text());
+            }
+            answered
+        });
+    }
+    let mut all = BTreeMap::new();
+    while let Some(answered) = tasks.join_next().await {
+        answered.unwrap().into_iter().for_each(|number| *all.entry(number).or_default() += 1);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_name_is_followed_wherever_it_leads_and_kept_when_nobody_says() {
+    let (port, counts) = services(&[2, 3, 4, 5, 6]).await;
+    let zone = Zone::default();
+    zone.say(&[2, 3, 4]);
+    let proxy = proxy_before(&zone, port, "").await;
+    let answered = call(&proxy, 12, 20).await;
+    assert_eq!(answered.keys().collect::<Vec<_>>(), ["2", "3", "4"], "{answered:?}");
+    // Busy connections notice it, too.
+    zone.say(&[5, 6]);
+    eventually("the old addresses are left", || async {
+        let answered = call(&proxy, 4, 10).await;
+        answered.keys().all(|number| ["5", "6"].contains(&&**number)).then_some(())
+    })
+    .await;
+    let gone = |counts: &Counts| [2, 3, 4].map(|number| counts.lock()[&number]);
+    let before = gone(&counts);
+    assert_eq!(call(&proxy, 12, 20).await.len(), 2);
+    assert_eq!(gone(&counts), before);
+    // There is no such name any more, as far as the server knows.
+    zone.0.lock().0 = None;
+    zone.is_asked_again(3).await;
+    assert_eq!(call(&proxy, 4, 10).await.values().sum::<usize>(), 40);
+    assert_eq!(proxy.log().matches("a name cannot be resolved").count(), 1);
+    for result in ["success", "failure"] {
+        let labels = [("upstream", "app"), ("result", result)];
+        assert!(proxy.metric("mainstay_upstream_resolutions_total", &labels).await.unwrap() >= 1.0, "{result}");
+    }
+}
+
+#[tokio::test]
+async fn one_dead_address_is_no_dead_name() {
+    let (port, _) = services(&[3]).await;
+    let zone = Zone::default();
+    // Nobody listens at the first.
+    zone.say(&[2, 3]);
+    let proxy = proxy_before(&zone, port, "").await;
+    for _ in 0..6 {
+        assert_eq!(call(&proxy, 4, 1).await.values().sum::<usize>(), 4);
+    }
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_name_that_is_proven_wherever_it_leads() {
+    let authority = Authority::new("right");
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    for (certified, is_right) in [("DNS:orders.test", true), ("DNS:localhost, IP:127.0.0.1", false)] {
+        let own = authority.issue("own", certified);
+        let front = Server::of(&own).before(upstream.addr).await;
+        let zone = Zone::default();
+        // Nobody listens at the second.
+        zone.say(&[1, 2]);
+        let server = zone.serve().await;
+        let ca = authority.cert().display().to_string();
+        let more = format!("resolve: {{ servers: ['{server}'] }}, tls: {{ ca_file: {ca} }}");
+        let config = Config::new()
+            .upstream_at("app", &format!("https://orders.test:{}", front.addr.port()), &more)
+            .policy("p", "timeout: 9s")
+            .route("path: /**", "app", "p");
+        let proxy = Proxy::start(config).await;
+        for _ in 0..4 {
+            let reply = proxy.get("/").await;
+            if is_right {
+                assert_eq!(reply.expect_upstream(200).text(), "ok");
+            } else {
+                assert_eq!(reply.expect_problem(502, "upstream-unreachable")["effect"], "none");
+            }
+        }
+        let asked_for = front.handshakes();
+        assert!(!is_right || !asked_for.is_empty());
+        for (name, _) in asked_for.into_iter().flatten() {
+            assert_eq!(name.as_deref(), Some("orders.test"));
+        }
+    }
+    assert_eq!(upstream.count(), 4);
+}
+
+#[tokio::test]
+async fn a_name_that_never_was_is_told_and_nothing_is_sent() {
+    let zone = Zone::default();
+    let proxy = proxy_before(&zone, 80, "").await;
+    assert_eq!(proxy.get("/").await.expect_problem(502, "upstream-unreachable")["effect"], "none");
+    eventually("an access line", || async { proxy.log().contains("\"error\":\"dns\"").then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_connection_grows_no_older_than_it_may() {
+    let (port, counts) = services(&[2]).await;
+    let zone = Zone::default();
+    zone.say(&[2]);
+    let proxy = proxy_before(&zone, port, ", max_age: 300ms").await;
+    let mut client = proxy.connect().await;
+    within("busy connections are followed by others", async {
+        while counts.lock().get(&2).is_none_or(|(_, connections)| *connections < 4) {
+            client.call(&Request::get("/")).await.expect_upstream(200);
+        }
+    })
+    .await;
+}
