@@ -1,5 +1,6 @@
 //! A ledger in memory: for trials and tests, lost on exit.
 
+mod expiry;
 mod size;
 mod trail;
 
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::{
+    expiry::{is_forgotten, next_expiry},
     size::{size_of_record, size_of_request},
     trail::Trail,
 };
@@ -471,18 +473,6 @@ impl Records {
         if let Some(waiters) = self.waiters.remove(&seq) {
             waiters.notify_waiters();
         }
-    }
-}
-
-fn is_forgotten(operation: &Operation, now: UnixMillis) -> bool {
-    operation.forgotten_at().is_some_and(|at| at <= now)
-}
-
-/// When the next part of a record is to be dropped.
-fn next_expiry(operation: &Operation) -> Option<UnixMillis> {
-    match operation.retained {
-        Retained::Stored(_) => operation.expires_at(),
-        Retained::None | Retained::StatusOnly => operation.forgotten_at(),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Who is calling, and where it leads.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{
@@ -33,7 +37,7 @@ use crate::{
     config::model,
     listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
-    router::Target,
+    router::{Router, Target},
     runtime::{route::Route, snapshot::Snapshot},
     telemetry::trace::RequestInfo,
     wire::{body::ProxyBody, forward::Hints, via},
@@ -111,62 +115,28 @@ pub(super) fn find_route(
     let hints = Hints::of(&parts.headers);
     let client = session.client_of(&listener, &mut parts.headers, hints);
     let mut exchange = begin(session, &parts, &body, &listener, client);
-    if let Err(failure) = unambiguous::check(&parts, &listener, snapshot.config.limits.request_head()) {
+    let principal = session.principal(&listener.principal, &parts.headers);
+    if let Some(failure) = refusal(&snapshot, &listener, &parts, hints, (client.ip(), principal.as_deref())) {
         return Found::Refused(refuse(exchange, &snapshot, failure));
     }
-    if hints.via && via::is_loop(listener.direction, &parts.headers) {
-        let detail = Cow::Borrowed("This request came back to the proxy that had sent it on. It was not sent again.");
-        return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::Loop, detail)));
-    }
-    let principal = session.principal(&listener.principal, &parts.headers);
     if principal.is_some() && exchange.is_told() {
         exchange.told.principal = Some(beginning(&principal_hash(principal.as_deref())));
-    }
-    if let Some(access) = &listener.access
-        && !access.admits_caller((client.ip(), principal.as_deref()), &parts.method, parts.uri.path())
-    {
-        return Found::Refused(refuse(exchange, &snapshot, FORBIDDEN));
     }
     if parts.method == Method::CONNECT {
         let upgrade = extras.upgrade.take();
         return Found::Tunnel(Box::new(TunnelRequest { exchange, snapshot, listener, place, parts, upgrade }));
     }
-    if listener.cors.is_some()
-        && let Some(response) = cors::answer_preflight(
-            &snapshot,
-            snapshot.router(place, listener.direction),
-            &parts,
-            host(&parts.uri, &parts.headers),
-        )
-    {
-        return Found::Refused(exchange.answer(response));
-    }
-    if matches!(parts.method, Method::OPTIONS | Method::TRACE)
-        && let Some(response) = max_forwards::answer_or_count(&mut parts)
-    {
+    let router = snapshot.router(place, listener.direction);
+    if let Some(response) = answer_at_once(&snapshot, router, &listener, &mut parts) {
         return Found::Refused(exchange.answer(response));
     }
     if snapshot.is_control(parts.uri.path()) && (!is_outbound || egress::is_for_us(&parts, &listener, session.own)) {
         return Found::Control(Box::new(ControlRequest { exchange, snapshot, listener, parts, body, principal }));
     }
-    let router = snapshot.router(place, listener.direction);
-    let asks_for_port = is_outbound || router.asks_for_port();
-    let target = Target {
-        method: &parts.method,
-        port: asks_for_port.then(|| egress::asked_port(&parts, port(&parts.uri, &parts.headers))),
-        host: if router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
-        path: parts.uri.path(),
-        headers: &parts.headers,
+    let route = match look_up(router, &listener, &parts) {
+        Ok(route) => route,
+        Err(failure) => return Found::Refused(refuse(exchange, &snapshot, failure)),
     };
-    let Some((route, _)) = router.find(target) else {
-        if is_outbound {
-            let failure = egress::denied(&listener, host(&parts.uri, &parts.headers));
-            return Found::Refused(refuse(exchange, &snapshot, failure));
-        }
-        let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
-        return Found::Refused(refuse(exchange, &snapshot, Failure::Request(Problem::NoRoute, detail)));
-    };
-    let route = route.clone();
     exchange.take_route(route.clone());
     if is_outbound && egress::asks_for_tls(&parts) && !route.upstream.params().is_secure() {
         return Found::Refused(refuse(exchange, &snapshot, egress::DOWNGRADED));
@@ -195,6 +165,61 @@ pub(super) fn find_route(
         extras,
         principal,
     }))
+}
+
+/// Why a request is refused before it is known what it asks for.
+fn refusal(
+    snapshot: &Snapshot,
+    listener: &model::Listener,
+    parts: &Parts,
+    hints: Hints,
+    (client, principal): (IpAddr, Option<&[u8]>),
+) -> Option<Failure> {
+    if let Err(failure) = unambiguous::check(parts, listener, snapshot.config.limits.request_head()) {
+        return Some(failure);
+    }
+    if hints.via && via::is_loop(listener.direction, &parts.headers) {
+        let detail = Cow::Borrowed("This request came back to the proxy that had sent it on. It was not sent again.");
+        return Some(Failure::Request(Problem::Loop, detail));
+    }
+    let access = listener.access.as_ref()?;
+    (!access.admits_caller((client, principal), &parts.method, parts.uri.path())).then_some(FORBIDDEN)
+}
+
+/// What needs no route: a preflight, and a request that may go no further.
+fn answer_at_once(
+    snapshot: &Snapshot,
+    router: &Router<Arc<Route>>,
+    listener: &model::Listener,
+    parts: &mut Parts,
+) -> Option<Response<ProxyBody>> {
+    if listener.cors.is_some()
+        && let Some(response) = cors::answer_preflight(snapshot, router, parts, host(&parts.uri, &parts.headers))
+    {
+        return Some(response);
+    }
+    if matches!(parts.method, Method::OPTIONS | Method::TRACE) { max_forwards::answer_or_count(parts) } else { None }
+}
+
+/// Where it leads.
+fn look_up(router: &Router<Arc<Route>>, listener: &model::Listener, parts: &Parts) -> Result<Arc<Route>, Failure> {
+    let is_outbound = listener.is_outbound();
+    let asks_for_port = is_outbound || router.asks_for_port();
+    let target = Target {
+        method: &parts.method,
+        port: asks_for_port.then(|| egress::asked_port(parts, port(&parts.uri, &parts.headers))),
+        host: if router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
+        path: parts.uri.path(),
+        headers: &parts.headers,
+    };
+    match router.find(target) {
+        Some((route, _)) => Ok(route.clone()),
+        None if is_outbound => Err(egress::denied(listener, host(&parts.uri, &parts.headers))),
+        None => {
+            let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
+            Err(Failure::Request(Problem::NoRoute, detail))
+        }
+    }
 }
 
 /// What a gRPC call says of itself; `None` if the request is none.

@@ -140,14 +140,7 @@ fn say(failure: Failure) -> ProblemParts {
                 .retry_after(retry_after)
         }
         Failure::Attempt(error) => attempt(&error),
-        Failure::NotPassable { status, effect } => {
-            let detail = format!(
-                "The service answered {}, and its answer cannot be passed on: its header fields are malformed, or more than \
-                 this proxy accepts. Read the operation for the outcome; do not repeat the write with a new key.",
-                status.as_u16()
-            );
-            ProblemParts::new(Problem::UpstreamError, detail, effect)
-        }
+        Failure::NotPassable { status, effect } => not_passable(status, effect),
         Failure::NoTime(sent) => {
             ProblemParts::new(Problem::Timeout, "The total time ran out before an answer came.", effect(sent))
         }
@@ -183,6 +176,15 @@ fn say(failure: Failure) -> ProblemParts {
         )
         .retry_after(Duration::from_secs(1)),
     }
+}
+
+fn not_passable(status: StatusCode, effect: Effect) -> ProblemParts {
+    let detail = format!(
+        "The service answered {}, and its answer cannot be passed on: its header fields are malformed, or more than this proxy \
+         accepts. Read the operation for the outcome; do not repeat the write with a new key.",
+        status.as_u16()
+    );
+    ProblemParts::new(Problem::UpstreamError, detail, effect)
 }
 
 const fn effect(sent: Sent) -> Effect {

@@ -35,6 +35,7 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     let on_scrape = |name, help, read| of_kind(Kind::Gauge, name, help, read);
     shared_ledger::register(runtime);
     register_certificates(runtime);
+    register_bodies(runtime);
     let metrics = &runtime.resources.metrics;
     on_scrape("mainstay_ledger_bytes", "Bytes of the ledger in use", |runtime, samples| {
         load(runtime, samples, |load| (load.max_bytes > 0).then_some(load.bytes));
@@ -83,15 +84,24 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     on_scrape("mainstay_draining", "Whether callers are told to go elsewhere", |runtime, samples| {
         samples.push(&[], f64::from(u8::from(runtime.is_draining(Direction::Inbound))));
     })(metrics);
-    on_scrape("mainstay_buffered_bytes", "Bytes of bodies that are held whole", |runtime, samples| {
-        samples.push(&[], runtime.resources.bodies.held() as f64);
-    })(metrics);
-    on_scrape("mainstay_buffered_max_bytes", "Bytes of bodies that may be held whole", |runtime, samples| {
-        samples.push(&[], runtime.resources.bodies.most() as f64);
-    })(metrics);
     on_scrape("mainstay_connections_open", "Client connections, all listeners together", |runtime, samples| {
         samples.push(&[], runtime.places.open() as f64);
     })(metrics);
+}
+
+fn register_bodies(runtime: &Arc<Runtime>) {
+    let register = |name, help, read: fn(&Runtime) -> usize| {
+        let weak = Arc::downgrade(runtime);
+        runtime.resources.metrics.on_scrape(name, help, Kind::Gauge, move |samples| {
+            if let Some(runtime) = weak.upgrade() {
+                samples.push(&[], read(&runtime) as f64);
+            }
+        });
+    };
+    let held = "Bytes of bodies that are held whole";
+    register("mainstay_buffered_bytes", held, |runtime| runtime.resources.bodies.held());
+    let most = "Bytes of bodies that may be held whole";
+    register("mainstay_buffered_max_bytes", most, |runtime| runtime.resources.bodies.most());
 }
 
 fn register_certificates(runtime: &Arc<Runtime>) {

@@ -111,15 +111,9 @@ fn next(answers: &Answers, output: &Path) -> String {
     )
 }
 
-/// The configuration: `policies/presets/payment-write.yaml` with what was answered.
-fn written(answers: &Answers) -> String {
-    let Answers { port, service, writes, status, success } = answers;
-    let routes = writes.iter().fold(String::new(), |mut routes, path| {
-        let matches = format_args!("path: \"{path}/**\", methods: [POST, PUT, PATCH, DELETE]");
-        let _ = writeln!(routes, "  - {{ match: {{ {matches} }}, upstream: app, policy: write }}");
-        routes
-    });
-    let success = success.as_ref().map_or_else(
+/// How the service is asked, if it can be.
+fn asking(status: Option<&str>, success: Option<&Success>) -> String {
+    let success = success.map_or_else(
         || "          - { status: 200, then: succeeded }\n".to_owned(),
         |Success { pointer, value }| {
             format!(
@@ -128,7 +122,7 @@ fn written(answers: &Answers) -> String {
             )
         },
     );
-    let status = status.as_ref().map_or_else(
+    status.map_or_else(
         || {
             "      # A write whose answer is lost waits for a person, as the service cannot be asked. docs/your-service.md says what it \
              would\n      # take.\n      status: none\n"
@@ -143,7 +137,18 @@ fn written(answers: &Answers) -> String {
                  # the service's database.\n        settle_after: 2m\n"
             )
         },
-    );
+    )
+}
+
+/// The configuration: `policies/presets/payment-write.yaml` with what was answered.
+fn written(answers: &Answers) -> String {
+    let Answers { port, service, writes, status, success } = answers;
+    let routes = writes.iter().fold(String::new(), |mut routes, path| {
+        let matches = format_args!("path: \"{path}/**\", methods: [POST, PUT, PATCH, DELETE]");
+        let _ = writeln!(routes, "  - {{ match: {{ {matches} }}, upstream: app, policy: write }}");
+        routes
+    });
+    let status = asking(status.as_deref(), success.as_ref());
     format!(
         "\
 # Written by `mainstay init`. Each key: `mainstay config reference`; a finding: `mainstay explain CODE`.
