@@ -107,7 +107,7 @@ async fn together_they_admit_the_limit_however_the_load_lies_and_a_third_each_wi
     skewed.admits(2).await;
     lies_within("a skewed load", skewed.admits(4).await, 0.85, 1.06);
     let found = shares(&replicas).await;
-    assert!(found[0] > 0.7 && found[1] < 0.3 && found[2] < 0.06, "{found:?}");
+    assert!(found[0] > 0.6 && found[1] < 0.35 && found[2] < 0.06, "{found:?}");
     drop(skewed);
 
     let moved = Load::start(&replicas, [0, 0, 120]);
