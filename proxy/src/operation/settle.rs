@@ -103,13 +103,10 @@ impl Form {
             b"text/plain",
         ];
         let begins_with = |prefix: &&[u8]| media_type_starts(headers, prefix);
-        let dialect = Dialect::of(headers);
-        let is_stream = begins_with(&STREAM) || dialect == Some(Dialect::Native);
+        // Of gRPC-Web most answers are one message and their code, which stands behind it in the body: like any other document.
+        let is_stream = begins_with(&STREAM) || Dialect::of(headers) == Some(Dialect::Native);
         if is_stream || announced_length(headers).is_some_and(|length| length > max as u64) {
             Self::Stream
-        } else if dialect.is_some() {
-            // Of gRPC-Web most answers are one message and their code, which stands behind it in the body.
-            Self::Open
         } else if LINES.iter().any(begins_with) || headers.contains_key(header::TRAILER) {
             Self::Lines
         } else if announced_length(headers).is_some() {
