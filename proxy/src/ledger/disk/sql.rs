@@ -18,7 +18,7 @@ use crate::ledger::{
 };
 
 /// What turns an empty file into a ledger, one step per version of the schema.
-pub(super) const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 7] = [
     "
     CREATE TABLE migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -81,6 +81,9 @@ pub(super) const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    // Records of version 6 are written, which no earlier program reads: by this number it refuses the file instead of finding
+    // them damaged.
+    "",
 ];
 
 /// The states, in the order of their numbers and in the order in which they are counted.
