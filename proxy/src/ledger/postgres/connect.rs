@@ -35,14 +35,16 @@ use super::{
 use crate::{config::model::StoreTls, wire::tls::settled};
 
 /// What every connection is to have set, and each transaction where a pooler lies in between. Plans: a batch that was planned
-/// on an empty table would hash the whole table from then on. Locks are waited for shorter than answers, so that one
+/// on an empty table would hash the whole table from then on; with that out of the way one plan serves all batches, where the
+/// server would plan small ones anew each time, which costs more than what they do. Locks are waited for shorter than answers, so that one
 /// unfinished transaction of somebody's is told apart from a store that does not answer.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
     ("synchronous_commit", "on"),
     ("statement_timeout", "5000"),
     ("lock_timeout", "300"),
