@@ -35,7 +35,10 @@ use mainstay_policies::{
     operation::{Operation, ledger::Ledger},
 };
 
-use crate::{api::Fault, config::model::Config};
+use crate::{
+    api::Fault,
+    config::model::{Config, Listener},
+};
 
 /// What the interface reads from. One per configuration snapshot.
 #[derive(Clone)]
@@ -57,6 +60,10 @@ pub struct ControlContext {
 /// The request's trace id, for problem documents: put into the request's extensions by the data path.
 #[derive(Clone, Debug)]
 pub struct TraceId(pub Arc<str>);
+
+/// The listener that a request came to, in its extensions: who asks there is answered by its routes alone.
+#[derive(Clone, Debug)]
+pub struct AskedAt(pub Arc<Listener>);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,7 @@
 //! Asking the service itself about a key that the ledger does not know.
 
+use std::sync::Arc;
+
 use http::Method;
 use mainstay_policies::{
     access::ClientAddress,
@@ -10,7 +12,7 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use super::{CallerRequest, NO_OPERATION_WITH_KEY};
+use super::{AskedAt, CallerRequest, NO_OPERATION_WITH_KEY};
 use crate::{
     api::{Fault, document, reply::Reply},
     config::model::Route,
@@ -25,7 +27,7 @@ pub(super) async fn ask(
 ) -> Result<Reply, Fault> {
     let absent = || Fault::absent("There is no operation with this key, and no service to ask about it.");
     let path = normalise(path.split('?').next().unwrap_or_default());
-    let (route, captured) = write_route(&asked.cx.config.routes, &path).ok_or_else(absent)?;
+    let (route, captured) = write_route(asked, &path).ok_or_else(absent)?;
     if upstream.is_some_and(|name| *name != *route.upstream.name) {
         return Err(absent());
     }
@@ -88,12 +90,15 @@ fn view(verdict: Option<Verdict>, status: &StatusQuery) -> (State, &'static str,
     }
 }
 
-/// The first route that takes keyed writes on `path`, with its path parameters.
-fn write_route<'c, 'p>(
-    routes: &'c [std::sync::Arc<Route>],
-    path: &'p str,
-) -> Option<(&'c Route, Vec<(&'c str, &'p str)>)> {
-    routes.iter().find_map(|route| {
+/// The first route that takes keyed writes on `path` where this is asked, with its path parameters. Those of other listeners are
+/// nobody's here: a caller of the service must not have others asked with the service's credentials.
+fn write_route<'c, 'p>(asked: &CallerRequest<'c>, path: &'p str) -> Option<(&'c Route, Vec<(&'c str, &'p str)>)> {
+    let at = asked.parts.extensions.get::<AskedAt>();
+    let is_here = |route: &&Arc<Route>| match at {
+        Some(AskedAt(listener)) => route.matches.belongs_to(listener),
+        None => route.matches.listeners.is_empty(),
+    };
+    asked.cx.config.routes.iter().filter(is_here).find_map(|route| {
         let policy = route.policy.idempotency.as_ref()?;
         let takes = |method: &Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
         let takes_writes = policy.methods.iter().any(takes);

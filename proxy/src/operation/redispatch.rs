@@ -21,7 +21,7 @@ use crate::{
         head::Head,
         run::Tally,
     },
-    config::model::Direction,
+    config::model::{self, Config, Direction},
     respond::failure::Failure,
     runtime::{Runtime, resources::Resources, route::Route},
 };
@@ -65,6 +65,7 @@ impl Redispatch {
         let mut trace = runtime.tracing.start_about(operation.origin, now);
         trace.name("redispatch");
         trace.operation(operation.id, operation.state);
+        let listener = operation.provenance.listener.clone();
         let nth = Nth { number: operation.attempts.saturating_add(1), avoid: None, reason: Some("redispatch") };
         let claim = protection.take_up(operation).ok_or(NotSent::InFlight)?;
         let outbound = Outbound {
@@ -74,7 +75,7 @@ impl Redispatch {
             worker: runtime.resources.background(),
             grpc: is_grpc(&request.headers).then_some(GrpcCall { deadline: None }),
             interim: None,
-            direction: Direction::Inbound,
+            direction: direction(&runtime.snapshot.load().config, &listener, &route.params),
             route,
         };
         let head =
@@ -101,6 +102,13 @@ impl Redispatch {
     }
 }
 
+/// Which way the write went when its caller sent it, by the listener that took it; if that has gone, by those of its route.
+fn direction(config: &Config, listener: &str, route: &model::Route) -> Direction {
+    let taken_by = config.listeners.iter().find(|it| *it.name == *listener);
+    let of_route = || config.listeners.iter().find(|it| route.matches.belongs_to(it));
+    taken_by.or_else(of_route).map_or(Direction::Inbound, |listener| listener.direction)
+}
+
 /// The operation once it is this process's own, and nobody else can be sending it any more: whoever had it before may have passed
 /// the last check just then, and an attempt lasts no longer than the route's `total`.
 async fn own(runtime: &Runtime, operation: Operation, total: Duration) -> Result<Operation, NotSent> {
@@ -113,4 +121,30 @@ async fn own(runtime: &Runtime, operation: Operation, total: Duration) -> Result
     let taken_at = ledger.taken_over_at(operation.id);
     let wait = taken_at.map_or(0, |at| after(at, total).saturating_sub(clock.now()));
     if wait > 0 { Err(NotSent::TooSoon(Duration::from_millis(wait))) } else { Ok(operation) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_goes_the_way_that_it_went() {
+        let text = "listeners: { in: { address: '127.0.0.1:1' }, out: { address: '127.0.0.1:2', direction: outbound } }
+upstreams: { app: { endpoints: [http://127.0.0.1:9] } }
+routes:
+  - { match: { listener: out }, upstream: app }
+  - { match: /**, upstream: app }
+";
+        let config = crate::config::parse("test.yaml", text).expect("it is right").config;
+        let [out, inbound] = &config.routes[..] else { panic!("two routes") };
+        for (listener, route, expected) in [
+            ("out", out, Direction::Outbound),
+            ("in", inbound, Direction::Inbound),
+            // A listener that was renamed since: its route tells.
+            ("gone", out, Direction::Outbound),
+            ("gone", inbound, Direction::Inbound),
+        ] {
+            assert_eq!(direction(&config, listener, route), expected, "{listener} {}", route.name);
+        }
+    }
 }

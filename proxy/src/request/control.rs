@@ -68,6 +68,7 @@ pub(super) async fn serve(session: &Session, request: ControlRequest) -> Respons
     };
     parts.extensions.insert(control::TraceId(exchange.trace().trace_id().to_string().into()));
     parts.extensions.insert(ClientAddress(exchange.client.ip()));
+    parts.extensions.insert(control::AskedAt(listener.clone()));
     let reader = match listener.principal {
         Principal::Anonymous => Reader::Anonymous,
         Principal::Header(_) | Principal::Certificate(_) | Principal::Local => Reader::Principal(principal.as_deref()),
