@@ -99,6 +99,7 @@ mod settlements;
 mod shedding;
 mod size;
 mod status_lines;
+mod third_parties;
 mod time_and_retries;
 mod timeout;
 mod tls_listener;

@@ -5,9 +5,11 @@
 
 mod normal;
 mod pattern;
+mod rewrite;
 mod rule;
 
 pub use normal::normalise;
 pub(crate) use normal::recode;
 pub use pattern::{InvalidPattern, MAX_SEGMENTS, PathPattern, Segment, filled, params};
+pub use rewrite::{InvalidRewrite, Rewrite};
 pub use rule::{PathRule, after_root, split_first};

@@ -1,11 +1,13 @@
 //! One attempt: its endpoint, the permit of the breaker, its time, and what it proved.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
-use http::Response;
+use http::{Response, Uri, uri::PathAndQuery};
 use mainstay_policies::{
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
+    path::Rewrite,
+    problem::Problem,
 };
 use tokio::time::Instant;
 
@@ -65,6 +67,8 @@ pub(crate) struct Attempt {
     pub(crate) endpoint: usize,
     pub(crate) progress: Progress,
     pub(crate) in_flight: InFlight,
+    /// What is sent in place of the target that came, where the route has another path for it.
+    pub(crate) target: Option<Box<Uri>>,
     route: Arc<Route>,
     permit: Option<Permit>,
     span: AttemptSpan,
@@ -101,6 +105,7 @@ impl Outbound {
             return Err(Failure::NoTime(Sent::No));
         }
         let route = &self.route;
+        let target = route.params.rewrite.as_ref().map(|rewrite| rewritten(&head.uri, rewrite)).transpose()?;
         let count = route.upstream.endpoint_count();
         let mut endpoint = route.upstream.pick(nth.avoid);
         let mut tried = 1;
@@ -123,19 +128,21 @@ impl Outbound {
         let start = AttemptStart {
             number: nth.number,
             method: &head.method,
-            path: head.uri.path(),
+            path: target.as_deref().unwrap_or(&head.uri).path(),
             authority: route.upstream.authority(endpoint),
             upstream: &route.upstream.params().name,
             retry_reason: nth.reason,
         };
+        let span = self.trace.attempt(&start, now);
         Ok(Attempt {
             number: nth.number,
             endpoint,
             progress: Progress::default(),
             in_flight: route.upstream.enter(endpoint),
+            target,
             route: route.clone(),
             permit,
-            span: self.trace.attempt(&start, now),
+            span,
             is_grpc: self.grpc.is_some(),
             started: now,
         })
@@ -218,7 +225,7 @@ impl Outbound {
         let (mut until, cause) = self.attempt_deadline(now);
         let informed = Informed { gate, interim: self.interim.as_ref() };
         let added = self.added(attempt.trace_fields(), head, now);
-        let request = (head.as_request(&added), body);
+        let request = (head.as_request(attempt.target.as_deref(), &added), body);
         let mut sending =
             pin!(self.route.upstream.send(self.worker, attempt.endpoint, request, &attempt.progress, informed));
         loop {
@@ -231,6 +238,19 @@ impl Outbound {
             }
         }
     }
+}
+
+/// The same target with another path.
+fn rewritten(uri: &Uri, rewrite: &Rewrite) -> Result<Box<Uri>, Failure> {
+    let mut target = rewrite.path(uri.path());
+    if let Some(query) = uri.query() {
+        target.extend(["?", query]);
+    }
+    let target = PathAndQuery::try_from(target).map_err(|_| {
+        let detail = "The path that this route has for it is too long. Nothing was sent.";
+        Failure::Request(Problem::BadRequest, Cow::Borrowed(detail))
+    })?;
+    Ok(Box::new(Uri::from(target)))
 }
 
 /// What ended a wait that `cause` bounds.

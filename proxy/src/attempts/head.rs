@@ -20,8 +20,10 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn as_request<'a>(&'a self, added: &'a Added<'a>) -> RequestHead<'a> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, added: Some(added) }
+    /// `target` is what is sent in place of its own.
+    pub(crate) fn as_request<'a>(&'a self, target: Option<&'a Uri>, added: &'a Added<'a>) -> RequestHead<'a> {
+        let uri = target.unwrap_or(&self.uri);
+        RequestHead { method: &self.method, uri, headers: &self.headers, host: None, added: Some(added) }
     }
 
     /// Says in the headers how the request came, so that it can be kept.

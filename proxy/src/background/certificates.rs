@@ -1,4 +1,4 @@
-//! Keys and certificates that are replaced while the process runs.
+//! Keys, certificates and values of fields that are replaced while the process runs.
 //!
 //! Directories are watched, for the kubelet swaps a symlink and others rename; a slow poll stands behind, for file systems that
 //! send no events. What counts is whether the content differs. A change is read whole and swapped; what cannot be used is
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     runtime::{Runtime, readiness::Readiness},
-    wire::tls::{directories, settled},
+    wire::tls::{Renewable as _, directories, settled},
 };
 
 /// Events come in bursts (a swap is a dozen); one look after the burst is enough.
@@ -40,8 +40,18 @@ pub(crate) async fn watch(runtime: Arc<Runtime>, readiness: Arc<Readiness>) {
             _ = poll.tick() => {}
         }
         let snapshot = runtime.snapshot.load_full();
-        let all = snapshot.secured.all();
-        watch.follow(directories(all.iter().flat_map(|(_, kept)| kept.files()).map(PathBuf::as_path)), &events);
+        let (all, fields) = (snapshot.secured.all(), &snapshot.secured.fields);
+        let of_tls = all.iter().flat_map(|(_, kept)| kept.files());
+        let files = of_tls.chain(fields.values().flat_map(|kept| kept.files()));
+        watch.follow(directories(files.map(PathBuf::as_path)), &events);
+        for (upstream, kept) in fields.iter().filter(|(_, kept)| kept.has_changed()) {
+            match settled(|| kept.take()).await {
+                Ok(()) => tracing::info!(%upstream, "the values of `headers.set` were replaced"),
+                Err(error) => tracing::error!(
+                    %upstream, %error, "values of `headers.set` that cannot be used were not taken; those in force stay"
+                ),
+            }
+        }
         for (place, kept) in all {
             if !kept.has_changed() {
                 continue;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstay_policies::{
     fallback::{Fallback, To},
     idempotency::{KeyFrom, KeyPart, Verdict},
+    path::Rewrite,
     rate_limit::Scope,
     timeout::Timeout,
 };
@@ -12,6 +13,7 @@ use mainstay_policies::{
 use super::{
     FromEnvironment,
     decode::{Cx, Setting, or},
+    fields,
     listeners::{self, Ours},
     model::{Config, Control, Match, Policy, Route, Store, Upstream},
     node::{At, Kind, Node, Pos},
@@ -64,6 +66,7 @@ pub(crate) fn build(root: &Node, cx: &mut Cx) -> Option<Config> {
     let upstreams: Vec<_> = upstreams.into_iter().filter_map(|(_, upstream)| upstream).collect();
     listeners::check_routes(cx, root, &listeners, routes.as_deref().unwrap_or_default());
     listeners::check_loops(cx, root, &listeners, &upstreams);
+    fields::check(cx, root, (&listeners, &upstreams), routes.as_deref().unwrap_or_default());
     let control = or(raw.control, default_control());
     let ledger = or(raw.ledger, default_ledger());
     check_shared_limits(cx, root, &policies, &control, &ledger.store);
@@ -279,12 +282,25 @@ fn build_route(cx: &mut Cx, names: &Names<'_>, raw: RawRoute) -> Option<Route> {
     let (upstream, policy) = (upstream?, policy?);
     check_templates(cx, names.root, &matches, &policy);
     check_redispatch(cx, names.root, &upstream, &policy);
+    let rewrite = raw.rewrite.and_then(|rewrite| suiting(cx, rewrite, &matches));
     Some(Route {
         name: raw.name.map_or_else(|| Arc::from(matches.path.text.as_str()), |name| Arc::from(name.value.value.0)),
         matches,
         upstream,
         policy,
+        rewrite,
     })
+}
+
+/// The rewriting, if every path of the route has what it takes off.
+fn suiting(cx: &mut Cx, written: At<Rewrite>, matches: &Match) -> Option<Rewrite> {
+    let At { value: rewrite, at } = written;
+    if rewrite.suits(&matches.path) {
+        return Some(rewrite);
+    }
+    let (strip, path) = (rewrite.strip_prefix(), &matches.path.text);
+    let message = format!("`strip_prefix: {strip}` is not how every path begins that `{path}` matches");
+    cx.error(at, message, format!("let the route match `{strip}/**`, or strip what its paths do begin with"))
 }
 
 fn no_policy() -> Arc<Policy> {

@@ -11,6 +11,7 @@ mod changes;
 pub mod check;
 mod decode;
 mod env;
+mod fields;
 mod finding;
 mod foreign;
 mod listeners;

@@ -76,7 +76,7 @@ impl StatusAsker {
             forward::fix_length(&mut headers, body.len());
         }
         let request = (
-            RequestHead { method: &head.method, uri: &head.uri, headers: &headers, added: None },
+            RequestHead { method: &head.method, uri: &head.uri, headers: &headers, host: None, added: None },
             ProxyBody::from(body),
         );
         let (progress, informed) = (Progress::default(), Informed::default());

@@ -143,11 +143,11 @@ impl Execution {
     /// One attempt on its way. It owns what it sends, so it may outlive the decision that it is not waited for.
     fn sending(&self, head: Head, attempt: &Attempt, progress: Arc<Progress>, now: Instant) -> late::Sending {
         let (outbound, body) = (self.outbound.clone(), ProxyBody::from(self.body.clone()));
-        let (endpoint, trace) = (attempt.endpoint, attempt.trace_fields());
+        let (endpoint, trace, target) = (attempt.endpoint, attempt.trace_fields(), attempt.target.clone());
         Box::pin(async move {
             let informed = Informed { gate: None, interim: outbound.interim.as_ref() };
             let added = outbound.added(trace, &head, now);
-            let request = (head.as_request(&added), body);
+            let request = (head.as_request(target.as_deref(), &added), body);
             outbound.route.upstream.send(outbound.worker, endpoint, request, &progress, informed).await
         })
     }

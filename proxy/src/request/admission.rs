@@ -18,6 +18,14 @@ use crate::{respond::failure::Failure, wire::forward::Address};
 pub(super) const FORBIDDEN: Failure =
     Failure::Request(Problem::Forbidden, Cow::Borrowed("An access list of this proxy does not admit this request."));
 
+/// What is said to a caller whom nobody knows, where requests carry credentials that are not its own.
+const NAMELESS: Failure = Failure::Request(
+    Problem::PrincipalMissing,
+    Cow::Borrowed(
+        "This proxy adds credentials to requests on this route, for identified callers only. Nothing was sent.",
+    ),
+);
+
 /// Access, rate limit, then concurrency limit. `shown` is set where the limit's headers are wanted.
 pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Option<Usage>) -> Result<(), Failure> {
     if let Some(access) = &routed.outbound.route.params.policy.access
@@ -28,6 +36,9 @@ pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Op
         )
     {
         return Err(FORBIDDEN);
+    }
+    if routed.outbound.route.needs_principal && routed.principal.is_none() {
+        return Err(NAMELESS);
     }
     if let Some(limiter) = &routed.outbound.route.limiter {
         let params = limiter.params();

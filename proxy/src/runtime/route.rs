@@ -27,6 +27,8 @@ pub(crate) struct Route {
     /// The same route to the upstream of its fallback, with nothing but the timeouts.
     pub(crate) fallback: Option<Arc<Self>>,
     pub(crate) cache: Option<Arc<Store>>,
+    /// Whether what is sent on it carries credentials of ours, for a caller who is known and for no other.
+    pub(crate) needs_principal: bool,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -123,6 +125,7 @@ impl Route {
                     .with_mint(resources.mint.clone()),
             )
         });
+        let needs_principal = !params.upstream.set.is_empty();
         let metrics = resources.metrics.route(&params.name, &params.upstream.name, &policy.name);
         Self {
             params,
@@ -134,6 +137,7 @@ impl Route {
             protection,
             fallback: None,
             cache: None,
+            needs_principal,
             metrics,
         }
     }

@@ -1,17 +1,24 @@
-//! What listeners and upstreams of a configuration need of files for TLS. What did not change keeps what it has read.
+//! What listeners and upstreams of a configuration need of files: for TLS, and of fields that are secrets. What did not change keeps
+//! what it has read.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     config::model::Config,
-    wire::tls::{Acceptor, Connector, FileError, Invalid, Renewable, settled},
+    upstream::FromFiles,
+    wire::{
+        field_source::{self, SetFields},
+        tls::{Acceptor, Connector, FileError, Invalid, Renewable, settled},
+    },
 };
 
-/// What was read of files for TLS, by who needs it.
+/// What was read of files, by who needs it.
 #[derive(Debug, Default)]
 pub(crate) struct Secured {
     /// By upstream.
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Connector>>,
+    /// The fields that are set in what goes to an upstream.
+    pub(crate) fields: HashMap<Arc<str>, Arc<SetFields>>,
     /// By listener.
     pub(crate) listeners: HashMap<Arc<str>, Arc<Acceptor>>,
 }
@@ -57,7 +64,12 @@ pub struct Unsecured {
 }
 
 impl Secured {
-    /// Everything that was read, and whose it is.
+    /// What was read for an upstream.
+    pub(crate) fn of_upstream(&self, name: &str) -> FromFiles<'_> {
+        FromFiles { tls: self.upstreams.get(name), set: self.fields.get(name) }
+    }
+
+    /// Everything that was read for TLS, and whose it is.
     pub(crate) fn all(&self) -> Vec<(String, Arc<dyn Renewable>)> {
         let upstreams = self.upstreams.iter();
         let upstreams =
@@ -86,6 +98,20 @@ impl Secured {
                 ),
             };
             read.upstreams.insert(upstream.name.clone(), connector);
+        }
+        for upstream in config.upstreams.iter().filter(|upstream| !upstream.set.is_empty()) {
+            let kept = before.and_then(|(config, secured)| {
+                let same = config.upstreams.iter().find(|it| it.name == upstream.name)?;
+                (same.set == upstream.set).then(|| secured.fields.get(&upstream.name).cloned())?
+            });
+            let fields = match kept {
+                Some(kept) => kept,
+                None => Arc::new(settled(|| field_source::open(&upstream.set)).await.map_err(|source| Unsecured {
+                    place: format!("upstream `{}`, headers.set", upstream.name),
+                    source,
+                })?),
+            };
+            read.fields.insert(upstream.name.clone(), fields);
         }
         for listener in &config.listeners {
             let Some(tls) = &listener.tls else { continue };

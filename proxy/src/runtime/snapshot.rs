@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     /// The first route of a name to an upstream that protects writes: an operation's.
     protecting: HashMap<(Arc<str>, Arc<str>), Arc<Route>>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<Upstream>>,
-    /// What was read of files for TLS.
+    /// What was read of files.
     pub(crate) secured: Secured,
     /// One limit per listener over everything under the control path.
     pub(crate) control_limits: HashMap<Arc<str>, Arc<Limiter>>,
@@ -56,8 +56,8 @@ impl Snapshot {
                 let kept = before
                     .and_then(|before| before.upstreams.get(&params.name))
                     .filter(|upstream| upstream.params() == params && upstream.head_limits() == head_limits);
-                let tls = secured.upstreams.get(&params.name);
-                let new = || Arc::new(Upstream::new(params.clone(), tls, head_limits, resources.workers + 1));
+                let read = secured.of_upstream(&params.name);
+                let new = || Arc::new(Upstream::new(params.clone(), read, head_limits, resources.workers + 1));
                 (params.name.clone(), kept.cloned().unwrap_or_else(new))
             })
             .collect();
@@ -83,6 +83,7 @@ impl Snapshot {
                 let breakers = breakers(params, &upstream, kept_by_route, kept_breakers, &mut shared_breakers);
                 let mut route = Route::build(params.clone(), upstream, breakers, resources, earlier);
                 route.fallback = fallback(params, &upstreams, resources);
+                route.needs_principal |= route.fallback.as_ref().is_some_and(|other| other.needs_principal);
                 route.cache = caches.get(&params.policy.name).cloned();
                 Arc::new(route)
             })

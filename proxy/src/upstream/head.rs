@@ -1,6 +1,6 @@
 //! A request's head on its way to an endpoint.
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::added::Added;
 
@@ -13,6 +13,8 @@ pub struct RequestHead<'a> {
     pub uri: &'a Uri,
     /// Its fields, without those that frame the body: the body decides on them.
     pub headers: &'a HeaderMap,
+    /// Whom it is for, where that is not what its fields say.
+    pub host: Option<&'a HeaderValue>,
     /// What the attempt adds to them.
     pub added: Option<&'a Added<'a>>,
 }

@@ -7,6 +7,7 @@
 mod added;
 mod body;
 mod connect;
+mod edits;
 mod handshake;
 pub(crate) mod head;
 mod http1;
@@ -30,7 +31,7 @@ use std::{
 };
 
 use http::{
-    Response,
+    HeaderValue, Response,
     header::UPGRADE,
     uri::{Authority, Scheme},
 };
@@ -40,6 +41,7 @@ use tokio::{net::TcpStream, time::Instant};
 pub(crate) use self::reach::Reached;
 use self::{
     connect::Target,
+    edits::Edits,
     handshake::{Handshake, Spoken},
     head::RequestHead,
     pool::Pool,
@@ -48,7 +50,7 @@ use self::{
 };
 use crate::{
     config::model::{self, Protocol},
-    wire::{body::ProxyBody, http1::HeadLimits, tls::Connector},
+    wire::{body::ProxyBody, field_source::SetFields, http1::HeadLimits, tls::Connector},
 };
 
 pub use self::added::Added;
@@ -71,6 +73,17 @@ pub struct Upstream {
     head_limits: HeadLimits,
     endpoints: Vec<Endpoint>,
     speech: Speech,
+    /// What is changed of every head, if anything is.
+    edits: Option<Box<Edits>>,
+}
+
+/// What was read of files for an upstream.
+#[derive(Clone, Copy, Default)]
+pub struct FromFiles<'a> {
+    /// What its endpoints are reached over, if its parameters say so.
+    pub tls: Option<&'a Arc<Connector>>,
+    /// The fields that are set in what goes to it.
+    pub set: Option<&'a Arc<SetFields>>,
 }
 
 /// Which HTTP is spoken to an upstream.
@@ -91,6 +104,8 @@ struct Endpoint {
     /// Requests in flight, all workers together.
     outstanding: AtomicUsize,
     reach: Reach,
+    /// The `Host` of what is sent to it; `None`: what the request says.
+    host: Option<HeaderValue>,
 }
 
 /// A request in flight to an endpoint; ends when dropped.
@@ -107,10 +122,10 @@ impl Drop for InFlight {
 
 impl Upstream {
     /// An upstream with no connection yet, for `workers` threads. `head_limits` bound the heads of its answers.
-    /// `tls` is what its endpoints are reached over, if its parameters say so.
+    /// `read` is what its parameters name of files.
     pub fn new(
         params: Arc<model::Upstream>,
-        tls: Option<&Arc<Connector>>,
+        FromFiles { tls, set }: FromFiles<'_>,
         head_limits: HeadLimits,
         workers: usize,
     ) -> Self {
@@ -141,6 +156,7 @@ impl Upstream {
                     outstanding: AtomicUsize::new(0),
                     reach: Reach::default(),
                     target: target.clone(),
+                    host: params.host_at(endpoint),
                 }
             })
             .collect();
@@ -149,7 +165,8 @@ impl Upstream {
             Protocol::Auto if params.tls.is_some() => Speech::Chosen,
             Protocol::Auto | Protocol::Http1 => Speech::Http1,
         };
-        Self { params, head_limits, endpoints, speech }
+        let edits = Edits::of(&params, set);
+        Self { params, head_limits, endpoints, speech, edits }
     }
 
     /// What is sent over connections that are opened from now on arrives within `bound`, or never.
@@ -227,6 +244,13 @@ impl Upstream {
         progress: &Progress,
         informed: Informed<'_>,
     ) -> Result<Response<UpstreamBody>, AttemptError> {
+        // Boxed, so that every request does not carry its room.
+        let edited = self.edits.as_deref().map(|edits| Box::new(edits.apply(head)));
+        let head = RequestHead { host: self.endpoints[endpoint].host.as_ref(), ..head };
+        let head = match &edited {
+            Some(headers) => RequestHead { headers, added: None, ..head },
+            None => head,
+        };
         let pool = &self.endpoints[endpoint].pools[worker];
         let spoken = match self.speech {
             Speech::Http1 => Spoken::Http1,

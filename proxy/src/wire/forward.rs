@@ -92,7 +92,7 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// Removes the fields of these names. Most messages have none of them, and one look at each name costs less than a search.
-pub(super) fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+pub(crate) fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     let removed: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in removed {
         headers.remove(name);
@@ -100,7 +100,7 @@ pub(super) fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderN
 }
 
 /// Whether a field says on whose behalf a request is sent.
-fn is_of_a_front(name: &HeaderName) -> bool {
+pub(crate) fn is_of_a_front(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
 }

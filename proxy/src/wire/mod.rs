@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod direction;
+pub mod field_source;
 pub(crate) mod forward;
 pub(crate) mod gate;
 pub mod http1;

@@ -276,7 +276,7 @@ impl Worker {
                     tokio::spawn(async move {
                         permit.turn().await;
                         running.turn_has_come();
-                        match work.run(id, permit).await {
+                        match Box::pin(work.run(id, permit)).await {
                             Ok(done) => running.ends_with(done),
                             Err(error) => {
                                 tracing::warn!(%error, operation = %id, "what is known of a write could not be recorded");

@@ -33,10 +33,13 @@ use crate::{
         model::{self, Config, Endpoint, Route, Store},
     },
     ledger::{disk::Inspection, postgres},
-    upstream::{Informed, Progress, Upstream, head::RequestHead},
-    wire::body::{
-        ProxyBody,
-        collect::{self, Collected},
+    upstream::{FromFiles, Informed, Progress, Upstream, head::RequestHead},
+    wire::{
+        body::{
+            ProxyBody,
+            collect::{self, Collected},
+        },
+        field_source,
     },
 };
 
@@ -211,7 +214,12 @@ async fn ask(config: &Config, route: &Route, query: &StatusQuery) -> Look {
         Ok(tls) => tls.map(Arc::new),
         Err(error) => return no_answer(subject, &error.to_string()),
     };
-    let upstream = Upstream::new(Arc::clone(&route.upstream), tls.as_ref(), config.limits.response_head(), 1);
+    let set = match (!route.upstream.set.is_empty()).then(|| field_source::open(&route.upstream.set)).transpose() {
+        Ok(set) => set.map(Arc::new),
+        Err(error) => return no_answer(subject, &error.to_string()),
+    };
+    let read = FromFiles { tls: tls.as_ref(), set: set.as_ref() };
+    let upstream = Upstream::new(Arc::clone(&route.upstream), read, config.limits.response_head(), 1);
     match timeout(QUERY_TIMEOUT, fetch(&upstream, &target)).await {
         Ok(Ok(answer)) => judged(query, &subject, &answer),
         Ok(Err(why)) => no_answer(subject, &why),
@@ -231,7 +239,7 @@ async fn fetch(upstream: &Upstream, target: &str) -> Result<Response<Bytes>, Str
     if let Ok(host) = HeaderValue::from_str(upstream.authority(0).as_str()) {
         headers.insert(header::HOST, host);
     }
-    let head = RequestHead { method: &Method::GET, uri: &uri, headers: &headers, added: None };
+    let head = RequestHead { method: &Method::GET, uri: &uri, headers: &headers, host: None, added: None };
     let progress = Progress::default();
     let request = (head, ProxyBody::from(Bytes::new()));
     let answered = upstream.send(0, 0, request, &progress, Informed::default()).await;

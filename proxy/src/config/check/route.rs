@@ -10,7 +10,7 @@ use mainstay_policies::{
 };
 
 use super::found::Found;
-use crate::config::model::{Config, Match, Route};
+use crate::config::model::{Config, HostRule, Match, Route};
 
 /// What a path is thought to mean by those who write regular expressions.
 const REGEX: [char; 8] = ['[', ']', '+', '(', ')', '^', '$', '\\'];
@@ -25,6 +25,7 @@ pub(super) fn find(config: &Config, found: &mut Found<'_>) {
         paths(config, route, &number, found);
         writes(route, &number, found);
         shared_keys(&config.routes[..index], route, found);
+        hosts(route, &number, found);
         if let Some(first) = earlier.covering(config, &route.matches) {
             let message = format!(
                 "route `{}` never matches: the earlier route `{}` takes all of its requests",
@@ -145,6 +146,27 @@ fn shared_keys(earlier: &[Arc<Route>], route: &Route, found: &mut Found<'_>) {
         let path = ["policies", &route.policy.name, "idempotency", "key", "from"];
         let cure = "begin `key.from` with a word of its own in each policy, such as `like:`";
         found.warn("shared-keys", &path, message, cure);
+    }
+}
+
+/// A host that callers ask for, where another one is sent. Whoever has said which one has meant it.
+fn hosts(route: &Route, number: &str, found: &mut Found<'_>) {
+    let upstream = &route.upstream;
+    let Some(asked) = route.matches.host.as_deref().filter(|_| !found.writes(&["upstreams", &upstream.name, "host"]))
+    else {
+        return;
+    };
+    let mut sent = upstream.endpoints.iter().filter(|_| upstream.host == HostRule::Endpoint);
+    if let Some(other) = sent.find(|endpoint| !endpoint.authority.host().eq_ignore_ascii_case(asked)) {
+        let sent = other.authority.host();
+        let message = format!(
+            "route `{}`: callers ask for `{asked}`, and upstream `{}` is asked for `{sent}`, which is the name that its certificate \
+             proves",
+            route.name, upstream.name
+        );
+        let cure =
+            format!("if that is meant, say `host: endpoint` at the upstream; if it serves `{asked}`, `host: keep`");
+        found.warn("host-differs", &["routes", number, "match", "host"], message, cure);
     }
 }
 

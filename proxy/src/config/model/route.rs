@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use mainstay_policies::path::PathPattern;
+use mainstay_policies::path::{PathPattern, Rewrite};
 
 use super::{listener::Listener, policy::Policy, upstream::Upstream};
 
@@ -19,6 +19,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// What is enforced; a route without one has the default timeout and nothing else.
     pub policy: Arc<Policy>,
+    /// The path that is sent instead of the one that came.
+    pub rewrite: Option<Rewrite>,
 }
 
 /// What a route matches; every part that is given must match.

@@ -1,9 +1,10 @@
 //! What is told of requests, and to whom.
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
+pub use crate::wire::field_source::HeaderSource;
 use crate::wire::tls::ClientTls;
 
 /// What stands for a trace in its URL.
@@ -39,29 +40,6 @@ pub struct Otlp {
     pub tls: Option<Box<ClientTls>>,
     /// What each export carries beside its own fields.
     pub headers: Vec<(HeaderName, HeaderSource)>,
-}
-
-/// Where a field's value comes from. Both are secrets.
-#[derive(Clone, PartialEq, Eq)]
-pub enum HeaderSource {
-    /// It was written out.
-    Text(HeaderValue),
-    /// The first line of a file, read for each export, behind a prefix such as `Bearer `.
-    File {
-        /// Which.
-        file: PathBuf,
-        /// What stands before.
-        prefix: String,
-    },
-}
-
-impl fmt::Debug for HeaderSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(_) => f.write_str("(set)"),
-            Self::File { file, prefix } => f.debug_struct("File").field("file", file).field("prefix", prefix).finish(),
-        }
-    }
 }
 
 /// A format of trace context.

@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderName, HeaderValue, uri::Authority};
+
+use super::telemetry::HeaderSource;
 use crate::wire::tls::UpstreamTls;
 
 /// One round trip across a continent and a lost SYN: longer means that the endpoint is not there.
@@ -35,12 +38,33 @@ pub struct Upstream {
     pub resolve: Resolve,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
+    /// The `Host` that is sent to it.
+    pub host: HostRule,
+    /// What it is told of us.
+    pub forward: Forward,
+    /// The fields that every head has that goes to it. Their values are secrets.
+    pub set: Vec<(HeaderName, HeaderSource)>,
+    /// The fields that none has.
+    pub remove: Vec<HeaderName>,
 }
 
 impl Upstream {
     /// Whether each of its endpoints is reached over TLS.
     pub fn is_secure(&self) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.is_secure)
+    }
+
+    /// The `Host` of what is sent to `endpoint`; `None`: what the request says.
+    ///
+    /// # Panics
+    /// Never: an authority is visible ASCII.
+    pub fn host_at(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
+        let text = match &self.host {
+            HostRule::Keep => return None,
+            HostRule::Endpoint => endpoint.written(),
+            HostRule::Name(name) => name.as_str(),
+        };
+        Some(HeaderValue::from_str(text).expect("an authority is visible ASCII"))
     }
 }
 
@@ -102,6 +126,37 @@ pub struct Endpoint {
     pub authority: http::uri::Authority,
     /// Written with `https://`.
     pub is_secure: bool,
+}
+
+impl Endpoint {
+    /// Its authority without the port that its scheme has anyway: so clients write it, and so servers expect it.
+    fn written(&self) -> &str {
+        let default = if self.is_secure { ":443" } else { ":80" };
+        self.authority.as_str().strip_suffix(default).unwrap_or(self.authority.as_str())
+    }
+}
+
+/// Which `Host` an upstream is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostRule {
+    /// What the request says.
+    Keep,
+    /// That of the endpoint, whose name its certificate proves.
+    Endpoint,
+    /// This one.
+    Name(Authority),
+}
+
+/// What an upstream is told of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Who is calling, over which host, in which trace, and how long is waited: it is one of our own.
+    Internal,
+    /// Nothing of that.
+    External {
+        /// But for `traceparent`.
+        trace: bool,
+    },
 }
 
 /// Which HTTP is spoken to an upstream.

@@ -27,6 +27,7 @@ mod telemetry;
 mod timeout;
 mod tls;
 mod upstream;
+mod upstream_head;
 
 pub(crate) use idempotency::redispatch_at;
 pub(crate) use key::from_at;

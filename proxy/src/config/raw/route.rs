@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use mainstay_policies::path::PathPattern;
+use mainstay_policies::path::{InvalidRewrite, PathPattern, Rewrite};
 
 use crate::config::{
-    decode::{Cx, Setting, any_of, section},
+    decode::{Cx, Setting, any_of, or, section},
     model::Match,
     node::{At, Kind, Node},
     scalars::integer_schema,
@@ -25,6 +25,38 @@ section! {
         upstream: At<String> = required,
         /// What is enforced, by name. Default: the default timeout and nothing else.
         policy: At<String>,
+        /// The path that is sent, where the service knows it by another. Default: the path as it came.
+        rewrite: Rewrite,
+    }
+}
+
+section! {
+    /// Another beginning of the path, in what is sent alone: routes, fingerprints and status queries have the path as it came.
+    RawRewrite {
+        /// The beginning that is taken off; every path of the route must have it. Default: nothing.
+        strip_prefix: String,
+        /// The beginning that is put before the rest. Default: nothing.
+        prefix: String,
+    }
+}
+
+impl Setting for Rewrite {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let raw = RawRewrite::decode(node, cx)?;
+        let (strip_prefix, prefix) = (or(raw.strip_prefix, String::new()), or(raw.prefix, String::new()));
+        match Self::new(&strip_prefix, &prefix) {
+            Ok(rewrite) => Some(rewrite),
+            Err(InvalidRewrite::Nothing) => {
+                cx.error(node.at, "`rewrite` changes nothing", "give it `strip_prefix`, `prefix` or both")
+            }
+            Err(error @ InvalidRewrite::NoPrefix(_)) => {
+                cx.error(node.at, error.to_string(), "write it as /stripe/v1: whole segments, and no slash at the end")
+            }
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RawRewrite::schema(generator)
     }
 }
 

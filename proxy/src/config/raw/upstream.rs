@@ -6,11 +6,14 @@ use http::{Uri, uri::Authority};
 use rustls::pki_types::ServerName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::tls::RawCredentials;
+use super::{
+    tls::RawCredentials,
+    upstream_head::{ForwardWord, RawFields, TraceWord, forward},
+};
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{CONNECT_TIMEOUT, Endpoint, Family, Protocol, Resolve, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Family, HostRule, Protocol, Resolve, Upstream},
         node::{At, Node},
         report::Issue,
     },
@@ -45,6 +48,14 @@ section! {
         resolve: Resolve,
         /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
         tls: RawUpstreamTls,
+        /// The `Host` it is sent: `keep` what the request says, `endpoint`, or a name. Default: endpoint over TLS, keep in clear.
+        host: HostRule,
+        /// What it is told of us: `internal` all of it; `external` no X-Forwarded-*, no Mainstay-*, no trace, no baggage. Default: external where public authorities vouch for it, else internal.
+        forward: ForwardWord,
+        /// The trace context that an external one is told: none, or w3c, which is `traceparent` alone. Default none.
+        trace: TraceWord,
+        /// Fields that every request to it has, such as credentials, and fields that none has.
+        headers: RawFields,
     }
     later ["health"]
 }
@@ -144,6 +155,9 @@ impl RawUpstream {
             seen.push(&endpoint.value);
         }
         let tls = tls(&endpoints.value, self.tls, cx);
+        let default = if tls.is_some() { HostRule::Endpoint } else { HostRule::Keep };
+        let forward = forward(tls.as_deref(), self.forward, self.trace, cx);
+        let (set, remove) = self.headers.map(|fields| fields.value.resolve(cx)).unwrap_or_default();
         Some(Upstream {
             name: Arc::from(name),
             endpoints: endpoints.value.iter().map(|endpoint| endpoint.value.clone()).collect(),
@@ -155,6 +169,10 @@ impl RawUpstream {
             max_age: cx.positive("max_age", self.max_age, MAX_AGE),
             resolve: or(self.resolve, Resolve::default()),
             tls,
+            host: or(self.host, default),
+            forward,
+            set,
+            remove,
         })
     }
 }

@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, HeaderFormat, HeaderSource, LOCAL, Ledger,
-        Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal, Propagation, Protocol,
-        ReadyLedger, Resolve, Route, Store, StoreTls, Telemetry, Upstream,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource,
+        HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
+        Propagation, Protocol, ReadyLedger, Resolve, Route, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -242,8 +242,40 @@ fn upstream(upstream: &Upstream) -> Value {
         "idle_timeout": duration(upstream.idle_timeout),
         "max_age": duration(upstream.max_age),
         "resolve": resolve(&upstream.resolve),
+        "host": match &upstream.host {
+            HostRule::Keep => json!("keep"),
+            HostRule::Endpoint => json!("endpoint"),
+            HostRule::Name(name) => text(name.as_str()),
+        },
+        "forward": if upstream.forward == Forward::Internal { "internal" } else { "external" },
     });
-    with(shown, [("tls", upstream.tls.as_deref().map(tls::upstream))])
+    let trace = match upstream.forward {
+        Forward::Internal => None,
+        Forward::External { trace } => Some(json!(if trace { "w3c" } else { "none" })),
+    };
+    let remove: Vec<_> = upstream.remove.iter().map(|name| text(name.as_str())).collect();
+    let fields = with(
+        json!({}),
+        [
+            ("set", (!upstream.set.is_empty()).then(|| sources(&upstream.set))),
+            ("remove", (!remove.is_empty()).then(|| remove.into())),
+        ],
+    );
+    let fields = (fields != json!({})).then_some(fields);
+    let tls = upstream.tls.as_deref().map(tls::upstream);
+    with(shown, [("tls", tls), ("trace", trace), ("headers", fields)])
+}
+
+/// Fields by name; of their values only where they are from.
+fn sources(fields: &[(HeaderName, HeaderSource)]) -> Value {
+    let source = |source: &HeaderSource| match source {
+        HeaderSource::Text(_) => json!("(set)"),
+        HeaderSource::File { file, prefix } => {
+            let prefix = (!prefix.is_empty()).then(|| text(prefix));
+            with(json!({ "file": text(&file.to_string_lossy()) }), [("prefix", prefix)])
+        }
+    };
+    map(fields.iter().map(|(name, value)| (name.to_string(), source(value))))
 }
 
 fn resolve(resolve: &Resolve) -> Value {
@@ -268,6 +300,11 @@ fn route(route: &Route) -> Value {
     shown.insert("upstream".into(), route.upstream.name.to_string().into());
     if *route.policy.name != *NO_POLICY {
         shown.insert("policy".into(), route.policy.name.to_string().into());
+    }
+    if let Some(rewrite) = &route.rewrite {
+        let part = |it: &str| (!it.is_empty()).then(|| text(it));
+        let parts = [("strip_prefix", part(rewrite.strip_prefix())), ("prefix", part(rewrite.prefix()))];
+        shown.insert("rewrite".into(), with(json!({}), parts));
     }
     Value::Object(shown)
 }
@@ -317,15 +354,7 @@ fn otlp(otlp: &Otlp) -> Value {
         "timeout": duration(otlp.timeout),
         "queue": otlp.queue.get(),
     });
-    let header = |source: &HeaderSource| match source {
-        HeaderSource::Text(_) => json!("(set)"),
-        HeaderSource::File { file, prefix } => {
-            let prefix = (!prefix.is_empty()).then(|| text(prefix));
-            with(json!({ "file": text(&file.to_string_lossy()) }), [("prefix", prefix)])
-        }
-    };
-    let headers = otlp.headers.iter().map(|(name, source)| (name.to_string(), header(source)));
-    let headers = (!otlp.headers.is_empty()).then(|| map(headers));
+    let headers = (!otlp.headers.is_empty()).then(|| sources(&otlp.headers));
     with(shown, [("tls", otlp.tls.as_deref().map(tls::client)), ("headers", headers)])
 }
 

@@ -34,7 +34,9 @@ upstreams:
   far:
     endpoints: [https://far.example.com, "https://[::1]:8443"]
     tls: { ca_file: /ca$$.pem, bundle_file: /own.pem, server_name: other.example.com, identity: ["spiffe://prod/a$$b"], min_version: "1.3" }
-  public: { endpoints: [https://api.example.com] }
+  public: { endpoints: [https://api.example.com], trace: w3c, host: keep, headers: { set: { Authorization: { file: "/to$$ken", prefix: "Bearer " } }, remove: [X-Debug, cookie] } }
+  ours: { endpoints: [https://api.example.com], forward: internal, host: "other.example.com:8443" }
+  theirs: { endpoints: [http://gateway], forward: external, host: endpoint, headers: { remove: [X-Debug] } }
   pair: { endpoints: [https://api.example.com], tls: { cert_file: /own.pem, key_file: /own.key } }
 routes:
   - name: "tenant$one"
@@ -45,6 +47,9 @@ routes:
   - { match: { listener: [inbound, net], path: /both }, upstream: app }
   - { match: "/price$$list", upstream: app, policy: paced }
   - { match: "/", upstream: app, policy: curved }
+  - { match: { path: /stripe/** }, upstream: app, rewrite: { strip_prefix: /stripe, prefix: /v1/x } }
+  - { match: { path: "/pay/{id}" }, upstream: app, rewrite: { prefix: "/$$p" } }
+  - { match: { listener: out, host: pay.example.com }, upstream: public, rewrite: { prefix: /v2 } }
   - { match: /**, upstream: app }
 policies:
   all:

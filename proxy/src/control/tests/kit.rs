@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use mainstay_policies::path::{PathPattern, Segment};
 
 use crate::config::model::{
-    Control, Drain, Limits, List, LogFormat, Logs, Match, Policy, Probes, Protocol, Ready, Route, Store, Telemetry,
-    Upstream,
+    Control, Drain, Forward, HostRule, Limits, List, LogFormat, Logs, Match, Policy, Probes, Protocol, Ready, Route,
+    Store, Telemetry, Upstream,
 };
 use crate::control::{routes::handle, *};
 
@@ -68,6 +68,10 @@ fn upstream(name: &str) -> Arc<Upstream> {
         max_connections: NonZeroUsize::MIN,
         idle_timeout: Duration::from_secs(1),
         max_age: Duration::from_mins(5),
+        host: HostRule::Keep,
+        forward: Forward::Internal,
+        set: Vec::new(),
+        remove: Vec::new(),
         resolve: crate::config::model::Resolve::default(),
         tls: None,
     })
@@ -115,6 +119,7 @@ fn config() -> Config {
         matches,
         upstream: Arc::clone(&upstreams[0]),
         policy: Arc::new(policy.clone()),
+        rewrite: None,
     };
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Config {

@@ -8,9 +8,12 @@ use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::span::{Recorder, Recording, random_span_id, short_name};
-use crate::telemetry::propagation::{
-    Propagator,
-    context::{TraceContext, TraceId},
+use crate::{
+    config::model::Propagation,
+    telemetry::propagation::{
+        Propagator,
+        context::{TraceContext, TraceId},
+    },
 };
 
 /// Starts attempts in a request's trace; cheap to clone, and independent of the request's own span.
@@ -89,6 +92,13 @@ impl SpanFields {
     /// Those of `cx`, in the formats of `propagator`.
     pub const fn new(cx: TraceContext, propagator: Propagator) -> Self {
         Self { cx, propagator }
+    }
+
+    /// The same as `traceparent`, whatever the formats; nothing where nothing is told.
+    pub(crate) fn as_w3c(&self) -> Self {
+        let propagator =
+            if self.propagator.is_silent() { Propagator::SILENT } else { Propagator::new(&[Propagation::W3c]) };
+        Self { cx: self.cx, propagator }
     }
 
     /// Hands each, name and value, to `put`.

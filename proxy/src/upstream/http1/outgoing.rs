@@ -75,13 +75,20 @@ impl Outgoing {
     pub(super) fn new(head: RequestHead<'_>, body: ProxyBody, endpoint: &Authority) -> Self {
         let mut buffer = buffers::take();
         write_request_line(&mut buffer, head);
-        if !head.headers.contains_key(HOST) {
-            write_field(&mut buffer, "host", endpoint.as_str().as_bytes());
+        let own_host = match head.host {
+            Some(host) => Some(host.as_bytes()),
+            None if head.headers.contains_key(HOST) => None,
+            None => Some(endpoint.as_str().as_bytes()),
+        };
+        if let Some(host) = own_host {
+            write_field(&mut buffer, "host", host);
         }
         let mut announced = None;
         for (name, value) in head.headers {
             if name == CONTENT_LENGTH {
                 announced = announced.or(Some(value));
+            } else if own_host.is_some() && name == HOST {
+                // Written already.
             } else if name != TRANSFER_ENCODING && !head.added.is_some_and(|added| added.replaces(name, head.headers)) {
                 write_field(&mut buffer, name.as_str(), value.as_bytes());
             }

@@ -65,7 +65,7 @@ async fn send_request(
     informed: Informed<'_>,
 ) -> Result<Response<Http1ResponseBody>, AttemptError> {
     let (head, body) = request.into_parts();
-    let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers, added: None };
+    let head = RequestHead { method: &head.method, uri: &head.uri, headers: &head.headers, host: None, added: None };
     send(pool, head, body, progress, informed).await
 }
 

@@ -25,7 +25,7 @@ use h2::{
 };
 use http::{
     Method, Request, Response, StatusCode, Uri, Version,
-    header::CONTENT_LENGTH,
+    header::{CONTENT_LENGTH, HOST},
     uri::{Authority, Scheme},
 };
 use http_body::Body;
@@ -99,6 +99,9 @@ fn request(head: RequestHead<'_>, body: &ProxyBody, (endpoint, scheme): (&Author
     if let Some(added) = head.added {
         // Before the host becomes the authority: `X-Forwarded-Host` names it.
         added.apply(&mut headers);
+    }
+    if let Some(host) = head.host {
+        headers.insert(HOST, host.clone());
     }
     let uri: Uri = forward::absolute_form(head.uri, &mut headers, (endpoint, scheme));
     fields::strip(&mut headers);

@@ -64,6 +64,9 @@ pub enum Cause {
     /// No list of revoked certificates in it.
     #[error("there is no list of revoked certificates in it (`-----BEGIN X509 CRL-----`), or it is damaged")]
     NoRevocationList,
+    /// What stands in it cannot be sent.
+    #[error("its first line is no value of a header field")]
+    NoFieldValue,
     /// It is of no use for what it should do.
     #[error("it cannot be used: {0}")]
     Unusable(String),
@@ -78,7 +81,7 @@ pub enum Cause {
 }
 
 impl FileError {
-    pub(super) fn new(file: &Path, cause: Cause) -> Self {
+    pub(in crate::wire) fn new(file: &Path, cause: Cause) -> Self {
         Self { file: file.to_owned(), cause }
     }
 
@@ -93,7 +96,7 @@ impl FileError {
 }
 
 /// The whole of a file.
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, FileError> {
+pub(in crate::wire) fn read(file: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |cause| FileError::new(file, cause);
     let about = std::fs::metadata(file).map_err(|error| failed(Cause::Unreadable(error)))?;
     if about.len() > LONGEST {

@@ -18,11 +18,18 @@ use sha2::{Digest as _, Sha256};
 use super::{certificate::Validity, files::FileError};
 
 /// What was read.
-pub(super) struct Read<T> {
+pub struct Read<T> {
     /// What handshakes are made with.
     pub(super) config: Arc<T>,
     /// When the certificates that are shown are valid, and where they are from.
     pub(super) shown: Vec<(PathBuf, Validity)>,
+}
+
+impl<T> Read<T> {
+    /// What shows no certificate.
+    pub(in crate::wire) fn of(config: T) -> Self {
+        Self { config: Arc::new(config), shown: Vec::new() }
+    }
 }
 
 type Reading<T> = Box<dyn Fn() -> Result<Read<T>, FileError> + Send + Sync>;
@@ -47,7 +54,7 @@ impl<T> Kept<T> {
     ///
     /// # Errors
     /// A file that cannot be used.
-    pub(super) fn open(
+    pub(in crate::wire) fn open(
         files: Vec<PathBuf>,
         read: impl Fn() -> Result<Read<T>, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
@@ -57,7 +64,7 @@ impl<T> Kept<T> {
         Ok(Self { files, read: Box::new(read), current: ArcSwap::from_pointee(first), seen })
     }
 
-    /// What handshakes are made with.
+    /// What is in force.
     pub fn config(&self) -> Arc<T> {
         Arc::clone(&self.current.load().config)
     }
