@@ -2,7 +2,7 @@
 //! beside a pool of 16 connections that commits each of them alone.
 //!
 //! `bench-shared-ledger [ROUNDS]`: a server of its own in a temporary directory; at 1, 64 and 512 clients a second of each in
-//! turns, so many rounds, with the disk as it is and with commits that take 2 ms; then how soon a repeat at another replica
+//! turns, so many rounds (0: none of it), with the disk as it is and with commits that take 2 ms; then how soon a repeat at another replica
 //! learns of an outcome, and how long four replicas take to have what a fifth has left.
 
 mod kit;
@@ -27,22 +27,25 @@ use tokio_postgres::{Client, NoTls, Statement};
 
 use self::kit::{Measured, draft, median, settled};
 
-/// Operations that a replica leaves behind.
-const ORPHANS: usize = 10_000;
+/// Operations that a replica leaves behind: what the others take over before any of them has to ask about what it has.
+const ORPHANS: usize = 1_000;
 /// Outcomes that are learned of elsewhere.
 const LEARNED: usize = 200;
+/// How many replicas take them over, and how long they have for it.
+const HEIRS: usize = 4;
+const TAKEN_BY: Duration = Duration::from_secs(60);
 const POOL: usize = 16;
 /// What begin and settlement write, without the keys.
 const BEGIN_BYTES: usize = 300;
 const SETTLE_BYTES: usize = 800;
 
 fn main() {
-    let rounds = std::env::args().nth(1).map_or(5, |text| text.parse().expect("a number of rounds"));
+    let rounds: usize = std::env::args().nth(1).map_or(5, |text| text.parse().expect("a number of rounds"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let Some(server) = Postgres::start() else { return };
     server.sql("CREATE TABLE floor (id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)");
     runtime.block_on(async {
-        for delay in [0, 2_000] {
+        for delay in [0, 2_000].into_iter().filter(|_| rounds > 0) {
             // A disk whose commits take that long: whoever leads a group waits before it writes the log.
             server.set("commit_siblings", Some("0"));
             server.set("commit_delay", Some(&delay.to_string()));
@@ -247,7 +250,7 @@ async fn learned_elsewhere(server: &Postgres) {
 async fn taken_over(server: &Postgres) {
     let dying = open(server, "orphans").await;
     let mut heirs = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..HEIRS {
         heirs.push(open(server, "orphans").await);
     }
     let mut tasks = JoinSet::new();
@@ -260,24 +263,34 @@ async fn taken_over(server: &Postgres) {
         });
     }
     tasks.join_all().await;
-    let of = |heir: &Arc<PostgresLedger>| heir.owned().iter().sum::<u64>();
+    let watch = connect(server).await;
+    let orphans = watch
+        .prepare(
+            "SELECT count(*) FROM orphans.op JOIN orphans.instance ON no = owner WHERE ended <> 0 AND state IN (0, 4)",
+        )
+        .await
+        .expect("it is prepared");
     let left = Instant::now();
     dying.leave().await.expect("it leaves");
     let mut first = None;
     loop {
-        let taken = heirs.iter().map(of).sum::<u64>();
-        if taken > 0 {
+        let row = watch.query_one(&orphans, &[]).await.expect("it is counted");
+        let remaining = row.get::<_, i64>(0);
+        if remaining < ORPHANS as i64 {
             first.get_or_insert_with(Instant::now);
         }
-        if taken == ORPHANS as u64 {
+        if remaining == 0 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(left.elapsed() < TAKEN_BY, "{remaining} orphans have nobody yet");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let each: Vec<_> = heirs.iter().map(of).collect();
+    let first = first.map_or(0, |first| first.elapsed().as_millis());
+    let each = watch.query("SELECT count(*) FROM orphans.op GROUP BY owner", &[]).await.expect("they are counted");
+    let each: Vec<i64> = each.iter().map(|row| row.get(0)).collect();
     println!(
-        "{ORPHANS} orphans, 4 replicas: {} ms from the first that was taken, {} ms from the leaving; each has {each:?}",
-        first.map_or(0, |first| first.elapsed().as_millis()),
+        "{ORPHANS} orphans, {HEIRS} replicas: {first} ms from the first that was taken, {} ms from the leaving; by replica {each:?}",
         left.elapsed().as_millis()
     );
+    drop(heirs);
 }
