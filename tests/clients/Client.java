@@ -1,4 +1,5 @@
-// java.net.http as check.py wants it: the status, and below it the body. Run as one file, without a build.
+// java.net.http as check.py wants it: the status, and below it the body. Without a body it reads. Run as one
+// file, without a build.
 
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -12,9 +13,13 @@ class Client {
                 HttpRequest.newBuilder(URI.create(arguments[0]))
                         .header("Idempotency-Key", arguments[1])
                         .header("Content-Type", "application/json")
-                        .POST(HttpRequest.BodyPublishers.ofString(arguments[2]))
+                        .method(arguments[2].isEmpty() ? "GET" : "POST", content(arguments[2]))
                         .build();
         var answer = client.send(request, BodyHandlers.ofString());
         System.out.print(answer.statusCode() + "\n" + answer.body());
+    }
+
+    private static HttpRequest.BodyPublisher content(String text) {
+        return text.isEmpty() ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(text);
     }
 }

@@ -1,5 +1,5 @@
-// Go's net/http, with its defaults, as check.py wants it: the status, and below it the body. Its transport repeats a request
-// with an Idempotency-Key by itself when its connection breaks.
+// Go's net/http, with its defaults, as check.py wants it: the status, and below it the body. Without a body it reads. Its
+// transport repeats a request with an Idempotency-Key by itself when its connection breaks.
 package main
 
 import (
@@ -12,7 +12,11 @@ import (
 
 func main() {
 	url, key, body := os.Args[1], os.Args[2], os.Args[3]
-	request, err := http.NewRequest("POST", url, strings.NewReader(body))
+	method := "POST"
+	if body == "" {
+		method = "GET"
+	}
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
