@@ -101,7 +101,7 @@ fn target(method: &Method, uri: &Uri) -> Result<(), &'static str> {
 }
 
 fn field_lines(parts: &Parts, listener: &model::Listener) -> Result<(), &'static str> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+    let mut hosts = parts.headers.iter().filter(|(name, _)| **name == HOST).map(|(_, value)| value);
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err("The request has more than one Host."),
         (Some(host), None) if !host.is_empty() && !is_authority(host.as_bytes()) => {

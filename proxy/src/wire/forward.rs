@@ -302,7 +302,7 @@ pub(crate) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 
 /// Announces `TE` on an HTTP/1.1 connection, as RFC 9110 section 10.1.4 asks.
 pub(crate) fn announce_te(headers: &mut HeaderMap) {
-    if headers.contains_key(TE) && !headers.contains_key(CONNECTION) {
+    if has(headers, &TE) && !headers.contains_key(CONNECTION) {
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
 }
@@ -318,6 +318,12 @@ pub(crate) fn absolute_form(uri: &Uri, headers: &mut HeaderMap, (endpoint, schem
     parts.authority = Some(authority);
     parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// Whether a message has the field `name`, one of those that every HTTP knows: in a head of usual size a look at each name costs
+/// less than to hash that one.
+pub(crate) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|there| there == name)
 }
 
 /// Takes `Expect: 100-continue` off a request whose body we hold already.

@@ -19,6 +19,7 @@ use super::buffers;
 use crate::upstream::head::RequestHead;
 use crate::wire::{
     body::{BoxError, ProxyBody},
+    forward,
     http1::{
         chunked::{CHUNK_END, write_chunk_head, write_end},
         fields::write_field,
@@ -77,7 +78,7 @@ impl Outgoing {
         write_request_line(&mut buffer, head);
         let own_host = match head.host {
             Some(host) => Some(host.as_bytes()),
-            None if head.headers.contains_key(HOST) => None,
+            None if forward::has(head.headers, &HOST) => None,
             None => Some(endpoint.as_str().as_bytes()),
         };
         if let Some(host) = own_host {
