@@ -86,9 +86,20 @@ async fn a_store_that_was_restored_from_an_older_copy_is_told_again_what_it_had_
     for (proxy, key) in [(&one, "one"), (&other, "other")] {
         taken(proxy, key).await;
     }
+    let addresses =
+        [(&other, one.send(pay("one")).await.operation()), (&one, other.send(pay("other")).await.operation())];
     server.stop();
     server.restore();
     server.restart();
+    // Whoever asks one that did not write it is told to ask again, and never that there is no such operation.
+    for (asked, id) in addresses {
+        eventually("it is known again", || async {
+            let status = asked.get(&format!("/_mainstay/operations/{id}")).await.status;
+            assert!(matches!(status, 200 | 503), "{status}");
+            (status == 200).then_some(())
+        })
+        .await;
+    }
     for proxy in [&one, &other] {
         eventually("it notices", || async {
             (proxy.metric("mainstay_ledger_lost_total", &[]).await >= Some(1.0)).then_some(())

@@ -25,6 +25,9 @@ pub(super) enum StoreError {
     /// What it acknowledges may be lost.
     #[error("{0}")]
     NotDurable(String),
+    /// What it does not have it may have forgotten.
+    #[error("the store has forgotten what it had acknowledged, and is being told again")]
+    Forgetful,
     /// There is no connection.
     #[error("the store cannot be reached")]
     Unreachable,
@@ -52,7 +55,7 @@ impl StoreError {
                 ends_connection(state)
                     || matches!(state.code(), "40001" | "40P01" | "40003" | "57014" | "55P03" | "23505" | "25P02")
             }
-            Self::Unreadable(_) => false,
+            Self::Unreadable(_) | Self::Forgetful => false,
         }
     }
 
@@ -61,7 +64,7 @@ impl StoreError {
         match self {
             Self::NoAnswer(_) | Self::Lost(_) | Self::Unconfirmed | Self::NotDurable(_) => true,
             Self::Refused { state, .. } => ends_connection(state),
-            Self::Unreachable | Self::Unreadable(_) => false,
+            Self::Unreachable | Self::Unreadable(_) | Self::Forgetful => false,
         }
     }
 
@@ -72,6 +75,7 @@ impl StoreError {
             Self::Lost(_) | Self::Unreachable => "connection",
             Self::Unconfirmed => "unconfirmed",
             Self::NotDurable(_) => "not_durable",
+            Self::Forgetful => "lossy",
             Self::Unreadable(_) => "unreadable",
             Self::Refused { state, .. } => match state.code() {
                 "40001" | "40003" => "serialization",

@@ -178,11 +178,13 @@ impl Inner {
 
     /// Asks over the connection for reads.
     pub(super) async fn ask(&self, statement: Statement, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        if !self.is_open() {
-            return Err(StoreError::Unreachable);
-        }
-        let session = self.reader.session()?;
+        let session = self.reading()?;
         self.ask_over(&session, statement, params).await
+    }
+
+    /// The connection for reads.
+    fn reading(&self) -> Result<Arc<Session>, StoreError> {
+        if self.is_open() { self.reader.session() } else { Err(StoreError::Unreachable) }
     }
 
     async fn ask_over(
@@ -198,8 +200,10 @@ impl Inner {
     /// An operation as it stands in the store, whatever memory says. What was sent of it is known here only.
     pub(super) async fn read_stored(&self, id: OperationId) -> Result<Option<Operation>, LedgerError> {
         let seq = id.seq.cast_signed();
-        let rows = self.ask(Statement::Read, vec![&seq]).await?;
+        let session = self.reading()?;
+        let rows = self.ask_over(&session, Statement::Read, vec![&seq]).await?;
         let Some(row) = rows.first() else {
+            self.says_it_is_absent(&session).await?;
             self.owned.lock().forget(id.seq);
             return Ok(None);
         };
@@ -260,11 +264,15 @@ impl Inner {
     /// The operation that holds a key, else the latest that has held it.
     pub(super) async fn find_stored(&self, key: KeyHash) -> Result<Option<Operation>, LedgerError> {
         let keys = vec![key_column(key)];
-        let mut rows = self.ask(Statement::UnderKeys, vec![&keys]).await?;
+        let session = self.reading()?;
+        let mut rows = self.ask_over(&session, Statement::UnderKeys, vec![&keys]).await?;
         if rows.is_empty() {
-            rows = self.ask(Statement::Freed, vec![&keys[0]]).await?;
+            rows = self.ask_over(&session, Statement::Freed, vec![&keys[0]]).await?;
         }
-        let Some(row) = rows.first() else { return Ok(None) };
+        let Some(row) = rows.first() else {
+            self.says_it_is_absent(&session).await?;
+            return Ok(None);
+        };
         let found = self.rows().read(row, self.steady_now())?;
         if found.key_hash != key && !is_off(Safeguard::WholeHash) {
             return Err(same_head());

@@ -16,7 +16,14 @@ use mainstay_policies::operation::Operation;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{columns::Restores, connect::Session, error::StoreError, inner::Inner, open, sql::Statement};
+use super::{
+    columns::Restores,
+    connect::{Commit, Session},
+    error::StoreError,
+    inner::Inner,
+    open,
+    sql::Statement,
+};
 
 /// Operations that are written again at once.
 const AT_ONCE: usize = 256;
@@ -55,12 +62,26 @@ impl Inner {
     /// It could not be looked, or what it acknowledges from now on may be lost.
     pub(super) async fn remembers(&self, session: &Arc<Session>) -> Result<(), StoreError> {
         let mut looked_at = self.memory.looked_at.lock().await;
-        if *looked_at == session.serial() {
+        // What a later one has found counts for an earlier one that is there still: the store has not gone since.
+        if session.serial() <= *looked_at {
             return Ok(());
         }
         self.look_back(session).await?;
         *looked_at = session.serial();
         Ok(())
+    }
+
+    /// Whether the store's word counts that something is not there, which it has said over `session`: what it has forgotten is
+    /// missing until everybody has written again what they know.
+    ///
+    /// # Errors
+    /// It does not, or it could not be looked.
+    pub(super) async fn says_it_is_absent(&self, session: &Arc<Session>) -> Result<(), StoreError> {
+        match self.remembers(session).await {
+            Ok(()) | Err(StoreError::NotDurable(_)) => {}
+            Err(error) => return Err(error),
+        }
+        if self.is_lossy() || self.memory.is_owed.load(Relaxed) { Err(StoreError::Forgetful) } else { Ok(()) }
     }
 
     async fn look_back(&self, session: &Session) -> Result<(), StoreError> {
@@ -121,10 +142,13 @@ impl Inner {
         let mut written = 0;
         for some in known.chunks(AT_ONCE) {
             let restores = Restores::of(some, self);
-            let rows = session.query(Statement::Restore, restores.params()).await?;
-            session.query(Statement::RestoreResponses, restores.responses()).await?;
+            // Together: one that is read without its response would be remembered as one that never had any.
+            let parts =
+                vec![(Statement::Restore, restores.params()), (Statement::RestoreResponses, restores.responses())];
+            let answers = session.transaction(parts, Commit::Durable).await?;
+            let rows = &answers[0];
             written += rows.len();
-            for row in &rows {
+            for row in rows {
                 let (seq, wanted, held): (i64, bool, bool) = (row.get(0), row.get(1), row.get(2));
                 if wanted && !held {
                     self.meters.count("keys_twice", "");
