@@ -10,7 +10,7 @@ use mainstay_tests::{authority::Authority, prelude::*, tls::Server};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     task::JoinSet,
 };
 
@@ -64,6 +64,9 @@ impl Zone {
     }
 }
 
+/// The service at this address says that it cannot.
+const UNWELL: u8 = 13;
+
 /// Requests and connections that each address has had, by its last number.
 type Counts = Arc<Mutex<BTreeMap<u8, (usize, usize)>>>;
 
@@ -92,7 +95,9 @@ async fn services(numbers: &[u8]) -> (u16, Counts) {
                         if head.ends_with(b"\r\n\r\n") {
                             head.clear();
                             counts.lock().entry(number).or_default().0 += 1;
-                            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                            let status = if number == UNWELL { "503 Service Unavailable" } else { "200 OK" };
+                            let length = number.to_string().len();
+                            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{number}");
                             if stream.write_all(answer.as_bytes()).await.is_err() {
                                 return;
                             }
@@ -106,6 +111,10 @@ async fn services(numbers: &[u8]) -> (u16, Counts) {
 }
 
 async fn proxy_before(zone: &Zone, port: u16, more: &str) -> Proxy {
+    proxy_with(zone, port, more, "timeout: 9s").await
+}
+
+async fn proxy_with(zone: &Zone, port: u16, more: &str, policy: &str) -> Proxy {
     let server = zone.serve().await;
     let config = Config::new()
         .upstream_at(
@@ -113,10 +122,114 @@ async fn proxy_before(zone: &Zone, port: u16, more: &str) -> Proxy {
             &format!("http://orders.test:{port}"),
             &format!("resolve: {{ servers: ['{server}'] }}{more}"),
         )
-        .policy("p", "timeout: 9s")
+        .policy("p", policy)
         .route("path: /**", "app", "p")
-        .top("limits: { workers: 1 }");
+        .top("limits: { workers: 1 }")
+        .admin();
     Proxy::start(config).await
+}
+
+/// Waits until these addresses, and no others, are answered from.
+async fn follows(proxy: &Proxy, numbers: &[&str]) {
+    eventually("each address is used, and no other", || async {
+        let answered = call(proxy, 8, 10).await;
+        answered.keys().eq(numbers.iter().copied()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_address_has_its_share_as_they_come_and_go() {
+    let (port, counts) = services(&[2, 3, 4, 5, 6]).await;
+    let zone = Zone::default();
+    let proxy = {
+        zone.say(&[2, 3, 4]);
+        proxy_before(&zone, port, "").await
+    };
+    for (said, numbers) in
+        [(&[2, 3, 4][..], &["2", "3", "4"][..]), (&[2, 3, 4, 5, 6], &["2", "3", "4", "5", "6"]), (&[3, 6], &["3", "6"])]
+    {
+        zone.say(said);
+        // None of these fails, whatever comes and goes meanwhile.
+        follows(&proxy, numbers).await;
+        let before = counts.lock().clone();
+        let answered = call(&proxy, 12, 200).await;
+        assert!(answered.keys().eq(numbers.iter().copied()), "{answered:?}");
+        let fair = 2400 / numbers.len();
+        for (number, had) in &answered {
+            assert!((fair * 8 / 10..=fair * 12 / 10).contains(had), "{number} of {answered:?}");
+        }
+        for (number, had) in &*counts.lock() {
+            assert!(said.contains(number) || before[number] == *had, "{number} had {had:?}, before {before:?}");
+        }
+        let upstreams = proxy.operate(Request::get("/upstreams")).await.json();
+        let endpoints = upstreams["upstreams"][0]["endpoints"].as_array().unwrap();
+        let listed: Vec<_> = endpoints.iter().map(|it| it["address"].as_str().unwrap().to_owned()).collect();
+        let expected: Vec<_> = said.iter().map(|number| format!("127.0.0.{number}:{port}")).collect();
+        assert!(listed.len() == expected.len() && expected.iter().all(|it| listed.contains(it)), "{listed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_address_is_told_from_the_others_and_fails_no_request() {
+    let (port, _) = services(&[3]).await;
+    let zone = Zone::default();
+    // Nobody listens at the first.
+    zone.say(&[2, 3]);
+    let policy = "timeout: 9s, circuit_breaker: { consecutive_errors: 1, open_duration: 1h, scope: endpoint }";
+    let proxy = proxy_with(&zone, port, "", policy).await;
+    // Its breaker is its own: numbers go on behind the one endpoint that the configuration names.
+    let breaker = async |number| proxy.metric("mainstay_breaker_state", &[("breaker", number)]).await;
+    eventually("the breaker of the dead one opens", || async {
+        assert_eq!(call(&proxy, 4, 3).await.into_keys().collect::<Vec<_>>(), ["3"]);
+        (breaker("p@app~1").await == Some(2.0)).then_some(())
+    })
+    .await;
+    assert_eq!(breaker("p@app~2").await, Some(0.0));
+    assert_eq!(breaker("p@app~0").await, None, "the name itself is none any more");
+    for state in ["reachable", "unreachable"] {
+        assert_eq!(
+            proxy.metric("mainstay_upstream_endpoints", &[("upstream", "app"), ("state", state)]).await,
+            Some(1.0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_address_is_not_waited_for() {
+    let (port, _) = services(&[3]).await;
+    // Its backlog is full, so the system answers no more connection attempts.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind(SocketAddr::from(([127, 0, 0, 2], port))).unwrap();
+    let silent = silent.listen(0).unwrap();
+    let _in_the_backlog = TcpStream::connect(silent.local_addr().unwrap()).await.unwrap();
+    let zone = Zone::default();
+    zone.say(&[2, 3]);
+    let proxy = proxy_with(&zone, port, ", connect_timeout: 10m", "timeout: 20m").await;
+    let unreachable = || proxy.metric("mainstay_upstream_endpoints", &[("upstream", "app"), ("state", "unreachable")]);
+    eventually("somebody has tried it, and none has waited", || async {
+        assert_eq!(call(&proxy, 4, 1).await.into_keys().collect::<Vec<_>>(), ["3"]);
+        (unreachable().await == Some(1.0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retry_avoids_the_address_that_it_comes_from() {
+    let (port, counts) = services(&[2, UNWELL]).await;
+    let zone = Zone::default();
+    zone.say(&[2, UNWELL]);
+    let policy = "timeout: 9s, retry: { max_retries: 1, budget: none, backoff: { base: 1ms } }";
+    let proxy = proxy_with(&zone, port, "", policy).await;
+    // Until the name is known, nobody can tell one from the other.
+    eventually("each address is an endpoint", || async {
+        let upstreams = proxy.operate(Request::get("/upstreams")).await.json();
+        (upstreams["upstreams"][0]["endpoints"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+    let answered = call(&proxy, 4, 20).await;
+    assert_eq!(answered.into_keys().collect::<Vec<_>>(), ["2"]);
+    assert!(counts.lock()[&UNWELL].0 > 0);
 }
 
 /// So many callers at once, one request after the other; who answered.

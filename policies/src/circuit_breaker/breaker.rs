@@ -61,6 +61,11 @@ impl Breaker {
         Self { shared: Arc::new(Shared { params, machine: Mutex::new(machine) }) }
     }
 
+    /// It guards something else from now on: closed, held by nobody, with an empty window. Calls in flight no longer count.
+    pub fn forget(&self, now: Instant) {
+        self.shared.machine.lock().forget(&self.shared.params, now);
+    }
+
     /// Asks to make a call now. Take it last before the call, so that nothing after it can strand a probe.
     pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
         match self.shared.machine.lock().acquire(&self.shared.params, now) {

@@ -157,6 +157,12 @@ impl Machine {
         Self { forced, group, transitions, trip: self.trip, ..Self::new(params, now) }
     }
 
+    /// Begins anew in the same group. What metrics count goes on, and no ticket given before is of this epoch.
+    pub(super) fn forget(&mut self, params: &CircuitBreaker, now: Instant) {
+        let (epoch, group, transitions) = (self.epoch + 1, self.group.clone(), self.transitions);
+        *self = Self { epoch, group, transitions, ..Self::new(params, now) };
+    }
+
     /// A call wants to go through; the error is how long it should wait.
     pub(super) fn acquire(&mut self, params: &CircuitBreaker, now: Instant) -> Result<Ticket, Duration> {
         if let Some(forced) = self.forced {

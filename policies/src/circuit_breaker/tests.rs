@@ -498,3 +498,20 @@ async fn the_layer_counts_an_attempt_cut_off_by_the_total_timeout_but_not_one_th
     assert!(call().await.is_err());
     assert_eq!(state(layer.breaker(), Instant::now()), State::Open);
 }
+
+#[test]
+fn a_breaker_that_is_to_guard_something_else_forgets_what_the_first_did_and_leaves_its_place_in_the_group() {
+    let now = Instant::now();
+    let group = Ejections::new(2, 50);
+    let breaker = Breaker::in_group(consecutive(1), group.clone());
+    let before = breaker.acquire(now).unwrap();
+    assert_eq!(trips_after(&breaker, "e", now), Some(1));
+    assert_eq!(group.ejected(), 1);
+    breaker.forget(now);
+    assert_eq!((state(&breaker, now), group.ejected()), (State::Closed, 0));
+    before.record(Error, now);
+    assert_eq!(state(&breaker, now), State::Closed, "a call that was begun before says nothing of what it guards now");
+    breaker.force(Forced::Open);
+    breaker.forget(now);
+    assert_eq!(state(&breaker, now), State::Closed);
+}

@@ -70,7 +70,9 @@ pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
     let breakers = snapshot.breakers();
     let of_upstream = |params: &std::sync::Arc<config::model::Upstream>| {
         let running = &snapshot.upstreams[&params.name];
-        let endpoints: Vec<Value> = (0..running.endpoint_count())
+        let endpoints: Vec<Value> = running
+            .live()
+            .into_iter()
             .map(|at| {
                 let guards = breakers.iter().filter(|named| {
                     *named.upstream == *params.name && named.endpoint.is_none_or(|endpoint| endpoint == at)
@@ -82,7 +84,7 @@ pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
                     })
                     .collect();
                 json!({
-                    "address": running.authority(at).as_str(),
+                    "address": running.address(at),
                     "in_flight": running.in_flight(at),
                     "breakers": guards,
                 })

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::model::Direction,
     respond::failure::Failure,
-    runtime::route::Route,
+    runtime::{breakers::Breakers, route::Route},
     telemetry::{
         metrics::AttemptResult,
         trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
@@ -113,10 +113,8 @@ impl Outbound {
             let Some(breaker) = route.breakers.of(endpoint) else { break None };
             match breaker.acquire(now) {
                 Ok(permit) => break Some(permit),
-                Err(_)
-                    if tried < count && matches!(route.breakers, crate::runtime::breakers::Breakers::Each { .. }) =>
-                {
-                    endpoint = (endpoint + 1) % count;
+                Err(_) if tried < count && matches!(route.breakers, Breakers::Each(_)) => {
+                    endpoint = route.upstream.after(endpoint);
                     tried += 1;
                 }
                 Err(rejected) => {
@@ -268,6 +266,20 @@ impl Attempt {
     /// What the upstream is told of its span.
     pub(crate) const fn trace_fields(&self) -> SpanFields {
         self.span.fields()
+    }
+
+    /// Another address of the same name stands in for the one that was picked, which could not be connected to: that is an error
+    /// of the one, and what comes now is told of the other.
+    pub(crate) fn follow(&mut self, stand_in: Option<usize>, now: Instant) {
+        let Some(endpoint) = stand_in.filter(|endpoint| *endpoint != self.endpoint) else { return };
+        if let Breakers::Each(_) = &self.route.breakers {
+            if let Some(permit) = self.permit.take() {
+                permit.record(CallOutcome::Error, now);
+            }
+            self.permit = self.route.breakers.of(endpoint).and_then(|breaker| breaker.acquire(self.started).ok());
+        }
+        self.in_flight = self.route.upstream.enter(endpoint);
+        self.endpoint = endpoint;
     }
 
     /// It failed through no fault of the upstream: whatever comes of it is no sample for the breaker.

@@ -97,11 +97,12 @@ impl Race<'_> {
         Some(attempt)
     }
 
-    fn send(&self, attempt: Attempt, now: Instant) -> BoxFuture<'_, (Attempt, Sent)> {
+    fn send(&self, mut attempt: Attempt, now: Instant) -> BoxFuture<'_, (Attempt, Sent)> {
         Box::pin(async move {
             let mut head = self.head.clone();
             self.outbound.prepare(&mut head);
             let result = self.outbound.send(&attempt, &head, ProxyBody::Empty, None, now).await;
+            attempt.follow(attempt.progress.stand_in(), Instant::now());
             (attempt, result)
         })
     }

@@ -91,7 +91,6 @@ impl Execution {
         let mut head = self.head.clone();
         outbound.prepare(&mut head);
         let (until, cause) = outbound.attempt_deadline(now);
-        let endpoint = attempt.endpoint;
         let progress = Arc::new(std::mem::take(&mut attempt.progress).only_if(self.claim.permission()));
         let mut sending = self.sending(head, &attempt, Arc::clone(&progress), now);
         // Its borrow ends here: the attempt may be listened to for longer.
@@ -110,6 +109,8 @@ impl Execution {
         if self.runtime.is_draining(outbound.direction) && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
+        attempt.follow(progress.stand_in(), now);
+        let endpoint = attempt.endpoint;
         attempt.record(&mut result, &first, now);
         (self.last.endpoint, self.last.error) = (Some(endpoint), result.as_ref().err().map(AttemptError::word));
         match decide(self, &result, first_frame::trailers(&first), now) {

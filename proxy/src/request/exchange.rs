@@ -2,6 +2,7 @@
 //! connection's phase. It ends once: with the last byte of the answer, or when the client leaves.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -283,9 +284,9 @@ impl Exchange {
     }
 
     /// Where the last attempt went.
-    fn endpoint(&self) -> Option<&str> {
+    fn endpoint(&self) -> Option<Cow<'_, str>> {
         let route = self.other.as_ref().or(self.route.as_ref())?;
-        Some(route.upstream.authority(self.told.endpoint?).as_str())
+        Some(route.upstream.address(self.told.endpoint?))
     }
 
     /// What is known of the write, if this is a keyed one.
@@ -373,7 +374,7 @@ impl Exchange {
             status,
             duration: took,
             attempts: self.attempts,
-            endpoint: self.endpoint(),
+            endpoint: self.endpoint().as_deref(),
             error: self.told.error,
             cache: self.told.cache,
             fallback: self.told.fallback,

@@ -1,9 +1,16 @@
 //! The breakers before an upstream's endpoints, kept across a reload.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use http::uri::Authority;
 use mainstay_policies::circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope};
+use tokio::time::Instant;
 
 use crate::{config::model, upstream::Upstream};
 
@@ -13,12 +20,46 @@ pub(crate) enum Breakers {
     None,
     /// Scope `route` or `upstream`.
     One(Arc<Breaker>),
-    /// Scope `endpoint`: in the order of the upstream's endpoints, whose addresses tell them apart across a reload.
-    Each {
-        breakers: Arc<[Arc<Breaker>]>,
-        addresses: Arc<[Authority]>,
-        group: Arc<Ejections>,
-    },
+    /// Scope `endpoint`.
+    Each(Arc<PerEndpoint>),
+}
+
+/// A breaker per endpoint, by its number. Those of a name's addresses come into being with the first request there.
+pub(crate) struct PerEndpoint {
+    params: CircuitBreaker,
+    upstream: Arc<Upstream>,
+    /// What the configuration names, which tells breakers apart across a reload.
+    addresses: Vec<Authority>,
+    cells: Vec<Cell>,
+    group: Arc<Ejections>,
+}
+
+#[derive(Default)]
+struct Cell {
+    breaker: OnceLock<Arc<Breaker>>,
+    /// Whose it is, of those who are given the same number one after the other.
+    occupant: AtomicU32,
+}
+
+impl PerEndpoint {
+    fn of(&self, endpoint: usize) -> Option<&Arc<Breaker>> {
+        let cell = self.cells.get(endpoint)?;
+        let breaker = cell.breaker.get_or_init(|| Arc::new(Breaker::in_group(self.params.clone(), self.group.clone())));
+        if endpoint >= self.addresses.len() {
+            self.group.resize(self.upstream.endpoint_count(), self.params.max_ejection_percent);
+            let occupant = self.upstream.occupant(endpoint);
+            if cell.occupant.swap(occupant, Relaxed) != occupant {
+                // What another address did is not this one's fault.
+                breaker.forget(Instant::now());
+            }
+        }
+        Some(breaker)
+    }
+
+    /// The breaker that guards the endpoint at `address`.
+    fn at(&self, address: &Authority) -> Option<&Arc<Breaker>> {
+        self.of(self.addresses.iter().position(|known| known == address)?)
+    }
 }
 
 impl Breakers {
@@ -27,22 +68,18 @@ impl Breakers {
         match self {
             Self::None => None,
             Self::One(breaker) => Some(breaker),
-            Self::Each { breakers, .. } => breakers.get(endpoint),
+            Self::Each(each) => each.of(endpoint),
         }
     }
 
-    /// The breaker that guards the endpoint at `address`.
-    fn at(&self, address: &Authority) -> Option<&Arc<Breaker>> {
-        let Self::Each { breakers, addresses, .. } = self else { return None };
-        breakers.get(addresses.iter().position(|known| known == address)?)
-    }
-
-    /// Each breaker once.
-    pub(crate) fn all(&self) -> &[Arc<Breaker>] {
+    /// Each breaker once, with the number of its endpoint if it is the breaker of one that is in use.
+    pub(crate) fn all(&self) -> Vec<(Option<usize>, &Arc<Breaker>)> {
         match self {
-            Self::None => &[],
-            Self::One(breaker) => std::slice::from_ref(breaker),
-            Self::Each { breakers, .. } => breakers,
+            Self::None => Vec::new(),
+            Self::One(breaker) => vec![(None, breaker)],
+            Self::Each(each) => {
+                each.upstream.live().into_iter().filter_map(|at| Some((Some(at), each.of(at)?))).collect()
+            }
         }
     }
 }
@@ -76,25 +113,43 @@ pub(super) fn breakers(
         .clone()
 }
 
-/// A breaker per endpoint. An endpoint that stays keeps its own, wherever it stands in the list now.
-fn endpoint_breakers(params: &CircuitBreaker, upstream: &Upstream, before: Option<&Breakers>) -> Breakers {
-    let addresses: Arc<[Authority]> =
+/// A breaker per endpoint. An endpoint that stays keeps its own, wherever it stands in the list now, and so does an address of a
+/// name as long as its upstream is the same.
+fn endpoint_breakers(params: &CircuitBreaker, upstream: &Arc<Upstream>, before: Option<&Breakers>) -> Breakers {
+    let addresses: Vec<Authority> =
         upstream.params().endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
     let percent = params.max_ejection_percent;
-    let group = match before {
-        Some(Breakers::Each { group, .. }) => {
-            group.resize(addresses.len(), percent);
-            group.clone()
-        }
-        _ => Ejections::new(addresses.len(), percent),
+    let before = match before {
+        Some(Breakers::Each(each)) => Some(each),
+        _ => None,
     };
-    let breakers = addresses
-        .iter()
-        .map(|address| match before.and_then(|before| before.at(address)) {
-            Some(kept) if kept.params() == params => kept.clone(),
-            Some(kept) => Arc::new(kept.reconfigured(params.clone())),
-            None => Arc::new(Breaker::in_group(params.clone(), group.clone())),
-        })
-        .collect();
-    Breakers::Each { breakers, addresses, group }
+    let members = upstream.endpoint_count();
+    let group = match before {
+        Some(each) => {
+            each.group.resize(members, percent);
+            each.group.clone()
+        }
+        None => Ejections::new(members, percent),
+    };
+    let cells: Vec<Cell> = (0..upstream.numbers()).map(|_| Cell::default()).collect();
+    let keep = |cell: &Cell, kept: &Arc<Breaker>, occupant: u32| {
+        let kept = if kept.params() == params { kept.clone() } else { Arc::new(kept.reconfigured(params.clone())) };
+        cell.occupant.store(occupant, Relaxed);
+        let _ = cell.breaker.set(kept);
+    };
+    for (cell, address) in cells.iter().zip(&addresses) {
+        before.and_then(|before| before.at(address)).inspect(|kept| keep(cell, kept, 0));
+    }
+    if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.upstream, upstream)) {
+        for (cell, old) in cells.iter().zip(&before.cells).skip(addresses.len()) {
+            old.breaker.get().inspect(|kept| keep(cell, kept, old.occupant.load(Relaxed)));
+        }
+    }
+    Breakers::Each(Arc::new(PerEndpoint {
+        params: params.clone(),
+        upstream: upstream.clone(),
+        addresses,
+        cells,
+        group,
+    }))
 }

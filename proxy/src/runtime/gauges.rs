@@ -169,8 +169,9 @@ fn connect_errors(runtime: &Runtime, samples: &mut Samples) {
 fn endpoints(runtime: &Runtime, samples: &mut Samples) {
     let snapshot = runtime.snapshot.load();
     for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
-        let all = upstream.endpoint_count();
-        let lost = (0..all).filter(|endpoint| upstream.reached(*endpoint).lost.is_some()).count();
+        let live = upstream.live();
+        let all = live.len();
+        let lost = live.iter().filter(|endpoint| upstream.reached(**endpoint).lost.is_some()).count();
         samples.push(&[("upstream", name), ("state", "reachable")], (all - lost) as f64);
         samples.push(&[("upstream", name), ("state", "unreachable")], lost as f64);
     }

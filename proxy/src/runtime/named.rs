@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use mainstay_policies::circuit_breaker::{Breaker, Scope};
 use tokio::time::Instant;
 
-use super::{breakers::Breakers, snapshot::Snapshot};
+use super::snapshot::Snapshot;
 
 /// Where an operator holds it, if one does.
 pub(crate) fn forced(breaker: &Breaker) -> Option<&'static str> {
@@ -20,19 +20,21 @@ pub(crate) fn forced(breaker: &Breaker) -> Option<&'static str> {
 
 impl Snapshot {
     /// Every breaker with a name that operators and metrics can use, in the order of the names: `policy@upstream`,
-    /// `policy@upstream~0` for each endpoint, `policy@route` with a dash for what is no letter or digit. Names of policies
+    /// `policy@upstream~0` for each endpoint (by its number, which an address of a name keeps while it is one), `policy@route` with a dash for what is no letter or digit. Names of policies
     /// and upstreams hold neither `@` nor `~`, so no two names are the same, and none needs an escape in a path.
     pub(crate) fn breakers(&self) -> Vec<NamedBreaker<'_>> {
         let mut named: Vec<NamedBreaker<'_>> = self
             .shared_breakers
             .iter()
             .flat_map(|((policy, upstream), breakers)| {
-                let is_each = matches!(breakers, Breakers::Each { .. });
-                breakers.all().iter().enumerate().map(move |(at, breaker)| NamedBreaker {
-                    name: if is_each { format!("{policy}@{upstream}~{at}") } else { format!("{policy}@{upstream}") },
+                breakers.all().into_iter().map(move |(endpoint, breaker)| NamedBreaker {
+                    name: match endpoint {
+                        Some(at) => format!("{policy}@{upstream}~{at}"),
+                        None => format!("{policy}@{upstream}"),
+                    },
                     policy: policy.clone(),
                     upstream: upstream.clone(),
-                    endpoint: is_each.then_some(at),
+                    endpoint,
                     route: None,
                     breaker,
                 })

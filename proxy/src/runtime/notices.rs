@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::uri::Authority;
 use mainstay_policies::{
     circuit_breaker::{State as BreakerState, Transitions},
     operation::{Operation, Source, State},
@@ -37,7 +36,7 @@ pub(crate) struct Notices {
 #[derive(Default)]
 struct Seen {
     breakers: HashMap<String, Transitions>,
-    lost: HashMap<(Arc<str>, Authority), Lost>,
+    lost: HashMap<(Arc<str>, String), Lost>,
 }
 
 /// An endpoint that cannot be reached.
@@ -120,18 +119,18 @@ impl Notices {
             tell_breaker(named, before, stands.transitions, stands.state);
         }
         seen.lost.retain(|(upstream, endpoint), _| {
-            snapshot.upstreams.get(upstream).is_some_and(|upstream| endpoints(upstream).any(|(_, it)| it == endpoint))
+            snapshot.upstreams.get(upstream).is_some_and(|upstream| endpoints(upstream).any(|(_, it)| it == *endpoint))
         });
         for upstream in snapshot.upstreams.values() {
             for (at, endpoint) in endpoints(upstream) {
-                seen.tell_endpoint(&upstream.params().name, endpoint, upstream.reached(at), now);
+                seen.tell_endpoint(&upstream.params().name, &endpoint, upstream.reached(at), now);
             }
         }
     }
 }
 
-fn endpoints(upstream: &Upstream) -> impl Iterator<Item = (usize, &Authority)> {
-    (0..upstream.endpoint_count()).map(|at| (at, upstream.authority(at)))
+fn endpoints(upstream: &Upstream) -> impl Iterator<Item = (usize, String)> {
+    upstream.live().into_iter().map(|at| (at, upstream.address(at).into_owned()))
 }
 
 fn tell_breaker(named: &NamedBreaker<'_>, before: Transitions, now: Transitions, state: BreakerState) {
@@ -164,8 +163,8 @@ fn tell_breaker(named: &NamedBreaker<'_>, before: Transitions, now: Transitions,
 }
 
 impl Seen {
-    fn tell_endpoint(&mut self, upstream: &Arc<str>, endpoint: &Authority, reached: Reached, now: Instant) {
-        let name = (upstream.clone(), endpoint.clone());
+    fn tell_endpoint(&mut self, upstream: &Arc<str>, endpoint: &str, reached: Reached, now: Instant) {
+        let name = (upstream.clone(), endpoint.to_owned());
         let Some(cause) = reached.lost else {
             if let Some(lost) = self.lost.remove(&name) {
                 let after_ms = now.saturating_duration_since(lost.since).as_millis() as u64;

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     handshake::{Handshake, Spoken},
-    names::{Name, race},
+    names::{HearsAddresses, Name, race},
 };
 use crate::{config::model::Resolve, wire::transport::Transport};
 
@@ -30,13 +30,15 @@ pub(crate) struct Target {
     /// Over TLS, that is how.
     pub(super) tls: Option<Handshake>,
     /// How long what was sent may stay unacknowledged, in ms; 0: as long as the system says.
-    unacknowledged_ms: AtomicU64,
+    unacknowledged_ms: Arc<AtomicU64>,
 }
 
 /// Where to connect.
 enum Place {
     Address(SocketAddr),
     Name(Arc<Name>),
+    /// One of the addresses of a name. The count is odd while it is none of them.
+    OfName(SocketAddr, AtomicU32),
 }
 
 impl Target {
@@ -47,7 +49,50 @@ impl Target {
             Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
             Err(_) => Place::Name(Arc::new(Name::new(host, port, resolve))),
         };
-        Self { authority, place, tls: None, unacknowledged_ms: AtomicU64::new(0) }
+        Self { authority, place, tls: None, unacknowledged_ms: Arc::default() }
+    }
+
+    /// One of the addresses that the name stands for.
+    pub(super) fn at_address(&self, address: SocketAddr) -> Self {
+        let place = Place::OfName(address, AtomicU32::new(0));
+        let unacknowledged_ms = self.unacknowledged_ms.clone();
+        Self { authority: self.authority.clone(), place, tls: None, unacknowledged_ms }
+    }
+
+    /// Whether it is a name that others are asked for.
+    pub(super) fn is_resolved(&self) -> bool {
+        matches!(&self.place, Place::Name(name) if name.is_asked_for())
+    }
+
+    /// Its address; `None` for a name.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Address(address) | Place::OfName(address, _) => Some(*address),
+            Place::Name(_) => None,
+        }
+    }
+
+    /// Tells this the addresses of a name whenever they have changed.
+    pub(super) fn on_change(&self, heard: Box<dyn HearsAddresses>) {
+        if let Place::Name(name) = &self.place {
+            name.on_change(heard);
+        }
+    }
+
+    /// Its name no longer stands for the address: no connection is kept.
+    pub(super) fn leave(&self) {
+        if let Place::OfName(_, moves) = &self.place {
+            moves.fetch_or(1, Relaxed);
+        }
+    }
+
+    /// Its name stands for the address again.
+    pub(super) fn come(&self) {
+        if let Place::OfName(_, moves) = &self.place
+            && is_away(moves)
+        {
+            moves.fetch_add(1, Relaxed);
+        }
     }
 
     /// The same over TLS.
@@ -63,7 +108,9 @@ impl Target {
 
     async fn connect(&self) -> Result<TcpStream, AttemptError> {
         let stream = match &self.place {
-            Place::Address(address) => TcpStream::connect(address).await.map_err(unconnected)?,
+            Place::Address(address) | Place::OfName(address, _) => {
+                TcpStream::connect(address).await.map_err(unconnected)?
+            }
             Place::Name(name) => by_name(name).await?,
         };
         stream.set_nodelay(true).map_err(unconnected)?;
@@ -79,6 +126,7 @@ impl Target {
     pub(super) fn generation(&self) -> u32 {
         match &self.place {
             Place::Address(_) => 0,
+            Place::OfName(_, moves) => moves.load(Relaxed),
             Place::Name(name) => name.generation(),
         }
     }
@@ -87,6 +135,7 @@ impl Target {
     pub(super) fn still_leads(&self, stream: &TcpStream) -> bool {
         match &self.place {
             Place::Address(_) => true,
+            Place::OfName(_, moves) => !is_away(moves),
             Place::Name(_) => stream.peer_addr().is_ok_and(|address| self.stands_for(address)),
         }
     }
@@ -95,6 +144,7 @@ impl Target {
     pub(super) fn stands_for(&self, address: SocketAddr) -> bool {
         match &self.place {
             Place::Address(own) => *own == address,
+            Place::OfName(own, moves) => *own == address && !is_away(moves),
             Place::Name(name) => name.stands_for(address),
         }
     }
@@ -109,10 +159,14 @@ impl Target {
     /// Answers about its name, and answers that were none; nothing of an address.
     pub(super) fn resolutions(&self) -> Option<[u64; 2]> {
         match &self.place {
-            Place::Address(_) => None,
+            Place::Address(_) | Place::OfName(..) => None,
             Place::Name(name) => Some(name.resolutions()),
         }
     }
+}
+
+fn is_away(moves: &AtomicU32) -> bool {
+    moves.load(Relaxed) % 2 == 1
 }
 
 /// A connection to one of the addresses of a name.

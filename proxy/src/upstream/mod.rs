@@ -8,6 +8,7 @@ mod added;
 mod body;
 mod connect;
 mod edits;
+mod endpoints;
 mod handshake;
 pub(crate) mod head;
 mod http1;
@@ -21,17 +22,15 @@ mod slots;
 mod upload;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use http::{
-    HeaderValue, Response,
+    Response,
     header::UPGRADE,
     uri::{Authority, Scheme},
 };
@@ -42,11 +41,9 @@ pub(crate) use self::reach::Reached;
 use self::{
     connect::Target,
     edits::Edits,
-    handshake::{Handshake, Spoken},
+    endpoints::{At, Endpoints, Mould},
+    handshake::Spoken,
     head::RequestHead,
-    pool::Pool,
-    reach::Reach,
-    slots::Slots,
 };
 use crate::{
     config::model::{self, Protocol},
@@ -71,7 +68,7 @@ pub(crate) async fn dial(authority: Authority, within: Duration) -> Result<TcpSt
 pub struct Upstream {
     params: Arc<model::Upstream>,
     head_limits: HeadLimits,
-    endpoints: Vec<Endpoint>,
+    endpoints: Arc<Endpoints>,
     speech: Speech,
     /// What is changed of every head, if anything is.
     edits: Option<Box<Edits>>,
@@ -95,19 +92,6 @@ enum Speech {
     Chosen,
 }
 
-struct Endpoint {
-    target: Arc<Target>,
-    /// One pool per worker: a connection crosses threads only where there may be no other.
-    pools: Vec<Arc<Pool>>,
-    /// For the connections of all of them.
-    slots: Arc<Slots>,
-    /// Requests in flight, all workers together.
-    outstanding: AtomicUsize,
-    reach: Reach,
-    /// The `Host` of what is sent to it; `None`: what the request says.
-    host: Option<HeaderValue>,
-}
-
 /// A request in flight to an endpoint; ends when dropped.
 pub struct InFlight {
     upstream: Arc<Upstream>,
@@ -116,7 +100,7 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.upstream.endpoints[self.endpoint].outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.upstream.endpoints.outstanding(self.endpoint).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,37 +113,8 @@ impl Upstream {
         head_limits: HeadLimits,
         workers: usize,
     ) -> Self {
-        let endpoints = params
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let handshake = tls.map(|connector| {
-                    let name = params.tls.as_ref().and_then(|tls| tls.server_name.clone());
-                    Handshake::new(connector.clone(), name, &endpoint.authority, params.protocol)
-                });
-                let target = Arc::new(Target::new(endpoint.authority.clone(), &params.resolve).over(handshake));
-                let slots = Slots::new(params.max_connections.get());
-                let pool = || {
-                    Arc::new(Pool::new(
-                        target.clone(),
-                        params.connect_timeout,
-                        (params.idle_timeout, params.max_age),
-                        slots.clone(),
-                        head_limits,
-                    ))
-                };
-                let pools: Vec<_> = (0..workers).map(|_| pool()).collect();
-                slots.belong_to(&pools);
-                Endpoint {
-                    pools,
-                    slots,
-                    outstanding: AtomicUsize::new(0),
-                    reach: Reach::default(),
-                    target: target.clone(),
-                    host: params.host_at(endpoint),
-                }
-            })
-            .collect();
+        let mould = Mould { params: params.clone(), tls: tls.cloned(), head_limits, workers };
+        let endpoints = Endpoints::new(mould);
         let speech = match params.protocol {
             Protocol::Http2 => Speech::Http2,
             Protocol::Auto if params.tls.is_some() => Speech::Chosen,
@@ -171,7 +126,7 @@ impl Upstream {
 
     /// What is sent over connections that are opened from now on arrives within `bound`, or never.
     pub(crate) fn bound_delivery(&self, bound: Option<Duration>) {
-        self.endpoints.iter().for_each(|endpoint| endpoint.target.bound_delivery(bound));
+        self.endpoints.all().for_each(|endpoint| endpoint.target.bound_delivery(bound));
     }
 
     /// Its parameters.
@@ -184,14 +139,39 @@ impl Upstream {
         self.head_limits
     }
 
-    /// How many endpoints it has.
+    /// How many endpoints are in use.
     pub fn endpoint_count(&self) -> usize {
-        self.endpoints.len()
+        self.endpoints.count()
     }
 
-    /// The address of an endpoint, for `Host` and spans.
+    /// The numbers of those in use. An endpoint keeps its number; each address of a name is one.
+    pub fn live(&self) -> Vec<usize> {
+        self.endpoints.live()
+    }
+
+    /// The one in use that follows `endpoint`.
+    pub fn after(&self, endpoint: usize) -> usize {
+        self.endpoints.after(endpoint)
+    }
+
+    /// One more than the highest number that an endpoint can have.
+    pub(crate) fn numbers(&self) -> usize {
+        self.endpoints.numbers()
+    }
+
+    /// Changes when another address is given the number; 0 for what the configuration names.
+    pub(crate) fn occupant(&self, endpoint: usize) -> u32 {
+        self.endpoints.occupant(endpoint)
+    }
+
+    /// The name or address that the configuration gives an endpoint, for `Host` and spans.
     pub fn authority(&self, endpoint: usize) -> &Authority {
-        &self.endpoints[endpoint].target.authority
+        self.endpoints.authority(endpoint)
+    }
+
+    /// Where an endpoint is: of a name, at which address.
+    pub fn address(&self, endpoint: usize) -> Cow<'_, str> {
+        self.endpoints.address(endpoint)
     }
 
     /// Whether HTTP/2 is spoken to it, and nothing else.
@@ -204,34 +184,24 @@ impl Upstream {
         self.params.tls.is_some()
     }
 
-    /// Power of two choices on requests in flight (Mitzenmacher, 2001): of two random endpoints the less loaded one. A retry
-    /// avoids the endpoint that it comes from.
+    /// An endpoint for a request. A retry avoids the one that it comes from.
     pub fn pick(&self, avoid: Option<usize>) -> usize {
-        let count = self.endpoints.len();
-        if count == 1 {
-            return 0;
-        }
-        let draw = || {
-            let candidate = fastrand::usize(..count);
-            if Some(candidate) == avoid { (candidate + 1 + fastrand::usize(..count - 1)) % count } else { candidate }
-        };
-        let (a, b) = (draw(), draw());
-        let load = |at: usize| self.endpoints[at].outstanding.load(Ordering::Relaxed);
-        if load(b) < load(a) { b } else { a }
+        self.endpoints.pick(avoid)
     }
 
     /// Requests in flight to an endpoint, all workers together.
     pub fn in_flight(&self, endpoint: usize) -> usize {
-        self.endpoints[endpoint].outstanding.load(Ordering::Relaxed)
+        self.endpoints.outstanding(endpoint).load(Ordering::Relaxed)
     }
 
     /// Counts a request in flight to `endpoint` until the guard is dropped.
     pub fn enter(self: &Arc<Self>, endpoint: usize) -> InFlight {
-        self.endpoints[endpoint].outstanding.fetch_add(1, Ordering::Relaxed);
+        self.endpoints.outstanding(endpoint).fetch_add(1, Ordering::Relaxed);
         InFlight { upstream: self.clone(), endpoint }
     }
 
-    /// Sends one request from `worker` to `endpoint`.
+    /// Sends one request from `worker` to `endpoint`, or to another address of the same name where that one cannot be connected to,
+    /// which `progress` then tells.
     ///
     /// # Errors
     /// Why there is no response, and whether the application may have seen the request. `progress` tells the same for an
@@ -246,20 +216,30 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, AttemptError> {
         // Boxed, so that every request does not carry its room.
         let edited = self.edits.as_deref().map(|edits| Box::new(edits.apply(head)));
-        let head = RequestHead { host: self.endpoints[endpoint].host.as_ref(), ..head };
         let head = match &edited {
             Some(headers) => RequestHead { headers, added: None, ..head },
             None => head,
         };
-        let pool = &self.endpoints[endpoint].pools[worker];
+        let mut here = self.endpoints.at(endpoint);
+        if let At::Address(there) = &here {
+            let wanted = self.wanted(head);
+            if !there.pools[worker].is_warm(wanted) {
+                // Boxed, so that a request on a warm connection does not carry the room for it.
+                let reached = Box::pin(self.endpoints.connect(worker, endpoint, wanted)).await?;
+                if reached != endpoint {
+                    progress.lead_to(reached);
+                    here = self.endpoints.at(reached);
+                }
+            }
+        }
+        let head = RequestHead { host: here.host.as_ref(), ..head };
+        let pool = &here.pools[worker];
         let spoken = match self.speech {
             Speech::Http1 => Spoken::Http1,
             Speech::Http2 => Spoken::Http2,
             // What comes then is no HTTP, and no stream carries it.
             Speech::Chosen if head.headers.contains_key(UPGRADE) => Spoken::Http1,
-            Speech::Chosen => {
-                Box::pin(pool.choice()).await.inspect_err(|error| self.endpoints[endpoint].reach.fail(error))?
-            }
+            Speech::Chosen => Box::pin(pool.choice()).await.inspect_err(|error| here.reach.fail(error))?,
         };
         let answered = if spoken == Spoken::Http2 {
             let scheme = if self.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
@@ -272,28 +252,33 @@ impl Upstream {
                 .await
                 .map(|response| response.map(UpstreamBody::from))
         };
-        self.endpoints[endpoint].reach.note(&answered);
+        here.reach.note(&answered);
         answered
+    }
+
+    /// What a connection for this request must speak; `None`: what the endpoint chooses.
+    fn wanted(&self, head: RequestHead<'_>) -> Option<Spoken> {
+        match self.speech {
+            Speech::Http2 => Some(Spoken::Http2),
+            Speech::Chosen if !head.headers.contains_key(UPGRADE) => None,
+            Speech::Http1 | Speech::Chosen => Some(Spoken::Http1),
+        }
     }
 
     /// Attempts that found no connection, of all endpoints together, by cause.
     pub(crate) fn connect_errors(&self) -> BTreeMap<&'static str, u64> {
-        let mut sums = BTreeMap::new();
-        for (cause, count) in self.endpoints.iter().flat_map(|endpoint| endpoint.reach.causes()) {
-            *sums.entry(cause).or_default() += count;
-        }
-        sums
+        self.endpoints.connect_errors()
     }
 
     /// Answers about the names of its endpoints, and answers that were none; nothing where no endpoint has a name.
     pub(crate) fn resolutions(&self) -> Option<[u64; 2]> {
-        let each = self.endpoints.iter().filter_map(|endpoint| endpoint.target.resolutions());
+        let each = self.endpoints.all().filter_map(|endpoint| endpoint.target.resolutions());
         each.reduce(|[good, bad], [more_good, more_bad]| [good + more_good, bad + more_bad])
     }
 
     /// Connections of all endpoints and workers together: in use, and idle.
     pub(crate) fn connections(&self) -> [usize; 2] {
-        self.endpoints.iter().fold([0, 0], |[in_use, idle], endpoint| {
+        self.endpoints.all().fold([0, 0], |[in_use, idle], endpoint| {
             let more_idle: usize = endpoint.pools.iter().map(|pool| pool.idle()).sum();
             let open = endpoint.slots.most().saturating_sub(endpoint.slots.left());
             [in_use + open.saturating_sub(more_idle), idle + more_idle]
@@ -302,18 +287,12 @@ impl Upstream {
 
     /// Whether an endpoint can be connected to.
     pub(crate) fn reached(&self, endpoint: usize) -> Reached {
-        let endpoint = &self.endpoints[endpoint];
+        let endpoint = self.endpoints.at(endpoint);
         endpoint.reach.look(endpoint.target.authority.host())
     }
 
     /// Closes connections of `worker` that have been idle for too long.
     pub fn sweep(&self, worker: usize, now: Instant) {
-        for endpoint in &self.endpoints {
-            // One of them asks for all.
-            if worker == 0 {
-                endpoint.target.renew();
-            }
-            endpoint.pools[worker].sweep(now);
-        }
+        self.endpoints.sweep(worker, now);
     }
 }

@@ -221,6 +221,50 @@ impl Pool {
         self.multiplexed.free_place()
     }
 
+    /// Whether a request that comes now need not connect, or may not.
+    pub(super) fn is_warm(&self, wanted: Option<Spoken>) -> bool {
+        let is_there = match wanted.or_else(|| self.target.tls.as_ref().and_then(Handshake::chosen)) {
+            Some(Spoken::Http1) => self.has_idle(),
+            Some(Spoken::Http2) => self.multiplexed.free_place().is_some(),
+            None => false,
+        };
+        is_there || self.slots.left() == 0
+    }
+
+    fn has_idle(&self) -> bool {
+        let mut idle = self.idle.lock();
+        let found = idle.take(self.idle_timeout);
+        let is_there = found.is_some();
+        idle.connections.extend(found);
+        is_there
+    }
+
+    /// Sees to it that there is a connection for the next request, which is not sent yet.
+    pub(super) async fn warm(&self, wanted: Option<Spoken>) -> Result<(), AttemptError> {
+        let spoken = match wanted {
+            Some(spoken) => spoken,
+            None => self.choice().await?,
+        };
+        if spoken == Spoken::Http2 {
+            return self.place().await.map(drop);
+        }
+        if self.has_idle() {
+            return Ok(());
+        }
+        let (Turn::Slot(slot) | Turn::Connection(_, slot)) = self.slots.turn().await?;
+        let (origin, deadline) = (self.origin(), Instant::now() + self.connect_timeout);
+        let (stream, _) = connect::ready(&self.target, Some(Spoken::Http1), deadline).await?;
+        self.lay_aside((stream, origin), false, slot);
+        Ok(())
+    }
+
+    /// Closes what waits for a request, and lets nobody begin on what is shared: its address has left.
+    pub(super) fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.idle.lock().connections);
+        drop(idle);
+        self.multiplexed.let_go();
+    }
+
     /// Which HTTP the endpoint chose. The first to ask brings its connection, which then serves a request.
     pub(super) async fn choice(&self) -> Result<Spoken, AttemptError> {
         let chosen = || self.target.tls.as_ref().and_then(Handshake::chosen);

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use mainstay_policies::evidence::Sent;
@@ -12,6 +12,8 @@ use mainstay_policies::evidence::Sent;
 #[derive(Default)]
 pub struct Progress {
     is_sent: AtomicBool,
+    /// One more than the endpoint that stands in for the one that was picked; 0: none does.
+    stand_in: AtomicUsize,
     permission: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
@@ -23,6 +25,15 @@ impl Progress {
 
     pub(super) fn set(&self, sent: bool) {
         self.is_sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// The endpoint that it leads to in place of the one that was picked, which could not be connected to.
+    pub(crate) fn stand_in(&self) -> Option<usize> {
+        self.stand_in.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub(super) fn lead_to(&self, endpoint: usize) {
+        self.stand_in.store(endpoint + 1, Ordering::Relaxed);
     }
 
     /// The first byte goes out only if `permission` says so then, and what follows as long as it does.

@@ -11,6 +11,8 @@ use super::connect::{DNS, REFUSED, TIMED_OUT};
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     is_lost: AtomicBool,
+    /// Somebody may find out whether it still is.
+    is_due: AtomicBool,
     failures: AtomicU64,
     why: Mutex<&'static str>,
     /// What TLS says, at more length than a word.
@@ -55,6 +57,23 @@ impl Reach {
         match causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, count)) => *count += 1,
             None => causes.push((cause, 1)),
+        }
+    }
+
+    /// Whether the last attempt found no connection.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Relaxed)
+    }
+
+    /// Whether requests go elsewhere, if they can: one that was lost is tried by one of them now and then.
+    pub(super) fn is_shunned(&self) -> bool {
+        self.is_lost() && !self.is_due.swap(false, Relaxed)
+    }
+
+    /// If it is lost, the next request may find out whether it still is.
+    pub(super) fn try_again(&self) {
+        if self.is_lost() {
+            self.is_due.store(true, Relaxed);
         }
     }
 

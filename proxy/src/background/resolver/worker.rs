@@ -358,10 +358,10 @@ impl Worker {
         let snapshot = self.runtime.snapshot.load_full();
         for upstream in snapshot.upstreams.keys() {
             let routes = snapshot.routes.iter().filter(|route| route.upstream.params().name == *upstream);
-            let are_closed = routes
-                .filter(|route| route.protection.is_some())
-                .flat_map(|route| route.breakers.all())
-                .all(|breaker| !matches!(breaker.snapshot(now).state, BreakerState::Open | BreakerState::HalfOpen));
+            let are_closed =
+                routes.filter(|route| route.protection.is_some()).flat_map(|route| route.breakers.all()).all(
+                    |(_, breaker)| !matches!(breaker.snapshot(now).state, BreakerState::Open | BreakerState::HalfOpen),
+                );
             if self.health.breakers(upstream, are_closed, now) {
                 self.pull(upstream, can_be_settled, RECOVERED).await;
             }

@@ -185,6 +185,11 @@ impl Multiplexed {
             .map(|connection| (connection.sender.clone(), Place::take(&connection.shared)))
     }
 
+    /// No stream begins any more on the connections there are, which end with those that have.
+    pub(crate) fn let_go(&self) {
+        self.all.lock().clear();
+    }
+
     /// Keeps others from opening a connection.
     pub(crate) async fn connecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.connecting.lock().await

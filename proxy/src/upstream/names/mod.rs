@@ -41,6 +41,12 @@ static SYSTEM: LazyLock<Result<(ResolverConfig, ResolverOpts), String>> = LazyLo
     hickory_resolver::system_conf::read_system_conf().map_err(|error| format!("resolv.conf cannot be used: {error}"))
 });
 
+/// Whoever wants to know what a name stands for.
+pub(super) trait HearsAddresses: Send + Sync {
+    /// It stands for these from now on.
+    fn changed(&self, addresses: &[SocketAddr]);
+}
+
 /// A name, and what it stands for now.
 pub(super) struct Name {
     host: String,
@@ -61,6 +67,8 @@ pub(super) struct Name {
     told: Mutex<Option<String>>,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    /// Whoever wants to know what it stands for.
+    heard: OnceLock<Box<dyn HearsAddresses>>,
 }
 
 /// The addresses, none where nobody has said any yet, and when they are asked for again, if ever.
@@ -92,7 +100,18 @@ impl Name {
             told: Mutex::new(None),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            heard: OnceLock::new(),
         }
+    }
+
+    /// Whether others are asked for it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.known.load().until.is_some()
+    }
+
+    /// Tells this whenever its addresses have changed; said once.
+    pub(super) fn on_change(&self, heard: Box<dyn HearsAddresses>) {
+        let _ = self.heard.set(heard);
     }
 
     /// How often its addresses have changed.
@@ -125,7 +144,7 @@ impl Name {
             let why = self.told.lock().clone();
             return Err(why.unwrap_or_else(|| NO_ADDRESS.to_owned()));
         }
-        Ok(in_turn(&known.addresses, self.turn.fetch_add(1, Relaxed)))
+        Ok(in_turn(&known.addresses, self.turn.fetch_add(1, Relaxed), SocketAddr::is_ipv4))
     }
 
     /// Asks again in the background, if it is time. Called now and then, off the path of requests.
@@ -162,9 +181,10 @@ impl Name {
                 }
                 let until = Some(now + ttl.clamp(self.params.min, self.params.max));
                 let is_same = same_set(&before.addresses, &addresses);
-                let addresses = if is_same { before.addresses.clone() } else { addresses.into() };
-                self.known.store(Arc::new(Known { addresses, until }));
+                let addresses: Arc<[SocketAddr]> = if is_same { before.addresses.clone() } else { addresses.into() };
+                self.known.store(Arc::new(Known { addresses: addresses.clone(), until }));
                 if !is_same {
+                    self.heard.get().inspect(|heard| heard.changed(&addresses));
                     // Whoever sees the number sees the addresses.
                     self.generation.fetch_add(1, Release);
                 }
@@ -226,13 +246,13 @@ fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
     one.len() == other.len() && other.iter().all(|address| one.contains(address))
 }
 
-/// The addresses in the order in which a connection tries them: from the `turn`th on, families alternating (RFC 8305 section 4).
-fn in_turn(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
-    let Some(count) = (!addresses.is_empty()).then_some(addresses.len()) else { return Vec::new() };
+/// The ones in the order in which a connection tries them: from the `turn`th on, families alternating (RFC 8305 section 4).
+pub(super) fn in_turn<T: Copy>(all: &[T], turn: usize, is_v4: impl Fn(&T) -> bool) -> Vec<T> {
+    let Some(count) = (!all.is_empty()).then_some(all.len()) else { return Vec::new() };
     let from = turn % count;
-    let rotated = addresses[from..].iter().chain(&addresses[..from]).copied();
-    let first_is_v4 = addresses[from].is_ipv4();
-    let (first, second): (Vec<_>, Vec<_>) = rotated.partition(|address| address.is_ipv4() == first_is_v4);
+    let rotated = all[from..].iter().chain(&all[..from]).copied();
+    let first_is_v4 = is_v4(&all[from]);
+    let (first, second): (Vec<_>, Vec<_>) = rotated.partition(|one| is_v4(one) == first_is_v4);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut order = Vec::with_capacity(count);
     while order.len() < count {
@@ -259,9 +279,9 @@ mod tests {
             (2, ["::1", "10.0.0.1", "::2", "10.0.0.2"]),
             (5, ["10.0.0.2", "::1", "10.0.0.1", "::2"]),
         ] {
-            assert_eq!(in_turn(&all, turn), addresses(&expected), "{turn}");
+            assert_eq!(in_turn(&all, turn, SocketAddr::is_ipv4), addresses(&expected), "{turn}");
         }
-        assert_eq!(in_turn(&[], 3), []);
+        assert_eq!(in_turn(&[], 3, SocketAddr::is_ipv4), []);
     }
 
     #[tokio::test]

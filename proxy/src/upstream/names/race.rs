@@ -1,7 +1,7 @@
 //! One connection to one of several addresses (RFC 8305 section 5, "Happy Eyeballs"): each has a head start before the next is
 //! tried beside it, so that one that is silent costs no more than that. The first that connects wins, and the others are dropped.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
@@ -13,11 +13,9 @@ const MOST: usize = 3;
 
 /// The first connection that is made to any of the addresses, of which the first few are tried; the last error, if none is.
 /// `None`: there is no address.
-pub(in crate::upstream) async fn race<T, E, F>(
-    addresses: &[SocketAddr],
-    connect: impl Fn(SocketAddr) -> F,
-) -> Option<Result<T, E>>
+pub(in crate::upstream) async fn race<A, T, E, F>(addresses: &[A], connect: impl Fn(A) -> F) -> Option<Result<T, E>>
 where
+    A: Copy,
     F: Future<Output = Result<T, E>>,
 {
     let mut left = addresses.iter().take(MOST).copied();
@@ -44,6 +42,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     /// What becomes of a connection to an address, by its last digit: refused, silent, or made after 10 ms.
