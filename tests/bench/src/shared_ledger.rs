@@ -33,7 +33,7 @@ const ORPHANS: usize = 1_000;
 const LEARNED: usize = 200;
 /// How many replicas take them over, and how long they have for it.
 const HEIRS: usize = 4;
-const TAKEN_BY: Duration = Duration::from_secs(60);
+const TAKEN_BY: Duration = Duration::from_mins(1);
 const POOL: usize = 16;
 /// What begin and settlement write, without the keys.
 const BEGIN_BYTES: usize = 300;
@@ -275,8 +275,8 @@ async fn taken_over(server: &Postgres) {
     let mut first = None;
     loop {
         let row = watch.query_one(&orphans, &[]).await.expect("it is counted");
-        let remaining = row.get::<_, i64>(0);
-        if remaining < ORPHANS as i64 {
+        let remaining = row.get::<_, i64>(0).cast_unsigned();
+        if remaining < ORPHANS as u64 {
             first.get_or_insert_with(Instant::now);
         }
         if remaining == 0 {
