@@ -45,6 +45,21 @@ fn list(output: &Output) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn it_is_said_how_many_connections_a_replica_takes_of_a_shared_store() {
+    let shared = format!(
+        "{DOUBTFUL}ledger: {{ store: postgres, url: \"postgres://app@127.0.0.1:5432/db\", service: payments }}\n"
+    );
+    let said = |output: Output| {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let line = "\nledger: 3 connections to PostgreSQL per replica\n";
+    let (own, shared) = (said(fed(&["check", "-"], DOUBTFUL).await), said(fed(&["check", "-"], &shared).await));
+    assert!(shared.contains(line), "{shared}");
+    assert!(!own.contains("PostgreSQL"), "{own}");
+}
+
+#[tokio::test]
 async fn a_doubt_is_shown_with_its_place_its_code_and_its_cure() {
     let output = fed(&["check", "-"], DOUBTFUL).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");

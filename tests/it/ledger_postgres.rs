@@ -10,7 +10,7 @@ use mainstay::{
     config::{self, model::Store},
     ledger::{
         open::postgres_options,
-        postgres::{OpenError, Options, PostgresLedger},
+        postgres::{CONNECTIONS_PER_REPLICA, OpenError, Options, PostgresLedger},
     },
 };
 use mainstay_policies::{
@@ -60,6 +60,15 @@ async fn conforms(url: String) {
 async fn it_conforms_alone_and_with_another_on_one_store() {
     let Some(server) = Postgres::start() else { return };
     conforms(server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_keeps_as_many_connections_as_check_says() {
+    let Some(server) = Postgres::start() else { return };
+    let open = || PostgresLedger::open(options(&server.url(), ""));
+    let ledgers = [open().await.unwrap(), open().await.unwrap()];
+    let kept = server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mainstay'");
+    assert_eq!(kept.trim(), (ledgers.len() * CONNECTIONS_PER_REPLICA).to_string());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,11 +15,14 @@ use super::{
     named::{NO_CONFIGURATION, configuration},
     output::{FAILED, fail, print},
 };
-use crate::config::{
-    self, ConfigErrors, Finding, Loaded, Severity,
-    check::{MemoryBound, RouteBounds, bounds},
-    format_duration,
-    model::Config,
+use crate::{
+    config::{
+        self, ConfigErrors, Finding, Loaded, Severity,
+        check::{MemoryBound, RouteBounds, bounds},
+        format_duration,
+        model::{Config, Store},
+    },
+    ledger::postgres::CONNECTIONS_PER_REPLICA,
 };
 
 /// Stands for standard input.
@@ -131,6 +134,9 @@ fn describe_within(name: &str, loaded: &Loaded, memory: &MemoryBound) -> String 
         count(config.policies.len(), "policy", "policies"),
     );
     let _ = writeln!(out, "{memory}");
+    if matches!(config.ledger.store, Store::Postgres(_)) && config.needs_ledger() {
+        let _ = writeln!(out, "ledger: {CONNECTIONS_PER_REPLICA} connections to PostgreSQL per replica");
+    }
     for route in &bounds(config) {
         out.push('\n');
         out.push_str(&describe_route(route));

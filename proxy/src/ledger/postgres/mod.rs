@@ -63,6 +63,10 @@ pub use migrate::{VERSION as SCHEMA_VERSION, schema_sql};
 pub use options::{OnCommit, Options, Settings};
 pub use people::{Replica, fence, replicas};
 
+/// Connections that a process keeps to the store: the writer's, the reader's, and the beats'. A store needs so many for each
+/// replica, the one more of a rolling upgrade included.
+pub const CONNECTIONS_PER_REPLICA: usize = 3;
+
 /// Commands that wait for the writer, and their bytes; beyond that a begin is refused.
 const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 32 << 20;
