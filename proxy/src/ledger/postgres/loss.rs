@@ -33,7 +33,7 @@ const AT_ONCE: usize = 256;
 pub(super) struct Memory {
     /// The connection that was looked at last, one look at a time.
     looked_at: tokio::sync::Mutex<u64>,
-    /// Which server it is, and which of its histories.
+    /// Which server it is, since when it runs, and which of its histories.
     identity: Mutex<Option<String>>,
     /// Until then nothing is begun.
     lossy_until: Mutex<Option<Instant>>,
@@ -117,7 +117,8 @@ impl Inner {
             self.meters.add("lost", "", lost);
         } else {
             tracing::warn!(
-                "the ledger's store is another server, or has another history: nothing is begun for the time of a lease"
+                "the ledger's store was started again, is another server, or has another history: nothing is begun for the \
+                 time of a lease"
             );
         }
         *self.memory.lossy_until.lock() = Some(Instant::now() + self.options.settings.ttl);

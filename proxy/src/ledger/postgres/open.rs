@@ -94,10 +94,11 @@ async fn commits_synchronously(session: &Session, settings: &Settings) -> Result
     Ok(())
 }
 
-/// Which server it is, and which of its histories: another one after a failover or a restored copy. `None`: it does not say.
+/// Which server it is, since when it runs, and which of its histories: another one after a failover or a restored copy, which may
+/// have been told from a mere restart by nobody but those who have lost something. `None`: it does not say.
 pub(super) async fn identity(session: &Session) -> Option<String> {
     let asked = "SELECT (SELECT system_identifier FROM pg_control_system())::text || ' ' || \
-                 substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+                 substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time()::text";
     session.ask(asked).await.ok()?.first().map(|row| row.get(0))
 }
 
