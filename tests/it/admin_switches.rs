@@ -140,3 +140,48 @@ async fn a_drain_fails_readiness_serves_what_comes_and_waits_for_sigterm() {
     assert!(proxy.runs());
     proxy.signal("KILL");
 }
+
+#[tokio::test]
+async fn a_drain_is_taken_back_until_the_process_ends() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match seen.target.as_str() {
+        "/held" => Answer::ok("x").behind(&held),
+        _ => Answer::ok("x").steps(),
+    })
+    .await;
+    let config = Config::single(upstream.addr, "timeout: 60s").top("drain: { delay: 60s, timeout: 60s }").admin();
+    let proxy = Proxy::start(config).await;
+    assert_eq!(proxy.operate(Request::post("/drain", r#"{"scope":"all"}"#)).await.status, 200);
+    assert_eq!((proxy.ready().await, proxy.get("/").await.header("connection")), (Some(503), Some("close")));
+    let undone = proxy.operate(Request::new("DELETE", "/drain").body(r#"{"actor":"ana","reason":"a mistake"}"#)).await;
+    assert_eq!((undone.status, undone.json()), (200, json!({ "draining": false })), "{}", undone.text());
+    assert_eq!((proxy.ready().await, proxy.get("/").await.header("connection")), (Some(200), None));
+    assert_eq!(proxy.metric("mainstay_draining", &[]).await, Some(0.0));
+    // Once more, by the command: it is no error that there is nothing to take back.
+    let admin = format!("http://{}", proxy.config.admin.expect("admin"));
+    let mut command = tokio::process::Command::new(mainstay_tests::proxy::binary());
+    let command = command.args(["drain", "--undo", "--admin", &admin]).kill_on_drop(true);
+    let said = within("the command ends", command.output()).await.expect("run mainstay");
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).starts_with("not draining"), "{said:?}");
+    let expected = [
+        ["undrain", "done", "ready", "ready"],
+        ["undrain", "done", "draining", "ready"],
+        ["drain", "done", "ready", "draining"],
+    ];
+    assert_eq!(trail(&proxy).await, expected);
+
+    let mut client = proxy.connect().await;
+    client.write(&Request::get("/held").bytes()).await;
+    eventually("it is under way", || async {
+        upstream.requests().iter().any(|seen| seen.target == "/held").then_some(())
+    })
+    .await;
+    proxy.signal("TERM");
+    eventually("it ends", || async { (proxy.ready().await == Some(503)).then_some(()) }).await;
+    let refused = proxy.operate(Request::new("DELETE", "/drain")).await;
+    assert_eq!((refused.status, proxy.ready().await), (409, Some(503)), "{}", refused.text());
+    gate.open();
+    client.reply().await.expect_upstream(200);
+    proxy.signal("KILL");
+}

@@ -23,6 +23,7 @@
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
 //!                                   still served; SIGTERM does the rest
+//! DELETE /drain                     takes that back, unless the process ends
 //! ```
 //!
 //! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and

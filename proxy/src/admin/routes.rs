@@ -81,7 +81,7 @@ impl OperatorRequest<'_> {
                 switches::log_level(self).await
             }
             ["drain"] => {
-                self.allow(&[Method::POST])?;
+                self.allow(&[Method::POST, Method::DELETE])?;
                 switches::drain(self).await
             }
             [name] => self.look(name).await,

@@ -1,6 +1,6 @@
 //! Switches of the process: how much it logs, and whether traffic should come.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{act::Act, operators::OperatorRequest};
@@ -26,6 +26,9 @@ pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Faul
 /// `POST /drain`: readiness fails and clients are told to go elsewhere from now on. Nothing is refused or cut off, so what
 /// still comes is served; SIGTERM does the rest, without waiting a second time for those who have turned away meanwhile.
 pub(super) async fn drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
+    if asked.parts.method == Method::DELETE {
+        return undo_drain(asked).await;
+    }
     let act = Act::anonymous(asked, "drain", "readiness", &["scope"], &[("scope", "inbound")])?;
     let (scope, directions) = match act.member("scope") {
         scope @ "inbound" => (scope.to_owned(), &[Direction::Inbound][..]),
@@ -36,4 +39,17 @@ pub(super) async fn drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     let before = if was_draining { "draining" } else { "ready" };
     act.done(Some(before), Some("draining")).await?;
     Ok(Reply::json(&json!({ "draining": true, "scope": scope })).no_store())
+}
+
+/// `DELETE /drain`: readiness comes back, and clients are no longer told to go elsewhere, unless the process ends.
+async fn undo_drain(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
+    let act = Act::anonymous(asked, "undrain", "readiness", &[], &[])?;
+    let Ok(was_draining) = asked.cx.runtime.undo_drain(&asked.cx.probes.readiness) else {
+        let fault = Fault::bad("The process ends: a drain that SIGTERM began is not taken back. Start another one.");
+        let fault = fault.with(StatusCode::CONFLICT, "The process ends");
+        return Err(act.refused(Some("draining"), fault).await);
+    };
+    let before = if was_draining { "draining" } else { "ready" };
+    act.done(Some(before), Some("ready")).await?;
+    Ok(Reply::json(&json!({ "draining": false })).no_store())
 }

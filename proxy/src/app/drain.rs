@@ -33,9 +33,8 @@ impl App {
     /// own calls are taken until no request needs them any more.
     pub async fn shutdown(self) {
         let drain = self.runtime.snapshot.load().config.drain.clone();
-        self.runtime.begin_drain(&self.probes.readiness, &[Direction::Inbound]);
         // A preStop hook or an operator may have begun it before, and then clients have had that time already.
-        let began = self.runtime.drain_began.get().copied().unwrap_or_else(Instant::now);
+        let began = self.runtime.begin_end(&self.probes.readiness);
         let delay = drain.delay.saturating_sub(began.elapsed());
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;

@@ -14,12 +14,10 @@ pub mod secured;
 mod shared_ledger;
 pub(crate) mod snapshot;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use self::{
@@ -54,9 +52,32 @@ pub(crate) struct Runtime {
     pub(crate) cutting_off: watch::Sender<bool>,
     /// Another configuration is in force.
     pub(crate) reloaded: watch::Sender<()>,
-    /// When readiness began to fail, by SIGTERM or by an operator.
-    pub(crate) drain_began: OnceLock<Instant>,
+    /// Whether readiness fails, by SIGTERM or by an operator.
+    drain: Mutex<Drain>,
 }
+
+/// Whether traffic is turned away.
+#[derive(Clone, Copy, Debug)]
+enum Drain {
+    No,
+    /// An operator or a hook began it then, and may take it back.
+    Since(Instant),
+    /// The process ends; it was begun then.
+    Final(Instant),
+}
+
+impl Drain {
+    const fn began(self) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Since(began) | Self::Final(began) => Some(began),
+        }
+    }
+}
+
+/// The process ends: what it tells its clients is not taken back.
+#[derive(Debug)]
+pub(crate) struct IsEnding;
 
 impl Runtime {
     /// Serving `snapshot` from now on, and witness of every change of an operation.
@@ -73,7 +94,7 @@ impl Runtime {
             notices: Notices::default(),
             cutting_off: watch::Sender::new(false),
             reloaded: watch::Sender::new(()),
-            drain_began: OnceLock::new(),
+            drain: Mutex::new(Drain::No),
         });
         let witness = Arc::downgrade(&runtime);
         runtime.resources.recorder.tell(witness);
@@ -100,7 +121,8 @@ impl Runtime {
     /// How long an HTTP/1 connection may be idle now, where that is less than without a drain.
     pub(crate) fn idle_patience(&self, direction: Direction, delay: Duration) -> Option<Duration> {
         let ending = *self.ending(direction).borrow();
-        ending.idle_patience(self.drain_began.get().map(Instant::elapsed).unwrap_or_default(), delay)
+        let began = self.drain.lock().began();
+        ending.idle_patience(began.map(|began| began.elapsed()).unwrap_or_default(), delay)
     }
 
     /// Resolves when the drain's time is over.
@@ -112,7 +134,45 @@ impl Runtime {
     /// Lets readiness fail and tells clients of these directions to go elsewhere from now on; whether it did so already. What
     /// comes is served.
     pub(crate) fn begin_drain(&self, readiness: &Readiness, directions: &[Direction]) -> bool {
-        let already = self.drain_began.set(Instant::now()).is_err();
+        let mut drain = self.drain.lock();
+        let already = drain.began().is_some();
+        if !already {
+            *drain = Drain::Since(Instant::now());
+        }
+        self.turn_away(readiness, directions);
+        already
+    }
+
+    /// The same for good, because the process ends; since when traffic has been turned away.
+    pub(crate) fn begin_end(&self, readiness: &Readiness) -> Instant {
+        let mut drain = self.drain.lock();
+        let began = drain.began().unwrap_or_else(Instant::now);
+        *drain = Drain::Final(began);
+        self.turn_away(readiness, &[Direction::Inbound]);
+        began
+    }
+
+    /// Takes a drain back: readiness no longer fails for it, and answers say nothing of it from now on. Whether there was one.
+    ///
+    /// # Errors
+    /// The process ends.
+    pub(crate) fn undo_drain(&self, readiness: &Readiness) -> Result<bool, IsEnding> {
+        let mut drain = self.drain.lock();
+        let was_draining = match *drain {
+            Drain::No => false,
+            Drain::Since(_) => true,
+            Drain::Final(_) => return Err(IsEnding),
+        };
+        *drain = Drain::No;
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            self.ending(direction).send_if_modified(|ending| std::mem::replace(ending, Ending::No) != Ending::No);
+        }
+        readiness.set(Condition::Draining, false);
+        Ok(was_draining)
+    }
+
+    /// Under the lock of `drain`, so that of a drain and its end the later one stands.
+    fn turn_away(&self, readiness: &Readiness, directions: &[Direction]) {
         readiness.set(Condition::Draining, true);
         for direction in directions {
             self.ending(*direction).send_if_modified(|ending| {
@@ -123,6 +183,5 @@ impl Runtime {
                 begins
             });
         }
-        already
     }
 }

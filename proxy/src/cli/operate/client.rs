@@ -120,6 +120,10 @@ impl Client {
         self.call(Method::POST, target, etag, Some(body)).await
     }
 
+    pub(super) async fn delete(&self, target: &str) -> Result<Answer, ClientError> {
+        self.call(Method::DELETE, target, None, None).await
+    }
+
     /// Follows the cursors of a listing until it has `limit` of its `member`s (0 is all), and whether there are more.
     pub(super) async fn pages(
         &self,

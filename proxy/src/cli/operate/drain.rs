@@ -19,6 +19,9 @@ pub struct DrainCommand {
     /// Return only after so long, such as 5s
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     wait: Duration,
+    /// Take a drain back: readiness returns, and clients are told nothing more; refused once SIGTERM has come
+    #[arg(long, conflicts_with_all = ["scope", "wait"])]
+    undo: bool,
 }
 
 /// Which listeners turn traffic away.
@@ -41,7 +44,14 @@ pub async fn drain(command: DrainCommand) -> ExitCode {
 }
 
 async fn carry_out(command: DrainCommand) -> Result<String, ClientError> {
-    let DrainCommand { target, scope, wait } = command;
+    let DrainCommand { target, scope, wait, undo } = command;
+    if undo {
+        let document = client(&target)?.delete("/drain").await?.document;
+        return Ok(match target.output {
+            Output::Json => json(&document),
+            _ => "not draining: readiness no longer fails for it, and clients are told nothing more".into(),
+        });
+    }
     let scope = match scope {
         Scope::Inbound => "inbound",
         Scope::All => "all",
