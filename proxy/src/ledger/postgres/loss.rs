@@ -2,7 +2,8 @@
 //!
 //! A copy that was restored, a standby that was behind and is the primary now, a disk that lied. Nobody can tell what only the
 //! store knew. But every replica knows what it owns and what it has settled lately: that is written again, and nothing is begun
-//! until all others have had the time of a lease to do the same, for a key that was begun at one of them would look free.
+//! until all others have had the time of a lease to do the same, for a key that was begun at one of them would look free. A
+//! replica that has lost nothing itself cannot tell an older copy from a store that was started again, so it waits after either.
 
 use std::{
     collections::HashMap,
