@@ -284,7 +284,7 @@ async fn it_bounds_bodies_and_takes_the_methods_it_names() {
     for (method, target, allow) in [
         ("POST", "/operations", "GET, HEAD"),
         ("DELETE", "/breakers", "GET, HEAD"),
-        ("GET", "/drain", "POST"),
+        ("GET", "/drain", "POST, DELETE"),
         ("POST", "/log-level", "GET, HEAD, PUT"),
     ] {
         let reply = proxy.operate(Request::new(method, target)).await;
