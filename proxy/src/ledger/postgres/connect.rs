@@ -36,8 +36,8 @@ use crate::{config::model::StoreTls, wire::tls::settled};
 
 /// What every connection is to have set, and each transaction where a pooler lies in between. Plans: a batch that was planned
 /// on an empty table would hash the whole table from then on; with that out of the way one plan serves all batches, where the
-/// server would plan small ones anew each time, which costs more than what they do. Locks are waited for shorter than answers, so that one
-/// unfinished transaction of somebody's is told apart from a store that does not answer.
+/// server would plan small ones anew each time, which costs more than what they do. Locks are waited for shorter than answers,
+/// so that one unfinished transaction of somebody's is told apart from a store that does not answer.
 const SETTINGS: [(&str, &str); 10] = [
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),

@@ -34,6 +34,8 @@ const AT_ONCE: usize = 256;
 pub(super) struct Memory {
     /// The connection that was looked at last, one look at a time.
     looked_at: tokio::sync::Mutex<u64>,
+    /// The same of those that are only read over: what they are set to says nothing of the ones that are written over.
+    read_at: tokio::sync::Mutex<u64>,
     /// Which server it is, since when it runs, and which of its histories.
     identity: Mutex<Option<String>>,
     /// Until then nothing is begun.
@@ -62,9 +64,12 @@ impl Inner {
     /// # Errors
     /// It could not be looked, or what it acknowledges from now on may be lost.
     pub(super) async fn remembers(&self, session: &Arc<Session>) -> Result<(), StoreError> {
-        let mut looked_at = self.memory.looked_at.lock().await;
-        // What a later one has found counts for an earlier one that is there still: the store has not gone since.
-        if session.serial() <= *looked_at {
+        self.look_once(&self.memory.looked_at, session).await
+    }
+
+    async fn look_once(&self, looked_at: &tokio::sync::Mutex<u64>, session: &Session) -> Result<(), StoreError> {
+        let mut looked_at = looked_at.lock().await;
+        if *looked_at == session.serial() {
             return Ok(());
         }
         self.look_back(session).await?;
@@ -78,10 +83,7 @@ impl Inner {
     /// # Errors
     /// It does not, or it could not be looked.
     pub(super) async fn says_it_is_absent(&self, session: &Arc<Session>) -> Result<(), StoreError> {
-        match self.remembers(session).await {
-            Ok(()) | Err(StoreError::NotDurable(_)) => {}
-            Err(error) => return Err(error),
-        }
+        self.look_once(&self.memory.read_at, session).await?;
         if self.is_lossy() || self.memory.is_owed.load(Relaxed) { Err(StoreError::Forgetful) } else { Ok(()) }
     }
 
