@@ -6,12 +6,10 @@ import java.time.format.DateTimeFormatter;
 import java.util.*;
 
 /**
- * A write that happens once, through Mainstay. One file of the standard library, to be copied.
- *
- * <p>{@code new MainstayWrite().write(new Write("POST", uri, Map.of("Content-Type", "application/json"), bytes), null)} gives
- * Done, Failed (if declined, a new attempt needs a new key) or Unknown (it may have happened: never use a new key for it). It keeps
- * key and bytes, follows no redirect, reads Mainstay-Outcome before the status, obeys Retry-After, and asks the operation
- * where repeats are refused. A Store holds what is open: at a restart write each again under its key.
+ * A write that happens once, through Mainstay. One file of the standard library, to be copied. {@code new MainstayWrite().write(
+ * new Write("POST", uri, headers, bytes), null)} gives Done, Failed (if declined, a new attempt needs a new key) or Unknown (it may
+ * have happened: never use a new key for it). It keeps key and bytes, follows no redirect, reads Mainstay-Outcome before the status,
+ * obeys Retry-After, and asks the operation where repeats are refused.
  */
 public final class MainstayWrite {
     public record Write(String method, URI uri, Map<String, String> headers, byte[] body) {}
@@ -20,13 +18,12 @@ public final class MainstayWrite {
     public record Failed(HttpResponse<byte[]> answer, boolean declined) implements Outcome {}
     public record Unknown(URI operation, String key) implements Outcome {}
     public interface Store {
-        void save(String key, Write write) throws IOException; // on disk, before it is sent
+        void save(String key, Write write) throws IOException; // on disk, before it is sent: at a restart write it again under its key
         void remove(String key) throws IOException;
     }
 
     private enum Fact { DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED }
     private record Told(Fact fact, HttpResponse<byte[]> answer) {}
-
     private final HttpClient http = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER).build();
     public Duration patience = Duration.ofSeconds(60), attempt = Duration.ofSeconds(15);
     public Store store;
@@ -47,19 +44,18 @@ public final class MainstayWrite {
             var answer = send(write.method(), write.uri(), write, headers, Duration.between(Instant.now(), until));
             var told = new Told(fact(answer), answer);
             var place = write.uri().resolve(header(answer, "operation-location"));
-            var isOurs = place.getAuthority().equals(write.uri().getAuthority()); // credentials go nowhere else
+            var isOurs = place.resolve("/").equals(write.uri().resolve("/")); // credentials go to no other origin
             if (isOurs && !header(answer, "operation-location").isEmpty()) operation = place;
             if (told.fact == Fact.REFUSED && inDoubt && operation != null) told = ask(operation, write, answer);
             if (told.fact == Fact.DONE) return new Done(told.answer);
             if (told.fact == Fact.DECLINED) return new Failed(told.answer, true);
             inDoubt = told.fact == Fact.DOUBT || told.fact == Fact.UNPROTECTED || inDoubt && told.fact != Fact.NOTHING;
-            var named = retryAfter(header(answer, "retry-after"));
-            var wait = named != null ? named : Duration.ofMillis((long) (pause * (0.8 + 0.4 * Math.random())));
-            var passes = named != null || answer != null && (answer.statusCode() >= 500 || Set.of(408, 425, 429).contains(answer.statusCode()));
+            var named = header(answer, "retry-after");
+            var wait = retryAfter(named, pause * (0.8 + 0.4 * Math.random()));
+            var passes = !named.isEmpty() || answer != null && (answer.statusCode() >= 500 || Set.of(408, 425, 429).contains(answer.statusCode()));
             var worth = told.fact == Fact.DOUBT || told.fact != Fact.UNPROTECTED && passes;
-            if (!worth || Instant.now().plus(wait).isAfter(until)) {
-                return inDoubt ? new Unknown(operation, key) : new Failed(told.answer, false);
-            }
+            var isOver = !worth || Instant.now().plus(wait).isAfter(until);
+            if (isOver) return inDoubt ? new Unknown(operation, key) : new Failed(told.answer, false);
             Thread.sleep(Math.max(0, wait.toMillis()));
             headers.put("Prefer", "wait=" + Math.min(Duration.between(Instant.now(), until).toSeconds(), attempt.toSeconds() / 2));
         }
@@ -67,8 +63,7 @@ public final class MainstayWrite {
 
     /** What an answer says of the write: first in Mainstay's own word, and only without one by its status. */
     private static Fact fact(HttpResponse<byte[]> answer) {
-        if (answer == null) return Fact.DOUBT;
-        var status = answer.statusCode();
+        var status = answer == null ? 0 : answer.statusCode();
         return switch (header(answer, "mainstay-outcome")) {
             case "succeeded" -> Fact.DONE;
             case "failed" -> Fact.DECLINED;
@@ -83,14 +78,13 @@ public final class MainstayWrite {
 
     private Told ask(URI operation, Write write, HttpResponse<byte[]> refusal) throws InterruptedException {
         var document = send("GET", operation, write, Map.of(), attempt);
-        if (document == null || document.statusCode() != 200) return new Told(Fact.REFUSED, refusal);
         if (says(document, "effect", "happened")) {
             var result = send("GET", URI.create(operation + "/result"), write, Map.of(), attempt);
             return new Told(Fact.DONE, fact(result) == Fact.DONE ? result : document);
         }
-        if (says(document, "effect", "none") && says(document, "state", "failed")) return new Told(Fact.DECLINED, document);
-        var isFree = says(document, "effect", "none") && says(document, "state", "not_executed");
-        return new Told(isFree ? Fact.NOTHING : Fact.REFUSED, refusal);
+        if (!says(document, "effect", "none")) return new Told(Fact.REFUSED, refusal); // also if what was settled is contradicted
+        if (says(document, "state", "failed")) return new Told(Fact.DECLINED, document);
+        return new Told(says(document, "state", "not_executed") ? Fact.NOTHING : Fact.REFUSED, refusal);
     }
 
     private HttpResponse<byte[]> send(String method, URI uri, Write write, Map<String, String> headers, Duration left) throws InterruptedException {
@@ -107,19 +101,19 @@ public final class MainstayWrite {
     }
 
     private static boolean says(HttpResponse<byte[]> answer, String member, String value) {
-        return new String(answer.body(), java.nio.charset.StandardCharsets.UTF_8).contains("\"" + member + "\":\"" + value + "\"");
+        return answer != null && new String(answer.body(), java.nio.charset.StandardCharsets.UTF_8).contains("\"" + member + "\":\"" + value + "\"");
     }
 
     private static String header(HttpResponse<byte[]> answer, String name) {
         return answer == null ? "" : answer.headers().firstValue(name).orElse("");
     }
 
-    private static Duration retryAfter(String said) {
+    private static Duration retryAfter(String said, double otherwiseMillis) {
         if (said.matches("\\d{1,9}")) return Duration.ofSeconds(Long.parseLong(said));
         try {
             return Duration.between(Instant.now(), ZonedDateTime.parse(said, DateTimeFormatter.RFC_1123_DATE_TIME));
         } catch (DateTimeException none) {
-            return null;
+            return Duration.ofMillis((long) otherwiseMillis);
         }
     }
 }

@@ -102,6 +102,10 @@ CONVERSATIONS = [
         "in doubt, and refused until patience ends", [UNKNOWN, LIMITED], "unknown", 0,
         operation=document("unknown", "unknown"), patience=4,
     ),
+    Conversation(
+        "in doubt, repeats are refused, and what the operation says is contradicted", [UNKNOWN, LIMITED], "unknown", 0,
+        operation=document("not_executed", "unknown"), patience=4,
+    ),
     Conversation("lost, and refused until patience ends", [LOST, LIMITED], "unknown", 0, patience=4),
     Conversation("a person was called", [UNKNOWN, Say(409, "unknown", "outcome-unknown", "unknown", retry=300)], "unknown", 2),
     Conversation("the key belongs to another request", [Say(422, "none", "key-reused", "none")], "nothing", 1),

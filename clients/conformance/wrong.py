@@ -44,6 +44,12 @@ def refusal_ends_the_doubt(answer):
     return kit.NOTHING if fact == kit.REFUSED else fact
 
 
+def state_alone(send, operation, headers, timeout, refusal):
+    """Reads how the operation was settled, and not whether that still holds."""
+    document = kit._try(send, "GET", operation, headers, None, timeout)
+    return (kit.NOTHING if document and b'"state":"not_executed"' in document.body else kit.REFUSED), refusal
+
+
 def forgets(store, **options):
     """Starts over after a restart."""
     return {key: kit.write(kit.Request(*saved), **options) for key, saved in list(store.items())}
@@ -55,6 +61,7 @@ PATCHED = {
     "status-first": ("_fact", status_first),
     "no-answer-is-failure": ("_try", no_answer_is_failure),
     "refusal-ends-the-doubt": ("_fact", refusal_ends_the_doubt),
+    "state-alone": ("_ask", state_alone),
     "impatient": ("_retry_after", lambda answer: 0.05 if answer and "retry-after" in answer.headers else None),
 }
 WAYS = [*SENDING, *PATCHED, "forgets"]

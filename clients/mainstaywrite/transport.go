@@ -1,0 +1,115 @@
+// Package mainstaywrite writes once, through Mainstay. One folder, the standard library, to be copied.
+//
+//	client := &http.Client{Transport: mainstaywrite.New(), CheckRedirect: mainstaywrite.NoRedirects}
+//
+// A POST or PATCH gets an Idempotency-Key, unless it has one (which may have been used before), and is repeated, key and bytes
+// the same, until its fate is known: the answer says "succeeded" or "failed" in Mainstay-Outcome, or is a refusal of what never
+// happened; else *UnknownError. Mainstay-Outcome counts before the status, and Retry-After is obeyed.
+package mainstaywrite
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+)
+
+// Transport is an http.RoundTripper. Leave the client's Timeout at 0, or above Patience: it counts for all repeats together.
+type Transport struct {
+	Base              http.RoundTripper
+	Patience, Attempt time.Duration
+	// Store keeps what is open, on disk before it is sent: method, URL, header and GetBody(), for after a restart.
+	Store func(request *http.Request, open bool) error
+}
+
+// New is patient for a minute, and 15 s for one attempt.
+func New() *Transport {
+	return &Transport{http.DefaultTransport, time.Minute, 15 * time.Second, func(*http.Request, bool) error { return nil }}
+}
+
+// UnknownError says that the write may have happened: repeat it with the same key, or ask at Operation; never use a new key.
+type UnknownError struct{ Operation, Key string }
+
+func (e *UnknownError) Error() string {
+	return "it is not known whether this write happened: " + e.Operation
+}
+
+// NoRedirects is for http.Client.CheckRedirect.
+func NoRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// RoundTrip writes once; it needs GetBody, which http.NewRequest sets for bytes and strings.
+func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
+	if original.Method != "POST" && original.Method != "PATCH" {
+		return t.Base.RoundTrip(original)
+	}
+	if original.Body != nil {
+		defer original.Body.Close() // what is sent are copies by GetBody
+		if original.GetBody == nil {
+			return nil, errors.New("a body without GetBody cannot be sent twice")
+		}
+	}
+	ctx, cancel := context.WithTimeout(original.Context(), t.Patience)
+	defer cancel()
+	r, id := original.Clone(ctx), make([]byte, 16)
+	inDoubt := r.Header.Get("Idempotency-Key") != ""
+	if _, err := rand.Read(id); err != nil {
+		return nil, err
+	} else if !inDoubt {
+		r.Header.Set("Idempotency-Key", hex.EncodeToString(id))
+	}
+	if err := t.Store(r, true); err != nil {
+		return nil, err
+	}
+	answer, err := t.settle(r, inDoubt)
+	if err != nil {
+		return nil, err
+	}
+	return answer, t.Store(r, false)
+}
+
+// settle repeats the request until its fate is known or patience ends.
+func (t *Transport) settle(r *http.Request, inDoubt bool) (*http.Response, error) {
+	until, _ := r.Context().Deadline()
+	operation := ""
+	for pause := 0.2; ; pause = math.Min(5, pause*2) {
+		got := t.send(r, r.Method, r.URL.String())
+		wait, isWorth := got.retryAfter(pause)
+		if place := got.location(r.URL); place != "" {
+			operation = place
+		}
+		if got.outcome == none && inDoubt && operation != "" {
+			got = t.ask(r, operation, got)
+		}
+		if got.outcome == succeeded || got.outcome == failed {
+			return got.Response, nil
+		}
+		inDoubt = got.outcome == unknown || got.outcome == unprotected || inDoubt && got.outcome != notExecuted
+		if !isWorth || time.Now().Add(wait).After(until) || r.Context().Err() != nil {
+			if inDoubt {
+				return nil, &UnknownError{operation, r.Header.Get("Idempotency-Key")}
+			}
+			return got.Response, nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-r.Context().Done():
+		}
+		r.Header.Set("Prefer", fmt.Sprintf("wait=%.0f", math.Max(0, math.Min(time.Until(until).Seconds(), t.Attempt.Seconds()/2))))
+	}
+}
+
+// retryAfter is when to come back, after `pause` seconds if nothing is named, and whether that is any use.
+func (a *answer) retryAfter(pause float64) (time.Duration, bool) {
+	wait, named := time.Duration(pause*float64(time.Second)), a.Header.Get("Retry-After")
+	if date, err := http.ParseTime(named); err == nil {
+		wait = time.Until(date)
+	} else if seconds, err := time.ParseDuration(named + "s"); err == nil {
+		wait = seconds
+	}
+	passes := named != "" || a.StatusCode == 408 || a.StatusCode == 425 || a.StatusCode == 429 || a.StatusCode >= 500
+	return wait, a.outcome == unknown || a.outcome != unprotected && passes
+}
