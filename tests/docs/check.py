@@ -3,6 +3,7 @@
 
 * Every link of every Markdown file leads to a file, and to a heading if it names one.
 * Every `mainstay …` command in a `sh` block is a command with such options.
+* Every test that SECURITY.md rests on exists.
 * docs/reference/findings.md has every code that the program has, and each sample brings up its own; the messages of logs.md are the program's.
 * What is marked is run, page by page, from top to bottom, in a folder and a network of its own. The words after a block's language say
   how:  `file=NAME` writes it there; `check` gives it to `mainstay check --deny warnings`; `run` runs it (`exit=N` if it is to fail);
@@ -27,6 +28,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "docs/reference/findings.md"
 LOGS = ROOT / "docs/reference/logs.md"
+SECURITY = ROOT / "SECURITY.md"
 # What no one file brings up.
 NOT_IN_ONE_FILE = {
     "memory-too-tight", "needs-restart", "not-read", "not-available", "unreadable", "certificate-unusable", "certificate-expires",
@@ -157,6 +159,18 @@ def bad_messages():
             yield f"{LOGS.relative_to(ROOT)}:{number}: no line says {match[1]!r}"
 
 
+def bad_promises():
+    """Tests that the page on security names and that are not there; it names some in each of its five boundaries."""
+    for section in re.split(r"^### ", SECURITY.read_text(), flags=re.M)[1:]:
+        named = re.findall(r"`([a-z_0-9]+)::([a-z_0-9]+)`", section)
+        if not named:
+            yield f"{SECURITY.name}: nothing holds this boundary: {section.partition(chr(10))[0]}"
+        for room, test in named:
+            file = ROOT / f"tests/it/{room}.rs"
+            if not file.exists() or not re.search(rf"^async fn {test}\(|^fn {test}\(", file.read_text(), re.M):
+                yield f"{SECURITY.name}: there is no test {room}::{test}"
+
+
 def matches(expected, printed):
     """Whether a text is what was printed, with `…` for anything within a line and a line of it for any lines."""
     pattern = ""
@@ -259,6 +273,7 @@ def main(binary, pages):
             faults += [fault] if fault else []
     faults += bad_findings(binary) if FINDINGS in pages else []
     faults += bad_messages() if LOGS in pages else []
+    faults += bad_promises() if SECURITY in pages else []
     print("\n".join(faults) or f"{len(pages)} pages, {played} of them run: all so")
     return 1 if faults else 0
 
