@@ -6,6 +6,7 @@ mod admin;
 mod admin_access;
 mod admin_orders;
 mod admin_switches;
+mod admin_tls;
 mod breaker;
 mod breaker_corners;
 mod breaker_scopes;

@@ -8,11 +8,14 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
+
+use super::secure::{Arrival, Secure};
+use crate::wire::transport::Transport;
 
 /// The time for a request's head, and for idling between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,12 +33,13 @@ pub(super) struct Bounds {
     pub(super) lifetime: Duration,
 }
 
-/// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed.
+/// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed. `secure`: over TLS.
 pub(super) async fn accept<S, F, A>(
     listener: TcpListener,
     bounds: Bounds,
     state: Arc<S>,
     answer: F,
+    secure: Option<Arc<Secure>>,
     mut shutdown: watch::Receiver<bool>,
 ) where
     S: Send + Sync + 'static,
@@ -51,14 +55,22 @@ pub(super) async fn accept<S, F, A>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Without a place, the connection is closed at once: whoever holds the places must not hold the queue too.
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let state = Arc::clone(&state);
+                let (state, secure) = (Arc::clone(&state), secure.clone());
                 connections.spawn(async move {
                     let _place = place;
-                    // A peer that hangs up, or speaks garbage, is nobody's concern.
-                    let _ = timeout(bounds.lifetime, serve(stream, state, answer)).await;
+                    let _open = secure.as_ref().map(|secure| secure.connection());
+                    let served = async {
+                        let (transport, arrival) = match &secure {
+                            None => (Transport::Clear(stream), Arrival::default()),
+                            Some(secure) => secure.shake(stream, peer).await?,
+                        };
+                        // A peer that hangs up, or speaks garbage, is nobody's concern.
+                        serve(transport, arrival, state, answer).await.ok()
+                    };
+                    let _ = timeout(bounds.lifetime, served).await;
                 });
             }
             Err(error) => {
@@ -69,13 +81,14 @@ pub(super) async fn accept<S, F, A>(
     }
 }
 
-async fn serve<S, F, A>(stream: TcpStream, state: Arc<S>, answer: F) -> hyper::Result<()>
+async fn serve<S, F, A>(stream: Transport, arrival: Arrival, state: Arc<S>, answer: F) -> hyper::Result<()>
 where
     S: Send + Sync + 'static,
     F: Fn(Arc<S>, Request<Incoming>) -> A + Copy + Send + Sync + 'static,
     A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(arrival.clone());
         let answer = answer(Arc::clone(&state), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });

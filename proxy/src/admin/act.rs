@@ -8,6 +8,7 @@ use mainstay_policies::{
 use serde_json::{Map, Value};
 
 use super::{
+    guard::MAX_ACTOR,
     jobs::Job,
     operators::{OperatorRequest, Operators},
 };
@@ -16,8 +17,7 @@ use crate::api::{
     listing::{NO_OPERATION, etag},
 };
 
-/// Characters of who did it, and of why.
-const MAX_ACTOR: usize = 128;
+/// Characters of why.
 const MAX_REASON: usize = 1000;
 /// Who and why, where neither must be said.
 const NOT_GIVEN: &str = "not given";
@@ -260,7 +260,7 @@ fn members(asked: &OperatorRequest<'_>) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-/// A token with a name says who it is: nobody acts in the name of another.
+/// A token with a name says who it is, and so does a certificate: nobody acts in the name of another.
 fn named(asked: &OperatorRequest<'_>, members: &mut Map<String, Value>) -> Result<(), Fault> {
     let Some(name) = asked.caller.name.as_deref() else { return Ok(()) };
     match members.get("actor").map(|actor| actor.as_str()) {
@@ -270,7 +270,7 @@ fn named(asked: &OperatorRequest<'_>, members: &mut Map<String, Value>) -> Resul
         }
         Some(Some(actor)) if actor == name => Ok(()),
         Some(_) => {
-            let detail = format!("This token is {name}'s: leave `actor` out, or say the same.");
+            let detail = format!("You are known here as {name}: leave `actor` out, or say the same.");
             Err(Fault::new(Problem::Forbidden, detail))
         }
     }

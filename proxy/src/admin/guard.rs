@@ -1,6 +1,7 @@
 //! Who may use the operators' interface.
 //!
-//! With a token: whoever knows it. Without one the listener is on loopback, where other processes of the machine are
+//! With a token: whoever knows it. Without one whoever has shown a certificate that the listener asked for; its handshake let in
+//! nobody else. Without either the listener is on loopback, where other processes of the machine are
 //! trusted and web pages in a browser of this machine are not. A page reaches loopback in two ways: across sites, which the
 //! browser marks with `Origin` (and cannot send JSON that way without asking first), or by a name of the attacker's that
 //! suddenly points here, which `Host` shows.
@@ -18,10 +19,13 @@ use http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority
 use mainstay_policies::problem::Problem;
 use sha2::{Digest, Sha256};
 
+use super::secure::Arrival;
 use crate::api::Fault;
 
 /// Bytes of a token file; a token of 256 bits takes 64.
 const MAX_TOKEN: u64 = 4096;
+/// Characters of who did it, in the audit trail.
+pub(super) const MAX_ACTOR: usize = 128;
 
 /// What the listener asks of a request before anything else.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub(crate) struct Credential {
 /// Who asks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
-    /// The name of the token; `None`: whoever has the one without a name, or is on this machine.
+    /// The name of the token, or of the certificate; `None`: whoever has the token without a name, or is on this machine.
     pub(crate) name: Option<Arc<str>>,
     /// May look and not act.
     pub(crate) read_only: bool,
@@ -49,8 +53,14 @@ pub(crate) struct Caller {
 impl Guard {
     /// Lets the request in, or says why not.
     pub(super) async fn admit(&self, parts: &Parts) -> Result<Caller, Fault> {
-        let caller = if self.credentials.is_empty() { admit_locally(parts)? } else { self.recognise(parts).await? };
-        is_from_no_other_site(parts)?;
+        let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
+        let caller = match arrival.certified {
+            _ if !self.credentials.is_empty() => self.recognise(parts).await?,
+            // No page has it send a certificate under a name that the listener's own certificate is not for.
+            Some(certified) => Caller { name: Some(fit(&certified)), read_only: false },
+            None => admit_locally(parts)?,
+        };
+        is_from_no_other_site(parts, arrival.is_secure)?;
         if caller.read_only && !is_a_look(parts) {
             return Err(Fault::new(Problem::Forbidden, "This token may look and not act: it is `read_only`."));
         }
@@ -79,6 +89,11 @@ impl Guard {
         }
         found.ok_or_else(unauthorized)
     }
+}
+
+/// A name of a certificate, as the audit trail takes one.
+fn fit(name: &str) -> Arc<str> {
+    name.chars().filter(|c| !c.is_control()).take(MAX_ACTOR).collect::<String>().into()
 }
 
 /// Whether nothing is changed by it: a search has its key in a body.
@@ -171,7 +186,7 @@ fn is_local_name(host: Option<Authority>) -> bool {
 }
 
 /// Refuses what a page of another site sends, and what it could send without the browser asking first.
-fn is_from_no_other_site(parts: &Parts) -> Result<(), Fault> {
+fn is_from_no_other_site(parts: &Parts, is_secure: bool) -> Result<(), Fault> {
     let refuse = || Fault::new(Problem::Forbidden, "This interface takes no requests from web pages of another site.");
     if let Some(site) = parts.headers.get("sec-fetch-site")
         && !matches!(site.as_bytes(), b"same-origin" | b"none")
@@ -180,7 +195,10 @@ fn is_from_no_other_site(parts: &Parts) -> Result<(), Fault> {
     }
     if let Some(origin) = parts.headers.get(header::ORIGIN) {
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        let is_own = origin.zip(host(parts)).is_some_and(|((_, origin), host)| origin == host.as_str());
+        // In clear a front may have spoken TLS for us; through TLS whoever comes from a page in clear comes from another port.
+        let is_own = origin.zip(host(parts)).is_some_and(|((scheme, origin), host)| {
+            origin == host.as_str() && (!is_secure || scheme.eq_ignore_ascii_case("https"))
+        });
         if !is_own {
             return Err(refuse());
         }

@@ -29,7 +29,7 @@
 //! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
 //! looks again. Every act is written to the audit trail with who and why, refused ones too.
 //!
-//! Who may ask is decided in `guard`: a token off loopback, and on loopback nothing that a web page could send.
+//! Who may ask is decided in `guard`: a token or a certificate off loopback, and on loopback nothing that a web page could send.
 
 mod accept;
 mod act;
@@ -49,6 +49,7 @@ pub mod probes;
 mod resolve;
 mod reveal;
 pub(crate) mod routes;
+mod secure;
 mod status;
 mod switches;
 #[cfg(test)]

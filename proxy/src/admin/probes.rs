@@ -29,7 +29,7 @@ pub struct ProbeState {
 /// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed.
 pub async fn serve(listener: TcpListener, state: Arc<ProbeState>, shutdown: watch::Receiver<bool>) {
     let answer = |state: Arc<ProbeState>, request: Request<Incoming>| async move { answer(&request, &state) };
-    accept(listener, BOUNDS, state, answer, shutdown).await;
+    accept(listener, BOUNDS, state, answer, None, shutdown).await;
 }
 
 fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Bytes>> {

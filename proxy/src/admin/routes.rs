@@ -16,14 +16,17 @@ use super::{
     guard::Caller,
     jobs, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
-    resolve, reveal, status, switches, views,
+    resolve, reveal,
+    secure::Secure,
+    status, switches, views,
 };
 use crate::api::{Fault, reply::Reply};
 
 /// Serves until `shutdown` is true, or its sender is gone; connections that are open then are closed.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<Operators>, shutdown: watch::Receiver<bool>) {
     let answer = |state: Arc<Operators>, request: Request<Incoming>| async move { answer(&state, request).await };
-    accept(listener, BOUNDS, state, answer, shutdown).await;
+    let secure = Secure::of(&state.runtime, BOUNDS.name);
+    accept(listener, BOUNDS, state, answer, secure, shutdown).await;
 }
 
 async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Full<Bytes>> {

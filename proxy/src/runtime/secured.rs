@@ -8,7 +8,7 @@ use crate::{
     upstream::FromFiles,
     wire::{
         field_source::{self, SetFields},
-        tls::{Acceptor, Connector, FileError, Invalid, Renewable, settled},
+        tls::{Acceptor, Connector, EVERY_HTTP, FileError, Invalid, ONLY_HTTP11, Renewable, settled},
     },
 };
 
@@ -21,21 +21,24 @@ pub(crate) struct Secured {
     pub(crate) fields: HashMap<Arc<str>, Arc<SetFields>>,
     /// By listener.
     pub(crate) listeners: HashMap<Arc<str>, Arc<Acceptor>>,
+    /// Of the operators' listener, which stays what it was at the start.
+    pub(crate) admin: Option<Arc<Acceptor>>,
 }
 
 impl Secured {
     /// Why callers cannot use a listener: certificates that are not valid now, which a renewal heals.
     pub(crate) fn invalid(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for (name, acceptor) in &self.listeners {
+        let listeners = self.listeners.iter().map(|(name, acceptor)| (format!("listener {name}"), acceptor));
+        let admin = self.admin.iter().map(|acceptor| ("the admin listener".to_owned(), acceptor));
+        for (whose, acceptor) in listeners.chain(admin) {
             for (_, validity) in acceptor.shown() {
                 match validity.invalid_now() {
                     Some(Invalid::Expired) => {
-                        found.push(format!("certificate of listener {name} expired {}", day(validity.not_after)));
+                        found.push(format!("certificate of {whose} expired {}", day(validity.not_after)));
                     }
                     Some(Invalid::NotYetValid) => {
-                        let from = day(validity.not_before);
-                        found.push(format!("certificate of listener {name} is not valid before {from}"));
+                        found.push(format!("certificate of {whose} is not valid before {}", day(validity.not_before)));
                     }
                     None => {}
                 }
@@ -45,6 +48,14 @@ impl Secured {
         found.dedup();
         found
     }
+}
+
+/// What the operators' listener shows itself with, if it speaks TLS.
+async fn admin(config: &Config) -> Result<Option<Arc<Acceptor>>, Unsecured> {
+    let Some(tls) = config.admin.as_ref().and_then(|admin| admin.tls.as_ref()) else { return Ok(None) };
+    let opened = settled(|| Arc::clone(tls).open(ONLY_HTTP11)).await;
+    let acceptor = opened.map_err(|source| Unsecured { place: "admin".to_owned(), source })?;
+    Ok(Some(Arc::new(acceptor)))
 }
 
 /// The day of a time since the Unix epoch, in UTC.
@@ -77,7 +88,8 @@ impl Secured {
         let listeners = self.listeners.iter();
         let listeners =
             listeners.map(|(name, acceptor)| (format!("listener:{name}"), acceptor.clone() as Arc<dyn Renewable>));
-        upstreams.chain(listeners).collect()
+        let admin = self.admin.iter().map(|acceptor| ("admin".to_owned(), acceptor.clone() as Arc<dyn Renewable>));
+        upstreams.chain(listeners).chain(admin).collect()
     }
 
     /// Reads what `config` names; `before` is what it may have in common with it.
@@ -122,13 +134,17 @@ impl Secured {
             let acceptor = match kept {
                 Some(kept) => kept,
                 None => Arc::new(
-                    settled(|| Arc::clone(tls).open())
+                    settled(|| Arc::clone(tls).open(EVERY_HTTP))
                         .await
                         .map_err(|source| Unsecured { place: format!("listener `{}`", listener.name), source })?,
                 ),
             };
             read.listeners.insert(listener.name.clone(), acceptor);
         }
+        read.admin = match before {
+            Some((_, secured)) => secured.admin.clone(),
+            None => admin(config).await?,
+        };
         Ok(read)
     }
 }

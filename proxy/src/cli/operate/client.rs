@@ -1,4 +1,4 @@
-//! A client of the admin listener: one connection per request, HTTP/1.1 in clear, as it is reached over loopback.
+//! A client of the admin listener: one connection per request, HTTP/1.1, in clear or over TLS.
 
 use std::{
     io,
@@ -14,10 +14,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::OnceCell, time::timeout};
 
+use super::secure::{Secure, SecureArgs};
+use crate::wire::transport::Transport;
+
 /// For a connection on loopback, or to a pod.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For an answer: an act may ask the service itself, which has 10 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a listener for TLS says to whoever speaks in clear.
+const SPEAKS_TLS: &str = "this port speaks TLS";
 /// Bytes of an answer: a page of 200 operations takes some 200 KiB.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -45,6 +50,9 @@ pub(super) enum ClientError {
          MAINSTAY_ADMIN; in a pod: kubectl exec POD -c mainstay -- mainstay ops ls"
     )]
     Unreachable { address: String, reason: String },
+    /// Somebody is there; neither side may trust the other, or they have no protocol in common.
+    #[error("cannot reach {address}: {reason}")]
+    Untrusted { address: String, reason: String },
     /// The proxy says no.
     #[error("{detail}{}", cure(*status))]
     Refused { status: StatusCode, detail: String },
@@ -55,7 +63,7 @@ impl ClientError {
         match self {
             Self::Refused { .. } | Self::NotFound(_) => 1,
             Self::Usage(_) | Self::Token { .. } => 2,
-            Self::Unreachable { .. } => 3,
+            Self::Unreachable { .. } | Self::Untrusted { .. } => 3,
             Self::Partly(_) => 5,
         }
     }
@@ -84,20 +92,34 @@ pub(super) struct Answer {
 pub(super) struct Client {
     address: String,
     authority: http::uri::Authority,
+    /// Through TLS, where it is asked for.
+    secure: Option<Secure>,
     token: Option<String>,
     caller: OnceCell<Option<String>>,
 }
 
 impl Client {
-    pub(super) fn new(address: &str, token_file: Option<&Path>) -> Result<Self, ClientError> {
+    /// Of the listener at `address`; `secure` is how it is known if it speaks TLS, `None` that it never does.
+    pub(super) fn new(
+        address: &str,
+        secure: Option<&SecureArgs>,
+        token_file: Option<&Path>,
+    ) -> Result<Self, ClientError> {
         let usage = || ClientError::Usage(format!("`{address}` is no address of a proxy: write http://127.0.0.1:9191"));
         let uri: Uri = address.parse().map_err(|_| usage())?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(usage)?;
-        if !matches!(uri.scheme_str(), None | Some("http")) {
-            return Err(ClientError::Usage(format!(
-                "`{address}`: the admin listener speaks HTTP in clear: write http://"
-            )));
-        }
+        let secure = match (uri.scheme_str(), secure) {
+            (None | Some("http"), _) => None,
+            (Some("https"), Some(secure)) => Some(
+                secure.open(bare(authority.host())).map_err(|why| ClientError::Usage(format!("{address}: {why}")))?,
+            ),
+            (_, None) => {
+                return Err(ClientError::Usage(format!(
+                    "`{address}`: the probes listener speaks HTTP in clear: write http://"
+                )));
+            }
+            (Some(_), Some(_)) => return Err(usage()),
+        };
         let token = token_file.map(|path| {
             let token = std::fs::read_to_string(path);
             token
@@ -107,6 +129,7 @@ impl Client {
         Ok(Self {
             address: address.to_owned(),
             authority: authority.clone(),
+            secure,
             token: token.transpose()?,
             caller: OnceCell::new(),
         })
@@ -152,9 +175,9 @@ impl Client {
         }
     }
 
-    /// The name that the proxy knows by the token.
+    /// The name that the proxy knows by the token, or by our certificate.
     pub(super) async fn caller(&self) -> Result<Option<&str>, ClientError> {
-        if self.token.is_none() {
+        if self.token.is_none() && !self.secure.as_ref().is_some_and(Secure::has_certificate) {
             return Ok(None);
         }
         let asked = async || Ok(self.get("/status").await?.document["caller"].as_str().map(str::to_owned));
@@ -172,7 +195,7 @@ impl Client {
         let request = request.map_err(|error| ClientError::Usage(error.to_string()))?;
         match timeout(ANSWER_TIMEOUT, self.exchange(request)).await {
             Ok(Ok((parts, bytes))) => Ok((parts.status, String::from_utf8_lossy(&bytes).into_owned())),
-            Ok(Err(reason)) => Err(self.unreachable(reason)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(self.unreachable("no answer in 30s")),
         }
     }
@@ -198,7 +221,7 @@ impl Client {
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
         let (parts, bytes) = match timeout(ANSWER_TIMEOUT, self.exchange(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(reason)) => return Err(self.unreachable(reason)),
+            Ok(Err(error)) => return Err(error),
             Err(_) => return Err(self.unreachable("no answer in 30s")),
         };
         let document: Option<Value> = serde_json::from_slice(&bytes).ok();
@@ -206,6 +229,9 @@ impl Client {
             // Not ours: something else listens there.
             let ours = parts.headers.contains_key("mainstay-error");
             let detail = document.as_ref().filter(|_| ours).and_then(|document| document["detail"].as_str());
+            if ours && bytes.trim_ascii() == SPEAKS_TLS.as_bytes() {
+                return Err(self.untrusted(format!("{SPEAKS_TLS}: write https://")));
+            }
             let detail = detail.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
             return Err(ClientError::Refused { status: parts.status, detail: detail.to_owned() });
         }
@@ -214,26 +240,46 @@ impl Client {
         Ok(Answer { etag, document })
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(http::response::Parts, Bytes), String> {
-        let host = self.authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = self.authority.port_u16().unwrap_or(9191);
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
-        let stream = stream.map_err(|_| "no connection in 3s".to_owned())?.map_err(|error| error.to_string())?;
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(http::response::Parts, Bytes), ClientError> {
+        let transport = self.connect().await?;
+        let failed = |error: hyper::Error| match self.secure.as_ref().and_then(|secure| secure.explain(&error)) {
+            Some(reason) => self.untrusted(reason),
+            None => self.unreachable(error.to_string()),
+        };
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+            hyper::client::conn::http1::handshake(TokioIo::new(transport)).await.map_err(failed)?;
         // Ends with the request: the sender is dropped then.
         let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(failed)?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| self.unreachable(error.to_string()))?.to_bytes();
         connection.abort();
         Ok((parts, body))
+    }
+
+    async fn connect(&self) -> Result<Transport, ClientError> {
+        let port = self.authority.port_u16().unwrap_or(9191);
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((bare(self.authority.host()), port))).await;
+        let stream = stream.map_err(|_| self.unreachable("no connection in 3s"))?;
+        let stream = stream.map_err(|error| self.unreachable(error.to_string()))?;
+        let Some(secure) = &self.secure else { return Ok(Transport::Clear(stream)) };
+        let shaken = timeout(CONNECT_TIMEOUT, secure.shake(stream)).await;
+        shaken.map_err(|_| self.unreachable("no TLS handshake in 3s"))?.map_err(|reason| self.untrusted(reason))
+    }
+
+    fn untrusted(&self, reason: String) -> ClientError {
+        ClientError::Untrusted { address: self.address.clone(), reason }
     }
 
     fn unreachable(&self, reason: impl Into<String>) -> ClientError {
         ClientError::Unreachable { address: self.address.clone(), reason: reason.into() }
     }
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// One segment of a path, whatever is in it.

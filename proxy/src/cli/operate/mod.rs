@@ -9,6 +9,7 @@ mod client;
 pub(crate) mod drain;
 pub(crate) mod ops;
 pub(crate) mod probe;
+mod secure;
 pub(crate) mod status;
 mod text;
 
@@ -17,7 +18,6 @@ use std::{fmt::Display, path::PathBuf, process::ExitCode};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use self::client::{Client, ClientError};
 pub use self::{
     audit::{AuditCommand, audit},
     breakers::{BreakersCommand, breakers},
@@ -25,6 +25,10 @@ pub use self::{
     ops::{OpsCommand, ops},
     probe::{ProbeCommand, probe},
     status::{StatusCommand, status},
+};
+use self::{
+    client::{Client, ClientError},
+    secure::SecureArgs,
 };
 use super::output::{fail, print};
 
@@ -35,9 +39,11 @@ pub(super) struct Target {
         long,
         global = true,
         value_name = "URL",
-        help = "The proxy's admin listener [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]"
+        help = "The proxy's admin listener, http:// or https:// [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]"
     )]
     admin: Option<String>,
+    #[command(flatten)]
+    secure: SecureArgs,
     /// The file that holds the token, where the listener asks for one
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -121,5 +127,6 @@ fn json(document: &Value) -> String {
 
 fn client(target: &Target) -> Result<Client, ClientError> {
     let address = target.admin.clone().or_else(|| std::env::var("MAINSTAY_ADMIN").ok());
-    Client::new(address.as_deref().unwrap_or("http://127.0.0.1:9191"), target.token_file.as_deref())
+    let address = address.as_deref().unwrap_or("http://127.0.0.1:9191");
+    Client::new(address, Some(&target.secure), target.token_file.as_deref())
 }

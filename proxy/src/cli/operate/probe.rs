@@ -37,7 +37,7 @@ pub async fn probe(command: ProbeCommand) -> ExitCode {
         What::Live => "/livez",
         What::Ready => "/readyz",
     };
-    let asked = match Client::new(address.as_deref().unwrap_or("http://127.0.0.1:9190"), None) {
+    let asked = match Client::new(address.as_deref().unwrap_or("http://127.0.0.1:9190"), None, None) {
         Ok(client) => client.look(path).await,
         Err(error) => Err(error),
     };

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::found::Found;
 use crate::{
     config::model::Config,
-    wire::tls::{FileError, Invalid, Renewable, Validity},
+    wire::tls::{EVERY_HTTP, FileError, Invalid, ONLY_HTTP11, Renewable, Validity},
 };
 
 /// Below this part of its life, in percent, a certificate should have been renewed: common tools do it at a third.
@@ -16,9 +16,14 @@ pub(super) fn find(config: &Config, found: &mut Found<'_>) {
     for listener in &config.listeners {
         let Some(tls) = &listener.tls else { continue };
         if tls.files().iter().all(|file| file.exists()) {
-            let shown = Arc::clone(tls).open().map(|kept| kept.shown());
+            let shown = Arc::clone(tls).open(EVERY_HTTP).map(|kept| kept.shown());
             judge(shown, (&format!("listener `{}`", listener.name), &["listeners", &listener.name, "tls"]), found);
         }
+    }
+    let admin = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    if let Some(tls) = admin.filter(|tls| tls.files().iter().all(|file| file.exists())) {
+        let shown = Arc::clone(tls).open(ONLY_HTTP11).map(|kept| kept.shown());
+        judge(shown, ("the admin listener", &["admin", "tls"]), found);
     }
     for upstream in &config.upstreams {
         let Some(tls) = &upstream.tls else { continue };

@@ -10,7 +10,7 @@ use std::{
 
 use mainstay_policies::rate_limit::RateLimit;
 
-use crate::wire::http1::HeadLimits;
+use crate::wire::{http1::HeadLimits, tls::ListenerTls};
 
 /// The read-only listener for probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum ReadyLedger {
 /// The operators' listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens. Off loopback only with a token.
+    /// Where it listens. Off loopback only with a token, or for those who have a certificate.
     pub address: SocketAddr,
     /// The file that holds the bearer token; `None` asks for none.
     pub token_file: Option<PathBuf>,
@@ -51,6 +51,15 @@ pub struct Admin {
     pub reveal: bool,
     /// Whether many writes may be said not to have been executed by one order.
     pub bulk_not_executed: bool,
+    /// How it shows itself over TLS; `None` is in clear.
+    pub tls: Option<Arc<ListenerTls>>,
+}
+
+impl Admin {
+    /// Whether nobody gets as far as a request without a certificate.
+    pub fn wants_certificates(&self) -> bool {
+        self.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required)
+    }
 }
 
 /// A token, and who has it.

@@ -12,6 +12,7 @@ use http::Uri;
 use mainstay_policies::rate_limit::RateLimit;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::listener_tls::RawListenerTls;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
     machine,
@@ -42,7 +43,7 @@ section! {
 section! {
     /// The operators' listener: operations in doubt, breakers, limits, the audit trail.
     RawAdmin {
-        /// Where it listens. Anywhere but on loopback it needs `token_file`. Default 127.0.0.1:9191.
+        /// Where it listens. Anywhere but on loopback it needs `token_file`, or certificates of its callers. Default 127.0.0.1:9191.
         address: SocketAddr,
         /// A file that holds the bearer token, and nothing else. Read again whenever it is needed, so it can be changed.
         token_file: String,
@@ -52,6 +53,9 @@ section! {
         reveal: bool,
         /// One order may say of many writes that they were not executed, which frees their keys. Default false.
         bulk_not_executed: bool,
+        /// Speak TLS, as a listener for traffic does. With `client`, those who have a certificate are let in, and it names who acts
+        /// where no token does. Default: in clear.
+        tls: RawListenerTls,
     }
 }
 
@@ -164,7 +168,7 @@ impl Setting for ReadyLedger {
 /// Reachable from within the pod or machine only: whoever can reach it can say what became of a payment.
 pub(crate) fn default_admin() -> Admin {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9191));
-    Admin { address, token_file: None, tokens: Vec::new(), reveal: false, bulk_not_executed: false }
+    Admin { address, token_file: None, tokens: Vec::new(), reveal: false, bulk_not_executed: false, tls: None }
 }
 
 /// `off` or a map.
@@ -189,13 +193,16 @@ impl Setting for MaybeAdmin {
         if tokens.iter().enumerate().any(is_named_twice) {
             cx.error::<()>(tokens_at, "two tokens have one name", "give each its own: it is who acts");
         }
-        if token_file.is_none() && tokens.is_empty() && !address.ip().to_canonical().is_loopback() {
+        let tls = raw.tls.and_then(|it| it.value.build(it.at, cx)).map(Arc::new);
+        let (reveal, bulk_not_executed) = (or(raw.reveal, false), or(raw.bulk_not_executed, false));
+        let admin = Admin { address, token_file, tokens, reveal, bulk_not_executed, tls };
+        let is_guarded = admin.token_file.is_some() || !admin.tokens.is_empty() || admin.wants_certificates();
+        if !is_guarded && !address.ip().to_canonical().is_loopback() {
             let message = format!("whoever reaches {address} could settle operations and force breakers");
-            let help = "give `admin.token_file`, or listen on 127.0.0.1";
+            let help = "give `admin.token_file`, ask for certificates (`admin.tls.client`), or listen on 127.0.0.1";
             return cx.error(address_at, message, help);
         }
-        let (reveal, bulk_not_executed) = (or(raw.reveal, false), or(raw.bulk_not_executed, false));
-        Some(Self(Some(Admin { address, token_file, tokens, reveal, bulk_not_executed })))
+        Some(Self(Some(admin)))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

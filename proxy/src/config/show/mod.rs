@@ -80,12 +80,15 @@ fn control(control: &Control) -> Value {
 }
 
 fn admin(admin: Option<&Admin>) -> Value {
-    let Some(Admin { address, token_file, tokens, reveal, bulk_not_executed }) = admin else { return json!("off") };
+    let Some(Admin { address, token_file, tokens, reveal, bulk_not_executed, tls }) = admin else {
+        return json!("off");
+    };
     let token_file = token_file.as_ref().map(|file| text(&file.to_string_lossy()));
     let of_token = |token: &AdminToken| json!({ "name": &*token.name, "file": text(&token.file.to_string_lossy()), "read_only": token.read_only });
     let tokens = (!tokens.is_empty()).then(|| tokens.iter().map(of_token).collect());
     let shown = json!({ "address": address.to_string(), "reveal": reveal, "bulk_not_executed": bulk_not_executed });
-    with(shown, [("token_file", token_file), ("tokens", tokens)])
+    let tls = tls.as_deref().map(tls::listener);
+    with(shown, [("token_file", token_file), ("tokens", tokens), ("tls", tls)])
 }
 
 fn ledger(ledger: &Ledger) -> Value {

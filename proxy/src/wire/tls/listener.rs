@@ -29,7 +29,6 @@ use super::{
     files::{Cause, FileError, read},
     kept::{Kept, Read},
     roots::authorities,
-    upstream::{H2, HTTP11},
 };
 
 /// How a listener shows itself, and whom it lets in.
@@ -60,12 +59,12 @@ pub struct ClientAuth {
 pub type Acceptor = Kept<ServerConfig>;
 
 impl ListenerTls {
-    /// Reads the files, now and whenever they change.
+    /// Reads the files, now and whenever they change. `alpn`: the HTTP that is spoken behind it, the best first.
     ///
     /// # Errors
     /// A file that cannot be used.
-    pub fn open(self: Arc<Self>) -> Result<Acceptor, FileError> {
-        Kept::open(self.files(), move || self.read())
+    pub fn open(self: Arc<Self>, alpn: &'static [&'static [u8]]) -> Result<Acceptor, FileError> {
+        Kept::open(self.files(), move || self.read(alpn))
     }
 
     /// The files that it reads.
@@ -75,7 +74,7 @@ impl ListenerTls {
         shown.map(Path::to_owned).chain(client.cloned()).collect()
     }
 
-    fn read(&self) -> Result<Read<ServerConfig>, FileError> {
+    fn read(&self, alpn: &[&[u8]]) -> Result<Read<ServerConfig>, FileError> {
         let mut shown = Vec::new();
         let mut key = |credentials: &Credentials| {
             let (key, validity) = credentials.read_dated()?;
@@ -91,7 +90,7 @@ impl ListenerTls {
             Some(client) => builder.with_client_cert_verifier(Arc::new(Observed(client.verifier()?))),
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![H2.to_vec(), HTTP11.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         // Keys of their own each time: nobody resumes into what was believed before. Without randomness sessions are kept here.
         if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
             config.ticketer = ticketer;

@@ -26,7 +26,7 @@ pub use files::{Cause, FileError};
 pub use kept::{Kept, Read, Renewable, directories};
 pub use listener::{Acceptor, Caller, ClientAuth, ListenerTls, take_refused};
 pub use reason::{explain, is_about_ours, of_io, word};
-pub use upstream::{Connector, H2, HTTP11, UpstreamTls};
+pub use upstream::{Connector, EVERY_HTTP, H2, HTTP11, ONLY_HTTP11, UpstreamTls};
 
 /// Installs the one provider of cryptography of this process; to be called once, before the first connection.
 pub fn install_provider() {

@@ -24,6 +24,10 @@ use super::{
 pub const H2: &[u8] = b"h2";
 /// What HTTP/1.1 is called.
 pub const HTTP11: &[u8] = b"http/1.1";
+/// What a listener for traffic speaks.
+pub const EVERY_HTTP: &[&[u8]] = &[H2, HTTP11];
+/// What speaks HTTP/1.1 alone.
+pub const ONLY_HTTP11: &[&[u8]] = &[HTTP11];
 
 /// How a service is known, and how this side makes itself known to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
