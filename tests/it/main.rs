@@ -20,6 +20,7 @@ mod check;
 mod cli;
 mod client_bodies;
 mod config_tools;
+mod console;
 mod cors;
 mod derived_keys;
 mod directions;

@@ -67,6 +67,17 @@ impl Guard {
         Ok(caller)
     }
 
+    /// Lets a request for a file of the console in: it holds no data, so it needs no token, and a link in a chat may lead to it.
+    pub(super) fn admit_page(&self, parts: &Parts) -> Result<(), Fault> {
+        let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
+        if self.credentials.is_empty() && arrival.certified.is_none() {
+            admit_locally(parts)?;
+        }
+        // Somebody follows a link: no script of the other site sees what comes, and it comes into no frame.
+        let is_followed = parts.headers.get("sec-fetch-dest").is_some_and(|dest| dest == "document");
+        if is_followed { Ok(()) } else { is_from_no_other_site(parts, arrival.is_secure) }
+    }
+
     /// Whose token it is.
     async fn recognise(&self, parts: &Parts) -> Result<Caller, Fault> {
         let given = digest(bearer(&parts.headers).ok_or_else(unauthorized)?);

@@ -18,6 +18,7 @@
 //! GET  /breakers
 //! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
 //! POST /breakers/{name}:release     {"actor", "reason"}
+//! GET  /                            the console, for browsers; /console.css, /console.js, /help/{page}
 //! GET  /status /routes /limits /upstreams /config /metrics /openapi.json
 //! GET  /log-level
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
@@ -37,6 +38,7 @@ mod ask;
 mod audit;
 mod batch;
 pub(crate) mod breakers;
+mod console;
 mod documents;
 mod filters;
 mod find;

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use super::{
     accept::accept,
-    ask, audit, batch, breakers, find,
+    ask, audit, batch, breakers, console, find,
     guard::Caller,
     jobs, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
@@ -45,7 +45,12 @@ async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Ful
 
 /// The body of a request that is let in.
 async fn read(cx: &Operators, parts: &Parts, body: Incoming) -> Result<(Caller, Bytes), Fault> {
-    let caller = cx.guard.admit(parts).await?;
+    let caller = if console::is_asked(parts) {
+        cx.guard.admit_page(parts)?;
+        Caller::default()
+    } else {
+        cx.guard.admit(parts).await?
+    };
     let most = if parts.uri.path() == "/operations:batch" { MAX_ORDER } else { MAX_BODY };
     match timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok((caller, body.to_bytes())),
@@ -64,6 +69,22 @@ impl OperatorRequest<'_> {
         let path = self.parts.uri.path();
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments[..] {
+            [""] if console::is_asked(self.parts) => {
+                self.reads()?;
+                Ok(console::page())
+            }
+            ["console.css"] => {
+                self.reads()?;
+                Ok(console::style())
+            }
+            ["console.js"] => {
+                self.reads()?;
+                Ok(console::script())
+            }
+            ["help", page] => {
+                self.reads()?;
+                console::help(page).ok_or_else(nothing_here)
+            }
             ["operations"] => {
                 self.reads()?;
                 operations::list(self).await
