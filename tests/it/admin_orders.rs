@@ -50,9 +50,7 @@ async fn the_service_is_asked_when_a_person_wants_it() {
     let expected = [
         ["query", "refused", "succeeded", "-"],
         ["query", "heard succeeded", "unknown", "succeeded"],
-        ["query", "begun", "unknown", "unknown"],
         ["query", "heard no_evidence", "unknown", "unknown"],
-        ["query", "begun", "unknown", "unknown"],
     ];
     assert_eq!(trail(&proxy).await, expected);
     assert_eq!(upstream.effects("k"), 1, "it was never sent again");

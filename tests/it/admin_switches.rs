@@ -16,6 +16,8 @@ async fn a_forced_breaker_holds_over_a_reload_and_is_seen() {
     let why = json!({ "state": "open", "actor": "ana", "reason": "the bank is down for maintenance" });
     let forced = act(&proxy, "/breakers/p@app:force", None, why.clone()).await;
     assert_eq!((forced.status, &forced.json()["state"]), (200, &"forced_open".into()), "{}", forced.text());
+    let by = &forced.json()["forced_by"];
+    assert_eq!((&by["actor"], &by["reason"]), (&"ana".into(), &"the bank is down for maintenance".into()), "{by}");
     proxy.get("/").await.expect_problem(503, "circuit-open");
     let breaker = [("breaker", "p@app")];
     assert_eq!(proxy.metric("mainstay_breaker_state", &breaker).await, Some(2.0));
@@ -30,6 +32,7 @@ async fn a_forced_breaker_holds_over_a_reload_and_is_seen() {
     let let_go = json!({ "actor": "ana", "reason": "it is back" });
     let released = act(&proxy, "/breakers/p%40app:release", None, let_go.clone()).await;
     assert_eq!(released.json()["state"], "closed", "{}", released.text());
+    assert!(released.json()["forced_by"].is_null() && released.json()["since"].is_string(), "{}", released.text());
     proxy.get("/").await.expect_upstream(200);
     assert_eq!(proxy.metric("mainstay_breaker_forced", &[]).await, None);
     act(&proxy, "/breakers/p@other:force", None, why).await.expect_problem(404, "no-route");

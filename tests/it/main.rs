@@ -7,6 +7,7 @@ mod admin_access;
 mod admin_orders;
 mod admin_switches;
 mod admin_tls;
+mod admin_traffic;
 mod breaker;
 mod breaker_corners;
 mod breaker_scopes;

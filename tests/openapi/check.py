@@ -140,7 +140,7 @@ def admin_against_the_code(document):
     admin = ROOT / "proxy/src/admin"
     routes = (admin / "routes.rs").read_text()
     listed = lambda before: set(re.findall(r'"([\w.-]+)"', re.search(before + r"\[([^\]]*)\]", routes)[1]))
-    heads = set(re.findall(r'\["([\w:.-]+)"(?:, \w+)?\] =>', routes)) | listed(r"LOOKS[^=]*=\s*")
+    heads = set(re.findall(r'\["([\w:.-]*)"(?:, \w+)?\] =>', routes)) | listed(r"LOOKS[^=]*=\s*")
     acts = listed(r"if !") | set(re.findall(r'Some\(\(\w+, "(\w+)"\)\)', routes))
     acts |= set(re.findall(r'"(\w+)" => breakers::\w+\(self, name\)', routes))
     described = {path.split("/")[1] for path in document["paths"]}
@@ -157,7 +157,7 @@ def admin_against_the_code(document):
         for operation in methods.values()
         for parameter in operation.get("parameters", [])
         if parameter.get("in") == "query"
-    }
+    } | {parameter["name"] for parameter in document["components"]["parameters"].values() if parameter["in"] == "query"}
     expect(known == taken, f"admin, parameters of queries: {sorted(known ^ taken)} stand in one only")
     own = set(re.findall(r'^        "(\w+)": ', (admin / "documents.rs").read_text().partition("let more = json!({")[2].partition("});")[0], re.M))
     shared = set(re.findall(r'^        "(\w+)": ', (ROOT / "proxy/src/api/document.rs").read_text().partition("fn of_attention")[0], re.M))

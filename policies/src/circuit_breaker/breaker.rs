@@ -92,12 +92,12 @@ impl Breaker {
 
     /// Holds the breaker until [`release`](Self::release). Calls in flight no longer count.
     pub fn force(&self, forced: Forced) {
-        self.shared.machine.lock().force(forced);
+        self.shared.machine.lock().force(forced, Instant::now());
     }
 
     /// Lets a held breaker go: closed, with an empty window. A breaker that is not held stays as it is.
     pub fn release(&self) {
-        self.shared.machine.lock().release();
+        self.shared.machine.lock().release(Instant::now());
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Snapshot {
     pub retry_after: Option<Duration>,
     /// Changes of state so far.
     pub transitions: Transitions,
+    /// When it came to its state; `None` if it has been in it from the beginning.
+    pub since: Option<Instant>,
 }
 
 /// Why a breaker opened last: what reached which bound.
@@ -130,6 +132,8 @@ pub(super) struct Machine {
     ejection: Option<Ejection>,
     transitions: Transitions,
     trip: Option<Trip>,
+    /// When it came to its state, if it ever changed.
+    since: Option<Instant>,
 }
 
 impl Machine {
@@ -144,6 +148,7 @@ impl Machine {
             ejection: None,
             transitions: Transitions::default(),
             trip: None,
+            since: None,
         }
     }
 
@@ -154,7 +159,8 @@ impl Machine {
     /// A fresh machine for new parameters that keeps what an operator decided and what metrics count.
     pub(super) fn renewed(&self, params: &CircuitBreaker, now: Instant) -> Self {
         let (forced, group, transitions) = (self.forced, self.group.clone(), self.transitions);
-        Self { forced, group, transitions, trip: self.trip, ..Self::new(params, now) }
+        let since = if forced.is_some() { self.since } else { Some(now) };
+        Self { forced, group, transitions, trip: self.trip, since, ..Self::new(params, now) }
     }
 
     /// Begins anew in the same group. What metrics count goes on, and no ticket given before is of this epoch.
@@ -177,7 +183,7 @@ impl Machine {
                 return Err(until - now);
             }
             let deadline = later(now, params.half_open.timeout);
-            self.enter(Phase::HalfOpen { deadline, permits: params.half_open.probes.get(), good: 0 });
+            self.enter(Phase::HalfOpen { deadline, permits: params.half_open.probes.get(), good: 0 }, now);
             self.transitions.half_opened += 1;
         }
         match &mut self.phase {
@@ -223,7 +229,7 @@ impl Machine {
             Phase::HalfOpen { good, .. } => {
                 *good += 1;
                 if *good >= params.half_open.probes.get() {
-                    self.enter(Phase::Closed);
+                    self.enter(Phase::Closed, now);
                     self.transitions.closed += 1;
                 }
             }
@@ -242,15 +248,15 @@ impl Machine {
     }
 
     /// An operator holds the breaker.
-    pub(super) fn force(&mut self, forced: Forced) {
+    pub(super) fn force(&mut self, forced: Forced, now: Instant) {
         self.forced = Some(forced);
-        self.enter(Phase::Closed);
+        self.enter(Phase::Closed, now);
     }
 
     /// An operator lets it go: closed, with an empty window.
-    pub(super) fn release(&mut self) {
+    pub(super) fn release(&mut self, now: Instant) {
         if self.forced.take().is_some() {
-            self.enter(Phase::Closed);
+            self.enter(Phase::Closed, now);
         }
     }
 
@@ -273,6 +279,7 @@ impl Machine {
             consecutive_errors: self.consecutive_errors,
             retry_after,
             transitions: self.transitions,
+            since: self.since,
         }
     }
 
@@ -327,15 +334,16 @@ impl Machine {
 
     fn open(&mut self, at: Instant, params: &CircuitBreaker, trip: Trip) {
         self.trip = Some(trip);
-        self.enter(Phase::Open { until: later(at, params.open_duration) });
+        self.enter(Phase::Open { until: later(at, params.open_duration) }, at);
         self.transitions.opened += 1;
     }
 
-    fn enter(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: Phase, now: Instant) {
         if matches!(phase, Phase::Closed) {
             self.ejection = None;
         }
         self.phase = phase;
+        self.since = Some(now);
         self.epoch += 1;
         self.window.clear();
         self.consecutive_errors = 0;

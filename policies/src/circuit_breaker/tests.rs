@@ -515,3 +515,19 @@ fn a_breaker_that_is_to_guard_something_else_forgets_what_the_first_did_and_leav
     breaker.forget(now);
     assert_eq!(state(&breaker, now), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_says_since_when_it_is_in_its_state() {
+    let start = Instant::now();
+    let breaker = Breaker::new(consecutive(1));
+    let since = |now| breaker.snapshot(now).since;
+    assert_eq!(since(start), None);
+    assert_eq!(trips_after(&breaker, "e", start), Some(1));
+    assert_eq!(since(start + SECOND), Some(start));
+    let probing = start + breaker.params().open_duration;
+    breaker.acquire(probing).unwrap().record(Success, probing);
+    assert!(since(probing) >= Some(probing), "half-open, or closed, from then on");
+    tokio::time::advance(SECOND).await;
+    breaker.force(Forced::Open);
+    assert_eq!(since(Instant::now()), Some(start + SECOND));
+}

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use mainstay_policies::{
-    idempotency::query::TURN_WITHIN,
-    operation::{Operation, State},
-};
+use mainstay_policies::{idempotency::query::TURN_WITHIN, operation::Operation};
 
 use super::{
     act::{Act, conflict},
@@ -39,9 +36,7 @@ pub(super) async fn query_as(
     before: &Operation,
     turn_within: Duration,
 ) -> Result<(Operation, String), Fault> {
-    if before.state == State::Unknown {
-        act.begins(&standing(before)).await?;
-    }
+    // It changes nothing by itself, so its end alone is written down.
     match cx.resolver.query_now(before.id, turn_within).await {
         Ok(answer) => {
             let result = format!("heard {}", answer.heard);

@@ -1,21 +1,57 @@
 //! Seeing, forcing and releasing circuit breakers. A forced breaker stays forced over reloads, until it is released or the
 //! process ends.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
-use mainstay_policies::circuit_breaker::{Breaker, Forced};
+use mainstay_policies::{
+    circuit_breaker::{Breaker, Forced, State, Trip},
+    clock::UnixMillis,
+};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{act::Act, operators::OperatorRequest};
+use super::{
+    act::Act,
+    operators::{OperatorRequest, Operators},
+};
 use crate::{
-    api::{Fault, reply::Reply},
+    api::{Fault, document::time, reply::Reply},
     runtime::named::{NamedBreaker, forced},
 };
+
+/// Who holds which breaker, by its name. As many as there are breakers at most.
+#[derive(Debug, Default)]
+pub(super) struct Holders(Mutex<BTreeMap<String, Holder>>);
+
+/// Whoever forced a breaker last.
+#[derive(Clone, Debug)]
+struct Holder {
+    actor: String,
+    reason: String,
+    at: UnixMillis,
+}
+
+impl Holders {
+    /// `act` has moved a breaker, of those that there are.
+    fn note(&self, name: &str, act: &Act<'_>, at: UnixMillis, breakers: &[NamedBreaker<'_>]) {
+        let mut holders = self.0.lock();
+        holders.retain(|known, _| breakers.iter().any(|named| named.name == *known));
+        holders.insert(name.to_owned(), Holder { actor: act.actor().into(), reason: act.reason().into(), at });
+    }
+
+    /// Who holds it, as a document.
+    fn of(&self, name: &str) -> Option<Value> {
+        let holders = self.0.lock();
+        holders.get(name).map(|it| json!({ "actor": it.actor, "reason": it.reason, "at": time(it.at) }))
+    }
+}
 
 /// `GET /breakers`
 pub(super) fn list(asked: &OperatorRequest<'_>) -> Reply {
     let snapshot = asked.cx.runtime.snapshot.load();
-    let breakers: Vec<Value> = snapshot.breakers().iter().map(of_breaker).collect();
+    let breakers: Vec<Value> = snapshot.breakers().iter().map(|named| of_breaker(asked.cx, named)).collect();
     Reply::json(&json!({ "breakers": breakers })).no_store()
 }
 
@@ -57,16 +93,25 @@ async fn move_it(
     };
     let before = state(named);
     how(named.breaker);
+    asked.cx.holders.note(name, act, asked.cx.runtime.resources.clock.now(), &breakers);
     act.done(Some(before), Some(state(named))).await?;
-    Ok(Reply::json(&of_breaker(named)).no_store())
+    Ok(Reply::json(&of_breaker(asked.cx, named)).no_store())
 }
 
 fn state(named: &NamedBreaker<'_>) -> &'static str {
     named.breaker.snapshot(Instant::now()).state.label()
 }
 
-pub(super) fn of_breaker(named: &NamedBreaker<'_>) -> Value {
-    let seen = named.breaker.snapshot(Instant::now());
+/// The document of one breaker.
+pub(super) fn of_breaker(cx: &Operators, named: &NamedBreaker<'_>) -> Value {
+    let now = Instant::now();
+    let seen = named.breaker.snapshot(now);
+    let is_held = forced(named.breaker).is_some();
+    let since = seen.since.map(|since| {
+        let ago = now.saturating_duration_since(since).as_millis() as u64;
+        time(cx.runtime.resources.clock.now().saturating_sub(ago))
+    });
+    let probes_in = seen.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     json!({
         "name": named.name,
         "policy": &*named.policy,
@@ -74,14 +119,23 @@ pub(super) fn of_breaker(named: &NamedBreaker<'_>) -> Value {
         "endpoint": named.endpoint,
         "route": named.route.as_deref(),
         "state": seen.state.label(),
+        "since": since,
+        "why": named.breaker.trip().filter(|_| matches!(seen.state, State::Open | State::HalfOpen)).map(of_trip),
+        "probes_in_ms": probes_in.filter(|_| seen.state == State::Open),
         "forced": forced(named.breaker),
+        "forced_by": cx.holders.of(&named.name).filter(|_| is_held),
         "requests": seen.requests,
         "errors": seen.errors,
         "slow": seen.slow,
         "consecutive_errors": seen.consecutive_errors,
-        "retry_after_ms": seen.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        "retry_after_ms": probes_in,
         "opened": seen.transitions.opened,
         "half_opened": seen.transitions.half_opened,
         "closed": seen.transitions.closed,
     })
+}
+
+/// Which condition opened it, and with what.
+fn of_trip(trip: Trip) -> Value {
+    json!({ "condition": trip.condition, "value": trip.value, "threshold": trip.threshold, "requests": trip.requests })
 }

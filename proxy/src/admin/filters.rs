@@ -70,7 +70,7 @@ fn trace_id(text: &str) -> Result<[u8; 16], Fault> {
 }
 
 /// That long before now.
-fn ago(params: &Params<'_>, name: &str, now: UnixMillis) -> Result<Option<UnixMillis>, Fault> {
+pub(super) fn ago(params: &Params<'_>, name: &str, now: UnixMillis) -> Result<Option<UnixMillis>, Fault> {
     let Some(text) = params.of(name) else { return Ok(None) };
     let age: Duration = parse_duration(text)
         .map_err(|_| Fault::bad(format!("The parameter {name} is a duration: 30s, 10m, 24h, 7d.")))?;

@@ -14,12 +14,13 @@
 //! POST /operations:batch            {"action", "as"?, "filter" | "ids", "dry_run" | "expect", "actor", "reason"}: many at once
 //! GET  /jobs /jobs/{id}             how far such an order has come
 //! POST /jobs/{id}:cancel            {"actor", "reason"}
-//! GET  /audit                       who did what: the latest first; ?operation= &limit= &cursor=
+//! GET  /audit                       who did what: the latest first; ?operation= &actor= &action= &newer=10m &limit= &cursor=
 //! GET  /breakers
 //! POST /breakers/{name}:force       {"state": "open|closed|disabled", "actor", "reason"}
 //! POST /breakers/{name}:release     {"actor", "reason"}
-//! GET  /                            the console, for browsers; /console.css, /console.js, /help/{page}
-//! GET  /status /routes /limits /upstreams /config /metrics /openapi.json
+//! GET  /                            the console, for browsers, with /console.css, /console.js, /help/{page}; else an index of all this
+//! GET  /status                      how it goes; ?series=true: the last quarter of an hour, too
+//! GET  /routes /limits /upstreams /config /metrics /openapi.json
 //! GET  /log-level
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
@@ -27,7 +28,7 @@
 //! DELETE /drain                     takes that back, unless the process ends
 //! ```
 //!
-//! What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
+//! JSON is indented for `?pretty`, and for curl. What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
 //! looks again. Every act is written to the audit trail with who and why, refused ones too.
 //!
 //! Who may ask is decided in `guard`: a token or a certificate off loopback, and on loopback nothing that a web page could send.
@@ -44,16 +45,20 @@ mod filters;
 mod find;
 pub(crate) mod guard;
 mod id_prefix;
+mod index;
 mod jobs;
 mod operations;
 pub(crate) mod operators;
+mod pretty;
 pub mod probes;
 mod resolve;
 mod reveal;
 pub(crate) mod routes;
 mod secure;
+mod served;
 mod status;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod views;

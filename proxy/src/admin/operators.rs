@@ -7,6 +7,7 @@ use http::{Method, request::Parts};
 
 use super::{
     accept::Bounds,
+    breakers::Holders,
     guard::{Caller, Credential, Guard},
     jobs::Jobs,
     probes::ProbeState,
@@ -37,6 +38,7 @@ pub(crate) struct Operators {
     pub(super) resolver: Resolver,
     pub(super) guard: Guard,
     pub(super) jobs: Jobs,
+    pub(super) holders: Holders,
     pub(super) started_at: UnixMillis,
 }
 
@@ -49,8 +51,8 @@ impl Operators {
     ) -> Self {
         let resolver = Resolver::new(runtime.clone());
         let started_at = runtime.resources.clock.now();
-        let (guard, jobs) = (Guard { credentials }, Jobs::default());
-        Self { runtime, logging, probes, resolver, guard, jobs, started_at }
+        let (guard, jobs, holders) = (Guard { credentials }, Jobs::default(), Holders::default());
+        Self { runtime, logging, probes, resolver, guard, jobs, holders, started_at }
     }
 
     /// What operators may do, as configured now.

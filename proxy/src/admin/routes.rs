@@ -14,11 +14,11 @@ use super::{
     accept::accept,
     ask, audit, batch, breakers, console, find,
     guard::Caller,
-    jobs, operations,
+    index, jobs, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
-    resolve, reveal,
+    pretty, resolve, reveal,
     secure::Secure,
-    status, switches, views,
+    served, status, switches, views,
 };
 use crate::api::{Fault, reply::Reply};
 
@@ -30,16 +30,22 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<Operators>, shutdown
 }
 
 async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
+    let pretty = pretty::take(&mut parts);
+    let is_indented = *pretty.as_ref().unwrap_or(&true);
     let reply = match read(cx, &parts, body).await {
-        Ok((caller, body)) => OperatorRequest { cx, parts: &parts, caller, body }.dispatch().await,
+        Ok((caller, body)) => match pretty {
+            Ok(_) => OperatorRequest { cx, parts: &parts, caller, body }.dispatch().await,
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     let reply = reply.unwrap_or_else(|fault| {
         let prefix = &cx.runtime.snapshot.load().config.control.path;
         fault.into_reply(prefix, None)
     });
+    let reply = if is_indented { reply.indented() } else { reply };
     reply.into_response(is_head).map(Full::new)
 }
 
@@ -108,6 +114,10 @@ impl OperatorRequest<'_> {
                 self.allow(&[Method::POST, Method::DELETE])?;
                 switches::drain(self).await
             }
+            [""] => {
+                self.reads()?;
+                Ok(index::index())
+            }
             [name] => self.look(name).await,
             _ => Err(nothing_here()),
         }
@@ -134,7 +144,7 @@ impl OperatorRequest<'_> {
         match name {
             "jobs" => Ok(jobs::list(self)),
             "status" => status::status(self).await,
-            "routes" => Ok(status::routes(self)),
+            "routes" => Ok(served::routes(self)),
             "audit" => audit::list(self).await,
             "breakers" => Ok(breakers::list(self)),
             "limits" => Ok(views::limits(self)),
@@ -190,7 +200,7 @@ impl OperatorRequest<'_> {
 
 fn nothing_here() -> Fault {
     Fault::no_route(
-        "Nothing is served here: see /status, /operations, /jobs, /audit, /breakers, /limits, /upstreams, /routes, /config, \
+        "Nothing is served here: see / for all that is, such as /status, /operations, /jobs, /audit, /breakers, /limits, /upstreams, /routes, /config, \
          /log-level, /drain, /metrics.",
     )
 }

@@ -1,15 +1,19 @@
-//! `GET /status`: how it goes, on one screen; `GET /routes`: what is served.
+//! `GET /status`: how it goes, on one screen.
 
 use mainstay_policies::operation::ledger::{Filter, Health, Order};
 use serde_json::{Value, json};
 
-use super::{breakers, operators::OperatorRequest};
+use tokio::time::Instant;
+
+use super::{breakers, operators::OperatorRequest, traffic};
 use crate::{
-    api::{Fault, document::time, reply::Reply},
+    api::{Fault, document::time, query::Params, reply::Reply},
     config::{
         self,
-        model::{Direction, Store},
+        model::{Config, Direction, Store},
     },
+    runtime::{Runtime, snapshot::Snapshot},
+    telemetry::metrics::recent::LastMinute,
 };
 
 /// The commit that a release is built from.
@@ -17,6 +21,12 @@ const COMMIT: Option<&str> = option_env!("MAINSTAY_COMMIT");
 
 /// `GET /status`
 pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
+    let params = Params::read(asked.parts.uri.query(), &["series"])?;
+    let with_series = match params.of("series") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Fault::bad("The parameter series is true or false.")),
+    };
     let (cx, resources) = (asked.cx, &asked.cx.runtime.resources);
     let snapshot = cx.runtime.snapshot.load_full();
     let reasons = cx.probes.readiness.reasons();
@@ -24,10 +34,11 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
     let open: Vec<Value> = snapshot
         .breakers()
         .iter()
-        .map(breakers::of_breaker)
+        .map(|named| breakers::of_breaker(cx, named))
         .filter(|breaker| breaker["state"] != "closed" && breaker["state"] != "disabled")
         .collect();
-    Ok(Reply::json(&json!({
+    let minute = resources.metrics.last_minute(Instant::now());
+    let mut document = json!({
         "name": name(),
         "caller": asked.caller.name.as_deref(),
         "read_only": asked.caller.read_only,
@@ -45,15 +56,58 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
             "last_reload_succeeded": resources.metrics.config_last_reload_succeeded(),
             "findings": resources.metrics.config_found().into_iter().collect::<serde_json::Map<_, _>>(),
         },
-        "writes": writes(asked).await?,
+        "traffic": traffic::of_all(&minute.counts, minute.window),
+        "writes": writes(asked, &minute).await?,
         "breakers": open,
-        "ledger": ledger(asked, &snapshot.config.ledger.store),
-    }))
-    .no_store())
+        "upstreams": unreachable(&cx.runtime, &snapshot),
+        "ledger": ledger(asked, &snapshot.config.ledger.store, &minute),
+        "traces": traces(&cx.runtime, &snapshot.config),
+    });
+    if with_series {
+        document["series"] = traffic::of_series(&resources.metrics.series());
+    }
+    Ok(Reply::json(&document).no_store())
+}
+
+/// Upstreams that have an endpoint to which the last attempt found no connection.
+fn unreachable(runtime: &Runtime, snapshot: &Snapshot) -> Vec<Value> {
+    let of_upstream = |params: &std::sync::Arc<config::model::Upstream>| {
+        let upstream = &snapshot.upstreams[&params.name];
+        let live = upstream.live();
+        let total = live.len();
+        let endpoints: Vec<Value> = live
+            .into_iter()
+            .filter_map(|at| {
+                let reached = upstream.reached(at);
+                let lately = runtime.recent_failures.of_the_minute(upstream, at, reached.failures);
+                let (cause, address) = (reached.lost?, upstream.address(at));
+                Some(json!({ "address": address, "cause": cause, "failures_last_minute": lately }))
+            })
+            .collect();
+        let up = total - endpoints.len();
+        (up < total).then(|| json!({ "name": &*params.name, "up": up, "total": total, "endpoints": endpoints }))
+    };
+    snapshot.config.upstreams.iter().filter_map(of_upstream).collect()
+}
+
+/// Where spans go, and how many did not get there; nothing if they go nowhere.
+fn traces(runtime: &Runtime, config: &Config) -> Option<Value> {
+    let otlp = config.telemetry.otlp.as_ref()?;
+    let spans = runtime.resources.metrics.spans();
+    let (exported, dropped) = (spans.total_exported(), spans.total_dropped());
+    let endpoint = config.environment.hide(&endpoint_without_user(&otlp.endpoint)).into_owned();
+    Some(json!({ "endpoint": endpoint, "exported": exported, "dropped": dropped }))
+}
+
+/// A URL may name a user and a password, which are nobody's business.
+fn endpoint_without_user(endpoint: &http::Uri) -> String {
+    let authority = endpoint.authority().map_or("", http::uri::Authority::as_str);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{}://{host}{}", endpoint.scheme_str().unwrap_or("http"), endpoint.path().trim_end_matches('/'))
 }
 
 /// Writes that are open, and those that need a person.
-async fn writes(asked: &OperatorRequest<'_>) -> Result<Value, Fault> {
+async fn writes(asked: &OperatorRequest<'_>, minute: &LastMinute) -> Result<Value, Fault> {
     let ledger = &asked.cx.runtime.resources.ledger;
     let [mut pending, mut unknown] = ledger.owned();
     let flagged = ledger.flagged().await.map_err(|_| Fault::ledger())?;
@@ -70,10 +124,11 @@ async fn writes(asked: &OperatorRequest<'_>) -> Result<Value, Fault> {
         "oldest_in_doubt_at": oldest.map(time),
         "attention": flagged.iter().sum::<u64>(),
         "oldest_contradicted": contradicted.first().map(|operation| operation.id.to_string()),
+        "settled_by_asking_today": minute.settled_by_asking_today,
     }))
 }
 
-fn ledger(asked: &OperatorRequest<'_>, store: &Store) -> Value {
+fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Value {
     let ledger = &asked.cx.runtime.resources.ledger;
     let health = match ledger.health() {
         Health::Writable => "writable",
@@ -96,31 +151,12 @@ fn ledger(asked: &OperatorRequest<'_>, store: &Store) -> Value {
         "max_bytes": load.map(|load| load.max_bytes).filter(|max| *max > 0),
         "queued": load.map(|load| load.queued),
         "replicas": ledger.replicas(),
+        "commit_p99_ms": minute.commit_p99_ms.map(traffic::rounded),
     })
 }
 
 /// Which proxy it is: the pod's name, in a pod.
-fn name() -> String {
+pub(super) fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
-}
-
-/// `GET /routes`
-pub(super) fn routes(asked: &OperatorRequest<'_>) -> Reply {
-    let snapshot = asked.cx.runtime.snapshot.load();
-    let of_route = |route: &std::sync::Arc<config::model::Route>| {
-        let idempotency = route.policy.idempotency.as_ref();
-        json!({
-            "name": &*route.name,
-            "path": route.matches.path.text.clone(),
-            "methods": route.matches.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
-            "host": route.matches.host,
-            "upstream": &*route.upstream.name,
-            "policy": &*route.policy.name,
-            "protects_writes": idempotency.is_some(),
-            "asks_the_service": idempotency.is_some_and(|idempotency| idempotency.status.is_some()),
-        })
-    };
-    let routes: Vec<Value> = snapshot.config.routes.iter().map(of_route).collect();
-    Reply::json(&json!({ "routes": routes })).no_store()
 }

@@ -116,7 +116,10 @@ pub(super) fn metrics(asked: &OperatorRequest<'_>) -> Reply {
     Reply::text("text/plain; version=0.0.4; charset=utf-8", metrics.encode()).no_store()
 }
 
-/// `GET /openapi.json`: all of this, described.
+/// All of this, described.
+pub(super) const OPENAPI: &str = include_str!("../../../docs/reference/openapi-admin.json");
+
+/// `GET /openapi.json`
 pub(super) fn openapi() -> Reply {
-    Reply::text("application/json", include_str!("../../../docs/reference/openapi-admin.json"))
+    Reply::text("application/json", OPENAPI)
 }

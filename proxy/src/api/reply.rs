@@ -70,6 +70,17 @@ impl Reply {
         self
     }
 
+    /// The same for a person's eyes, if it is JSON.
+    pub(crate) fn indented(mut self) -> Self {
+        let media_type = self.0.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if media_type.is_some_and(|media_type| media_type.ends_with("json"))
+            && let Ok(document) = serde_json::from_slice::<Value>(self.0.body())
+        {
+            *self.0.body_mut() = format!("{document:#}\n").into();
+        }
+        self
+    }
+
     pub(crate) fn no_store(self) -> Self {
         self.with(header::CACHE_CONTROL, "no-store")
     }

@@ -1,6 +1,7 @@
-//! What runs with no client about: the resolver, housekeeping, renewed certificates, and a look at the CPU; each is started again if it ends.
+//! What runs with no client about: the resolver, housekeeping, renewed certificates, and looks at the CPU and the counters; each is started again if it ends.
 
 mod certificates;
+mod counters;
 pub mod cpu;
 pub(crate) mod housekeeping;
 pub(crate) mod resolver;
@@ -21,11 +22,19 @@ pub(crate) fn start(runtime: &Arc<Runtime>, readiness: &Arc<Readiness>) -> Vec<J
     let resolver = restarts.clone().keep_running("resolver", move || resolver::run(resolving.clone()));
     let watching = runtime.clone();
     let cpu = restarts.clone().keep_running("cpu", move || cpu::watch(watching.clone()));
+    let counting = runtime.clone();
+    let counters = restarts.clone().keep_running("counters", move || counters::watch(counting.clone()));
     let (renewing, told) = (runtime.clone(), readiness.clone());
     let certificates =
         restarts.clone().keep_running("certificates", move || certificates::watch(renewing.clone(), told.clone()));
     let (keeping, readiness) = (runtime.clone(), readiness.clone());
     let housekeeping =
         restarts.keep_running("housekeeping", move || housekeeping::keep_house(keeping.clone(), readiness.clone()));
-    vec![tokio::spawn(resolver), tokio::spawn(cpu), tokio::spawn(certificates), tokio::spawn(housekeeping)]
+    vec![
+        tokio::spawn(resolver),
+        tokio::spawn(cpu),
+        tokio::spawn(counters),
+        tokio::spawn(certificates),
+        tokio::spawn(housekeeping),
+    ]
 }

@@ -8,6 +8,7 @@ pub(crate) mod gauges;
 pub(crate) mod named;
 mod notices;
 pub mod readiness;
+mod recent;
 pub(crate) mod resources;
 pub(crate) mod route;
 pub mod secured;
@@ -24,6 +25,7 @@ use self::{
     calls_out::CallsOut,
     notices::Notices,
     readiness::{Condition, Readiness},
+    recent::RecentFailures,
     resources::Resources,
     snapshot::Snapshot,
 };
@@ -48,6 +50,8 @@ pub(crate) struct Runtime {
     pub(crate) places: Arc<Places>,
     /// Log lines for what happens to operations, breakers and upstreams.
     pub(crate) notices: Notices,
+    /// Endpoints that could not be connected to, lately.
+    pub(crate) recent_failures: RecentFailures,
     /// The drain's time is over.
     pub(crate) cutting_off: watch::Sender<bool>,
     /// Another configuration is in force.
@@ -92,6 +96,7 @@ impl Runtime {
             calls_out: CallsOut::default(),
             places: Places::new(),
             notices: Notices::default(),
+            recent_failures: RecentFailures::default(),
             cutting_off: watch::Sender::new(false),
             reloaded: watch::Sender::new(()),
             drain: Mutex::new(Drain::No),

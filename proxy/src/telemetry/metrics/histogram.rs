@@ -35,13 +35,32 @@ const BOUNDS_US: [u64; 15] = [
     10_000_000, 30_000_000,
 ];
 
+/// Buckets of a histogram: one for each bound, and one for what is above all of them.
+pub(super) const BUCKETS: usize = BOUNDS_US.len() + 1;
+
+/// The duration that such a share of what the buckets of a histogram with the usual bounds hold did not exceed, in milliseconds:
+/// somewhere between the bounds of its bucket, as far as its place in it goes, and the highest bound for what is above all.
+pub(super) fn quantile(buckets: &[u32; BUCKETS], share: f64) -> Option<f64> {
+    let all: u64 = buckets.iter().map(|count| u64::from(*count)).sum();
+    let (rank, mut below, mut low) = (share * all as f64, 0.0, 0.0);
+    for (at, count) in buckets.iter().enumerate() {
+        let Some(high) = BOUNDS_US.get(at).map(|bound| *bound as f64 / 1e3) else { break };
+        let count = f64::from(*count);
+        if count > 0.0 && below + count >= rank {
+            return Some(low + (high - low) * (rank - below) / count);
+        }
+        (below, low) = (below + count, high);
+    }
+    (all > 0).then_some(low)
+}
+
 /// A histogram of durations, in seconds.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bounds_us: &'static [u64; BOUNDS_US.len()],
     sum_ns: AtomicU64,
     /// Observations at or below the bound of the same index and above the one before; the last is everything above.
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
 }
 
 impl Default for Histogram {
@@ -59,6 +78,11 @@ impl Histogram {
     /// Whether nothing was observed.
     pub(super) fn is_empty(&self) -> bool {
         self.buckets.iter().all(|count| count.load(Relaxed) == 0)
+    }
+
+    /// How many are in each bucket.
+    pub(super) fn counts(&self) -> [u64; BUCKETS] {
+        std::array::from_fn(|at| self.buckets[at].load(Relaxed))
     }
 
     /// The upper bound, in seconds, of the bucket that holds such a duration.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType};
 
-use super::histogram::Histogram;
+use super::{histogram::Histogram, recent::Counts};
 
 /// What the ledger's writer tells as it goes; how full the ledger is can be read when it is asked for.
 #[derive(Debug)]
@@ -38,6 +38,13 @@ impl LedgerMetrics {
         if let Some(operations) = operations {
             self.operations.observe(Duration::from_secs(operations as u64));
         }
+    }
+}
+
+impl LedgerMetrics {
+    /// How long commits took.
+    pub(super) fn counts(&self) -> Counts {
+        Counts::new(Default::default(), self.commits.counts())
     }
 }
 

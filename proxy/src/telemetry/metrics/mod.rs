@@ -13,6 +13,7 @@ mod histogram;
 mod ledger;
 mod listener;
 mod process;
+pub(crate) mod recent;
 pub(crate) mod resolver;
 mod route;
 mod scrape;
@@ -26,12 +27,18 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use mainstay_policies::clock::WallClock;
+use mainstay_policies::clock::{UnixMillis, WallClock};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
 use self::{
-    configuration::Configuration, listener::Listeners, process::Process, route::expose::Routes, scrape::OnScrape,
+    configuration::Configuration,
+    listener::Listeners,
+    process::Process,
+    recent::{LastMinute, Recent, Series},
+    route::expose::Routes,
+    scrape::OnScrape,
 };
 
 pub use self::{
@@ -54,6 +61,7 @@ pub struct Metrics {
     resolver: Arc<ResolverMetrics>,
     ledger: Arc<LedgerMetrics>,
     tls: Arc<tls::Tls>,
+    recent: Mutex<Recent>,
 }
 
 impl Metrics {
@@ -69,6 +77,7 @@ impl Metrics {
             resolver: Arc::default(),
             ledger: Arc::default(),
             tls: Arc::default(),
+            recent: Mutex::new(Recent::new(Instant::now())),
         };
         {
             let mut registry = metrics.registry.lock();
@@ -135,6 +144,24 @@ impl Metrics {
     /// Everything, in `OpenMetrics` 1.0, with exemplars.
     pub fn encode_openmetrics(&self) -> String {
         exposition::with_exemplars(&self.page(), &self.routes.exemplars())
+    }
+
+    /// Looks at all counters; `in_doubt` are the writes in doubt now. For a task that does so every [`recent::INTERVAL`].
+    pub(crate) fn look(&self, in_doubt: u64, at: (Instant, UnixMillis)) {
+        let mut recent = self.recent.lock();
+        let all = self.routes.look(&recent);
+        recent.end(all, self.ledger.counts(), in_doubt, at);
+    }
+
+    /// What the last minute was like, up to now.
+    pub(crate) fn last_minute(&self, now: Instant) -> LastMinute {
+        let recent = self.recent.lock();
+        recent.minute(&self.routes.since_look(), &self.ledger.counts(), now)
+    }
+
+    /// What the last quarter of an hour was like.
+    pub(crate) fn series(&self) -> Series {
+        self.recent.lock().series()
     }
 
     fn page(&self) -> String {

@@ -1,6 +1,6 @@
 //! What is counted of one route.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
 use mainstay_policies::{
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::telemetry::metrics::{
     exemplar::Exemplars,
     histogram::{DOUBT_US, Histogram},
+    recent::Counts,
 };
 
 /// Reasons of one family and route at most; what comes after them is `other`.
@@ -117,6 +118,25 @@ impl Default for Counters {
     }
 }
 
+impl Counters {
+    /// What is looked at again, in the order of [`Counted`](crate::telemetry::metrics::recent::Counted).
+    pub(super) fn counts(&self) -> Counts {
+        let answers = self.requests.each_ref().map(|count| count.load(Relaxed));
+        let by_asking = self.settled.iter().map(|by_source| by_source[Source::StatusQuery as usize + 1].load(Relaxed));
+        let of = [
+            answers.iter().sum(),
+            answers[CLASSES.len() - 1],
+            self.cancelled.load(Relaxed),
+            self.retries.sum(),
+            self.rate_limited.load(Relaxed) + self.overloaded.load(Relaxed),
+            self.replays.load(Relaxed),
+            self.doubted.sum(),
+            by_asking.sum(),
+        ];
+        Counts::new(of, self.duration.counts())
+    }
+}
+
 /// Settled writes that were contradicted: by their state, what was heard, and from whom. There are few kinds, and each time is
 /// one too many, so a lock will do.
 #[derive(Debug, Default)]
@@ -140,6 +160,11 @@ impl Contradictions {
 pub(super) struct Reasons(pub(super) Mutex<Vec<(Box<str>, u64)>>);
 
 impl Reasons {
+    /// All of them together.
+    fn sum(&self) -> u64 {
+        self.0.lock().iter().map(|(_, count)| count).sum()
+    }
+
     pub(crate) fn add(&self, reason: &str) {
         let mut counts = self.0.lock();
         let reason = if counts.len() < MAX_REASONS || counts.iter().any(|(known, _)| **known == *reason) {

@@ -21,7 +21,10 @@ use super::{
     Labels, MAX_RETIRED, Route, RouteMetrics,
     counters::{CLASSES, Counters, Reasons, SOURCES, STATES},
 };
-use crate::telemetry::metrics::histogram::Histogram;
+use crate::telemetry::metrics::{
+    histogram::Histogram,
+    recent::{Counts, MOST, Recent, Subject},
+};
 
 /// Every route that is configured, and some that were.
 #[derive(Debug, Default)]
@@ -40,16 +43,43 @@ impl Routes {
         if due && routes.values().filter(|route| is_retired(route)).count() >= MAX_RETIRED {
             routes.retain(|_, route| !is_retired(route));
         }
-        let route = Arc::new(Route { labels: labels.clone(), counters: OnceLock::new() });
+        let route = Arc::new(Route { labels: labels.clone(), counters: OnceLock::new(), minute: Mutex::default() });
         routes.insert(labels, Arc::clone(&route));
         RouteMetrics(route)
     }
 }
 
 impl Routes {
+    /// Those that something asked for.
+    fn used(&self) -> Vec<Arc<Route>> {
+        self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect()
+    }
+
+    /// Looks at all of them; what they grew by together.
+    pub(crate) fn look(&self, recent: &Recent) -> Counts {
+        let (mut all, mut kept) = (Counts::default(), 0);
+        for route in self.used() {
+            let minute = &mut *route.minute.lock();
+            let counts = route.counters().counts();
+            all += &recent.look(Subject { counts, minute }, kept < MOST);
+            kept += usize::from(minute.is_kept());
+        }
+        all
+    }
+
+    /// What they grew by together since the last look.
+    pub(crate) fn since_look(&self) -> Counts {
+        let mut all = Counts::default();
+        for route in self.used() {
+            let minute = route.minute.lock();
+            all += &minute.since_look(&route.counters().counts());
+        }
+        all
+    }
+
     /// Exemplars by the series of their buckets.
     pub(crate) fn exemplars(&self) -> HashMap<String, String> {
-        let routes: Vec<_> = self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect();
+        let routes = self.used();
         let mut found = HashMap::new();
         for route in routes {
             let labels =
@@ -84,7 +114,7 @@ type Emit<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64) -> fmt::Result;
 impl Collector for Routes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // The lock is not held while text is written: a reload waits for it.
-        let routes: Vec<_> = self.0.lock().values().filter(|route| route.counters.get().is_some()).cloned().collect();
+        let routes = self.used();
         if routes.is_empty() {
             return Ok(());
         }

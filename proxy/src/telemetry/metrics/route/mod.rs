@@ -14,7 +14,10 @@ use mainstay_policies::{
     problem::Problem,
 };
 
+use parking_lot::Mutex;
+
 use self::counters::{AttemptResult, Counters, RESULTS, class_index};
+use super::recent::{Counts, Minute};
 
 /// Routes that are configured no more but still shown, so that a scrape after a reload sees their last values.
 const MAX_RETIRED: usize = 256;
@@ -141,6 +144,17 @@ impl RouteMetrics {
         self.0.counters().refused.add(problem.slug());
     }
 
+    /// What the last minute was like; `None` if it is not known, because too many routes are in use.
+    pub(crate) fn last_minute(&self) -> Option<Counts> {
+        let Some(counters) = self.0.counters.get() else { return Some(Counts::default()) };
+        self.0.minute.lock().grown(&counters.counts())
+    }
+
+    /// Requests that are under way.
+    pub(crate) fn in_flight(&self) -> i64 {
+        self.0.counters.get().map_or(0, |counters| counters.in_flight.load(Relaxed))
+    }
+
     /// Mainstay answered by itself.
     pub fn problem(&self, problem: Problem) {
         self.0.counters().problems[problem as usize].fetch_add(1, Relaxed);
@@ -152,6 +166,8 @@ struct Route {
     labels: Labels,
     /// Made by the first request: thousands of idle routes cost next to nothing.
     counters: OnceLock<Box<Counters>>,
+    /// Only whoever looks at counters again takes this lock.
+    minute: Mutex<Minute>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

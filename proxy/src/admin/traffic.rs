@@ -1,0 +1,79 @@
+//! How requests went in the last minute, as documents tell it; and the quarter of an hour before now, for a picture.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::document::time,
+    telemetry::metrics::recent::{Counted, Counts, INTERVAL, Series},
+};
+
+/// The last minute, of all routes.
+pub(super) fn of_all(counts: &Counts, window: Duration) -> Value {
+    let of = |kind| u64::from(counts[kind]);
+    let answers = of(Counted::Answers);
+    json!({
+        "window_ms": window.as_millis() as u64,
+        "rate": per_second(answers, window),
+        "error_share": share(of(Counted::Errors), answers),
+        "p50_ms": counts.took_ms(0.5).map(rounded),
+        "p99_ms": counts.took_ms(0.99).map(rounded),
+        "requests": answers,
+        "errors": of(Counted::Errors),
+        "cancelled": of(Counted::Cancelled),
+        "retried": of(Counted::Retried),
+        "retried_share": share(of(Counted::Retried), answers),
+        "limited": of(Counted::Limited),
+        "replayed": of(Counted::Replayed),
+    })
+}
+
+/// Adds the last minute of one route to its document.
+pub(super) fn put(document: &mut Value, counts: Option<&Counts>, window: Duration) {
+    let of = |kind| counts.map(|counts| u64::from(counts[kind]));
+    let (answers, errors) = (of(Counted::Answers), of(Counted::Errors));
+    let ok = answers.zip(errors).and_then(|(answers, errors)| share(answers.saturating_sub(errors), answers));
+    document["rate"] = answers.map(|answers| per_second(answers, window)).into();
+    document["ok_share"] = ok.into();
+    for (name, quantile) in [("p50_ms", 0.5), ("p99_ms", 0.99)] {
+        document[name] = counts.and_then(|counts| counts.took_ms(quantile)).map(rounded).into();
+    }
+    for (name, kind) in [
+        ("requests", Counted::Answers),
+        ("errors", Counted::Errors),
+        ("retried", Counted::Retried),
+        ("limited", Counted::Limited),
+        ("replayed", Counted::Replayed),
+        ("doubted", Counted::Doubted),
+    ] {
+        document[name] = of(kind).into();
+    }
+}
+
+/// The quarter of an hour before now.
+pub(super) fn of_series(series: &Series) -> Value {
+    let rounded = |values: &[f32]| values.iter().map(|value| rounded(f64::from(*value))).collect::<Vec<_>>();
+    json!({
+        "interval_ms": INTERVAL.as_millis() as u64,
+        "ends_at": (series.ended_at > 0).then(|| time(series.ended_at)),
+        "rate": rounded(&series.rate),
+        "errors": rounded(&series.errors),
+        "p99_ms": series.p99_ms.iter().map(|value| value.map(|ms| self::rounded(f64::from(ms)))).collect::<Vec<_>>(),
+        "in_doubt": series.in_doubt,
+    })
+}
+
+fn per_second(count: u64, window: Duration) -> f64 {
+    rounded(count as f64 / window.as_secs_f64().max(1.0))
+}
+
+/// `None` of nothing.
+fn share(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| (part as f64 / all as f64 * 1e4).round() / 1e4)
+}
+
+/// To three decimals: more would only look exact.
+pub(super) fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
