@@ -245,7 +245,7 @@ async fn every_command_reaches_it_over_tls() {
         (&["ops", "ls"][..], "unknown"),
         (&["ops", "show", &id], "nobody knows yet"),
         (&["ops", "resolve", &id, "--as", "succeeded", "--reason", "booked"], "unknown -> succeeded"),
-        (&["audit"], ANA),
+        (&["audit"], "spiffe://prod/p"),
         (&["breakers"], "p@app"),
         (&["drain"], "draining"),
         (&["drain", "--undo"], "not draining"),

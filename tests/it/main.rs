@@ -67,6 +67,7 @@ mod ledger_schema;
 mod ledger_tls;
 mod limiter_keys;
 mod limits;
+mod local_sockets;
 mod log_lines;
 mod metrics;
 mod names;

@@ -24,6 +24,8 @@ pub struct Config {
     listener: String,
     /// Listeners beside that one: name, address, more settings.
     others: Vec<(String, SocketAddr, String)>,
+    /// The same at Unix sockets.
+    locals: Vec<(String, PathBuf, String)>,
     upstreams: Vec<String>,
     routes: Vec<String>,
     policies: Vec<String>,
@@ -42,6 +44,7 @@ impl Config {
             admin_more: String::new(),
             listener: String::new(),
             others: Vec::new(),
+            locals: Vec::new(),
             upstreams: Vec::new(),
             routes: Vec::new(),
             policies: Vec::new(),
@@ -113,6 +116,13 @@ impl Config {
         self
     }
 
+    /// Adds a listener at a Unix socket, with settings such as `direction: outbound`.
+    #[must_use]
+    pub fn local_listener(mut self, name: &str, path: &Path, settings: &str) -> Self {
+        self.locals.push((name.to_owned(), path.to_owned(), settings.to_owned()));
+        self
+    }
+
     /// Where a listener is that was added.
     pub fn address_of(&self, name: &str) -> SocketAddr {
         let found = self.others.iter().find(|(other, ..)| other == name);
@@ -169,6 +179,10 @@ impl Config {
         );
         for (name, address, settings) in &self.others {
             let _ = writeln!(out, "  {name}: {{ address: \"{address}\", {settings} }}");
+        }
+        for (name, path, settings) in &self.locals {
+            let separator = if settings.is_empty() { "" } else { ", " };
+            let _ = writeln!(out, "  {name}: {{ address: \"unix:{}\"{separator}{settings} }}", path.display());
         }
         let admin = match (self.admin, &self.token_file) {
             // Many proxies run at once here, and only one of them could have the default address.

@@ -12,6 +12,7 @@ pub mod h2_upstream;
 pub mod h2c;
 pub mod interposer;
 pub mod lines;
+pub mod local;
 pub mod net;
 pub mod oracle;
 pub mod otlp;

@@ -22,7 +22,7 @@ impl App {
         let config = self.config();
         let listeners = config.listeners.iter().map(|listener| format!("{}={}", listener.name, listener.address));
         let upstreams = config.upstreams.iter().map(|upstream| {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| endpoint.authority.to_string());
+            let endpoints = upstream.endpoints.iter().map(ToString::to_string);
             format!("{}={}", upstream.name, endpoints.collect::<Vec<_>>().join("|"))
         });
         tracing::info!(

@@ -1,6 +1,6 @@
 //! Why the program does not start, or a configuration is not taken.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use crate::{
     background::cpu::source::NoCpuAccount,
@@ -15,7 +15,7 @@ pub enum StartError {
     #[error("cannot listen on {address} ({what}): {source}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// Which listener.
         what: String,
         /// The system's words.

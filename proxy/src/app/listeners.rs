@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     error::StartError,
-    worker::{Listen, Worker},
+    worker::{Listen, Listening, Worker},
 };
 use crate::{
     admin::guard::{Caller, Credential, TokenFile},
@@ -21,7 +21,7 @@ use crate::{
         self,
         model::{self, Direction},
     },
-    listener,
+    listener::{self, local::SocketFile},
 };
 
 /// The listeners that are being served, by name.
@@ -32,7 +32,12 @@ pub(super) struct Listeners(Mutex<HashMap<Arc<str>, Bound>>);
 struct Bound {
     params: Arc<ArcSwap<model::Listener>>,
     stop: watch::Sender<bool>,
+    /// Of a Unix socket, for as long as somebody is accepted there.
+    file: Option<SocketFile>,
 }
+
+/// The sockets of a listener, one for each worker.
+type Sockets = (Vec<Listening>, Option<SocketFile>);
 
 impl Listeners {
     /// Binds what is new or has moved, for `workers`, then lets go of the old addresses.
@@ -43,8 +48,8 @@ impl Listeners {
             if bound.get(&listener.name).is_some_and(|bound| bound.params.load().address == listener.address) {
                 continue;
             }
-            let sockets = listener::listen(listener.address, workers.len()).map_err(|source| StartError::Listen {
-                address: listener.address,
+            let sockets = open(&listener.address, workers.len()).map_err(|source| StartError::Listen {
+                address: listener.address.to_string(),
                 what: format!("listener `{}`", listener.name),
                 source,
             })?;
@@ -55,7 +60,7 @@ impl Listeners {
                 bound.params.store(listener.clone());
             }
         }
-        for (listener, sockets) in fresh {
+        for (listener, (sockets, file)) in fresh {
             let stop = watch::Sender::new(false);
             let params = Arc::new(ArcSwap::new(listener.clone()));
             for (worker, socket) in workers.iter().zip(sockets) {
@@ -64,7 +69,7 @@ impl Listeners {
                 let _ = worker.sockets.send(listen);
             }
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
-            if let Some(moved) = bound.insert(listener.name.clone(), Bound { params, stop }) {
+            if let Some(moved) = bound.insert(listener.name.clone(), Bound { params, stop, file }) {
                 let _ = moved.stop.send(true);
             }
         }
@@ -84,15 +89,30 @@ impl Listeners {
 
     /// Accepts no more in that direction.
     pub(super) fn stop(&self, direction: Direction) {
-        for bound in self.0.lock().values().filter(|bound| bound.params.load().direction == direction) {
+        for bound in self.0.lock().values_mut().filter(|bound| bound.params.load().direction == direction) {
+            bound.file.take();
             let _ = bound.stop.send(true);
+        }
+    }
+}
+
+/// Binds an address, for so many workers.
+fn open(address: &model::Address, workers: usize) -> io::Result<Sockets> {
+    match address {
+        model::Address::Internet(address) => {
+            let sockets = listener::listen(*address, workers)?;
+            Ok((sockets.into_iter().map(Listening::Internet).collect(), None))
+        }
+        model::Address::Unix(path) => {
+            let (sockets, file) = listener::local::listen(path, workers)?;
+            Ok((sockets.into_iter().map(Listening::Unix).collect(), Some(file)))
         }
     }
 }
 
 /// The socket of the probes: on all interfaces, if that is asked for, also where the kernel has no IPv6.
 pub(super) async fn bind_probes(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let refused = |source| StartError::Listen { address, what: "probes".into(), source };
+    let refused = |source| StartError::Listen { address: address.to_string(), what: "probes".into(), source };
     match TcpListener::bind(address).await {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
             let without = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
@@ -121,7 +141,7 @@ pub(super) async fn bind_admin(
             );
             Ok(None)
         }
-        Err(source) => Err(StartError::Listen { address: *address, what: "admin".into(), source }),
+        Err(source) => Err(StartError::Listen { address: address.to_string(), what: "admin".into(), source }),
     }
 }
 

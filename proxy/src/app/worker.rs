@@ -2,15 +2,17 @@
 //! request crosses threads or waits for a lock that another core holds.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    task::{Context, Poll},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener},
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -44,9 +46,42 @@ const END_WITHIN: Duration = Duration::from_millis(500);
 pub(crate) struct Listen {
     /// Replaced in place when a reload changes all but the address.
     pub(crate) params: Arc<ArcSwap<model::Listener>>,
-    pub(crate) socket: std::net::TcpListener,
+    pub(crate) socket: Listening,
     /// Accepting ends when this becomes true.
     pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A socket that connections are accepted on.
+pub(crate) enum Listening {
+    /// Of the network.
+    Internet(std::net::TcpListener),
+    /// A Unix socket, which all workers share.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// The same, in a worker.
+enum Accepting {
+    Internet(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Who calls over a Unix socket is on this machine, and has no port.
+const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+impl Accepting {
+    fn new(socket: Listening) -> io::Result<Self> {
+        match socket {
+            Listening::Internet(socket) => TcpListener::from_std(socket).map(Self::Internet),
+            Listening::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Transport, SocketAddr)>> {
+        match self {
+            Self::Internet(socket) => socket.poll_accept(cx).map_ok(|(stream, peer)| (Transport::Clear(stream), peer)),
+            Self::Unix(socket) => socket.poll_accept(cx).map_ok(|(stream, _)| (Transport::Local(stream), LOCAL_PEER)),
+        }
+    }
 }
 
 /// A running worker; it ends when its sender of sockets is dropped.
@@ -102,7 +137,7 @@ async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::Unbounded
 /// Accepts until told to stop, then takes what the kernel had accepted already.
 async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connections>, listen: Listen) {
     let Listen { params, socket, mut stop } = listen;
-    let socket = match TcpListener::from_std(socket) {
+    let socket = match Accepting::new(socket) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "a listening socket cannot be used");
@@ -113,7 +148,7 @@ async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connectio
     let direction = || params.load().direction;
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            accepted = std::future::poll_fn(|cx| socket.poll_accept(cx)) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
@@ -134,8 +169,8 @@ async fn accept(number: usize, runtime: Arc<Runtime>, connections: Arc<Connectio
     }
     // Closing the socket would reset the connections that wait in its queue.
     while let Some(Ok((stream, peer))) = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
-        std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
+        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+        Poll::Pending => Poll::Ready(None),
     })
     .await
     {
@@ -150,9 +185,9 @@ fn spawn_connection(
     connections: &Arc<Connections>,
     params: &Arc<ArcSwap<model::Listener>>,
     metrics: &ListenerMetrics,
-    (stream, peer, place): (TcpStream, SocketAddr, listener::Place),
+    (stream, peer, place): (Transport, SocketAddr, listener::Place),
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Some(Err(error)) = stream.tcp().map(|stream| stream.set_nodelay(true)) {
         tracing::debug!(%error, "a client left at once");
         return;
     }
@@ -160,14 +195,14 @@ fn spawn_connection(
     let own = if peer.ip().to_canonical().is_loopback() {
         peer
     } else {
-        stream.local_addr().unwrap_or(params.load().address)
+        stream.tcp().and_then(|stream| stream.local_addr().ok()).unwrap_or(peer)
     };
     let connection = connections.open(place);
     let listener = params.load();
     let session = Session {
         runtime: runtime.clone(),
         worker: number,
-        accepted_by: (listener.name.clone(), listener.address),
+        accepted_by: (listener.name.clone(), listener.address.clone()),
         listener: params.clone(),
         client: Client {
             address: Address::new(peer.ip()),
@@ -181,19 +216,22 @@ fn spawn_connection(
     };
     let open = metrics.connection();
     // Ends with the connection, or when the sweep finds that it takes too long.
-    let task = if listener.tls.is_some() {
-        let metrics = metrics.clone();
-        tokio::spawn(async move {
-            let _open = open;
-            serve_secure(stream, session, &metrics).await;
-        })
-    } else {
-        let session = serving(session, false);
-        tokio::spawn(async move {
-            let _open = open;
-            // Made here: a future that is moved in would have its room twice.
-            listener::serve(Transport::Clear(stream), peer, session).await;
-        })
+    let task = match stream {
+        Transport::Clear(stream) if listener.tls.is_some() => {
+            let metrics = metrics.clone();
+            tokio::spawn(async move {
+                let _open = open;
+                serve_secure(stream, session, &metrics).await;
+            })
+        }
+        stream => {
+            let session = serving(session, false);
+            tokio::spawn(async move {
+                let _open = open;
+                // Made here: a future that is moved in would have its room twice.
+                listener::serve(stream, peer, session).await;
+            })
+        }
     };
     connections.watch(connection, task.abort_handle());
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     decode::{Cx, or},
-    model::{ClientRule, Direction, Listener, Principal, Route, TunnelTarget, Upstream},
+    model::{Address, ClientRule, Direction, Listener, Principal, Route, TunnelTarget, Upstream},
     node::{At, Node, Pos},
     raw::{PrincipalChoice, RawConnect, RawListener},
 };
@@ -28,12 +28,13 @@ pub(super) fn build(
     if let Some(at) = at.filter(|_| raw.is_empty() && cx.issues.is_empty()) {
         cx.error::<()>(at, "there is no listener", "give one: inbound: { address: 0.0.0.0:8080 }");
     }
-    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let mut taken: Vec<(String, Address)> = Vec::new();
     let mut listeners = Vec::with_capacity(raw.len());
     for (name, listener) in raw {
         let direction = or(listener.direction, Direction::Inbound);
         let principal_at = listener.principal.as_ref().map(|it| it.at);
         let (principal, former) = PrincipalChoice::of(listener.principal, direction, cx);
+        let tls_at = listener.tls.as_ref().map(|it| it.at);
         let tls = listener.tls.and_then(|it| it.value.build(it.at, cx)).map(Arc::new);
         let asks = tls.as_ref().is_some_and(|tls| tls.client.is_some());
         if let Some(at) = principal_at.filter(|_| !asks && matches!(principal, Principal::Certificate(_))) {
@@ -41,17 +42,22 @@ pub(super) fn build(
             cx.error::<()>(at, "callers are known by certificates, and this listener asks for none", help);
         }
         let Some(address) = listener.address else { continue };
-        if let Some((other, _)) = taken.iter().find(|(_, other)| overlap(*other, address.value)) {
+        if let (Address::Unix(_), Some(tls)) = (&address.value, &tls_at) {
+            let help =
+                "remove `tls`: no network sees what goes through it, and its file's owner and group say who may call";
+            cx.error::<()>(*tls, "a Unix socket speaks no TLS", help);
+        }
+        if let Some((other, _)) = taken.iter().find(|(_, other)| collide(other, &address.value)) {
             let message = format!("listener `{other}` already listens on {}", address.value);
             cx.error::<()>(address.at, message, "give each listener its own port");
         }
         for Ours { what, key, address: taken } in ours {
-            if overlap(*taken, address.value) {
+            if address.value.internet().is_some_and(|address| overlap(*taken, address)) {
                 let message = format!("{what} already listen on {taken}");
                 cx.error::<()>(address.at, message, format!("give this listener or `{key}` another port"));
             }
         }
-        taken.push((name.value.clone(), address.value));
+        taken.push((name.value.clone(), address.value.clone()));
         let tunnels = tunnels(cx, &name.value, direction, listener.connect);
         let trust_network = trust_network(cx, &name.value, direction, &address, listener.trust_network);
         listeners.push(Arc::new(Listener {
@@ -81,6 +87,14 @@ pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wildcard)
 }
 
+/// Whether only one of two listeners can be there.
+fn collide(a: &Address, b: &Address) -> bool {
+    match (a, b) {
+        (Address::Internet(a), Address::Internet(b)) => overlap(*a, *b),
+        _ => a == b,
+    }
+}
+
 /// Tunnels are for calls out: at an inbound listener they would lead anybody anywhere.
 fn tunnels(cx: &mut Cx, name: &str, direction: Direction, written: Option<At<RawConnect>>) -> Vec<TunnelTarget> {
     let Some(At { value: RawConnect { allow }, at }) = written else { return Vec::new() };
@@ -96,7 +110,7 @@ fn trust_network(
     cx: &mut Cx,
     name: &str,
     direction: Direction,
-    address: &At<SocketAddr>,
+    address: &At<Address>,
     written: Option<At<bool>>,
 ) -> bool {
     if direction == Direction::Inbound {
@@ -107,11 +121,11 @@ fn trust_network(
         return false;
     }
     let is_trusted = or(written, false);
-    if !is_trusted && !address.value.ip().to_canonical().is_loopback() {
+    if let Some(internet) = address.value.internet().filter(|_| !is_trusted && !address.value.is_local()) {
         let message = format!("outbound listener `{name}` can be reached from beyond this host or pod");
         let help = format!(
             "bind 127.0.0.1:{}; or, if whoever reaches it may call as this service, say `trust_network: true`",
-            address.value.port()
+            internet.port()
         );
         cx.error::<()>(address.at, message, help);
     }
@@ -139,12 +153,16 @@ pub(super) fn check_loops(cx: &mut Cx, root: &Node, listeners: &[Arc<Listener>],
         for (number, endpoint) in upstream.endpoints.iter().enumerate() {
             let host = endpoint.authority.host().trim_start_matches('[').trim_end_matches(']');
             let port = endpoint.authority.port_u16();
-            let is_it = |listener: &&Arc<Listener>| {
-                Some(listener.address.port()) == port && is_at(host, listener.address.ip().to_canonical())
+            let is_it = |listener: &&Arc<Listener>| match (&listener.address, &endpoint.socket) {
+                (Address::Internet(bound), None) => {
+                    Some(bound.port()) == port && is_at(host, bound.ip().to_canonical())
+                }
+                (Address::Unix(bound), Some(socket)) => bound == socket,
+                _ => false,
             };
             let Some(listener) = listeners.iter().find(is_it) else { continue };
             let (at, _) = root.locate(&["upstreams", &upstream.name, "endpoints", &number.to_string()]);
-            let message = format!("`{}` is listener `{}` of this configuration", endpoint.authority, listener.name);
+            let message = format!("`{endpoint}` is listener `{}` of this configuration", listener.name);
             cx.error::<()>(
                 at,
                 message,

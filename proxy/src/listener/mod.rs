@@ -12,6 +12,7 @@ pub(crate) mod handshake;
 pub mod http1;
 pub mod http2;
 mod incoming;
+pub(crate) mod local;
 mod phase;
 mod places;
 mod socket;

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel holds while a worker is busy.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Bytes of an answer that the kernel holds before they can be sent. By default it holds megabytes, and takes more only when a
 /// third of them is gone: a client that reads slowly would look for minutes like one that does not read.

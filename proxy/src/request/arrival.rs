@@ -75,7 +75,8 @@ fn begin(
             host: Some(host(&parts.uri, &parts.headers)),
             port: port(&parts.uri, &parts.headers),
             client: Some(client.ip()),
-            peer: Some(session.peer),
+            // Over a Unix socket there is none.
+            peer: Some(session.peer).filter(|peer| peer.port() != 0),
             user_agent: parts.headers.get(USER_AGENT).and_then(|name| name.to_str().ok()),
             version: parts.version,
             listener: &listener.name,

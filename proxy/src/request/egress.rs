@@ -30,10 +30,12 @@ pub(super) fn asked_port(parts: &Parts, named: Option<u16>) -> AskedPort {
 pub(super) fn is_for_us(parts: &Parts, listener: &model::Listener, own: IpAddr) -> bool {
     let Some(authority) = parts.uri.authority() else { return true };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let bound = listener.address.ip();
+    // A client of a Unix socket calls whoever is there by a name that means nothing.
+    let Some(bound) = listener.address.internet() else { return host.eq_ignore_ascii_case("localhost") };
+    let (bound, port) = (bound.ip(), bound.port());
     let is_ours = |ip: IpAddr| ip.to_canonical() == bound.to_canonical() || ip.to_canonical() == own.to_canonical();
     let by_name = host.eq_ignore_ascii_case("localhost") && own.to_canonical().is_loopback();
-    authority.port_u16() == Some(listener.address.port()) && (by_name || host.parse().is_ok_and(is_ours))
+    authority.port_u16() == Some(port) && (by_name || host.parse().is_ok_and(is_ours))
 }
 
 /// No route of the listener leads there.

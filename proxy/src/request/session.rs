@@ -26,7 +26,7 @@ pub(crate) struct Session {
     pub(crate) worker: usize,
     pub(crate) listener: Arc<arc_swap::ArcSwap<model::Listener>>,
     /// What it was called when the connection was accepted, and its address.
-    pub(crate) accepted_by: (Arc<str>, SocketAddr),
+    pub(crate) accepted_by: (Arc<str>, model::Address),
     pub(crate) client: Client,
     pub(crate) peer: SocketAddr,
     /// Ours, at which the peer called.

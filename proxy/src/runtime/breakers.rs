@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use http::uri::Authority;
 use mainstay_policies::circuit_breaker::{Breaker, CircuitBreaker, Ejections, Scope};
 use tokio::time::Instant;
 
@@ -29,7 +28,7 @@ pub(crate) struct PerEndpoint {
     params: CircuitBreaker,
     upstream: Arc<Upstream>,
     /// What the configuration names, which tells breakers apart across a reload.
-    addresses: Vec<Authority>,
+    addresses: Vec<model::Endpoint>,
     cells: Vec<Cell>,
     group: Arc<Ejections>,
 }
@@ -57,7 +56,7 @@ impl PerEndpoint {
     }
 
     /// The breaker that guards the endpoint at `address`.
-    fn at(&self, address: &Authority) -> Option<&Arc<Breaker>> {
+    fn at(&self, address: &model::Endpoint) -> Option<&Arc<Breaker>> {
         self.of(self.addresses.iter().position(|known| known == address)?)
     }
 }
@@ -116,8 +115,7 @@ pub(super) fn breakers(
 /// A breaker per endpoint. An endpoint that stays keeps its own, wherever it stands in the list now, and so does an address of a
 /// name as long as its upstream is the same.
 fn endpoint_breakers(params: &CircuitBreaker, upstream: &Arc<Upstream>, before: Option<&Breakers>) -> Breakers {
-    let addresses: Vec<Authority> =
-        upstream.params().endpoints.iter().map(|endpoint| endpoint.authority.clone()).collect();
+    let addresses = upstream.params().endpoints.clone();
     let percent = params.max_ejection_percent;
     let before = match before {
         Some(Breakers::Each(each)) => Some(each),

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -13,15 +14,18 @@ use std::{
 use http::uri::Authority;
 use mainstay_policies::evidence::{AttemptError, Cause, Sent};
 use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
+    net::{TcpStream, UnixStream},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
     handshake::{Handshake, Spoken},
     names::{HearsAddresses, Name, race},
 };
-use crate::{config::model::Resolve, wire::transport::Transport};
+use crate::{
+    config::model::{self, Resolve},
+    wire::transport::Transport,
+};
 
 /// Where an endpoint is, with a literal address already parsed.
 pub(crate) struct Target {
@@ -39,6 +43,8 @@ enum Place {
     Name(Arc<Name>),
     /// One of the addresses of a name. The count is odd while it is none of them.
     OfName(SocketAddr, AtomicU32),
+    /// A Unix socket.
+    Socket(Arc<Path>),
 }
 
 impl Target {
@@ -50,6 +56,15 @@ impl Target {
             Err(_) => Place::Name(Arc::new(Name::new(host, port, resolve))),
         };
         Self { authority, place, tls: None, unacknowledged_ms: Arc::default() }
+    }
+
+    /// An endpoint as it is written.
+    pub(super) fn of(endpoint: &model::Endpoint, resolve: &Resolve) -> Self {
+        let target = Self::new(endpoint.authority.clone(), resolve);
+        match &endpoint.socket {
+            Some(path) => Self { place: Place::Socket(path.clone()), ..target },
+            None => target,
+        }
     }
 
     /// One of the addresses that the name stands for.
@@ -68,7 +83,15 @@ impl Target {
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Address(address) | Place::OfName(address, _) => Some(*address),
-            Place::Name(_) => None,
+            Place::Name(_) | Place::Socket(_) => None,
+        }
+    }
+
+    /// The Unix socket that it is.
+    pub(super) fn socket(&self) -> Option<&Arc<Path>> {
+        match &self.place {
+            Place::Socket(path) => Some(path),
+            _ => None,
         }
     }
 
@@ -112,6 +135,7 @@ impl Target {
                 TcpStream::connect(address).await.map_err(unconnected)?
             }
             Place::Name(name) => by_name(name).await?,
+            Place::Socket(_) => return Err(AttemptError::new(Cause::Connect, Sent::No).with_source("a Unix socket")),
         };
         stream.set_nodelay(true).map_err(unconnected)?;
         let bound = self.unacknowledged_ms.load(Relaxed);
@@ -125,18 +149,21 @@ impl Target {
     /// How often the addresses that it stands for have changed.
     pub(super) fn generation(&self) -> u32 {
         match &self.place {
-            Place::Address(_) => 0,
+            Place::Address(_) | Place::Socket(_) => 0,
             Place::OfName(_, moves) => moves.load(Relaxed),
             Place::Name(name) => name.generation(),
         }
     }
 
     /// Whether a connection leads where it would be opened now.
-    pub(super) fn still_leads(&self, stream: &TcpStream) -> bool {
+    pub(super) fn still_leads(&self, stream: &Transport) -> bool {
         match &self.place {
-            Place::Address(_) => true,
+            Place::Address(_) | Place::Socket(_) => true,
             Place::OfName(_, moves) => !is_away(moves),
-            Place::Name(_) => stream.peer_addr().is_ok_and(|address| self.stands_for(address)),
+            Place::Name(_) => {
+                let peer = stream.tcp().and_then(|stream| stream.peer_addr().ok());
+                peer.is_some_and(|address| self.stands_for(address))
+            }
         }
     }
 
@@ -146,6 +173,7 @@ impl Target {
             Place::Address(own) => *own == address,
             Place::OfName(own, moves) => *own == address && !is_away(moves),
             Place::Name(name) => name.stands_for(address),
+            Place::Socket(_) => false,
         }
     }
 
@@ -159,7 +187,7 @@ impl Target {
     /// Answers about its name, and answers that were none; nothing of an address.
     pub(super) fn resolutions(&self) -> Option<[u64; 2]> {
         match &self.place {
-            Place::Address(_) | Place::OfName(..) => None,
+            Place::Address(_) | Place::OfName(..) | Place::Socket(_) => None,
             Place::Name(name) => Some(name.resolutions()),
         }
     }
@@ -183,12 +211,18 @@ async fn by_name(name: &Arc<Name>) -> Result<TcpStream, AttemptError> {
 pub(super) const DNS: &str = "dns";
 pub(super) const REFUSED: &str = "refused";
 pub(super) const TIMED_OUT: &str = "connect_timeout";
+/// There is no such socket: the service has not made it yet, or has taken it away.
+pub(super) const ABSENT: &str = "absent";
+/// The socket is there, and may not be used by this user.
+pub(super) const NO_PERMISSION: &str = "denied";
 
 fn unconnected(error: io::Error) -> AttemptError {
     let attempt = AttemptError::new(Cause::Connect, Sent::No);
     match error.kind() {
         io::ErrorKind::ConnectionRefused => attempt.named(REFUSED),
         io::ErrorKind::TimedOut => attempt.named(TIMED_OUT),
+        io::ErrorKind::NotFound => attempt.named(ABSENT),
+        io::ErrorKind::PermissionDenied => attempt.named(NO_PERMISSION),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => attempt.named("unreachable"),
         _ => attempt,
     }
@@ -209,10 +243,32 @@ pub(super) async fn ready(
     spoken: Option<Spoken>,
     deadline: Instant,
 ) -> Result<(Transport, Spoken), AttemptError> {
+    if let Place::Socket(path) = &target.place {
+        return Ok((Transport::Local(local(path, deadline).await?), spoken.unwrap_or(Spoken::Http1)));
+    }
     let stream = tcp(target, deadline).await?;
     match &target.tls {
         Some(tls) => tls.shake(stream, spoken, deadline).await,
         None => Ok((Transport::Clear(stream), spoken.unwrap_or(Spoken::Http1))),
+    }
+}
+
+/// Between two tries where the service has not taken those who wait already: its queue is full, and nobody is told when it is not.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The same to a Unix socket. What is written there lies with the service at once, so no bound on its delivery is needed.
+async fn local(path: &Path, deadline: Instant) -> Result<UnixStream, AttemptError> {
+    let connected = timeout_at(deadline, async {
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_PAUSE).await,
+                connected => return connected,
+            }
+        }
+    });
+    match connected.await {
+        Ok(connected) => connected.map_err(unconnected),
+        Err(_) => Err(AttemptError::new(Cause::Connect, Sent::No).named(TIMED_OUT).with_source("connect_timeout")),
     }
 }
 

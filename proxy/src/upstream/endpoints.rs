@@ -154,7 +154,7 @@ impl Endpoints {
             .endpoints
             .iter()
             .map(|endpoint| {
-                let target = Target::new(endpoint.authority.clone(), &mould.params.resolve);
+                let target = Target::of(endpoint, &mould.params.resolve);
                 let endpoint = mould.endpoint(target, mould.params.host_at(endpoint));
                 let from = taken;
                 if endpoint.target.is_resolved() {
@@ -220,7 +220,10 @@ impl Endpoints {
     /// Where it is, for people.
     pub(super) fn address(&self, number: usize) -> Cow<'_, str> {
         match self.at(number) {
-            At::Configured(endpoint) => Cow::Borrowed(endpoint.target.authority.as_str()),
+            At::Configured(endpoint) => match endpoint.target.socket() {
+                Some(path) => Cow::Owned(format!("{}{}", model::UNIX, path.display())),
+                None => Cow::Borrowed(endpoint.target.authority.as_str()),
+            },
             At::Address(endpoint) => match endpoint.target.address() {
                 Some(address) => Cow::Owned(address.to_string()),
                 None => Cow::Borrowed(self.authority(number).as_str()),

@@ -191,7 +191,7 @@ impl Pool {
     fn lay_aside(&self, (stream, mut origin): (Transport, Origin), served: bool, slot: OwnedSemaphorePermit) {
         let generation = self.target.generation();
         if generation != origin.generation {
-            if !self.target.still_leads(stream.socket()) {
+            if !self.target.still_leads(&stream) {
                 return close(stream, slot);
             }
             origin.generation = generation;
@@ -303,7 +303,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         let generation = self.target.generation();
         let is_of_use = |entry: &mut Idle| {
-            let leads = entry.origin.generation == generation || self.target.still_leads(entry.stream.socket());
+            let leads = entry.origin.generation == generation || self.target.still_leads(&entry.stream);
             leads && now < entry.origin.retires && entry.is_young(now, self.idle_timeout) && entry.is_usable()
         };
         let mut idle = self.idle.lock();

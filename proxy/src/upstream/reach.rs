@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use mainstay_policies::evidence::{AttemptError, Cause};
 use parking_lot::Mutex;
 
-use super::connect::{DNS, REFUSED, TIMED_OUT};
+use super::connect::{ABSENT, DNS, NO_PERMISSION, REFUSED, TIMED_OUT};
 
 /// What attempts tell of an endpoint. Where all is well, it costs each of them a look at one flag.
 #[derive(Debug, Default)]
@@ -88,6 +88,8 @@ impl Reach {
             DNS => format!("cannot resolve {host}"),
             REFUSED => "connection refused".to_owned(),
             TIMED_OUT => "timed out".to_owned(),
+            ABSENT => "there is no such socket".to_owned(),
+            NO_PERMISSION => "the socket may not be used by this user".to_owned(),
             other => match &*self.reason.lock() {
                 Some(reason) => format!("{other}: {reason}"),
                 None => other.to_owned(),

@@ -1,5 +1,5 @@
-//! The bytes of a connection, in clear or through TLS. Which of the two is settled once, when it is made: in clear nothing lies
-//! between a request and its socket but a look at that.
+//! The bytes of a connection: in clear, through TLS, or within this machine. Which of them is settled once, when it is made: in
+//! clear nothing lies between a request and its socket but a look at that.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -11,8 +11,9 @@ use std::{
 use tokio::{
     io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf},
     net::{
-        TcpStream,
+        TcpStream, UnixStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
+        unix,
     },
     task::unconstrained,
 };
@@ -24,6 +25,8 @@ pub(crate) enum Transport {
     Clear(TcpStream),
     /// Through TLS.
     Tls(Box<Secure>),
+    /// A Unix socket: no network sees it.
+    Local(UnixStream),
 }
 
 /// A connection through TLS.
@@ -39,11 +42,12 @@ impl Transport {
         Self::Tls(Box::new(Secure { stream: stream.into(), error: None }))
     }
 
-    /// The socket below.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    /// The socket of the network below, if it is one.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Clear(stream) => stream,
-            Self::Tls(secure) => secure.stream.get_ref().0,
+            Self::Clear(stream) => Some(stream),
+            Self::Tls(secure) => Some(secure.stream.get_ref().0),
+            Self::Local(_) => None,
         }
     }
 
@@ -55,6 +59,7 @@ impl Transport {
     pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Clear(stream) => stream.poll_read_ready(cx),
+            Self::Local(stream) => stream.poll_read_ready(cx),
             Self::Tls(secure) if secure.error.is_some() => Poll::Ready(Ok(())),
             // The reading meets the error.
             Self::Tls(secure) => match Pin::new(&mut secure.stream).poll_fill_buf(cx) {
@@ -72,10 +77,8 @@ impl Transport {
     /// its user: tickets come unasked.
     pub(crate) fn is_silent(&mut self) -> bool {
         match self {
-            Self::Clear(stream) => {
-                let mut byte = [0];
-                matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
+            Self::Clear(stream) => is_empty(&stream.try_read(&mut [0])),
+            Self::Local(stream) => is_empty(&stream.try_read(&mut [0])),
             Self::Tls(_) => {
                 let ready = poll_fn(|cx| self.poll_read_ready(cx));
                 // Without the bound on a task's work, which would pass for silence.
@@ -91,12 +94,21 @@ impl Transport {
                 let (reader, writer) = stream.into_split();
                 (Reader::Clear(reader), Writer::Clear(writer))
             }
+            Self::Local(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Reader::Local(reader), Writer::Local(writer))
+            }
             Self::Tls(_) => {
                 let (reader, writer) = tokio::io::split(self);
                 (Reader::Tls(reader), Writer::Tls(writer))
             }
         }
     }
+}
+
+/// Whether a read found nothing, and no end.
+fn is_empty(read: &io::Result<usize>) -> bool {
+    matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Secure {
@@ -127,6 +139,7 @@ impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Local(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(secure) => secure.poll_read(cx, buf),
         }
     }
@@ -137,6 +150,7 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Local(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(secure) => Pin::new(&mut secure.stream).poll_write(cx, buf),
         }
     }
@@ -148,6 +162,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Local(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(secure) => Pin::new(&mut secure.stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -158,7 +173,7 @@ impl AsyncWrite for Transport {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Clear(_) => Poll::Ready(Ok(())),
+            Self::Clear(_) | Self::Local(_) => Poll::Ready(Ok(())),
             Self::Tls(secure) => Pin::new(&mut secure.stream).poll_flush(cx),
         }
     }
@@ -166,6 +181,7 @@ impl AsyncWrite for Transport {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Local(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(secure) => Pin::new(&mut secure.stream).poll_shutdown(cx),
         }
     }
@@ -175,12 +191,14 @@ impl AsyncWrite for Transport {
 pub(crate) enum Reader {
     Clear(OwnedReadHalf),
     Tls(tokio::io::ReadHalf<Transport>),
+    Local(unix::OwnedReadHalf),
 }
 
 impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(reader) => Pin::new(reader).poll_read(cx, buf),
+            Self::Local(reader) => Pin::new(reader).poll_read(cx, buf),
             Self::Tls(reader) => Pin::new(reader).poll_read(cx, buf),
         }
     }
@@ -190,13 +208,16 @@ impl AsyncRead for Reader {
 pub(crate) enum Writer {
     Clear(OwnedWriteHalf),
     Tls(tokio::io::WriteHalf<Transport>),
+    Local(unix::OwnedWriteHalf),
 }
 
 impl Writer {
     /// Lets go of it without ending the sending side.
     pub(crate) fn forget(self) {
-        if let Self::Clear(writer) = self {
-            writer.forget();
+        match self {
+            Self::Clear(writer) => writer.forget(),
+            Self::Local(writer) => writer.forget(),
+            Self::Tls(_) => {}
         }
     }
 }
@@ -205,6 +226,7 @@ impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(writer) => Pin::new(writer).poll_write(cx, buf),
+            Self::Local(writer) => Pin::new(writer).poll_write(cx, buf),
             Self::Tls(writer) => Pin::new(writer).poll_write(cx, buf),
         }
     }
@@ -216,6 +238,7 @@ impl AsyncWrite for Writer {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(writer) => Pin::new(writer).poll_write_vectored(cx, bufs),
+            Self::Local(writer) => Pin::new(writer).poll_write_vectored(cx, bufs),
             Self::Tls(writer) => Pin::new(writer).poll_write_vectored(cx, bufs),
         }
     }
@@ -226,7 +249,7 @@ impl AsyncWrite for Writer {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Clear(_) => Poll::Ready(Ok(())),
+            Self::Clear(_) | Self::Local(_) => Poll::Ready(Ok(())),
             Self::Tls(writer) => Pin::new(writer).poll_flush(cx),
         }
     }
@@ -234,6 +257,7 @@ impl AsyncWrite for Writer {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(writer) => Pin::new(writer).poll_shutdown(cx),
+            Self::Local(writer) => Pin::new(writer).poll_shutdown(cx),
             Self::Tls(writer) => Pin::new(writer).poll_shutdown(cx),
         }
     }

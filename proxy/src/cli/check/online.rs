@@ -23,7 +23,7 @@ use mainstay_policies::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     time::{Instant, timeout},
 };
 
@@ -126,6 +126,9 @@ pub(super) async fn look(config: &Config) -> Vec<Look> {
 }
 
 async fn reach(upstream: &model::Upstream, endpoint: &Endpoint) -> Look {
+    if let Some(path) = &endpoint.socket {
+        return reach_local(upstream, endpoint, path).await;
+    }
     let authority = &endpoint.authority;
     let subject = format!("upstreams.{} {authority}", upstream.name);
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -152,6 +155,25 @@ async fn reach(upstream: &model::Upstream, endpoint: &Endpoint) -> Look {
             let cure = "is the service running, and is this its address as seen from here?";
             Look::fault(NOT_REACHABLE, subject, why, cure)
         }
+    }
+}
+
+async fn reach_local(upstream: &model::Upstream, endpoint: &Endpoint, path: &Path) -> Look {
+    let subject = format!("upstreams.{} {endpoint}", upstream.name);
+    let start = Instant::now();
+    match timeout(upstream.connect_timeout, UnixStream::connect(path)).await {
+        Ok(Ok(_)) => Look::well(subject, format!("connected in {}", in_ms(start.elapsed()))),
+        Ok(Err(error)) => {
+            let cure = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "the service makes this file when it starts: is it running, and is the directory shared?"
+                }
+                std::io::ErrorKind::PermissionDenied => "let this user write to the socket: by its group, or its mode",
+                _ => "the file is there, and nobody listens: is the service running?",
+            };
+            Look::fault(NOT_REACHABLE, subject, error.to_string(), cure)
+        }
+        Err(_) => Look::fault(NOT_REACHABLE, subject, "no connection within connect_timeout", "is the service busy?"),
     }
 }
 

@@ -102,7 +102,7 @@ fn fronts(config: &Config, found: &mut Found<'_>) {
         policy.rate_limit.as_ref().is_some_and(|limit| limit.key == Key::ClientIp)
             || policy.access.as_deref().is_some_and(names)
     });
-    for listener in config.listeners.iter().filter(|listener| !listener.address.ip().is_loopback()) {
+    for listener in config.listeners.iter().filter(|listener| !listener.address.is_local()) {
         let name = &*listener.name;
         let from = ["listeners", name, "principal", "from"];
         if listener.principal.by_header().is_some() && !found.writes(&from) {

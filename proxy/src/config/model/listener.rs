@@ -1,6 +1,11 @@
 //! Where HTTP is accepted, and how the caller is known.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use http::HeaderName;
 use mainstay_policies::{
@@ -8,6 +13,7 @@ use mainstay_policies::{
     cors::Cors,
 };
 
+use super::upstream::UNIX;
 pub use crate::wire::direction::Direction;
 use crate::wire::tls::ListenerTls;
 
@@ -17,7 +23,7 @@ pub struct Listener {
     /// Its name.
     pub name: Arc<str>,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Which way its calls go.
     pub direction: Direction,
     /// Whether calls out are taken from whoever reaches it, and not from this host or pod alone.
@@ -38,6 +44,44 @@ pub struct Listener {
     pub access: Option<Arc<AccessList>>,
     /// How it shows itself over TLS; `None` is in clear.
     pub tls: Option<Arc<ListenerTls>>,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address of this host or pod, with a port.
+    Internet(SocketAddr),
+    /// A Unix socket: whoever calls there is on this machine.
+    Unix(Arc<Path>),
+}
+
+impl Address {
+    /// The address of the network, if it is one.
+    pub const fn internet(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Internet(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Its IP address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.internet().map(|address| address.ip())
+    }
+
+    /// Whether nobody beyond this host or pod can reach it.
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
 }
 
 impl Listener {

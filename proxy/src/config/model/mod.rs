@@ -17,13 +17,15 @@ use super::FromEnvironment;
 
 pub use self::{
     ledger::{Ledger, OnFailure, Store},
-    listener::{ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Listener, Principal, San, TunnelTarget},
+    listener::{
+        Address, ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Listener, Principal, San, TunnelTarget,
+    },
     policy::{Cache, Policy},
     postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},
     server::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
-    upstream::{CONNECT_TIMEOUT, Endpoint, Family, Forward, HostRule, Protocol, Resolve, Upstream},
+    upstream::{CONNECT_TIMEOUT, Endpoint, Family, Forward, HostRule, Protocol, Resolve, UNIX, Upstream},
 };
 
 /// One immutable snapshot; a request keeps the one it began with.

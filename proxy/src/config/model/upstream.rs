@@ -1,8 +1,10 @@
 //! The services behind.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -126,7 +128,22 @@ pub struct Endpoint {
     pub authority: http::uri::Authority,
     /// Written with `https://`.
     pub is_secure: bool,
+    /// The Unix socket at which it listens; its authority is `localhost` then.
+    pub socket: Option<Arc<Path>>,
 }
+
+/// Where it is, for people and in metrics.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Some(path) => write!(f, "{UNIX}{}", path.display()),
+            None => self.authority.fmt(f),
+        }
+    }
+}
+
+/// What the address of a Unix socket begins with.
+pub const UNIX: &str = "unix:";
 
 impl Endpoint {
     /// Its authority without the port that its scheme has anyway: so clients write it, and so servers expect it.

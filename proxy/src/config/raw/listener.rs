@@ -1,6 +1,6 @@
 //! `listeners`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderName;
 use mainstay_policies::access::{AccessList, Cidr, ForwardedField, Peer, Peers};
@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::{cors::MaybeCors, listener_tls::RawListenerTls};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
-    model::{ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Principal, San, TunnelTarget},
+    model::{Address, ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Principal, San, TunnelTarget},
     node::{At, Kind, Node, shorten},
 };
 
@@ -21,8 +21,8 @@ const MAX_FORMER: usize = 4;
 section! {
     /// An address on which HTTP is accepted.
     RawListener {
-        /// Where it listens: an IP address with a port.
-        address: SocketAddr = required,
+        /// Where it listens: an IP address with a port, or a Unix socket, unix:/run/mainstay.sock.
+        address: Address = required,
         /// Which way its calls go: `inbound`, from callers to the service, or `outbound`, from the service to others. Default inbound.
         direction: Direction,
         /// Whether an outbound listener may be reached from beyond this host or pod. Default false.

@@ -26,6 +26,7 @@ mod status;
 mod telemetry;
 mod timeout;
 mod tls;
+mod unix;
 mod upstream;
 mod upstream_head;
 

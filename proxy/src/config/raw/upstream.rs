@@ -8,12 +8,13 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
     tls::RawCredentials,
+    unix::socket_path,
     upstream_head::{ForwardWord, RawFields, TraceWord, forward},
 };
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{CONNECT_TIMEOUT, Endpoint, Family, HostRule, Protocol, Resolve, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Family, HostRule, Protocol, Resolve, UNIX, Upstream},
         node::{At, Node},
         report::Issue,
     },
@@ -30,7 +31,7 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is no
 section! {
     /// A service behind.
     RawUpstream {
-        /// Its addresses: `http://host:port`, or `https://host:port` over TLS. At least one.
+        /// Its addresses: `http://host:port`, `https://host:port` over TLS, or `unix:/run/app.sock`. At least one.
         endpoints: Vec<At<Endpoint>> = required,
         /// Which HTTP is spoken to it; auto is HTTP/1.1 in clear, and what the service chooses over TLS. Default auto.
         protocol: Protocol,
@@ -149,7 +150,7 @@ impl RawUpstream {
         let mut seen: Vec<&Endpoint> = Vec::new();
         for endpoint in &endpoints.value {
             if seen.contains(&&endpoint.value) {
-                let message = format!("`{}` is listed twice", endpoint.value.authority);
+                let message = format!("`{}` is listed twice", endpoint.value);
                 cx.error::<()>(endpoint.at, message, "remove one of the two");
             }
             seen.push(&endpoint.value);
@@ -232,6 +233,10 @@ impl Setting for Endpoint {
             return cx.mismatch(node, expected);
         };
         let text = scalar.text.as_str();
+        if text.starts_with(UNIX) {
+            let socket = Some(socket_path(node, text, cx)?);
+            return Some(Self { authority: Authority::from_static("localhost:80"), is_secure: false, socket });
+        }
         let wrong =
             |cx: &mut Cx, problem: &str, help: String| cx.error(node.at, format!("{} {problem}", scalar.shown()), help);
         let secure = text.strip_prefix("https://");
@@ -265,12 +270,12 @@ impl Setting for Endpoint {
             if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
         let full = full.to_ascii_lowercase().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority);
         match full {
-            Some(authority) => Some(Self { authority, is_secure }),
+            Some(authority) => Some(Self { authority, is_secure, socket: None }),
             None => wrong(cx, "is not an address", format!("expected {expected}")),
         }
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^https?://[^/?#@]+/?$|{}", crate::config::decode::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^https?://[^/?#@]+/?$|^unix:/|{}", crate::config::decode::ENV) })
     }
 }

@@ -230,7 +230,10 @@ fn cors(cors: &Cors) -> Value {
 
 fn upstream(upstream: &Upstream) -> Value {
     let scheme = |secure| if secure { "https" } else { "http" };
-    let endpoint = |it: &Endpoint| format!("{}://{}", scheme(it.is_secure), it.authority);
+    let endpoint = |it: &Endpoint| match &it.socket {
+        Some(_) => it.to_string(),
+        None => format!("{}://{}", scheme(it.is_secure), it.authority),
+    };
     let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
     let shown = json!({
         "endpoints": endpoints,

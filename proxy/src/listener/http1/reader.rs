@@ -347,7 +347,9 @@ impl State {
     /// answer for the whole.
     pub(super) fn reset_at_close(&self, reset: bool) {
         let linger = reset.then_some(Duration::ZERO);
-        if let Some(Err(error)) = self.stream.as_ref().map(|stream| SockRef::from(stream.socket()).set_linger(linger)) {
+        // Within this machine nobody can be told so: what has its end in that of the connection has it in a cut, too.
+        let tcp = self.stream.as_ref().and_then(Transport::tcp);
+        if let Some(Err(error)) = tcp.map(|stream| SockRef::from(stream).set_linger(linger)) {
             tracing::debug!(%error, "whether an answer is whole cannot be told by how its connection ends");
         }
     }

@@ -220,7 +220,7 @@ impl Multiplexed {
         permit: OwnedSemaphorePermit,
         (generation, deadline): (u32, Instant),
     ) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
-        let peer = stream.socket().peer_addr().ok();
+        let peer = stream.tcp().and_then(|stream| stream.peer_addr().ok());
         let shared = Arc::new(Shared {
             streams: AtomicUsize::new(0),
             used: AtomicBool::new(true),
