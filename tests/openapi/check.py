@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/reference/openapi-client.json, against the code and against a real proxy; openapi-admin.json, against the code.
+"""docs/reference/openapi-client.json and openapi-admin.json, against the code and against a real proxy.
 
 * It is valid OpenAPI 3.1.
 * Its paths, parameters, slugs and members are those of the code, and the other way round.
@@ -8,6 +8,7 @@
 Usage: check.py MAINSTAY_BINARY       (needs schemathesis and openapi-spec-validator from PyPI)
 """
 
+import concurrent.futures
 import contextlib
 import http.server
 import json
@@ -32,7 +33,7 @@ EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "20")
 CONFIG = """
 listeners: {{ inbound: {{ address: "127.0.0.1:{port}", principal: {{ header: X-Tenant }} }} }}
 probes: {{ address: "127.0.0.1:{probes}" }}
-admin: off
+admin: {{ address: "127.0.0.1:{admin}", reveal: true }}
 control: {{ rate_limit: {{ requests: 100000, unit: 1s }} }}
 ledger: {{ path: "{ledger}" }}
 upstreams: {{ app: {{ endpoints: ["http://127.0.0.1:{service}"] }} }}
@@ -40,6 +41,7 @@ routes: [{{ match: {{ path: /pay, methods: [POST] }}, upstream: app, policy: wri
 policies:
   write:
     timeout: 1s
+    circuit_breaker: 0.99
     idempotency:
       required: true
       status:
@@ -179,44 +181,65 @@ def with_examples(document, ids):
     """The document with keys and ids that exist here, so that not everything is a 404."""
     mine = json.loads(json.dumps(document))
     parameter = mine["components"]["parameters"]["OperationId"]
-    parameter.pop("example")
+    parameter.pop("example", None)
     parameter["examples"] = {str(number): {"value": value} for number, value in enumerate(ids)}
+    for given in mine["paths"].get("/breakers/{name}:force", {}).get("post", {}).get("parameters", []):
+        if given.get("name") == "name":
+            given["examples"] = {"one": {"value": "write@app"}}
     for given in mine["paths"]["/operations"]["get"]["parameters"]:
         if given.get("name") == "key":
             given["examples"] = {key: {"value": key} for key in ["paid", "declined", "lost", "doubt", "absent"]}
     return mine
 
 
-def main(binary):
-    document = json.loads(DOCUMENT.read_text())
-    openapi_spec_validator.validate(document)
-    against_the_code(document)
-    admin = json.loads(ADMIN.read_text())
-    openapi_spec_validator.validate(admin)
-    admin_against_the_code(admin)
+@contextlib.contextmanager
+def proxy(binary):
+    """A proxy of its own, with operations in it: its folder, its addresses for callers and for operators, and what is in it."""
     service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=service.serve_forever, daemon=True).start()
-    port, probes = free_port(), free_port()
+    port, probes, admin = free_port(), free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         home = pathlib.Path(folder)
-        (home / "mainstay.yaml").write_text(CONFIG.format(port=port, probes=probes, service=service.server_port, ledger=home / "ledger"))
-        log = open(home / "log", "w")
-        proxy = subprocess.Popen([binary, "-c", home / "mainstay.yaml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        ports = {"port": port, "probes": probes, "admin": admin, "service": service.server_port}
+        (home / "mainstay.yaml").write_text(CONFIG.format(ledger=home / "ledger", **ports))
+        with open(home / "log", "w") as log:
+            process = subprocess.Popen([binary, "-c", home / "mainstay.yaml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             eventually("ready", lambda: ask(f"http://127.0.0.1:{probes}/readyz")[0] == 200)
             base = f"http://127.0.0.1:{port}"
-            (home / "openapi.json").write_text(json.dumps(with_examples(document, prepared(base))))
-            command = [pathlib.Path(sys.executable).with_name("schemathesis"), "run", home / "openapi.json", "--url", f"{base}/_mainstay"]
-            # Who the caller is comes from a front, and is no part of the document.
-            # A reading may wait for 30 s (`Prefer: wait`).
-            command += ["--request-timeout", "40", "--header", "X-Tenant: ann", "--max-examples", EXAMPLES, "--generation-database", "none", "--no-color"]
-            command += ["--exclude-checks", "ignored_auth,positive_data_acceptance,missing_required_header,unsupported_method,negative_data_rejection"]
-            ended = subprocess.run(command, cwd=home, capture_output=True, text=True)
-            expect(ended.returncode == 0, f"schemathesis:\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}")
+            yield home, f"{base}/_mainstay", f"http://127.0.0.1:{admin}", prepared(base)
         finally:
-            proxy.kill()
-            proxy.wait()
-            log.close()
+            process.kill()
+            process.wait()
+
+
+def schemathesis(binary, document, is_admin, examples, *options):
+    with proxy(binary) as (home, callers, operators, ids):
+        (home / "openapi.json").write_text(json.dumps(with_examples(document, ids)))
+        command = [pathlib.Path(sys.executable).with_name("schemathesis"), "run", home / "openapi.json"]
+        command += ["--url", operators if is_admin else callers, "--max-examples", examples, "--generation-database", "none", "--no-color"]
+        # A reading may wait for 30 s (`Prefer: wait`).
+        command += ["--request-timeout", "40", *options]
+        command += ["--exclude-checks", "ignored_auth,positive_data_acceptance,missing_required_header,unsupported_method,negative_data_rejection"]
+        ended = subprocess.run(command, cwd=home, capture_output=True, text=True)
+        return "" if ended.returncode == 0 else f"schemathesis:\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}"
+
+
+def main(binary):
+    document, admin = json.loads(DOCUMENT.read_text()), json.loads(ADMIN.read_text())
+    for each in [document, admin]:
+        openapi_spec_validator.validate(each)
+    against_the_code(document)
+    admin_against_the_code(admin)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = [
+            # Who the caller is comes from a front, and is no part of the document.
+            pool.submit(schemathesis, binary, document, False, EXAMPLES, "--header", "X-Tenant: ann"),
+            # What happens is told for as long as somebody listens.
+            pool.submit(schemathesis, binary, admin, True, str(max(1, int(EXAMPLES) // 4)), "--exclude-path", "/events"),
+        ]
+        for run in runs:
+            expect(not run.result(), run.result())
     paths, schemas = len(document["paths"]), len(document["components"]["responses"])
     print("\n".join(faults) or f"{paths} paths (and {len(admin['paths'])} of the operators), {schemas} responses to refer to: as the code has them, and as a proxy answers")
     return 1 if faults else 0
