@@ -25,13 +25,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What `--version` says; nobody shall take a build that can be broken on purpose for a release.
 #[cfg(not(feature = "faults"))]
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MAINSTAY_BUILD"), ")");
 #[cfg(feature = "faults")]
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " WITH FAULTS: for tests only, never for real traffic");
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("MAINSTAY_BUILD"),
+    ") WITH FAULTS: for tests only, never for real traffic"
+);
 
 /// A resilience sidecar proxy that never leaves a write in doubt.
 #[derive(Parser)]
-#[command(version = VERSION, after_help = EXIT_CODES)]
+#[command(version = VERSION, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(flatten)]
     run: RunArguments,
@@ -40,6 +45,7 @@ struct Arguments {
 }
 
 #[derive(Args, Clone)]
+#[command(after_help = "Examples:\n  mainstay run\n  mainstay run -c /etc/mainstay")]
 struct RunArguments {
     /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
     #[arg(short, long, value_name = "FILE")]
@@ -71,26 +77,32 @@ enum Command {
     Drain(cli::DrainCommand),
     /// Ask whether a proxy is alive, or ready for traffic: exit code 0 or 1
     Probe(cli::ProbeCommand),
-    /// Look into a ledger on disk: check it, count, export
+    /// Look into a ledger, copy it, put a copy in place: check, stats, backup, restore and more
     #[command(subcommand)]
     Ledger(cli::LedgerCommand),
     /// Print what a shell needs to complete this command line: mainstay completion bash
     Completion(cli::CompletionCommand),
     /// Write the manual pages
     Man(cli::ManCommand),
+    /// Say which build this is: version, commit, profile, target
+    Version(cli::VersionCommand),
     /// Tell the story of one timed-out write, from 504 to its settled outcome, on this machine
     Demo(DemoOptions),
 }
 
-/// What each command ends with.
-const EXIT_CODES: &str = "\
+/// What stands beneath the help of the program: what each command ends with, and how one begins.
+const AFTER_HELP: &str = "\
 Exit codes:
   0  well, ended
   1  no, or refused: a configuration, a check, an act
   2  mistyped, or cannot start
   3  nobody answers
   4  the ledger died
-  5  done, but some writes are left in doubt";
+  5  done, but some writes are left in doubt
+
+Examples:
+  mainstay -c mainstay.yaml
+  mainstay status --watch";
 /// Well, ended.
 const OK: u8 = 0;
 /// The configuration is not valid, or the command line is not.
@@ -111,6 +123,7 @@ fn main() -> ExitCode {
         Some(Command::Init(command)) => cli::init(command),
         Some(Command::Completion(command)) => cli::completion(&command, Arguments::command()),
         Some(Command::Man(command)) => cli::man(&command, Arguments::command()),
+        Some(Command::Version(command)) => cli::version(&command, VERSION),
         Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
         Some(Command::Config(command)) => cli::config(command, arguments.run.config),
         Some(Command::Explain(command)) => cli::explain(&command),
@@ -235,6 +248,71 @@ async fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
         Err(error) => {
             app.reload_failed(errors);
             tracing::error!("the configuration was not taken; the one in force stays\n{error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Each command with the words that lead to it.
+    fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        found.push((words.to_owned(), command.clone()));
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            commands(below, &format!("{words} {}", below.get_name()), found);
+        }
+    }
+
+    /// The words of a line as a shell would pass them on, without what it keeps for itself.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" | ").find(|part| part.trim_start().starts_with("mainstay")).unwrap_or(line);
+        let line = line.split(" > ").next().unwrap_or(line);
+        let quoted = line.split('\'').enumerate();
+        quoted
+            .flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+                _ => vec![part.to_owned()],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_command_shows_two_examples_that_are_right() {
+        let mut all = Vec::new();
+        commands(&Arguments::command(), "mainstay", &mut all);
+        assert!(all.len() > 35, "{}", all.len());
+        for (name, mut command) in all {
+            let help = command.render_help().to_string();
+            let examples: Vec<&str> = help.split("Examples:\n").nth(1).unwrap_or_default().lines().collect();
+            assert!(examples.len() >= 2, "{name} has {} examples:\n{help}", examples.len());
+            for line in examples {
+                let typed = words(line);
+                // Those of a command that has others beneath it are of these.
+                assert!(typed.join(" ").starts_with(&name), "{name}: {line}");
+                if let Err(error) = Arguments::try_parse_from(&typed) {
+                    panic!("{name}: {line}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn own_options_stand_before_those_that_all_commands_have() {
+        let mut all = Vec::new();
+        commands(&Arguments::command(), "mainstay", &mut all);
+        for (name, _) in all.iter().filter(|(name, _)| name.starts_with("mainstay ops")) {
+            // Global options reach a command only as it is parsed.
+            let mut typed: Vec<&str> = name.split(' ').collect();
+            typed.push("--help");
+            let help = Arguments::try_parse_from(typed).err().map(|help| help.to_string()).unwrap_or_default();
+            let (own, common) = help.split_once("Common options:").unwrap_or_else(|| panic!("{name}: {help}"));
+            assert!(
+                own.contains("\nOptions:") && !own.contains("--admin") && common.contains("--admin"),
+                "{name}: {help}"
+            );
         }
     }
 }

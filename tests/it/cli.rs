@@ -167,5 +167,14 @@ async fn environment_variables_are_substituted() {
 async fn what_is_tested_is_no_build_that_can_be_broken_on_purpose() {
     let output = run(&["--version"]).await;
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(version.trim(), format!("mainstay {}", env!("CARGO_PKG_VERSION")));
+    let beginning = format!("mainstay {} (", env!("CARGO_PKG_VERSION"));
+    assert!(version.starts_with(&beginning) && version.trim().ends_with(')'), "{version}");
+    let told = run(&["version", "-o", "json"]).await;
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["version"], &told["faults"]), (&env!("CARGO_PKG_VERSION").into(), &false.into()));
+    let named = |member: &str| told[member].as_str().unwrap_or("unknown");
+    let build = ["commit", "profile", "target"].map(named).join(", ");
+    assert_eq!(version.trim(), format!("{beginning}{build})"));
+    assert!(named("target").contains("linux"), "{told}");
+    assert_eq!(run(&["version"]).await.stdout, output.stdout);
 }

@@ -22,7 +22,13 @@ async fn lose(proxy: &Proxy, key: &str) -> String {
 }
 
 async fn typed_at(address: &str, line: &[&str]) -> Output {
+    typed_with(address, line, &[]).await
+}
+
+/// In an environment with these variables.
+async fn typed_with(address: &str, line: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = tokio::process::Command::new(binary());
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
     command.args(line).env("MAINSTAY_ADMIN", address).env("USER", "ana").stdin(Stdio::null()).kill_on_drop(true);
     within("the command ends", command.output()).await.expect("run mainstay")
 }
@@ -40,6 +46,130 @@ pub(super) async fn typed(proxy: &Proxy, line: &[&str]) -> (i32, String, String)
     (output.status.code().expect("it was not killed"), text(output.stdout), text(output.stderr))
 }
 
+/// Whether it is the line that says whose a table is: `payments-7c9f (127.0.0.1:9191), 14:03:22 UTC`.
+fn is_footer(proxy: &Proxy, line: Option<&str>) -> bool {
+    let Some((whose, when)) = line.and_then(|line| line.split_once(", ")) else { return false };
+    let address = format!(" ({})", proxy.config.admin.unwrap());
+    let is_named = whose.strip_suffix(&address).is_some_and(|name| !name.is_empty() && !name.contains(' '));
+    is_named && when.len() == "14:03:22 UTC".len() && when.ends_with(" UTC")
+}
+
+#[tokio::test]
+async fn each_table_ends_with_the_name_of_the_proxy_and_each_has_its_names_alone() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let id = lose(&proxy, "k").await;
+    typed(&proxy, &["breakers", "force", "p@app", "disabled", "--reason", "x"]).await;
+    for (line, name) in [
+        (&["ops"][..], id.as_str()),
+        (&["ops", "ls", "--group"], "app /** "),
+        (&["ops", "find", "--key", "k"], &id),
+        (&["breakers"], "p@app"),
+        (&["audit"], ""),
+    ] {
+        for form in ["table", "wide"] {
+            let (code, listed, words) = typed(&proxy, &[line, &["-o", form]].concat()).await;
+            assert!(code == 0 && is_footer(&proxy, listed.lines().last()), "{line:?} {form}: {listed}{words}");
+        }
+        let (code, names, words) = typed(&proxy, &[line, &["-o", "ids"]].concat()).await;
+        assert!(
+            code == 0 && names.lines().next().is_some_and(|first| first.starts_with(name)),
+            "{line:?}: {names}{words}"
+        );
+        assert!(!names.contains(" UTC"), "{line:?}: {names}");
+        let (_, document, _) = typed(&proxy, &[line, &["-o", "json"]].concat()).await;
+        assert!(serde_json::from_str::<Value>(&document).is_ok_and(|it| it.is_object()), "{line:?}: {document}");
+    }
+}
+
+#[tokio::test]
+async fn colour_is_for_what_needs_somebody_and_only_where_it_is_wanted() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let address = format!("http://{}", proxy.config.admin.unwrap());
+    typed(&proxy, &["breakers", "force", "p@app", "open", "--reason", "x"]).await;
+    let listed = async |line: &[&str], variables: &[(&str, &str)]| {
+        let output = typed_with(&address, line, variables).await;
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let red = "\u{1b}[1;31m";
+    for (line, variables, is_coloured) in [
+        (&["breakers"][..], &[][..], false),
+        (&["breakers", "--color", "always"], &[], true),
+        (&["breakers", "--color", "always"], &[("NO_COLOR", "1")], true),
+        (&["breakers"], &[("CLICOLOR_FORCE", "1")], true),
+        (&["breakers"], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        (&["breakers", "--color", "never"], &[("CLICOLOR_FORCE", "1")], false),
+        (&["status", "--color", "always"], &[], true),
+    ] {
+        let text = listed(line, variables).await;
+        assert_eq!(text.contains(red), is_coloured, "{line:?} {variables:?}: {text}");
+        let well: Vec<&str> = text.lines().filter(|line| !line.to_uppercase().contains("OPEN")).collect();
+        assert!(well.iter().all(|line| !line.contains('\u{1b}')), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn moments_are_in_the_time_that_is_asked_for() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let address = format!("http://{}", proxy.config.admin.unwrap());
+    let far_east = [("TZ", "XST-14")];
+    for (options, end) in [(&[][..], " UTC"), (&["--utc"], " UTC"), (&["--local"], " XST")] {
+        let output = typed_with(&address, &[&["ops", "ls"], options].concat(), &far_east).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.trim_end().ends_with(end), "{options:?}: {text}");
+    }
+    assert_eq!(typed(&proxy, &["ops", "ls", "--utc", "--local"]).await.0, 2);
+}
+
+#[tokio::test]
+async fn what_is_nearly_right_is_met_with_what_was_meant() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let id = short(&lose(&proxy, "k").await);
+    let (number, tag) = id.split_once('-').expect("a number and a tag");
+    let other = if tag.starts_with('f') { "0" } else { "f" };
+    let wrong = format!("{number}-{other}{}", &tag[1..]);
+    for (line, cure) in [
+        (&["ops", "show", wrong.as_str()][..], format!("did you mean `{id}`?")),
+        (&["ops", "ls", "--upstream", "ap"], "did you mean `app`?".to_owned()),
+        (&["ops", "ls", "--policy", "x"], "mainstay routes".into()),
+        (&["breakers", "force", "p@ap", "open", "--reason", "x"], "did you mean `p@app`?".into()),
+    ] {
+        let (code, _, words) = typed(&proxy, line).await;
+        assert!(code == 1 && words.contains(&cure), "{line:?}: {words}");
+    }
+    let (code, _, words) = typed(&proxy, &["ops", "lst"]).await;
+    assert!(code == 2 && words.contains("'ls'"), "{words}");
+    let (code, listed, _) = typed(&proxy, &["ops", "ls", "--upstream", "app", "--older", "10m"]).await;
+    assert!(code == 0 && listed.starts_with("no operations"), "{listed}");
+}
+
+#[tokio::test]
+async fn a_listing_that_is_watched_comes_again_and_again() {
+    use tokio::io::AsyncBufReadExt as _;
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    for (line, first) in
+        [(&["ops", "ls", "--watch", "50ms"][..], "no operations"), (&["status", "--watch", "50ms"], "READY")]
+    {
+        let mut child = tokio::process::Command::new(binary())
+            .args(line)
+            .env("MAINSTAY_ADMIN", format!("http://{}", proxy.config.admin.unwrap()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("run mainstay");
+        let mut lines = tokio::io::BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut seen = 0;
+        while seen < 3 {
+            let line = within("another frame", lines.next_line()).await.expect("UTF-8").expect("it goes on");
+            assert!(!line.contains('\u{1b}'), "no terminal: {line}");
+            seen += usize::from(line.contains(first));
+        }
+        // Whoever reads no more ends it.
+        drop(lines);
+        assert!(within("it ends", child.wait()).await.expect("a status").success(), "{line:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_story_of_a_night_from_listing_to_resolution() {
     let (_upstream, proxy) = losing_proxy(POLICY).await;
@@ -48,7 +178,8 @@ async fn the_story_of_a_night_from_listing_to_resolution() {
     assert_eq!(code, 0, "{words}");
     let row = listed.lines().nth(1).expect("a row").to_owned();
     assert!(listed.starts_with("ID ") && row.starts_with(&short(&id)) && row.contains("unknown"), "{listed}");
-    assert_eq!(typed(&proxy, &["ops", "ls", "--older", "10m"]).await.1, "no operations\n");
+    let listed = typed(&proxy, &["ops", "ls", "--older", "10m"]).await.1;
+    assert!(listed.starts_with("no operations\n") && is_footer(&proxy, listed.lines().last()), "{listed}");
 
     let (code, story, _) = typed(&proxy, &["ops", "show", &id]).await;
     let typed_id = short(&id).split('-').next().unwrap_or_default().to_owned();
@@ -155,5 +286,8 @@ async fn a_token_is_taken_from_its_file() {
     assert!(code == 1 && words.contains("--token-file"), "{words}");
     let file = home.join("token");
     let (code, listed, _) = typed(&proxy, &["ops", "ls", "--token-file", file.to_str().unwrap()]).await;
-    assert_eq!((code, listed.as_str()), (0, "no operations\n"));
+    assert!(code == 0 && listed.starts_with("no operations\n"), "{listed}");
+    let address = format!("http://{}", proxy.config.admin.unwrap());
+    let output = typed_with(&address, &["ops", "ls"], &[("MAINSTAY_TOKEN_FILE", file.to_str().unwrap())]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

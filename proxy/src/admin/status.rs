@@ -13,11 +13,8 @@ use crate::{
         model::{Config, Direction, Store},
     },
     runtime::{Runtime, snapshot::Snapshot},
-    telemetry::metrics::recent::LastMinute,
+    telemetry::{build, metrics::recent::LastMinute},
 };
-
-/// The commit that a release is built from.
-const COMMIT: Option<&str> = option_env!("MAINSTAY_COMMIT");
 
 /// `GET /status`
 pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
@@ -42,8 +39,8 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
         "name": name(),
         "caller": asked.caller.name.as_deref(),
         "read_only": asked.caller.read_only,
-        "version": env!("CARGO_PKG_VERSION"),
-        "commit": COMMIT,
+        "version": build::VERSION,
+        "commit": build::COMMIT,
         "now": time(now),
         "started_at": time(cx.started_at),
         "uptime_ms": now.saturating_sub(cx.started_at),

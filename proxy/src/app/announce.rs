@@ -6,15 +6,16 @@ use std::{
 };
 
 use super::App;
-use crate::config::{
-    self,
-    model::{Config, Store},
+use crate::{
+    config::{
+        self,
+        model::{Config, Store},
+    },
+    telemetry::build,
 };
 
 /// Changes of a reload that are named; the rest is counted.
 const NAMED: usize = 10;
-/// The commit that a release is built from.
-const COMMIT: Option<&str> = option_env!("MAINSTAY_COMMIT");
 
 impl App {
     /// One line that says what was started, with what.
@@ -26,7 +27,7 @@ impl App {
             format!("{}={}", upstream.name, endpoints.collect::<Vec<_>>().join("|"))
         });
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"), commit = COMMIT, config = %file.display(), hash = config::hash(&config),
+            version = build::VERSION, commit = build::COMMIT, config = %file.display(), hash = config::hash(&config),
             listeners = joined(listeners), probes = %config.probes.address,
             admin = config.admin.as_ref().map_or_else(|| "off".to_owned(), |admin| admin.address.to_string()),
             upstreams = joined(upstreams), ledger = ledger(&config),

@@ -30,6 +30,7 @@ const STDIN: &str = "-";
 
 /// What to check, and how to say it.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  mainstay check --deny warnings\n  mainstay check --online mainstay.yaml")]
 pub struct CheckCommand {
     /// The configuration: a YAML file, a directory of them, or `-` for standard input. Default: mainstay.yaml, if it is there
     #[arg(value_name = "FILE")]

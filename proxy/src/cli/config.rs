@@ -15,19 +15,23 @@ use crate::config;
 
 /// What is wanted of configurations.
 #[derive(Subcommand)]
+#[command(after_help = "Examples:\n  mainstay config show mainstay.yaml\n  mainstay config diff old.yaml new.yaml")]
 pub enum ConfigCommand {
     /// Print the whole effective configuration, every default filled in
     Show(ShowCommand),
     /// Print each setting that differs between two configurations: 0 if they mean the same, 1 if they do not
     Diff(DiffCommand),
     /// Print the JSON Schema from which editors complete
+    #[command(after_help = "Examples:\n  mainstay config schema\n  mainstay config schema > mainstay.schema.json")]
     Schema,
     /// Print every key as a page of Markdown: what it takes, its default, what it means
+    #[command(after_help = "Examples:\n  mainstay config reference\n  mainstay config reference > configuration.md")]
     Reference,
 }
 
 /// Which configuration.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  mainstay config show\n  mainstay config show -c /etc/mainstay")]
 pub struct ShowCommand {
     /// The configuration: a YAML file, or a directory of them. Default: mainstay.yaml, if it is there
     #[arg(value_name = "FILE")]
@@ -39,6 +43,9 @@ pub struct ShowCommand {
 
 /// Which two.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay config diff old.yaml new.yaml\n  mainstay config diff /etc/mainstay mainstay.yaml"
+)]
 pub struct DiffCommand {
     /// The one: a YAML file, or a directory of them
     before: PathBuf,

@@ -15,6 +15,7 @@ const SEVERITIES: [(&str, &str); 3] = [("Errors", "error"), ("Warnings", "warnin
 
 /// What is to be explained.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  mainstay explain doubt-without-status\n  mainstay explain outcome-unknown")]
 pub struct ExplainCommand {
     /// A finding's code (doubt-without-status) or a problem's (outcome-unknown). Without one: all of them
     #[arg(value_name = "CODE")]

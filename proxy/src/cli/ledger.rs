@@ -36,10 +36,19 @@ const STATES: [&str; 5] = ["pending", "succeeded", "failed", "not_executed", "un
 
 /// Look into a ledger: one on disk without disturbing a running proxy, and who shares one in PostgreSQL
 #[derive(Subcommand)]
+#[command(
+    after_help = "Examples:\n  mainstay ledger check /var/lib/mainstay\n  mainstay ledger backup /var/lib/mainstay copy.db"
+)]
 pub enum LedgerCommand {
     /// Check the file and everything that must hold in it; 0 if nothing is wrong, else 1
+    #[command(
+        after_help = "Examples:\n  mainstay ledger check /var/lib/mainstay\n  mainstay ledger check mainstay.yaml -o json"
+    )]
     Check(Place),
     /// Show counts and sizes
+    #[command(
+        after_help = "Examples:\n  mainstay ledger stats /var/lib/mainstay\n  mainstay ledger stats mainstay.yaml -o json"
+    )]
     Stats {
         /// Which ledger
         #[command(flatten)]
@@ -53,10 +62,17 @@ pub enum LedgerCommand {
     /// Put a copy where a ledger was lost, and say what it has forgotten; nothing is written over
     Restore(RestoreCommand),
     /// End the quarantine of a restored copy: keys without a record are new again. No proxy may run on it
+    #[command(after_help = "Examples:\n  mainstay ledger lift /var/lib/mainstay\n  mainstay ledger lift mainstay.yaml")]
     Lift(Place),
     /// Print what can still be read of a damaged ledger, as `export` does; 1 if something could not be
+    #[command(
+        after_help = "Examples:\n  mainstay ledger salvage /var/lib/mainstay\n  mainstay ledger salvage damaged.db --key-file ledger.key > saved.jsonl"
+    )]
     Salvage(Place),
     /// Seal everything with the first key of the key file, so that no other is needed. No proxy may run on it
+    #[command(
+        after_help = "Examples:\n  mainstay ledger rekey mainstay.yaml\n  mainstay ledger rekey /var/lib/mainstay --key-file ledger.key"
+    )]
     Rekey(Place),
     /// The schema of a ledger in PostgreSQL: the SQL that makes or migrates it, for whoever owns the database
     Schema(SchemaCommand),
@@ -65,11 +81,17 @@ pub enum LedgerCommand {
     /// Take a replica of a ledger in PostgreSQL out by hand: the others take over what it owns, and it sends nothing more
     Fence(Fence),
     /// Print the document of every operation, a line of JSON each: no bodies, no keys
+    #[command(
+        after_help = "Examples:\n  mainstay ledger export /var/lib/mainstay\n  mainstay ledger export mainstay.yaml > operations.jsonl"
+    )]
     Export(Place),
 }
 
 /// What is wanted of a schema.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay ledger schema --sql | psql\n  mainstay ledger schema mainstay --sql --from 1 --grant proxy"
+)]
 pub struct SchemaCommand {
     /// The schema's name
     #[arg(default_value = "mainstay")]

@@ -11,6 +11,7 @@ mod operate;
 mod output;
 mod papers;
 mod replicas;
+mod version;
 
 pub use check::{CheckCommand, check};
 pub use config::{ConfigCommand, config};
@@ -23,3 +24,4 @@ pub use operate::{
     probe, status,
 };
 pub use papers::{CompletionCommand, ManCommand, completion, man};
+pub use version::{VersionCommand, version};

@@ -19,6 +19,16 @@ pub(super) fn print(text: impl Display) -> ExitCode {
     }
 }
 
+/// Writes to standard output, for as long as somebody reads.
+///
+/// # Errors
+/// Nobody does.
+pub(super) fn put(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
 /// Says why on standard error.
 pub(super) fn fail(problem: impl Display) -> ExitCode {
     // Nothing is left to tell it to if standard error is closed.

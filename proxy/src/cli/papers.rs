@@ -10,6 +10,9 @@ use super::output::{fail, print};
 
 /// For which shell.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay completion bash > /usr/share/bash-completion/completions/mainstay\n  mainstay completion fish"
+)]
 pub struct CompletionCommand {
     /// The shell
     shell: Shell,
@@ -17,6 +20,7 @@ pub struct CompletionCommand {
 
 /// Where manual pages go.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  mainstay man\n  mainstay man /usr/local/share/man/man1")]
 pub struct ManCommand {
     /// The directory, made if it is not there; without one, the first page is printed
     #[arg(value_name = "DIRECTORY")]

@@ -18,6 +18,7 @@ use crate::{
 
 /// Which shared ledger.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  mainstay ledger replicas\n  mainstay ledger replicas -c mainstay.yaml -o json")]
 pub struct Shared {
     /// The configuration that names it. Default: mainstay.yaml, if it is there
     #[arg(short, long, value_name = "FILE")]
@@ -28,6 +29,9 @@ pub struct Shared {
 
 /// Who is fenced, and why.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay ledger fence payments-7c9f --reason 'its node is gone'\n  mainstay ledger fence 3 --reason 'it hangs' --actor ana"
+)]
 pub struct Fence {
     /// Its name or its number, as `mainstay ledger replicas` shows them
     name: String,

@@ -42,7 +42,7 @@ pub use schema::schema;
 pub use secrets::FromEnvironment;
 pub(crate) use show::document;
 pub use show::{hash, show};
-pub(crate) use units::{format_duration, format_size, parse_duration};
+pub(crate) use units::{format_duration, parse_duration};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ use self::{screen::Screen, service::PaymentService, story::Story};
 
 /// What the command line may say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(after_help = "Examples:\n  mainstay demo\n  mainstay demo --once --replicas 3")]
 pub struct DemoOptions {
     /// End after the story instead of staying up; exits with 0 only if every step held.
     #[arg(long)]

@@ -5,6 +5,7 @@
 //! not fit is dropped and counted, and nothing is formatted or allocated for a request that nobody asked to see.
 //! Keys, bodies, credentials and query strings never enter.
 
+pub mod build;
 pub mod logs;
 pub mod metrics;
 pub mod propagation;

@@ -20,11 +20,16 @@ use super::{
 };
 use crate::config;
 
+const EXAMPLES: &str = "Examples:
+  mainstay init
+  mainstay init --port 8080 --service http://127.0.0.1:9000 --write /payments --status 'GET /payments/by-ref/{key}'";
+
 /// What was given that is no address, path or pointer, or was not given where nobody can be asked.
 const MISTYPED: u8 = 2;
 
 /// What is known already; the rest is asked for.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct InitCommand {
     /// The port on which clients come
     #[arg(long)]

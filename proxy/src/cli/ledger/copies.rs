@@ -27,6 +27,9 @@ const KEYS_INSTEAD: &str =
 
 /// What is copied, to where.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay ledger backup /var/lib/mainstay copy.db\n  mainstay ledger backup mainstay.yaml /backup/today.db -o json"
+)]
 pub struct BackupCommand {
     #[command(flatten)]
     place: Place,
@@ -36,6 +39,9 @@ pub struct BackupCommand {
 
 /// What is put where.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  mainstay ledger restore /var/lib/mainstay --from copy.db\n  mainstay ledger restore mainstay.yaml --from /backup/today.db --quarantine"
+)]
 pub struct RestoreCommand {
     #[command(flatten)]
     place: Place,

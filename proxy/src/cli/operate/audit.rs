@@ -1,26 +1,38 @@
 //! `mainstay audit`
 
-use std::process::ExitCode;
+use std::{borrow::Cow, process::ExitCode};
 
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Output, Target, client,
-    client::ClientError,
-    end, json,
+    ClientError, Listing, Target, end, names_of,
+    ops::ids::{short, whole},
     text::{Column, age, cell, table},
+    watch::read_age,
 };
 
 /// Show who did what, the latest first
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  mainstay audit --newer 24h --actor ana@desk\n  mainstay audit --operation d4-aab7"
+)]
 pub struct AuditCommand {
     #[command(flatten)]
     target: Target,
-    /// Only about this operation
+    /// Only about this operation: its id, or what that begins with
     #[arg(long, value_name = "ID")]
     operation: Option<String>,
+    /// Only what is newer than this: 30s, 10m, 24h
+    #[arg(long, value_name = "AGE", value_parser = read_age)]
+    newer: Option<String>,
+    /// Only what this one did
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Only acts of this kind: resolve, query, redispatch, force, release, find, reveal, log-level, drain, reload, ...
+    #[arg(long)]
+    action: Option<String>,
     /// At most so many; 0 is all
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -32,25 +44,31 @@ pub async fn audit(command: AuditCommand) -> ExitCode {
 }
 
 async fn list(command: AuditCommand) -> Result<String, ClientError> {
-    let AuditCommand { target, operation, limit } = command;
-    let query: Vec<_> = operation.into_iter().map(|id| ("operation", id)).collect();
-    let (found, _) = client(&target)?.pages("/audit", &query, "entries", limit).await?;
-    Ok(match target.output {
-        Output::Json => json(&json!({ "entries": found })),
-        _ => trail_table(&found, Timestamp::now()),
-    })
+    let AuditCommand { target, operation, newer, actor, action, limit } = command;
+    let session = target.session()?;
+    let operation = match operation {
+        Some(id) => Some(whole(&session.client, &id).await?),
+        None => None,
+    };
+    let given = [("operation", operation), ("newer", newer), ("actor", actor), ("action", action)];
+    let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let (found, _) = session.client.pages("/audit", &query, "entries", limit).await?;
+    let document = json!({ "entries": found });
+    let text = trail_table(&found, session.is_wide(), Timestamp::now());
+    Ok(session.shown(Listing { document: Cow::Owned(document), names: names_of(&found, "number"), text }).await)
 }
 
-fn trail_table(entries: &[Value], now: Timestamp) -> String {
+fn trail_table(entries: &[Value], is_wide: bool, now: Timestamp) -> String {
     if entries.is_empty() {
         return "nobody has done anything".into();
     }
+    let most = |cells: usize| if is_wide { usize::MAX } else { cells };
     let columns = [
         Column("AGE", 4),
-        Column("ACTOR", 16),
-        Column("ACTION", 10),
-        Column("TARGET", 32),
-        Column("CHANGE", 40),
+        Column("ACTOR", most(16)),
+        Column("ACTION", most(10)),
+        Column("TARGET", most(21)),
+        Column("CHANGE", most(40)),
         // Whole: it is what one looks for here.
         Column("REASON, AND WHY IT WAS REFUSED", usize::MAX),
     ];
@@ -67,12 +85,20 @@ fn trail_table(entries: &[Value], now: Timestamp) -> String {
             age(&entry["at"], now),
             cell(&entry["actor"]),
             cell(&entry["action"]),
-            cell(&entry["target"]),
+            target_of(entry, is_wide),
             change,
             words,
         ]
     };
     table(&columns, &entries.iter().map(row).collect::<Vec<_>>())
+}
+
+/// An operation by its short id, unless all of it is wanted.
+fn target_of(entry: &Value, is_wide: bool) -> String {
+    match entry["operation"].as_str() {
+        Some(id) if !is_wide && entry["target"] == id => short(id),
+        _ => cell(&entry["target"]),
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +111,7 @@ mod tests {
         let entries = [
             json!({
                 "at": "2026-11-24T02:59:00Z", "actor": "ana@desk", "action": "resolve",
-                "target": "00000000000000028a1f00000000beef", "before": "unknown (resolve_exhausted)",
+                "target": "00000000000000028a1f00000000beef", "operation": "00000000000000028a1f00000000beef", "before": "unknown (resolve_exhausted)",
                 "after": "succeeded", "reason": "bank says booked", "result": "done",
             }),
             json!({
@@ -94,9 +120,13 @@ mod tests {
             }),
         ];
         let expected = "\
-AGE  ACTOR             ACTION   TARGET                            CHANGE                                    REASON, AND WHY IT WAS REFUSED
-1m   ana@desk          resolve  00000000000000028a1f00000000beef  unknown (resolve_exhausted) -> succeeded  bank says booked
-1d   a-very-long-nam…  force    write@app                         refused                                   down; refused: no such breaker";
-        assert_eq!(trail_table(&entries, now), expected);
+AGE  ACTOR             ACTION   TARGET     CHANGE                                    REASON, AND WHY IT WAS REFUSED
+1m   ana@desk          resolve  2-8a1f     unknown (resolve_exhausted) -> succeeded  bank says booked
+1d   a-very-long-nam…  force    write@app  refused                                   down; refused: no such breaker";
+        assert_eq!(trail_table(&entries, false, now), expected);
+        let wide = trail_table(&entries, true, now);
+        assert!(
+            wide.contains("00000000000000028a1f00000000beef") && wide.contains("a-very-long-name@a-very-long-host")
+        );
     }
 }

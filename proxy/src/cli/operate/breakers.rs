@@ -1,19 +1,24 @@
 //! `mainstay breakers`
 
-use std::process::ExitCode;
+use std::{borrow::Cow, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
+use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Output, Target, Why, client,
-    client::{Client, ClientError, segment},
-    end, json,
-    text::{Column, cell, table},
+    ClientError, Listing, Output, Session, Target, Why,
+    client::segment,
+    end, items, json, names_of,
+    style::Style,
+    text::{Column, age, cell, long_span, table_with_alarms},
 };
+use crate::config::suggest;
 
 /// Look at circuit breakers, and hold them open, closed or disabled
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay breakers\n  mainstay breakers -o json")]
 pub struct BreakersCommand {
     #[command(flatten)]
     target: Target,
@@ -24,8 +29,13 @@ pub struct BreakersCommand {
 #[derive(Subcommand, Debug)]
 enum Breakers {
     /// List circuit breakers (the same as no command)
+    #[command(after_help = "Examples:\n  mainstay breakers ls\n  mainstay breakers ls -o ids")]
     Ls,
     /// Hold a breaker where it is put, until it is released or the proxy ends
+    #[command(
+        after_help = "Examples:\n  mainstay breakers force write@pay open --reason 'the bank is down until six'\n  \
+                            mainstay breakers force read@pay disabled --reason 'counts the wrong errors'"
+    )]
     Force {
         /// The breaker, as listed
         name: String,
@@ -36,6 +46,8 @@ enum Breakers {
         why: Why,
     },
     /// Let a held breaker go: closed, with nothing counted
+    #[command(after_help = "Examples:\n  mainstay breakers release write@pay --reason 'the bank is back'\n  \
+                            mainstay breakers release write@pay --reason over --actor ana")]
     Release {
         /// The breaker, as listed
         name: String,
@@ -57,60 +69,104 @@ pub async fn breakers(command: BreakersCommand) -> ExitCode {
 }
 
 async fn carry_out(command: BreakersCommand) -> Result<String, ClientError> {
-    let BreakersCommand { target, what } = command;
-    let (client, output) = (client(&target)?, target.output);
-    match what {
-        None | Some(Breakers::Ls) => list(&client, output).await,
+    let session = command.target.session()?;
+    match command.what {
+        None | Some(Breakers::Ls) => list(&session).await,
         Some(Breakers::Force { name, state, why }) => {
             let state = match state {
                 Held::Open => "open",
                 Held::Closed => "closed",
                 Held::Disabled => "disabled",
             };
-            act(&client, &name, "force", &why.body(&client, &[("state", state)]).await?, output).await
+            act(&session, &name, "force", &why.body(&session.client, &[("state", state)]).await?).await
         }
         Some(Breakers::Release { name, why }) => {
-            act(&client, &name, "release", &why.body(&client, &[]).await?, output).await
+            act(&session, &name, "release", &why.body(&session.client, &[]).await?).await
         }
     }
 }
 
-async fn list(client: &Client, output: Output) -> Result<String, ClientError> {
-    let document = client.get("/breakers").await?.document;
-    Ok(match output {
-        Output::Json => json(&document),
-        _ => breakers_table(document["breakers"].as_array().map(Vec::as_slice).unwrap_or_default()),
-    })
+async fn list(session: &Session) -> Result<String, ClientError> {
+    let document = session.client.get("/breakers").await?.document;
+    let breakers = items(&document, "breakers");
+    let text = breakers_table(breakers, session.is_wide(), Timestamp::now(), &session.style);
+    Ok(session.shown(Listing { document: Cow::Borrowed(&document), names: names_of(breakers, "name"), text }).await)
 }
 
-fn breakers_table(breakers: &[Value]) -> String {
+/// What was counted, for whoever has room for it.
+const COUNTS: [(&str, &str); 5] = [
+    ("CALLS", "requests"),
+    ("ERRORS", "errors"),
+    ("SLOW", "slow"),
+    ("IN A ROW", "consecutive_errors"),
+    ("OPENED", "opened"),
+];
+
+fn breakers_table(breakers: &[Value], is_wide: bool, now: Timestamp, style: &Style) -> String {
     if breakers.is_empty() {
         return "no policy in use has a circuit breaker".into();
     }
-    let columns = [
-        Column("NAME", 52),
+    let most = |cells: usize| if is_wide { usize::MAX } else { cells };
+    let mut columns = vec![
+        Column("NAME", most(40)),
         Column("STATE", 13),
-        Column("CALLS", 8),
-        Column("ERRORS", 8),
-        Column("SLOW", 8),
-        Column("IN A ROW", 8),
-        Column("OPENED", 8),
+        Column("SINCE", 6),
+        Column("WHY", most(24)),
+        Column("PROBES-IN", 9),
+        Column("FORCED-BY", most(24)),
     ];
+    // What fits beside the others in 120 characters.
+    let counts = if is_wide { &COUNTS[..] } else { &COUNTS[..2] };
+    columns.extend(counts.iter().map(|(title, _)| Column(title, 8)));
     let row = |breaker: &Value| {
-        ["name", "state", "requests", "errors", "slow", "consecutive_errors", "opened"]
-            .map(|member| cell(&breaker[member]))
-            .to_vec()
+        let probes = breaker["probes_in_ms"].as_u64().map(|ms| long_span(ms.div_ceil(1000))).unwrap_or_default();
+        let by = &breaker["forced_by"];
+        let reason = if is_wide && by.is_object() { format!(": {}", cell(&by["reason"])) } else { String::new() };
+        let mut cells = vec![
+            cell(&breaker["name"]),
+            cell(&breaker["state"]),
+            age(&breaker["since"], now),
+            why(breaker),
+            probes,
+            format!("{}{reason}", cell(&by["actor"])),
+        ];
+        cells.extend(counts.iter().map(|(_, member)| cell(&breaker[*member])));
+        cells
     };
-    table(&columns, &breakers.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<Vec<String>> = breakers.iter().map(row).collect();
+    let is_open = |at: usize| breakers[at]["state"].as_str().is_some_and(|state| state.ends_with("open"));
+    table_with_alarms(&columns, &rows, style, is_open)
 }
 
-async fn act(client: &Client, name: &str, action: &str, body: &Value, output: Output) -> Result<String, ClientError> {
+/// What made it open: `error_ratio 0.62 of 31`. Empty where it is not known.
+pub(super) fn why(breaker: &Value) -> String {
+    let why = &breaker["why"];
+    let Some(condition) = why["condition"].as_str() else { return String::new() };
+    let value = why["value"].as_f64().map(|value| format!(" {}", (value * 100.0).round() / 100.0)).unwrap_or_default();
+    let of = why["requests"].as_u64().map(|requests| format!(" of {requests}")).unwrap_or_default();
+    format!("{condition}{value}{of}")
+}
+
+async fn act(session: &Session, name: &str, action: &str, body: &Value) -> Result<String, ClientError> {
     let target = format!("/breakers/{}:{action}", segment(name));
-    let document = client.post(&target, None, body).await?.document;
-    Ok(match output {
+    let document = match session.client.post(&target, None, body).await {
+        Err(ClientError::Refused { status: StatusCode::NOT_FOUND, detail }) => {
+            return Err(ClientError::NotFound(format!("{detail}{}", near(session, name).await)));
+        }
+        done => done?.document,
+    };
+    Ok(match session.output {
         Output::Json => json(&document),
-        _ => format!("{name}: {}", cell(&document["state"])),
+        Output::Ids => cell(&document["name"]),
+        Output::Table | Output::Wide => format!("{name}: {}", cell(&document["state"])),
     })
+}
+
+/// The breaker that was meant, if one is like it.
+async fn near(session: &Session, name: &str) -> String {
+    let listed = session.client.get("/breakers").await.map(|answer| answer.document).unwrap_or_default();
+    let names = names_of(items(&listed, "breakers"), "name");
+    suggest(name, names.iter().map(String::as_str)).map(|cure| format!(" {cure}")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -120,17 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn breakers_are_listed_with_what_they_saw() {
+    fn breakers_are_listed_with_why_they_opened_and_who_holds_them() {
+        let now: Timestamp = "2026-11-24T03:00:00Z".parse().unwrap();
         let breakers = [
-            json!({ "name": "write@app", "state": "forced_open", "requests": 12, "errors": 3, "slow": 0,
-                "consecutive_errors": 1, "opened": 2 }),
-            json!({ "name": "read@app~10", "state": "closed", "requests": 120_000, "errors": 0, "slow": 7,
-                "consecutive_errors": 0, "opened": 0 }),
+            json!({ "name": "write@app", "state": "open", "since": "2026-11-24T02:59:20Z", "probes_in_ms": 2_900,
+                "why": { "condition": "error_ratio", "value": 0.6211, "threshold": 0.5, "requests": 31 }, "forced_by": null,
+                "requests": 31, "errors": 19, "slow": 0, "consecutive_errors": 1, "opened": 2 }),
+            json!({ "name": "read@app~10", "state": "forced_closed", "since": "2026-11-24T01:00:00Z", "why": null,
+                "forced_by": { "actor": "ana", "reason": "counts the wrong errors", "at": "2026-11-24T01:00:00Z" },
+                "requests": 120_000, "errors": 0, "slow": 7, "consecutive_errors": 0, "opened": 0 }),
         ];
         let expected = "\
-NAME         STATE        CALLS   ERRORS  SLOW  IN A ROW  OPENED
-write@app    forced_open  12      3       0     1         2
-read@app~10  closed       120000  0       7     0         0";
-        assert_eq!(breakers_table(&breakers), expected);
+NAME         STATE          SINCE  WHY                     PROBES-IN  FORCED-BY  CALLS   ERRORS
+write@app    open           40s    error_ratio 0.62 of 31  3 s                   31      19
+read@app~10  forced_closed  2h                                        ana        120000  0";
+        assert_eq!(breakers_table(&breakers, false, now, &Style::plain()), expected);
+        let wide = breakers_table(&breakers, true, now, &Style::plain());
+        assert!(wide.contains("ana: counts the wrong errors") && wide.contains("IN A ROW"), "{wide}");
     }
 }

@@ -95,7 +95,14 @@ pub(super) struct Client {
     /// Through TLS, where it is asked for.
     secure: Option<Secure>,
     token: Option<String>,
-    caller: OnceCell<Option<String>>,
+    identity: OnceCell<Identity>,
+}
+
+/// Who answers, and whom it takes the caller for.
+#[derive(Debug)]
+struct Identity {
+    name: String,
+    caller: Option<String>,
 }
 
 impl Client {
@@ -131,7 +138,7 @@ impl Client {
             authority: authority.clone(),
             secure,
             token: token.transpose()?,
-            caller: OnceCell::new(),
+            identity: OnceCell::new(),
         })
     }
 
@@ -180,13 +187,25 @@ impl Client {
         if self.token.is_none() && !self.secure.as_ref().is_some_and(Secure::has_certificate) {
             return Ok(None);
         }
-        let asked = async || Ok(self.get("/status").await?.document["caller"].as_str().map(str::to_owned));
-        Ok(self.caller.get_or_try_init(asked).await?.as_deref())
+        Ok(self.identity().await?.caller.as_deref())
     }
 
-    /// Whose answers these are, and when they came: the last line of a table.
-    pub(super) fn named(&self) -> String {
-        format!("{}, {} UTC", self.authority, jiff::Timestamp::now().strftime("%H:%M:%S"))
+    /// Whose answers these are: `payments-7c9f (127.0.0.1:9191)`.
+    pub(super) async fn named(&self) -> String {
+        match self.identity().await {
+            Ok(Identity { name, .. }) if !name.is_empty() => format!("{name} ({})", self.authority),
+            // What was asked for has been answered: a name that is missing is no failure.
+            _ => self.authority.to_string(),
+        }
+    }
+
+    async fn identity(&self) -> Result<&Identity, ClientError> {
+        let asked = async || {
+            let status = self.get("/status").await?.document;
+            let text = |member: &str| status[member].as_str().map(str::to_owned);
+            Ok(Identity { name: text("name").unwrap_or_default(), caller: text("caller") })
+        };
+        self.identity.get_or_try_init(asked).await
     }
 
     /// The status and the text of what is no document.

@@ -5,11 +5,11 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Output, Target, client, client::ClientError, end, json};
-use crate::config::parse_duration;
+use super::{ClientError, Output, Target, end, json, watch::read_time};
 
 /// Turn traffic away: readiness fails and clients are told to go elsewhere, while what comes is served
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay drain --wait 5s\n  mainstay drain --undo")]
 pub struct DrainCommand {
     #[command(flatten)]
     target: Target,
@@ -17,7 +17,7 @@ pub struct DrainCommand {
     #[arg(long, value_enum, default_value_t)]
     scope: Scope,
     /// Return only after so long, such as 5s
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = read_time)]
     wait: Duration,
     /// Take a drain back: readiness returns, and clients are told nothing more; refused once SIGTERM has come
     #[arg(long, conflicts_with_all = ["scope", "wait"])]
@@ -34,10 +34,6 @@ enum Scope {
     All,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|(problem, cure)| format!("{problem}; {cure}"))
-}
-
 /// Carries out `mainstay drain`.
 pub async fn drain(command: DrainCommand) -> ExitCode {
     end(carry_out(command).await)
@@ -45,9 +41,10 @@ pub async fn drain(command: DrainCommand) -> ExitCode {
 
 async fn carry_out(command: DrainCommand) -> Result<String, ClientError> {
     let DrainCommand { target, scope, wait, undo } = command;
+    let session = target.session()?;
     if undo {
-        let document = client(&target)?.delete("/drain").await?.document;
-        return Ok(match target.output {
+        let document = session.client.delete("/drain").await?.document;
+        return Ok(match session.output {
             Output::Json => json(&document),
             _ => "not draining: readiness no longer fails for it, and clients are told nothing more".into(),
         });
@@ -56,9 +53,9 @@ async fn carry_out(command: DrainCommand) -> Result<String, ClientError> {
         Scope::Inbound => "inbound",
         Scope::All => "all",
     };
-    let document = client(&target)?.post("/drain", None, &json!({ "scope": scope })).await?.document;
+    let document = session.client.post("/drain", None, &json!({ "scope": scope })).await?.document;
     tokio::time::sleep(wait).await;
-    Ok(match target.output {
+    Ok(match session.output {
         Output::Json => json(&document),
         _ => "draining: readiness fails and clients are told to go elsewhere; what comes is served".into(),
     })

@@ -11,11 +11,14 @@ pub(crate) mod ops;
 pub(crate) mod probe;
 mod secure;
 pub(crate) mod status;
+mod style;
 mod text;
+mod watch;
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode};
+use std::{borrow::Cow, fmt::Display, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::{
@@ -29,27 +32,92 @@ pub use self::{
 use self::{
     client::{Client, ClientError},
     secure::SecureArgs,
+    style::{Look, Style},
 };
 use super::output::{fail, print};
 
-/// Where the proxy is.
+/// Under which heading help has what all commands have, after their own options.
+const COMMON: &str = "Common options";
+
+/// Where the proxy is, and how what it says is shown.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Target {
     #[arg(
         long,
         global = true,
         value_name = "URL",
+        help_heading = COMMON,
         help = "The proxy's admin listener, http:// or https:// [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]"
     )]
     admin: Option<String>,
     #[command(flatten)]
     secure: SecureArgs,
-    /// The file that holds the token, where the listener asks for one
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = COMMON,
+        help = "The file that holds the token, where the listener asks for one [default: $MAINSTAY_TOKEN_FILE]"
+    )]
     token_file: Option<PathBuf>,
     /// For people, or for programs
-    #[arg(long, short, global = true, value_enum, default_value_t)]
+    #[arg(long, short, global = true, value_enum, value_name = "FORM", default_value_t, help_heading = COMMON)]
     output: Output,
+    #[command(flatten)]
+    look: Look,
+}
+
+impl Target {
+    /// What a command speaks to, and how it shows what it hears.
+    fn session(&self) -> Result<Session, ClientError> {
+        Ok(Session { client: client(self)?, output: self.output, style: Style::of(self.look) })
+    }
+}
+
+/// One proxy, and how what it says is shown.
+pub(super) struct Session {
+    client: Client,
+    output: Output,
+    style: Style,
+}
+
+/// A listing, in each form that it may be asked for.
+struct Listing<'a> {
+    document: Cow<'a, Value>,
+    /// What `-o ids` prints.
+    names: Vec<String>,
+    /// For people, without the line that says whose it is.
+    text: String,
+}
+
+impl Session {
+    /// A listing as it was asked for. The last line for people says whose it is.
+    async fn shown(&self, listing: Listing<'_>) -> String {
+        match self.output {
+            Output::Json => json(&listing.document),
+            Output::Ids => listing.names.join("\n"),
+            Output::Table | Output::Wide => format!("{}\n{}", listing.text, self.footer().await),
+        }
+    }
+
+    /// Whose answers these are, and when they came.
+    async fn footer(&self) -> String {
+        format!("{}, {}", self.client.named().await, self.style.clock(Timestamp::now()))
+    }
+
+    fn is_wide(&self) -> bool {
+        self.output == Output::Wide
+    }
+}
+
+/// The texts of one member of each item.
+fn names_of(items: &[Value], member: &str) -> Vec<String> {
+    items.iter().map(|item| text::cell(&item[member])).collect()
+}
+
+/// The items of a document's listing.
+fn items<'a>(document: &'a Value, member: &str) -> &'a [Value] {
+    document[member].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// How it is printed.
@@ -89,7 +157,7 @@ async fn actor_of(client: &Client, given: Option<String>) -> Result<Option<Strin
 #[derive(Args, Clone, Debug)]
 pub(super) struct Why {
     /// Why; kept in the audit trail
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     reason: String,
     #[arg(long, value_name = "NAME", help = "Who does it; kept in the audit trail [default: $USER@host]")]
     actor: Option<String>,
@@ -112,12 +180,14 @@ impl Why {
 fn end(done: Result<impl Display, ClientError>) -> ExitCode {
     match done {
         Ok(text) => print(text),
-        Err(error) => {
-            let code = error.exit_code();
-            let _ = fail(format_args!("mainstay: {error}"));
-            ExitCode::from(code)
-        }
+        Err(error) => refused(&error),
     }
+}
+
+/// Says why a command was not carried out.
+fn refused(error: &ClientError) -> ExitCode {
+    let _ = fail(format_args!("mainstay: {error}"));
+    ExitCode::from(error.exit_code())
 }
 
 /// The document for programs.
@@ -128,5 +198,6 @@ fn json(document: &Value) -> String {
 fn client(target: &Target) -> Result<Client, ClientError> {
     let address = target.admin.clone().or_else(|| std::env::var("MAINSTAY_ADMIN").ok());
     let address = address.as_deref().unwrap_or("http://127.0.0.1:9191");
-    Client::new(address, Some(&target.secure), target.token_file.as_deref())
+    let token_file = target.token_file.clone().or_else(|| std::env::var_os("MAINSTAY_TOKEN_FILE").map(PathBuf::from));
+    Client::new(address, Some(&target.secure), token_file.as_deref())
 }

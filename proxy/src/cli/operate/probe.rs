@@ -9,6 +9,7 @@ use crate::cli::output::{fail, print};
 
 /// Ask whether a proxy is alive, or ready for traffic: exit code 0 or 1
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay probe\n  mainstay probe live --probes http://127.0.0.1:9190")]
 pub struct ProbeCommand {
     /// What is asked
     #[arg(value_enum, default_value_t)]

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, SignatureScheme, client::ResolvesClientCert, pki_type
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::COMMON;
 use crate::wire::{
     tls::{self, ClientTls, Credentials, HTTP11, UpstreamTls},
     transport::Transport,
@@ -25,6 +26,7 @@ pub(super) struct SecureArgs {
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "FILE",
         help = "Of an https listener: the authorities its certificate may be from [default: $MAINSTAY_CA_FILE, or the public ones]"
     )]
@@ -32,6 +34,7 @@ pub(super) struct SecureArgs {
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "NAME",
         help = "The name its certificate must have [default: $MAINSTAY_SERVER_NAME, or the host of --admin]"
     )]
@@ -39,6 +42,7 @@ pub(super) struct SecureArgs {
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "URI",
         help = "The one URI its certificate must have instead of a name, as SPIFFE's do [default: $MAINSTAY_IDENTITY]"
     )]
@@ -46,13 +50,14 @@ pub(super) struct SecureArgs {
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "FILE",
         help = "Our certificate and its key in one file [default: $MAINSTAY_BUNDLE_FILE]"
     )]
     bundle_file: Option<PathBuf>,
-    #[arg(long, global = true, value_name = "FILE", help = "Our certificate [default: $MAINSTAY_CERT_FILE]")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE", help = "Our certificate [default: $MAINSTAY_CERT_FILE]")]
     cert_file: Option<PathBuf>,
-    #[arg(long, global = true, value_name = "FILE", help = "The key of our certificate [default: $MAINSTAY_KEY_FILE]")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE", help = "The key of our certificate [default: $MAINSTAY_KEY_FILE]")]
     key_file: Option<PathBuf>,
 }
 

@@ -1,138 +1,190 @@
 //! `mainstay status`: how it goes, on one screen.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    super::output::{fail, print},
-    Output, Target, client,
-    client::{Client, ClientError},
-    json,
-    text::{age, cell},
+    ClientError, Output, Session, Target, items, json, refused,
+    style::Style,
+    text::{cell, long_age, long_span, measured, percent},
+    watch::{Watch, watched},
 };
-use crate::config::{format_size, parse_duration};
 
 /// Something needs somebody.
 const NEEDS_SOMEBODY: u8 = 1;
+/// Digits of a hash that are shown.
+const HASH: usize = 6;
 
 /// How it goes, on one screen
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  mainstay status\n  mainstay status --watch 5s")]
 pub struct StatusCommand {
     #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
     target: Target,
-    /// Again and again, so long after each time
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = read_time)]
-    watch: Option<Duration>,
-}
-
-fn read_time(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|(wrong, cure)| format!("{wrong}; {cure}"))
 }
 
 /// Carries out `mainstay status`.
 pub async fn status(command: StatusCommand) -> ExitCode {
-    let StatusCommand { target, watch } = command;
-    let client = match client(&target) {
-        Ok(client) => client,
-        Err(error) => return refused(&error),
-    };
-    loop {
-        let code = match look(&client, target.output).await {
-            Ok((text, is_well)) => {
-                let clear = if watch.is_some() { "\u{1b}[2J\u{1b}[H" } else { "" };
-                print(format_args!("{clear}{text}"));
-                ExitCode::from(if is_well { 0 } else { NEEDS_SOMEBODY })
-            }
-            Err(error) => refused(&error),
-        };
-        match watch {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return code,
-        }
+    match command.target.session() {
+        Ok(session) => watched(command.watch, async || look(&session).await).await,
+        Err(error) => refused(&error),
     }
 }
 
-fn refused(error: &ClientError) -> ExitCode {
-    let _ = fail(format_args!("mainstay: {error}"));
-    ExitCode::from(error.exit_code())
+async fn look(session: &Session) -> Result<(String, u8), ClientError> {
+    let document = session.client.get("/status").await?.document;
+    let screen = Screen::of(&document, Timestamp::now());
+    let text = match session.output {
+        Output::Json => json(&document),
+        Output::Ids => cell(&document["name"]),
+        Output::Table | Output::Wide => screen.text(&session.style),
+    };
+    Ok((text, if screen.is_well() { 0 } else { NEEDS_SOMEBODY }))
 }
 
-async fn look(client: &Client, output: Output) -> Result<(String, bool), ClientError> {
-    let document = client.get("/status").await?.document;
-    let screen = Screen::of(&document, Timestamp::now());
-    Ok((if output == Output::Json { json(&document) } else { screen.text() }, screen.is_well))
+/// One line: what it is about, what there is to say, what to type for more, and whether somebody is needed.
+struct Line {
+    name: &'static str,
+    text: String,
+    more: &'static str,
+    is_alarm: bool,
 }
 
 /// What is shown.
 struct Screen {
     headline: String,
-    /// What it is about, what there is to say, and what to type for more.
-    lines: Vec<(&'static str, String, &'static str)>,
-    is_well: bool,
+    is_ready: bool,
+    lines: Vec<Line>,
 }
 
 impl Screen {
     fn of(status: &Value, now: Timestamp) -> Self {
         let commit = status["commit"].as_str().map(|commit| format!(" ({commit})")).unwrap_or_default();
-        let reasons: Vec<String> = status["not_ready_because"].as_array().into_iter().flatten().map(cell).collect();
+        let reasons: Vec<String> = items(status, "not_ready_because").iter().map(cell).collect();
         let is_ready = status["ready"] == true;
         let ready = if is_ready { "READY".to_owned() } else { format!("NOT READY: {}", reasons.join(", ")) };
-        let up = age(&status["started_at"], now);
+        let up = long_age(&status["started_at"], now);
         let headline =
             format!("{}   mainstay {}{commit}   up {up}   {ready}", cell(&status["name"]), cell(&status["version"]));
-        let mut screen = Self { headline, lines: Vec::new(), is_well: is_ready };
+        let mut screen = Self { headline, is_ready, lines: Vec::new() };
         screen.config(&status["config"], now);
+        screen.traffic(&status["traffic"]);
         screen.writes(&status["writes"], now);
-        screen.breakers(&status["breakers"]);
+        screen.breakers(items(status, "breakers"), now);
+        screen.upstreams(items(status, "upstreams"));
         screen.ledger(&status["ledger"]);
+        screen.traces(&status["traces"]);
         screen
     }
 
+    fn is_well(&self) -> bool {
+        self.is_ready && self.lines.iter().all(|line| !line.is_alarm)
+    }
+
+    fn say(&mut self, name: &'static str, text: String, more: &'static str, is_alarm: bool) {
+        self.lines.push(Line { name, text, more, is_alarm });
+    }
+
     fn config(&mut self, config: &Value, now: Timestamp) {
-        let mut text = format!("#{}, loaded {} ago", cell(&config["hash"]), age(&config["loaded_at"], now));
-        if config["last_reload_succeeded"] == false {
+        let file = config["file"].as_str().and_then(|file| Path::new(file).file_name());
+        let file = file.map(|file| format!("{} ", file.to_string_lossy())).unwrap_or_default();
+        let hash: String = cell(&config["hash"]).chars().take(HASH).collect();
+        let mut text = format!("{file}#{hash}, loaded {} ago", long_age(&config["loaded_at"], now));
+        let is_refused = config["last_reload_succeeded"] == false;
+        if is_refused {
             text += "   THE LAST RELOAD WAS REFUSED";
-            self.is_well = false;
         }
         let found: Vec<String> = config["findings"]
             .as_object()
             .into_iter()
             .flatten()
             .filter(|(_, count)| count.as_u64() > Some(0))
-            .map(|(severity, count)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
+            .map(|(severity, count)| format!("{count} {severity}{}", if *count == 1 { "" } else { "s" }))
             .collect();
         let more = if found.is_empty() { "" } else { "mainstay check" };
         if !found.is_empty() {
             text.extend(["   ", found.join(", ").as_str()]);
         }
-        self.lines.push(("config", text, more));
+        self.say("config", text, more, is_refused);
+    }
+
+    fn traffic(&mut self, traffic: &Value) {
+        if traffic["requests"].as_u64().unwrap_or(0) == 0 {
+            return;
+        }
+        let number = |member: &str| traffic[member].as_f64();
+        let mut told = vec![measured(number("rate").unwrap_or(0.0), "/s")];
+        told.extend(number("error_share").map(|_| format!("{} errors", percent(&traffic["error_share"]))));
+        told.extend(number("p50_ms").map(|ms| format!("p50 {}", measured(ms, " ms"))));
+        told.extend(number("p99_ms").map(|ms| format!("p99 {}", measured(ms, " ms"))));
+        let mut text = told.join("  ");
+        text += "      ";
+        let retried = number("retried_share").map(|_| format!("retried {}  ", percent(&traffic["retried_share"])));
+        text += &retried.unwrap_or_default();
+        text.extend(["limited ", &cell(&traffic["limited"]), "  replayed ", &cell(&traffic["replayed"]), "/min"]);
+        self.say("traffic", text, "mainstay routes", false);
     }
 
     fn writes(&mut self, writes: &Value, now: Timestamp) {
-        let (doubt, needed) = (writes["in_doubt"].as_u64().unwrap_or(0), writes["attention"].as_u64().unwrap_or(0));
+        let count = |member: &str| writes[member].as_u64().unwrap_or(0);
+        let (doubt, needed, asked) = (count("in_doubt"), count("attention"), count("settled_by_asking_today"));
         let mut parts = Vec::new();
         if doubt > 0 {
-            parts.push(format!("{doubt} in doubt (oldest {})", age(&writes["oldest_in_doubt_at"], now)));
+            parts.push(format!("{doubt} in doubt (oldest {})", long_age(&writes["oldest_in_doubt_at"], now)));
         }
         if needed > 0 {
             parts.push(if needed == 1 { "1 NEEDS A PERSON".into() } else { format!("{needed} NEED A PERSON") });
-            self.is_well = false;
+        }
+        if asked > 0 {
+            parts.push(format!("settled by asking {asked} today"));
         }
         if !parts.is_empty() {
-            self.lines.push(("writes", parts.join("   "), "mainstay ops ls"));
+            let more = if doubt + needed > 0 { "mainstay ops ls" } else { "" };
+            self.say("writes", parts.join("   "), more, needed > 0);
         }
     }
 
-    fn breakers(&mut self, breakers: &Value) {
-        for breaker in breakers.as_array().into_iter().flatten() {
+    fn breakers(&mut self, breakers: &[Value], now: Timestamp) {
+        for breaker in breakers {
             let state = cell(&breaker["state"]);
-            self.is_well &= !state.ends_with("open");
-            let text = format!("{} {}", cell(&breaker["name"]), state.replace('_', " ").to_uppercase());
-            self.lines.push(("breakers", text, "mainstay breakers"));
+            let mut text = format!("{} {}", cell(&breaker["name"]), state.replace('_', " ").to_uppercase());
+            if !breaker["since"].is_null() {
+                text.extend([" since ", &long_age(&breaker["since"], now)]);
+            }
+            let why = super::breakers::why(breaker);
+            if !why.is_empty() {
+                text.extend([" (", &why, ")"]);
+            }
+            if let Some(wait) = breaker["probes_in_ms"].as_u64() {
+                text.extend([", probes in ", &long_span(wait.div_ceil(1000))]);
+            }
+            self.say("breakers", text, "mainstay breakers", state.ends_with("open"));
+        }
+    }
+
+    /// Those of which an endpoint cannot be reached. While another can, nobody has to come.
+    fn upstreams(&mut self, upstreams: &[Value]) {
+        for upstream in upstreams {
+            let is_down = upstream["up"] == 0;
+            let down = if is_down { " DOWN" } else { "" };
+            let (name, up, total) = (cell(&upstream["name"]), cell(&upstream["up"]), cell(&upstream["total"]));
+            let of_endpoint = |endpoint: &Value| {
+                let count = endpoint["failures_last_minute"].as_u64().unwrap_or(0);
+                let times = match count {
+                    0 => String::new(),
+                    1 => ", once in the last minute".into(),
+                    count => format!(", {count} times in the last minute"),
+                };
+                format!("{} {}{times}", cell(&endpoint["address"]), cell(&endpoint["cause"]))
+            };
+            let endpoints: Vec<String> = items(upstream, "endpoints").iter().map(of_endpoint).collect();
+            let text = format!("{name}{down} {up}/{total}: {}", endpoints.join("; "));
+            self.say("upstreams", text, "mainstay upstreams", is_down);
         }
     }
 
@@ -142,23 +194,46 @@ impl Screen {
             text.extend([", ", &cell(&ledger["operations"]), " operations"]);
         }
         if let (Some(bytes), Some(max)) = (ledger["bytes"].as_u64(), ledger["max_bytes"].as_u64()) {
-            text.extend([", ", &format_size(bytes), " of ", &format_size(max)]);
+            text.extend([", ", &size(bytes), " of ", &size(max)]);
         }
-        if ledger["health"] != "writable" {
+        if let Some(ms) = ledger["commit_p99_ms"].as_f64() {
+            text.extend([", commit p99 ", &measured(ms, " ms")]);
+        }
+        let is_amiss = ledger["health"] != "writable";
+        if is_amiss {
             text.extend(["   ", &cell(&ledger["health"]).to_uppercase()]);
-            self.is_well = false;
         }
-        self.lines.push(("ledger", text, ""));
+        self.say("ledger", text, "", is_amiss);
     }
 
-    fn text(&self) -> String {
-        let width = self.lines.iter().map(|(_, text, _)| text.chars().count()).max().unwrap_or(0);
-        let lines = self
-            .lines
-            .iter()
-            .map(|(name, text, more)| format!("{name:10} {text:width$}   {more}").trim_end().to_owned());
-        std::iter::once(self.headline.clone()).chain(lines).collect::<Vec<_>>().join("\n")
+    fn traces(&mut self, traces: &Value) {
+        if traces.is_object() {
+            let text = format!("otlp {}, {} dropped", cell(&traces["endpoint"]), cell(&traces["dropped"]));
+            self.say("traces", text, "", false);
+        }
     }
+
+    fn text(&self, style: &Style) -> String {
+        let width = self.lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
+        let lines = self.lines.iter().map(|Line { name, text, more, is_alarm }| {
+            style.alarm_if(*is_alarm, format!("{name:10} {text:width$}   {more}").trim_end())
+        });
+        let headline = style.alarm_if(!self.is_ready, &self.headline);
+        std::iter::once(headline).chain(lines).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Bytes with one decimal of their largest unit: `16.5 MiB`.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut number = bytes as f64;
+    let mut unit = 0;
+    while number >= 1024.0 && unit + 1 < units.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{number:.1}");
+    format!("{} {}", text.trim_end_matches(".0"), units[unit])
 }
 
 #[cfg(test)]
@@ -169,12 +244,14 @@ mod tests {
 
     fn well() -> Value {
         json!({
-            "name": "payments-7c9f", "version": "0.1.0", "commit": "b91e2f7", "started_at": "2026-11-21T03:00:00Z",
-            "ready": true, "not_ready_because": [], "breakers": [],
-            "config": { "hash": "4f1c2a", "loaded_at": "2026-11-24T00:00:00Z", "last_reload_succeeded": true,
-                "findings": { "warning": 1, "note": 0 } },
+            "name": "payments-7c9f", "version": "0.1.0", "commit": "b91e2f7", "started_at": "2026-11-20T23:00:00Z",
+            "ready": true, "not_ready_because": [], "breakers": [], "upstreams": [], "traces": null,
+            "config": { "file": "/etc/mainstay/mainstay.yaml", "hash": "4f1c2ab7", "loaded_at": "2026-11-24T00:00:00Z",
+                "last_reload_succeeded": true, "findings": { "warning": 1, "note": 0 } },
+            "traffic": { "requests": 0 },
             "writes": { "in_doubt": 0, "attention": 0, "oldest_in_doubt_at": null },
-            "ledger": { "store": "disk", "health": "writable", "operations": 412, "bytes": 16_777_216, "max_bytes": 4_294_967_296_u64 },
+            "ledger": { "store": "disk", "health": "writable", "operations": 412, "bytes": 17_301_504, "max_bytes": 4_294_967_296_u64,
+                "commit_p99_ms": 2.1 },
         })
     }
 
@@ -186,10 +263,36 @@ mod tests {
     fn a_screen_without_trouble_is_short() {
         let screen = Screen::of(&well(), now());
         let expected = "\
-payments-7c9f   mainstay 0.1.0 (b91e2f7)   up 3d   READY
-config     #4f1c2a, loaded 3h ago   1 warning    mainstay check
-ledger     disk, 412 operations, 16MiB of 4GiB";
-        assert_eq!((screen.text().as_str(), screen.is_well), (expected, true));
+payments-7c9f   mainstay 0.1.0 (b91e2f7)   up 3d 4h   READY
+config     mainstay.yaml #4f1c2a, loaded 3h ago   1 warning             mainstay check
+ledger     disk, 412 operations, 16.5 MiB of 4 GiB, commit p99 2.1 ms";
+        assert_eq!((screen.text(&Style::plain()).as_str(), screen.is_well()), (expected, true));
+    }
+
+    #[test]
+    fn a_screen_of_a_bad_night_has_every_line() {
+        let mut status = well();
+        status["traffic"] = json!({ "requests": 10_944, "rate": 182.4, "error_share": 0.002, "p50_ms": 4.1, "p99_ms": 61.0,
+            "retried_share": 0.011, "limited": 0, "replayed": 3 });
+        status["writes"] = json!({ "in_doubt": 2, "attention": 1, "oldest_in_doubt_at": "2026-11-24T02:59:46Z",
+            "settled_by_asking_today": 12 });
+        status["breakers"] = json!([{ "name": "write@pay", "state": "open", "since": "2026-11-24T02:59:20Z",
+            "why": { "condition": "error_ratio", "value": 0.62, "threshold": 0.5, "requests": 31 }, "probes_in_ms": 2_900 }]);
+        status["upstreams"] = json!([{ "name": "pay", "up": 1, "total": 2, "endpoints": [
+            { "address": "10.0.0.7:9000", "cause": "connection refused", "failures_last_minute": 12 } ] }]);
+        status["traces"] = json!({ "endpoint": "http://jaeger:4318", "exported": 10, "dropped": 0 });
+        let screen = Screen::of(&status, now());
+        let text = screen.text(&Style::plain());
+        for line in [
+            "traffic    182/s  0.2 % errors  p50 4.1 ms  p99 61 ms      retried 1.1 %  limited 0  replayed 3/min",
+            "writes     2 in doubt (oldest 14 s)   1 NEEDS A PERSON   settled by asking 12 today",
+            "breakers   write@pay OPEN since 40 s (error_ratio 0.62 of 31), probes in 3 s",
+            "upstreams  pay 1/2: 10.0.0.7:9000 connection refused, 12 times in the last minute",
+            "traces     otlp http://jaeger:4318, 0 dropped",
+        ] {
+            assert!(text.lines().any(|told| told.starts_with(line)), "{line} is missing:\n{text}");
+        }
+        assert!(!screen.is_well());
     }
 
     #[test]
@@ -199,16 +302,19 @@ ledger     disk, 412 operations, 16MiB of 4GiB";
             ("/writes/attention", json!(1), "1 NEEDS A PERSON"),
             ("/config/last_reload_succeeded", json!(false), "REFUSED"),
             ("/breakers", json!([{ "name": "write@pay", "state": "open" }]), "write@pay OPEN"),
+            ("/upstreams", json!([{ "name": "pay", "up": 0, "total": 1, "endpoints": [] }]), "pay DOWN 0/1"),
             ("/ledger/health", json!("full"), "FULL"),
         ] {
             let mut status = well();
             *status.pointer_mut(place).unwrap() = value;
             let screen = Screen::of(&status, now());
-            assert!(screen.text().contains(word) && !screen.is_well, "{}", screen.text());
+            let text = screen.text(&Style::plain());
+            assert!(text.contains(word) && !screen.is_well(), "{text}");
         }
         let mut doubt = well();
         doubt["writes"] = json!({ "in_doubt": 2, "attention": 0, "oldest_in_doubt_at": "2026-11-24T02:59:46Z" });
         let screen = Screen::of(&doubt, now());
-        assert!(screen.text().contains("2 in doubt (oldest 14s)") && screen.is_well, "{}", screen.text());
+        let text = screen.text(&Style::plain());
+        assert!(text.contains("2 in doubt (oldest 14 s)") && screen.is_well(), "{text}");
     }
 }

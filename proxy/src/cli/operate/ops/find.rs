@@ -6,15 +6,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{
-        Output, actor_of,
-        client::{Client, ClientError},
-    },
+    super::{ClientError, Session, actor_of, items},
     shown,
 };
 
 /// Bytes of a key that are read from the standard input: more than a key has.
 const MAX_KEY: u64 = 4096;
+/// What is said of a search that was cut.
+const CUT: &str = "not everything could be looked at: name the caller with --principal, if you know it";
 
 #[derive(Args, Debug)]
 pub(super) struct Find {
@@ -32,23 +31,19 @@ pub(super) struct Find {
     actor: Option<String>,
 }
 
-pub(super) async fn find(client: &Client, wanted: Find, output: Output) -> Result<String, ClientError> {
+pub(super) async fn find(session: &Session, wanted: Find) -> Result<String, ClientError> {
     let Find { key, principal, upstream, actor } = wanted;
     let mut body = Map::new();
     body.insert("key".into(), if key == "-" { read_key()? } else { key }.into());
-    if let Some(actor) = actor_of(client, actor).await? {
+    if let Some(actor) = actor_of(&session.client, actor).await? {
         body.insert("actor".into(), actor.into());
     }
     body.extend(principal.map(|principal| ("principal".into(), principal.into())));
     body.extend(upstream.map(|upstream| ("upstream".into(), upstream.into())));
-    let document = client.post("/operations:find", None, &Value::Object(body)).await?.document;
+    let document = session.client.post("/operations:find", None, &Value::Object(body)).await?.document;
     let is_complete = document["complete"] == true;
-    let found = document["operations"].as_array().cloned().unwrap_or_default();
-    let mut text = shown(&found, output, &[("complete", json!(is_complete))], &client.named());
-    if !is_complete && matches!(output, Output::Table | Output::Wide) {
-        text.push_str("\nnot everything could be looked at: name the caller with --principal, if you know it");
-    }
-    Ok(text)
+    let notes = if is_complete { "" } else { CUT };
+    Ok(shown(session, items(&document, "operations"), ("complete", json!(is_complete)), notes).await)
 }
 
 fn read_key() -> Result<String, ClientError> {

@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::super::{
     client::{Client, ClientError, query_string},
+    items, names_of,
     text::cell,
 };
+use crate::config::suggest;
 
 /// Digits of a whole id, and of its number.
 const WHOLE: usize = 32;
@@ -14,7 +16,7 @@ const NUMBER: usize = 16;
 const NAMED: usize = 5;
 
 /// The id as tables show it: its number without zeros, and four digits of its tag.
-pub(super) fn short(id: &str) -> String {
+pub(in crate::cli::operate) fn short(id: &str) -> String {
     match (id.get(..NUMBER), id.get(NUMBER..NUMBER + 4)) {
         (Some(number), Some(tag)) => format!("{}-{tag}", trimmed(number)),
         _ => id.to_owned(),
@@ -32,14 +34,31 @@ fn trimmed(number: &str) -> &str {
 }
 
 /// The whole id of which `text` is the beginning. Its whole number names an operation, whatever other numbers begin so.
-pub(super) async fn whole(client: &Client, text: &str) -> Result<String, ClientError> {
+pub(in crate::cli::operate) async fn whole(client: &Client, text: &str) -> Result<String, ClientError> {
     if text.len() == WHOLE {
         return Ok(text.to_owned());
     }
     let query = query_string(&[("id_prefix", text.to_owned()), ("limit", (NAMED + 1).to_string())]);
     let found = client.get(&format!("/operations?{query}")).await?.document;
-    let found: Vec<String> = found["operations"].as_array().into_iter().flatten().map(|one| cell(&one["id"])).collect();
+    let found = names_of(items(&found, "operations"), "id");
+    if found.is_empty() {
+        return Err(ClientError::NotFound(format!(
+            "there is no operation whose id begins with {text}{}",
+            near(client, text).await
+        )));
+    }
     choose(text, &found)
+}
+
+/// An operation whose short id is like `text`, if there is one among those that are open or came last.
+async fn near(client: &Client, text: &str) -> String {
+    let mut names = Vec::new();
+    for query in ["open=true&limit=200", "order=newest&limit=200"] {
+        if let Ok(found) = client.get(&format!("/operations?{query}")).await {
+            names.extend(names_of(items(&found.document, "operations"), "id").iter().map(|id| short(id)));
+        }
+    }
+    suggest(text, names.iter().map(String::as_str)).map(|cure| format!("; {cure}")).unwrap_or_default()
 }
 
 fn choose(text: &str, found: &[String]) -> Result<String, ClientError> {

@@ -1,6 +1,6 @@
 //! `mainstay ops ls`
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -8,15 +8,16 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Output,
-        client::{Client, ClientError, query_string},
-        json,
-        text::{Column, age, cell, table},
+        ClientError, Listing, Session,
+        client::query_string,
+        items,
+        style::Style,
+        text::{Column, age, cell, long_age, table, table_with_alarms},
+        watch::{Watch, read_age},
     },
-    ids, shown,
+    ids, near, shown,
     words::why,
 };
-use crate::config::parse_duration;
 
 /// Operations in a listing unless somebody wants more.
 const LIMIT: usize = 1000;
@@ -91,17 +92,11 @@ pub(super) struct Ls {
     /// At most so many; 0 is all [default: 1000]
     #[arg(long)]
     limit: Option<usize>,
+    #[command(flatten)]
+    pub(super) watch: Watch,
 }
 
-/// Refuses what the proxy would refuse, with the help of the command line.
-fn read_age(text: &str) -> Result<String, String> {
-    match parse_duration(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err((wrong, cure)) => Err(format!("{wrong}; {cure}")),
-    }
-}
-
-pub(super) async fn list(client: &Client, wanted: Ls, output: Output) -> Result<String, ClientError> {
+pub(super) async fn list(session: &Session, wanted: &Ls) -> Result<String, ClientError> {
     let mut query = wanted.which.query();
     query.extend(wanted.reason.iter().map(|reason| ("reason", reason.clone())));
     // Whoever names a state, a trace or a reason wants all of it.
@@ -110,35 +105,28 @@ pub(super) async fn list(client: &Client, wanted: Ls, output: Output) -> Result<
         query.push(("open", "true".into()));
     }
     if wanted.group {
-        return groups(client, query, output).await;
+        return groups(session, query).await;
     }
     if wanted.newest {
         query.push(("order", "newest".into()));
     }
     let limit = wanted.limit.unwrap_or(LIMIT);
-    let (found, has_more) = client.pages("/operations", &query, "operations", limit).await?;
-    let mut footer = format!("{}\n{}", summary(&found, Timestamp::now()), client.named());
+    let (found, has_more) = session.client.pages("/operations", &query, "operations", limit).await?;
+    if found.is_empty() {
+        near::known(session, &wanted.which).await?;
+    }
+    let mut notes = if found.is_empty() { String::new() } else { summary(&found, Timestamp::now()) };
     if has_more {
         let more = format!("there are more than {limit}: narrow it down, or raise --limit (0 is all)\n");
-        footer.insert_str(0, &more);
+        notes.insert_str(0, &more);
     }
-    Ok(shown(&found, output, &[("has_more", has_more.into())], &footer))
+    Ok(shown(session, &found, ("has_more", has_more.into()), &notes).await)
 }
 
-async fn groups(
-    client: &Client,
-    mut query: Vec<(&'static str, String)>,
-    output: Output,
-) -> Result<String, ClientError> {
+async fn groups(session: &Session, mut query: Vec<(&'static str, String)>) -> Result<String, ClientError> {
     query.push(("group_by", "upstream,route,reason".into()));
-    let document = client.get(&format!("/operations?{}", query_string(&query))).await?.document;
-    let groups = document["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if output == Output::Json {
-        return Ok(json(&document));
-    }
-    if groups.is_empty() {
-        return Ok("no operations".into());
-    }
+    let document = session.client.get(&format!("/operations?{}", query_string(&query))).await?.document;
+    let groups = items(&document, "groups");
     let columns =
         [Column("COUNT", 8), Column("UPSTREAM", 16), Column("ROUTE", 40), Column("REASON", 24), Column("OLDEST", 6)];
     let now = Timestamp::now();
@@ -148,14 +136,20 @@ async fn groups(
         cells.push(age(&group["oldest_at"], now));
         cells
     };
-    let mut text = table(&columns, &groups.iter().map(row).collect::<Vec<_>>());
-    if document["complete"] != true {
+    let mut text = match groups {
+        [] => "no operations".to_owned(),
+        groups => table(&columns, &groups.iter().map(row).collect::<Vec<_>>()),
+    };
+    if document["complete"] == false {
         text.push_str("\nthere are more than were counted: narrow it down");
     }
-    Ok(format!("{text}\n{}", client.named()))
+    // A group's own name: what would list it.
+    let name = |group: &Value| ["upstream", "route", "reason"].map(|member| cell(&group[member])).join(" ");
+    let names = groups.iter().map(name).collect();
+    Ok(session.shown(Listing { document: Cow::Borrowed(&document), names, text }).await)
 }
 
-/// How many there are of each kind, and since when: `201 shown: 200 in doubt (gave up asking; pay), 1 contradicted; oldest 21m`.
+/// How many there are of each kind, and since when: `201 shown: 200 in doubt (gave up asking; pay), 1 contradicted; oldest 21 m`.
 fn summary(found: &[Value], now: Timestamp) -> String {
     let mut kinds: BTreeMap<(u8, String), u64> = BTreeMap::new();
     for operation in found {
@@ -169,17 +163,20 @@ fn summary(found: &[Value], now: Timestamp) -> String {
         };
         *kinds.entry(kind).or_default() += 1;
     }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    // The most first; of as many, what is worse.
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let kinds: Vec<String> = kinds.iter().map(|((_, kind), count)| format!("{count} {kind}")).collect();
     let oldest = found
         .iter()
         .filter_map(|one| Some((one["created_at"].as_str()?.parse::<Timestamp>().ok()?, one)))
         .min_by_key(|(at, _)| *at);
-    let oldest = oldest.map(|(_, one)| age(&one["created_at"], now)).unwrap_or_default();
+    let oldest = oldest.map(|(_, one)| long_age(&one["created_at"], now)).unwrap_or_default();
     format!("{} shown: {}; oldest {oldest}", found.len(), kinds.join(", "))
 }
 
 /// The table of `ls`.
-pub(super) fn operations_table(operations: &[Value], now: Timestamp, is_wide: bool) -> String {
+pub(super) fn operations_table(operations: &[Value], now: Timestamp, is_wide: bool, style: &Style) -> String {
     let mut columns = vec![
         Column("ID", if is_wide { 32 } else { 21 }),
         Column("STATE", 12),
@@ -209,7 +206,8 @@ pub(super) fn operations_table(operations: &[Value], now: Timestamp, is_wide: bo
         }
         cells
     };
-    table(&columns, &operations.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<Vec<String>> = operations.iter().map(row).collect();
+    table_with_alarms(&columns, &rows, style, |at| !operations[at]["attention"].is_null())
 }
 
 #[cfg(test)]
@@ -242,10 +240,10 @@ mod tests {
 ID      STATE         AGE  ROUTE               UPSTREAM    TRIES  WHY
 2-8a1f  unknown       12m  /payments/**        app         1      answer lost: attempt timed out
 3-8a1f  not_executed  3d   /a/very/long/path…  an-upstre…  10000  ! contradicted: settled as not executed, then 201";
-        let table = operations_table(&operations(), now, false);
+        let table = operations_table(&operations(), now, false, &Style::plain());
         assert_eq!(table, expected);
         assert!(table.lines().all(|line| line.chars().count() <= 120));
-        let wide = operations_table(&operations(), now, true);
+        let wide = operations_table(&operations(), now, true, &Style::plain());
         for part in [
             "00000000000000028a1f00000000beef",
             "/a/very/long/path/of/a/route/{id}",
@@ -261,6 +259,6 @@ ID      STATE         AGE  ROUTE               UPSTREAM    TRIES  WHY
         assert_eq!(summary(&operations(), now), "2 shown: 1 contradicted, 1 in doubt; oldest 3d");
         let mut gave_up = operations()[0].clone();
         gave_up["attention"] = json!({ "reason": "resolve_exhausted" });
-        assert_eq!(summary(&[gave_up.clone(), gave_up], now), "2 shown: 2 in doubt (gave up asking; app); oldest 12m");
+        assert_eq!(summary(&[gave_up.clone(), gave_up], now), "2 shown: 2 in doubt (gave up asking; app); oldest 12 m");
     }
 }

@@ -2,12 +2,13 @@
 
 mod act;
 mod find;
-mod ids;
+pub(super) mod ids;
 mod list;
+mod near;
 mod story;
 mod words;
 
-use std::process::ExitCode;
+use std::{borrow::Cow, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -19,15 +20,13 @@ use self::{
     list::Ls,
 };
 use super::{
-    Output, Target, Why, client,
-    client::{Client, ClientError, segment},
-    end, json,
-    text::cell,
+    ClientError, Listing, Output, Session, Target, Why, client::segment, end, json, names_of, refused, text::cell,
+    watch::watched,
 };
 
 /// Look at operations, and settle what the machine could not
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = false)]
+#[command(after_help = "Examples:\n  mainstay ops\n  mainstay ops -o ids")]
 pub struct OpsCommand {
     #[command(flatten)]
     target: Target,
@@ -52,6 +51,8 @@ enum Ops {
         id: String,
     },
     /// Say what became of a write that is unknown, or take a flag away
+    #[command(after_help = "Examples:\n  mainstay ops resolve d4 --as succeeded --reason 'the bank says booked'\n  \
+                            mainstay ops resolve d4 --acknowledge --reason 'paid back by hand'")]
     Resolve {
         #[command(flatten)]
         chosen: Chosen,
@@ -65,6 +66,8 @@ enum Ops {
         why: Why,
     },
     /// Show the key of a write, where the proxy's configuration allows it; who looked, and why, is kept
+    #[command(after_help = "Examples:\n  mainstay ops reveal d4 --reason 'which payment'\n  \
+                            mainstay ops reveal d4-aab7 --reason 'which payment' -o json")]
     Reveal {
         /// The operation: its id, or what that begins with
         id: String,
@@ -72,6 +75,8 @@ enum Ops {
         why: Why,
     },
     /// Ask the service now what became of a write
+    #[command(after_help = "Examples:\n  mainstay ops query d4 --reason 'to see'\n  \
+                            mainstay ops query --attention --upstream pay --reason 'the bank is back' --yes")]
     Query {
         #[command(flatten)]
         chosen: Chosen,
@@ -79,6 +84,8 @@ enum Ops {
         why: Why,
     },
     /// Send a write again, byte for byte, where the service honours its key
+    #[command(after_help = "Examples:\n  mainstay ops redispatch d4 --reason 'the service has restarted'\n  \
+                            mainstay ops redispatch --older 10m --upstream pay --reason 'the bank is back'")]
     Redispatch {
         #[command(flatten)]
         chosen: Chosen,
@@ -111,32 +118,43 @@ impl Decision {
 
 /// Carries out `mainstay ops`.
 pub async fn ops(command: OpsCommand) -> ExitCode {
-    end(carry_out(command).await)
-}
-
-async fn carry_out(command: OpsCommand) -> Result<String, ClientError> {
-    let OpsCommand { target, what } = command;
-    let client = client(&target)?;
-    let acts = |action, state, why| Acts { client: &client, output: target.output, action, state, why };
-    match what {
-        None => list::list(&client, Ls::default(), target.output).await,
-        Some(Ops::Ls(wanted)) => list::list(&client, *wanted, target.output).await,
-        Some(Ops::Find(wanted)) => find::find(&client, wanted, target.output).await,
-        Some(Ops::Show { id }) => show(&client, &id, target.output).await,
-        // Whoever acknowledges agrees with the state that it has.
-        Some(Ops::Resolve { chosen, decided, acknowledge: _, why }) => {
-            acts("resolve", decided.map(Decision::label), why).on(chosen).await
-        }
-        Some(Ops::Reveal { id, why }) => reveal(&client, &id, &why, target.output).await,
-        Some(Ops::Query { chosen, why }) => acts("query", None, why).on(chosen).await,
-        Some(Ops::Redispatch { chosen, why }) => acts("redispatch", None, why).on(chosen).await,
+    let session = match command.target.session() {
+        Ok(session) => session,
+        Err(error) => return refused(&error),
+    };
+    match command.what.unwrap_or_default() {
+        Ops::Ls(wanted) => watched(wanted.watch, async || Ok((list::list(&session, &wanted).await?, 0))).await,
+        what => end(carry_out(&session, what).await),
     }
 }
 
-async fn show(client: &Client, id: &str, output: Output) -> Result<String, ClientError> {
+impl Default for Ops {
+    fn default() -> Self {
+        Self::Ls(Box::default())
+    }
+}
+
+async fn carry_out(session: &Session, what: Ops) -> Result<String, ClientError> {
+    let acts = |action, state, why| Acts { client: &session.client, output: session.output, action, state, why };
+    match what {
+        Ops::Ls(wanted) => list::list(session, &wanted).await,
+        Ops::Find(wanted) => find::find(session, wanted).await,
+        Ops::Show { id } => show(session, &id).await,
+        // Whoever acknowledges agrees with the state that it has.
+        Ops::Resolve { chosen, decided, acknowledge: _, why } => {
+            acts("resolve", decided.map(Decision::label), why).on(chosen).await
+        }
+        Ops::Reveal { id, why } => reveal(session, &id, &why).await,
+        Ops::Query { chosen, why } => acts("query", None, why).on(chosen).await,
+        Ops::Redispatch { chosen, why } => acts("redispatch", None, why).on(chosen).await,
+    }
+}
+
+async fn show(session: &Session, id: &str) -> Result<String, ClientError> {
+    let client = &session.client;
     let id = ids::whole(client, id).await?;
     let document = client.get(&path(&id, "")).await?.document;
-    Ok(match output {
+    Ok(match session.output {
         Output::Json => json(&document),
         Output::Ids => id,
         Output::Table | Output::Wide => {
@@ -144,16 +162,17 @@ async fn show(client: &Client, id: &str, output: Output) -> Result<String, Clien
             for id in document.pointer("/attention/later").and_then(Value::as_array).into_iter().flatten() {
                 later.push(client.get(&path(&cell(id), "")).await?.document);
             }
-            story::story(&document, &later, Timestamp::now())
+            story::story(&document, &later, Timestamp::now(), &session.style)
         }
     })
 }
 
-async fn reveal(client: &Client, id: &str, why: &Why, output: Output) -> Result<String, ClientError> {
+async fn reveal(session: &Session, id: &str, why: &Why) -> Result<String, ClientError> {
+    let client = &session.client;
     let id = ids::whole(client, id).await?;
     let body = why.body(client, &[]).await?;
     let shown = client.post(&path(&id, ":reveal"), None, &body).await?.document;
-    if output == Output::Json {
+    if session.output == Output::Json {
         return Ok(json(&shown));
     }
     let kept = |value: &Value| if value.is_null() { "not kept".to_owned() } else { cell(value) };
@@ -173,22 +192,15 @@ fn path(id: &str, act: &str) -> String {
     format!("/operations/{}{act}", segment(id))
 }
 
-/// Several operations, as they are printed.
-fn shown(found: &[Value], output: Output, more: &[(&str, Value)], footer: &str) -> String {
-    let ids = || found.iter().map(|one| cell(&one["id"])).collect::<Vec<_>>().join("\n");
-    match output {
-        Output::Json => {
-            let mut document = json!({ "operations": found });
-            for (name, value) in more {
-                document[*name] = value.clone();
-            }
-            json(&document)
-        }
-        Output::Ids => ids(),
-        Output::Table | Output::Wide if found.is_empty() => "no operations".into(),
-        Output::Table | Output::Wide => {
-            let table = list::operations_table(found, Timestamp::now(), output == Output::Wide);
-            format!("{table}\n{footer}")
-        }
-    }
+/// Several operations, as they are printed; `notes` are lines beneath a table.
+async fn shown(session: &Session, found: &[Value], more: (&str, Value), notes: &str) -> String {
+    let mut document = json!({ "operations": found });
+    document[more.0] = more.1;
+    let text = if found.is_empty() {
+        "no operations".into()
+    } else {
+        list::operations_table(found, Timestamp::now(), session.is_wide(), &session.style)
+    };
+    let text = if notes.is_empty() { text } else { format!("{text}\n{notes}") };
+    session.shown(Listing { document: Cow::Owned(document), names: names_of(found, "id"), text }).await
 }

@@ -1,16 +1,19 @@
 //! `mainstay ops show`: one operation, as it is told to somebody who was just woken up.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    super::text::{age, cell},
+    super::{
+        style::Style,
+        text::{age, cell},
+    },
     ids::{short, short_of, shortest},
     words::{counted, phrase},
 };
 
 /// The story of an operation, and what may be done next. `later` are the operations under its key since it was contradicted.
-pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp) -> String {
+pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> String {
     let mut events = events(operation);
     events.extend(later.iter().filter_map(|later| {
         Some((moment(&later["created_at"])?, format!("the key was used again: {}", short_of(later))))
@@ -18,11 +21,12 @@ pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp) -> Strin
     events.extend(acts(operation));
     // In one millisecond, what was told first came first.
     events.sort_by_key(|(at, _)| *at);
-    let mut lines = vec![headline(operation)];
-    let days: std::collections::BTreeSet<_> = events.iter().map(|(at, _)| at.to_zoned(TimeZone::UTC).date()).collect();
-    let format = if days.len() > 1 { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
-    lines.extend(events.iter().map(|(at, what)| format!("  {}   {what}", at.strftime(format))));
-    lines.extend(next(operation, later, now));
+    let mut lines = vec![style.alarm_if(!operation["attention"].is_null(), &headline(operation))];
+    // What happened today needs no date.
+    let is_today = events.iter().all(|(at, _)| style.day(*at) == style.day(now));
+    let time = |at: Timestamp| if is_today { style.time_of_day(at) } else { style.moment(at) };
+    lines.extend(events.iter().map(|(at, what)| format!("  {}   {what}", time(*at))));
+    lines.extend(next(operation, later, now, style));
     lines.extend(trace(operation));
     lines.join("\n")
 }
@@ -217,7 +221,7 @@ fn after_contradiction(operation: &Value, later: &[Value]) -> Vec<String> {
 }
 
 /// What will happen by itself, and what a person may do.
-fn next(operation: &Value, later: &[Value], now: Timestamp) -> Vec<String> {
+fn next(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> Vec<String> {
     if contradiction(operation).is_some() {
         return after_contradiction(operation, later);
     }
@@ -227,8 +231,9 @@ fn next(operation: &Value, later: &[Value], now: Timestamp) -> Vec<String> {
     if is_unknown && operation["can_be_queried"] != true && operation["can_be_redispatched"] != true {
         lines.push("Nobody can ask the service: its policy has no `status`, or had none when it began.".into());
     }
-    if let Some(at) = operation["next_check_at"].as_str() {
-        lines.push(format!("It is looked at next at {at} ({}).", age(&at.into(), now)));
+    if let Some(at) = moment(&operation["next_check_at"]) {
+        let ahead = age(&operation["next_check_at"], now);
+        lines.push(format!("It is looked at next at {} ({ahead}).", style.moment(at)));
     }
     if operation["can_be_resolved"] != true {
         lines.push(match operation["state"].as_str() {
@@ -316,7 +321,7 @@ Look into the service first: did it happen? Then say so, with what you saw as th
   mainstay ops resolve d4 --as succeeded --reason '…'
   mainstay ops resolve d4 --as failed --reason '…'
   mainstay ops resolve d4 --as not_executed --reason '…'   # a repeat executes then";
-        assert_eq!(story(&unknown(), &[], now()), expected);
+        assert_eq!(story(&unknown(), &[], now(), &Style::plain()), expected);
     }
 
     #[test]
@@ -350,24 +355,29 @@ Both d4-aab7 and d5-33ac may have happened. Look for two effects in the service,
   mainstay ops reveal d4 --reason '…'                  # which payment
   mainstay ops resolve d4 --acknowledge --reason '…'   # you have put it right; takes the flag away
 trace 4bf92f3577b34da6a3ce929d0e0e4736   http://jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(story(&operation, &[later], now()), expected);
-        assert!(story(&operation, &[], now()).contains("Its key was not used for another write since."));
+        assert_eq!(story(&operation, &[later], now(), &Style::plain()), expected);
+        assert!(
+            story(&operation, &[], now(), &Style::plain()).contains("Its key was not used for another write since.")
+        );
     }
 
     #[test]
     fn only_what_would_be_accepted_is_offered() {
         let mut operation = unknown();
         operation["can_be_queried"] = false.into();
-        let told = story(&operation, &[], now());
+        let told = story(&operation, &[], now(), &Style::plain());
         assert!(!told.contains("ops query") && told.contains("Nobody can ask the service"), "{told}");
         operation["can_be_redispatched"] = true.into();
-        let told = story(&operation, &[], now());
+        let told = story(&operation, &[], now(), &Style::plain());
         assert!(told.contains("ops redispatch") && !told.contains("Nobody can ask"), "{told}");
         operation["state"] = "failed".into();
-        assert!(story(&operation, &[], now()).contains("mainstay ops resolve d4 --acknowledge"));
+        assert!(story(&operation, &[], now(), &Style::plain()).contains("mainstay ops resolve d4 --acknowledge"));
         operation["can_be_resolved"] = false.into();
-        assert!(story(&operation, &[], now()).ends_with("Nothing is left to be done here."));
+        assert!(story(&operation, &[], now(), &Style::plain()).ends_with("Nothing is left to be done here."));
         operation["state"] = "pending".into();
-        assert!(story(&operation, &[], now()).ends_with("Wait: its attempt will say more than a person can."));
+        assert!(
+            story(&operation, &[], now(), &Style::plain())
+                .ends_with("Wait: its attempt will say more than a person can.")
+        );
     }
 }
