@@ -110,6 +110,7 @@ mod tls_listener;
 mod tls_rotation;
 mod tls_upstream;
 mod traces;
+mod traces_environment;
 mod traffic;
 mod tunnels;
 mod uploads;

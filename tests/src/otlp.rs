@@ -35,6 +35,11 @@ impl Collector {
         requests.iter().map(|r| (r.target.clone(), r.header("content-type").map(str::to_owned))).collect()
     }
 
+    /// A field of the first export.
+    pub fn field(&self, name: &str) -> Option<String> {
+        self.upstream.requests().first()?.header(name).map(str::to_owned)
+    }
+
     /// Resource attributes and spans received so far.
     pub fn exports(&self) -> Vec<ExportTraceServiceRequest> {
         let requests = self.upstream.requests();

@@ -18,6 +18,7 @@ use super::{
     finding::{Finding, Severity},
     model::Config,
     node::{At, Kind, Node, Pos},
+    otel::Standard,
     places,
     report::{ConfigErrors, Issue, Origin, Sources},
     yaml,
@@ -198,10 +199,16 @@ impl Files {
         if !issues.is_empty() {
             return Err(ConfigErrors::new(&sources, issues));
         }
+        let mut root = merge(roots, &sources, &mut issues);
+        let standard = Standard { lookup, sources: &mut sources, given: &mut given, issues: &mut issues };
+        let resource = standard.fill(&mut root);
         let environment = FromEnvironment::new(given);
-        let root = merge(roots, &sources, &mut issues);
         let mut cx = Cx::with(issues, places::belongs);
-        match build(&root, &mut cx).map(|config| Config { environment: environment.clone(), ..config }) {
+        let built = build(&root, &mut cx).map(|mut config| {
+            config.telemetry.resource = resource;
+            Config { environment: environment.clone(), ..config }
+        });
+        match built {
             Some(config) if cx.issues.is_empty() => Ok(Loaded {
                 findings: findings(&config, &root, &mut sources, &self.ignored),
                 config: Arc::new(config),

@@ -19,6 +19,7 @@ pub(crate) mod load;
 pub(crate) mod machine;
 pub mod model;
 mod node;
+mod otel;
 mod places;
 mod raw;
 mod reference;

@@ -15,6 +15,9 @@ pub const TRACE_ID: &str = "{trace_id}";
 pub struct Telemetry {
     /// `service.name`.
     pub service_name: String,
+    /// More attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES`. They are an instance's own (its pod, its node), so
+    /// they are no part of what is shown and compared.
+    pub resource: Vec<(String, String)>,
     /// Where spans go: the OTLP/HTTP base URL, for example `http://jaeger:4318`.
     pub otlp: Option<Otlp>,
     /// Formats of trace context, in order of preference.

@@ -24,10 +24,10 @@ const OTLP_QUEUE: NonZeroUsize = NonZeroUsize::new(2048).expect("2048 is not zer
 section! {
     /// Traces and logs.
     RawTelemetry {
-        /// `service.name` of spans. Default mainstay.
+        /// `service.name` of spans. Default: `OTEL_SERVICE_NAME`, else mainstay.
         service_name: String,
-        /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default none: then trace headers pass
-        /// as they came, and none is added.
+        /// Where spans go: the base URL of an OTLP/HTTP receiver, a map, or `none`. Default: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+        /// else none: then trace headers pass as they came, and none is added.
         otlp: MaybeOtlp,
         /// Formats of trace context, in order of preference; `b3` reads both forms of B3. Written only where spans are
         /// exported. Default [w3c, b3, jaeger].
@@ -53,6 +53,7 @@ section! {
         /// How an `https://` receiver is known. Default: by public authorities.
         tls: RawOtlpTls,
         /// Fields that each export carries: a text, or `{ file, prefix }`, read for each export. They are never shown.
+        /// Default: those of `OTEL_EXPORTER_OTLP_HEADERS`.
         headers: Named<HeaderSource>,
     }
 }
@@ -60,7 +61,8 @@ section! {
 section! {
     /// How an `https://` receiver is known.
     RawOtlpTls {
-        /// The authorities that its certificate may be from, and no others. Default: `SSL_CERT_FILE`, else Mozilla's.
+        /// The authorities that its certificate may be from, and no others. Default: `OTEL_EXPORTER_OTLP_CERTIFICATE`, else
+        /// `SSL_CERT_FILE`, else Mozilla's.
         ca_file: String,
         /// Our certificate with its key, in one file.
         bundle_file: String,
@@ -113,6 +115,7 @@ section! {
 pub(crate) fn default_telemetry() -> Telemetry {
     Telemetry {
         service_name: "mainstay".into(),
+        resource: Vec::new(),
         otlp: None,
         propagation: vec![Propagation::W3c, Propagation::B3, Propagation::Jaeger],
         sample_ratio: 1.0,
@@ -137,6 +140,7 @@ impl Setting for Telemetry {
         }
         Some(Self {
             service_name: or(raw.service_name, default.service_name),
+            resource: default.resource,
             otlp: raw.otlp.and_then(|otlp| otlp.value.0),
             propagation: or(raw.propagation, default.propagation),
             sample_ratio: cx.ranged(

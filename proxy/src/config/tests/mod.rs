@@ -6,6 +6,7 @@ mod directory;
 mod environment;
 mod good;
 mod hostile;
+mod otel;
 mod round_trip;
 mod schema;
 mod watch;

@@ -130,6 +130,7 @@ fn config() -> Config {
         ledger: crate::config::model::Ledger { store: Store::Memory, max_open: 100, max_bytes: 1 << 20, node: None },
         telemetry: Telemetry {
             service_name: "t".into(),
+            resource: Vec::new(),
             otlp: None,
             propagation: Vec::new(),
             sample_ratio: 0.0,

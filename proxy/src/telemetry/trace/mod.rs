@@ -28,7 +28,7 @@ use opentelemetry::{
     KeyValue,
     trace::{SpanKind, TraceState},
 };
-use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
 use tokio::time::Instant;
 
 use self::{
@@ -72,6 +72,7 @@ struct Settings {
 #[derive(Clone, PartialEq)]
 struct Destination {
     service_name: String,
+    resource: Vec<(String, String)>,
     otlp: Otlp,
 }
 
@@ -86,8 +87,11 @@ impl Tracing {
 
     /// Goes on as `telemetry` says. An exporter whose destination changed sends what it has and ends by itself.
     pub fn apply(&self, telemetry: &Telemetry) {
-        let destination =
-            telemetry.otlp.clone().map(|otlp| Destination { service_name: telemetry.service_name.clone(), otlp });
+        let destination = telemetry.otlp.clone().map(|otlp| Destination {
+            service_name: telemetry.service_name.clone(),
+            resource: telemetry.resource.clone(),
+            otlp,
+        });
         let old = self.settings.load_full();
         let kept = old.destination == destination;
         let exporter = if kept { old.exporter.clone() } else { destination.as_ref().and_then(|to| self.exporter(to)) };
@@ -103,11 +107,14 @@ impl Tracing {
     }
 
     fn exporter(&self, to: &Destination) -> Option<Arc<Exporter>> {
-        let resource = Resource::builder()
+        // The environment was read with the configuration; the SDK's own reading of it would drop what is wrong in silence.
+        let resource = Resource::builder_empty()
+            .with_detector(Box::new(TelemetryResourceDetector))
             .with_attributes([
                 KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
                 KeyValue::new("service.instance.id", self.instance.clone()),
             ])
+            .with_attributes(to.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
             .with_service_name(to.service_name.clone())
             .build();
         match Exporter::start(&to.otlp, &resource, Arc::clone(&self.counters)) {

@@ -31,6 +31,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// What the exporter itself has to say of an export.
+const EXPORTERS: [header::HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::USER_AGENT];
+
 /// An OTLP/HTTP receiver.
 pub(super) struct Collector {
     host: String,
@@ -115,7 +118,15 @@ impl Collector {
     /// Posts until it is answered for good.
     async fn deliver(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (mut head, body) = request.into_parts();
-        self.add_headers(&mut head.headers)?;
+        // The exporter adds OTEL_EXPORTER_OTLP_HEADERS by itself, unchecked, also where the configuration says otherwise.
+        let mut own = http::HeaderMap::new();
+        for name in EXPORTERS {
+            if let Some(value) = head.headers.remove(&name) {
+                own.insert(name, value);
+            }
+        }
+        self.add_headers(&mut own)?;
+        head.headers = own;
         let mut wait = FIRST_WAIT;
         loop {
             let mut again =

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn telemetry(endpoint: Option<&str>, sample_ratio: f64) -> Telemetry {
     Telemetry {
         service_name: "shop".to_owned(),
+        resource: Vec::new(),
         otlp: endpoint.map(|endpoint| Otlp {
             endpoint: endpoint.parse().unwrap(),
             timeout: Duration::from_millis(500),
