@@ -69,6 +69,7 @@ mod limiter_keys;
 mod limits;
 mod local_sockets;
 mod log_lines;
+mod mesh;
 mod metrics;
 mod names;
 mod openapi_admin;

@@ -1,9 +1,12 @@
 //! A raw HTTP/1.1 client: sends exactly the bytes it is given and reports exactly what came back.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     wire::{Body, Framing, Head, Headers, Wire, latin1},
@@ -180,6 +183,14 @@ impl Client {
     /// Connects.
     pub async fn connect(addr: SocketAddr) -> Self {
         let stream = within("a connection to the proxy", TcpStream::connect(addr)).await;
+        Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("connect to {addr}: {error}"))) }
+    }
+
+    /// Connects from another address of this machine.
+    pub async fn connect_from(own: IpAddr, addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((own, 0).into()).unwrap_or_else(|error| panic!("bind to {own}: {error}"));
+        let stream = within("a connection to the proxy", socket.connect(addr)).await;
         Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("connect to {addr}: {error}"))) }
     }
 

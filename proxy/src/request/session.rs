@@ -108,7 +108,8 @@ impl Session {
         }
         let model::ClientRule { header, trusted, .. } = &listener.client;
         if !trusted.include(peer, self.own) {
-            forward::distrust(headers);
+            // What names the caller stands there only from who is believed: `X-Forwarded-Client-Cert` looks like a front's, too.
+            forward::distrust(headers, |name| listener.identifying_headers().any(|header| header.name == *name));
             return self.peer;
         }
         let values = headers.get_all(header.name()).iter().map(HeaderValue::as_bytes);

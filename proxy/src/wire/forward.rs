@@ -133,9 +133,9 @@ impl Hints {
     }
 }
 
-/// Takes out what a sender that is not trusted says of whom it forwards for.
-pub(crate) fn distrust(headers: &mut HeaderMap) {
-    remove_where(headers, is_of_a_front);
+/// Takes out what a sender that is not trusted says of whom it forwards for, except for what is believed of it otherwise.
+pub(crate) fn distrust(headers: &mut HeaderMap, is_believed: impl Fn(&HeaderName) -> bool) {
+    remove_where(headers, |name| is_of_a_front(name) && !is_believed(name));
 }
 
 /// What the client's connection adds to every request on it.
