@@ -108,6 +108,7 @@ mod third_parties;
 mod time_and_retries;
 mod timeout;
 mod tls_listener;
+mod tls_peers;
 mod tls_rotation;
 mod tls_upstream;
 mod traces;

@@ -1,10 +1,6 @@
 //! Services behind TLS: who they must be, which HTTP is spoken to them, and what a connection that is refused proves.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::net::SocketAddr;
 
 use mainstay_tests::{
     authority::{Authority, Issued},
@@ -167,49 +163,6 @@ async fn a_peer_that_refuses_our_certificate_late_has_not_looked_at_the_write() 
     let two = H2Upstream::start(|_| H2Step::Answer(200, vec![], "x".into(), vec![])).await;
     let server = Server { clients: Some(&clients), alpn: &[b"h2"], ..Server::of(&own) };
     refuses_our_certificate(&server.before(two.addr).await, || two.requests().len(), &clients, &ca).await;
-}
-
-/// openssl's own server; killed when dropped.
-struct OpenSsl(Child);
-
-impl Drop for OpenSsl {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl OpenSsl {
-    async fn start(addr: SocketAddr, own: &Issued, clients: &Path) -> Self {
-        let server = Command::new("openssl")
-            .args(["s_server", "-tls1_3", "-www", "-verify_return_error", "-Verify", "2", "-accept"])
-            .arg(addr.port().to_string())
-            .args(["-CAfile".as_ref(), clients.as_os_str()])
-            .args(["-cert".as_ref(), own.cert.as_os_str()])
-            .args(["-key".as_ref(), own.key.as_os_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("openssl is there");
-        let server = Self(server);
-        eventually("openssl serves", || async { tokio::net::TcpStream::connect(addr).await.ok() }).await;
-        server
-    }
-}
-
-#[tokio::test]
-async fn openssl_refuses_our_certificate_before_it_looks_at_the_write() {
-    let (authority, clients) = (Authority::new("right"), Authority::new("clients"));
-    let own = authority.issue("own", "DNS:localhost");
-    let addr = free_addr();
-    let _server = OpenSsl::start(addr, &own, &clients.cert()).await;
-    let proxy = before(addr, &ca_file(&authority), "").await;
-    expect_unsent(&proxy, "tls:certificate_required").await;
-    let strangers = Authority::new("stranger");
-    let stranger = strangers.issue("own", "URI:spiffe://x/y");
-    let proxy = before(addr, &format!("{}, {}", ca_file(&authority), pair(&stranger)), "").await;
-    expect_unsent(&proxy, "tls:certificate_refused").await;
 }
 
 #[tokio::test]
