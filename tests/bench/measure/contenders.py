@@ -45,6 +45,8 @@ class Stage:
         self.upstream = None
         self.upstream_port = 0
         self.sink_port = 0
+        # By template: what is replaced of it where everybody listens with TLS.
+        self.secured = {}
 
     def __enter__(self):
         return self
@@ -72,13 +74,19 @@ class Stage:
             process = self._mainstay(name, port, config)
         else:
             process = getattr(self, f"_{name}")(port)
-            process.wait_until(lambda: answers(port), "answer", seconds=20)
-        check_answer(name, port)
+            process.wait_until(lambda: answers(port, secure=bool(self.secured)), "answer", seconds=20)
+        check_answer(name, port, secure=bool(self.secured))
         return Contender(name, port, process, process.rss_bytes())
 
     def render(self, template, suffix, **values):
         """A configuration with its ports filled in, as a file."""
-        text = Template((build.CONFIGS / template).read_text()).substitute(
+        text = (build.CONFIGS / template).read_text()
+        if self.secured:
+            clear, secure = self.secured[template]
+            if clear not in text:
+                raise Trouble(f"configs/{template} does not listen as it is thought to: {clear.strip()}")
+            text = text.replace(clear, secure)
+        text = Template(text).substitute(
             upstream=self.upstream_port, sink=self.sink_port, directory=self.directory, **values
         )
         return self.write(f"{values['port']}.{suffix}", text)

@@ -3,6 +3,7 @@
 import http.client
 import re
 import signal
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,14 @@ class Load:
     p99_ms: float
 
 
-def fetch(port, path="/", method="GET", body=None, headers=None, timeout=5):
+def fetch(port, path="/", method="GET", body=None, headers=None, timeout=5, secure=False):
     """One request on its own connection: status, headers, body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    if secure:
+        # Whose certificate it is, is not what is measured.
+        anybody = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=anybody)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -41,27 +47,27 @@ def fetch(port, path="/", method="GET", body=None, headers=None, timeout=5):
         connection.close()
 
 
-def answers(port, path="/"):
+def answers(port, path="/", secure=False):
     """Whether a request gets 200 just now."""
     try:
-        return fetch(port, path, timeout=1)[0] == 200
+        return fetch(port, path, timeout=1, secure=secure)[0] == 200
     except (OSError, http.client.HTTPException):
         return False
 
 
-def check_answer(name, port, path="/"):
+def check_answer(name, port, path="/", secure=False):
     """Raises unless the proxy hands on the upstream's answer unharmed."""
     try:
-        status, _, body = fetch(port, path)
+        status, _, body = fetch(port, path, secure=secure)
     except (OSError, http.client.HTTPException) as error:
         raise Trouble(f"{name}: no answer: {error}") from error
     if status != 200 or body != BODY:
         raise Trouble(f"{name}: expected 200 with the upstream's body, got {status} with {body[:200]!r}")
 
 
-def wrk(name, port, seconds, path="/", connections=CONNECTIONS, script=None, env=None):
+def wrk(name, port, seconds, path="/", connections=CONNECTIONS, script=None, env=None, secure=False, headers=()):
     """Closed loop: every connection sends its next request when it has its answer. An error of any kind raises."""
-    output = _run(name, _wrk_command(port, seconds, path, connections, script), seconds, env)
+    output = _run(name, _wrk_command(port, seconds, path, connections, script, secure, headers), seconds, env)
     return _wrk_seen(name, output)
 
 
@@ -87,11 +93,13 @@ def wrk_while(name, port, work):
     return _wrk_seen(name, output)
 
 
-def _wrk_command(port, seconds, path="/", connections=CONNECTIONS, script=None):
+def _wrk_command(port, seconds, path="/", connections=CONNECTIONS, script=None, secure=False, headers=()):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency"]
     if script:
         command += ["-s", str(script)]
-    return [*command, f"http://127.0.0.1:{port}{path}"]
+    for header in headers:
+        command += ["-H", header]
+    return [*command, f"http{'s' if secure else ''}://127.0.0.1:{port}{path}"]
 
 
 def _wrk_seen(name, output):
