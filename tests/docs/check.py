@@ -2,6 +2,7 @@
 """The documents, held against the program.
 
 * Every link of every Markdown file leads to a file, and to a heading if it names one.
+* Every `yaml` block is YAML, but for samples of what is wrong.
 * Every `mainstay …` command in a `sh` block is a command with such options.
 * Every test that SECURITY.md rests on exists.
 * docs/reference/findings.md has every code that the program has, and each sample brings up its own; the messages of logs.md are the program's.
@@ -9,7 +10,7 @@
   how:  `file=NAME` writes it there; `check` gives it to `mainstay check --deny warnings`; `run` runs it (`exit=N` if it is to fail);
   `background` starts it and waits for `port=N`; `output` is what the block before printed, where `…` stands for anything.
 
-Usage: check.py MAINSTAY_BINARY [PAGE…]
+Usage: check.py MAINSTAY_BINARY [PAGE…]        (needs PyYAML)
 """
 
 import fcntl
@@ -24,6 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "docs/reference/findings.md"
@@ -84,6 +87,14 @@ def bad_links(page):
                 yield f"{page.relative_to(ROOT)}:{number}: {target} leads nowhere"
             elif anchor and (file.suffix != ".md" or anchor not in anchors(file)):
                 yield f"{page.relative_to(ROOT)}:{number}: {file.name} has no heading #{anchor}"
+
+
+def bad_yaml(page, block):
+    """Parts of a configuration cannot be checked; that they are YAML can."""
+    try:
+        list(yaml.safe_load_all(block.text))
+    except yaml.YAMLError as error:
+        yield f"{page.relative_to(ROOT)}:{block.line}: no YAML: {error}"
 
 
 class Commands:
@@ -265,6 +276,7 @@ def main(binary, pages):
         faults += bad_links(page)
         for block in read(page)[0]:
             faults += commands.bad(page, block) if block.language == "sh" else []
+            faults += bad_yaml(page, block) if block.language == "yaml" and "finding" not in block.marks else []
         if is_played(page):
             played += 1
             began = time.monotonic()
