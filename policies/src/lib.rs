@@ -3,6 +3,7 @@
 //! No file, socket or driver is known here. Decision logic is pure (state, event, now); services only carry it out.
 
 pub mod access;
+pub mod balance;
 pub mod body;
 pub mod cache;
 pub mod caller;

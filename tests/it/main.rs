@@ -8,6 +8,7 @@ mod admin_orders;
 mod admin_switches;
 mod admin_tls;
 mod admin_traffic;
+mod balance;
 mod breaker;
 mod breaker_corners;
 mod breaker_scopes;

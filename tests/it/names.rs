@@ -1,114 +1,17 @@
 //! Names of endpoints: every address of one is used, one that is gone is not, and name servers that fail take nothing with them.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use mainstay_tests::{authority::Authority, prelude::*, tls::Server};
-use parking_lot::Mutex;
+use mainstay_tests::{
+    authority::Authority,
+    names::{Counts, UNWELL, Zone, services},
+    prelude::*,
+    tls::Server,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
-
-/// A name server of our own: what it says of every name, and how often it was asked. `None`: there is no such name.
-#[derive(Clone, Default)]
-struct Zone(Arc<Mutex<(Option<Vec<Ipv4Addr>>, usize)>>);
-
-impl Zone {
-    async fn serve(&self) -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, zone) = (socket.local_addr().unwrap(), self.clone());
-        tokio::spawn(async move {
-            let mut packet = [0; 1500];
-            while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
-                if let Some(answer) = zone.answer(&packet[..length]) {
-                    socket.send_to(&answer, peer).await.ok();
-                }
-            }
-        });
-        address
-    }
-
-    /// RFC 1035 section 4.1: the question comes back, with an address record of one second for each address.
-    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
-        let name = query.get(12..)?.iter().position(|byte| *byte == 0)?;
-        let question = query.get(12..12 + name + 5)?;
-        let is_v4 = question[name + 1..name + 3] == [0, 1];
-        let mut state = self.0.lock();
-        state.1 += 1;
-        let (code, addresses) = match &state.0 {
-            Some(addresses) if is_v4 => (0, addresses.clone()),
-            Some(_) => (0, Vec::new()),
-            None => (3, Vec::new()),
-        };
-        let mut answer =
-            [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0], question].concat();
-        for address in addresses {
-            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
-            answer.extend(address.octets());
-        }
-        Some(answer)
-    }
-
-    fn say(&self, numbers: &[u8]) {
-        self.0.lock().0 = Some(numbers.iter().map(|number| Ipv4Addr::new(127, 0, 0, *number)).collect());
-    }
-
-    async fn is_asked_again(&self, times: usize) {
-        let before = self.0.lock().1;
-        eventually("the name is asked for", || async { (self.0.lock().1 >= before + times).then_some(()) }).await;
-    }
-}
-
-/// The service at this address says that it cannot.
-const UNWELL: u8 = 13;
-
-/// Requests and connections that each address has had, by its last number.
-type Counts = Arc<Mutex<BTreeMap<u8, (usize, usize)>>>;
-
-/// The same service on one port of several addresses of this machine; each says its number.
-async fn services(numbers: &[u8]) -> (u16, Counts) {
-    let counts = Counts::default();
-    let (port, listeners) = eventually("a port that is free on all of them", || async {
-        let first = TcpListener::bind((Ipv4Addr::new(127, 0, 0, numbers[0]), 0)).await.ok()?;
-        let port = first.local_addr().ok()?.port();
-        let mut all = vec![first];
-        for number in &numbers[1..] {
-            all.push(TcpListener::bind((Ipv4Addr::new(127, 0, 0, *number), port)).await.ok()?);
-        }
-        Some((port, all))
-    })
-    .await;
-    for (listener, number) in listeners.into_iter().zip(numbers.iter().copied()) {
-        let counts = counts.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                counts.lock().entry(number).or_default().1 += 1;
-                let counts = counts.clone();
-                tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
-                        if head.ends_with(b"\r\n\r\n") {
-                            head.clear();
-                            counts.lock().entry(number).or_default().0 += 1;
-                            let status = if number == UNWELL { "503 Service Unavailable" } else { "200 OK" };
-                            let length = number.to_string().len();
-                            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{number}");
-                            if stream.write_all(answer.as_bytes()).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                });
-            }
-        });
-    }
-    (port, counts)
-}
 
 async fn proxy_before(zone: &Zone, port: u16, more: &str) -> Proxy {
     proxy_with(zone, port, more, "timeout: 9s").await
@@ -272,7 +175,7 @@ async fn a_name_is_followed_wherever_it_leads_and_kept_when_nobody_says() {
     assert_eq!(call(&proxy, 12, 20).await.len(), 2);
     assert_eq!(gone(&counts), before);
     // There is no such name any more, as far as the server knows.
-    zone.0.lock().0 = None;
+    zone.deny();
     zone.is_asked_again(3).await;
     assert_eq!(call(&proxy, 4, 10).await.values().sum::<usize>(), 40);
     assert_eq!(proxy.log().matches("a name cannot be resolved").count(), 1);

@@ -13,6 +13,7 @@ pub mod h2c;
 pub mod interposer;
 pub mod lines;
 pub mod local;
+pub mod names;
 pub mod net;
 pub mod oracle;
 pub mod otlp;

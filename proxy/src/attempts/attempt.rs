@@ -4,6 +4,7 @@ use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use http::{Response, Uri, uri::PathAndQuery};
 use mainstay_policies::{
+    balance::Affinity,
     circuit_breaker::{CallOutcome, Permit},
     evidence::{AttemptError, Cause, Sent},
     path::Rewrite,
@@ -51,6 +52,8 @@ pub(crate) struct Outbound {
     pub(crate) interim: Option<Interim>,
     /// Whether a caller of the service sent it, or the service itself.
     pub(crate) direction: Direction,
+    /// What it has in common with others that go to the same endpoint.
+    pub(crate) affinity: Option<Affinity>,
 }
 
 /// What a gRPC call says of itself.
@@ -106,23 +109,7 @@ impl Outbound {
         }
         let route = &self.route;
         let target = route.params.rewrite.as_ref().map(|rewrite| rewritten(&head.uri, rewrite)).transpose()?;
-        let count = route.upstream.endpoint_count();
-        let mut endpoint = route.upstream.pick(nth.avoid);
-        let mut tried = 1;
-        let permit = loop {
-            let Some(breaker) = route.breakers.of(endpoint) else { break None };
-            match breaker.acquire(now) {
-                Ok(permit) => break Some(permit),
-                Err(_) if tried < count && matches!(route.breakers, Breakers::Each(_)) => {
-                    endpoint = route.upstream.after(endpoint);
-                    tried += 1;
-                }
-                Err(rejected) => {
-                    route.metrics.breaker_rejected();
-                    return Err(Failure::CircuitOpen { retry_after: rejected.retry_after });
-                }
-            }
-        };
+        let (endpoint, permit) = self.choose(nth, now)?;
         let start = AttemptStart {
             number: nth.number,
             method: &head.method,
@@ -144,6 +131,28 @@ impl Outbound {
             is_grpc: self.grpc.is_some(),
             started: now,
         })
+    }
+
+    /// The endpoint that an attempt goes to, with the permit of its breaker.
+    fn choose(&self, nth: Nth, now: Instant) -> Result<(usize, Option<Permit>), Failure> {
+        let route = &self.route;
+        let mut endpoint = route.upstream.pick(nth.avoid, self.affinity);
+        let mut refused = Vec::new();
+        loop {
+            let Some(breaker) = route.breakers.of(endpoint) else { return Ok((endpoint, None)) };
+            let rejected = match breaker.acquire(now) {
+                Ok(permit) => return Ok((endpoint, Some(permit))),
+                Err(rejected) => rejected,
+            };
+            refused.push(endpoint);
+            let is_each = matches!(route.breakers, Breakers::Each(_));
+            let other = || route.upstream.pick_beside(&refused, nth.avoid, self.affinity);
+            let Some(other) = is_each.then(other).flatten() else {
+                route.metrics.breaker_rejected();
+                return Err(Failure::CircuitOpen { retry_after: rejected.retry_after });
+            };
+            endpoint = other;
+        }
     }
 
     /// The request ended so long after its head, and is here as a whole.

@@ -1,5 +1,6 @@
 //! From a request to the attempt that stands: time, retry, breaker, endpoint.
 
+pub(crate) mod affinity;
 pub(crate) mod alarm;
 pub(crate) mod attempt;
 pub(crate) mod decide;

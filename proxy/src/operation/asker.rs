@@ -49,7 +49,7 @@ impl StatusAsker {
 
     async fn send(&self, upstream: &Arc<Upstream>, request: Request<Bytes>) -> Result<Response<Bytes>, AttemptError> {
         let now = Instant::now();
-        let endpoint = upstream.pick(None);
+        let endpoint = upstream.pick(None, None);
         let _in_flight = upstream.enter(endpoint);
         let authority = upstream.authority(endpoint);
         let (head, body) = request.into_parts();

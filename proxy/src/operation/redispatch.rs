@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::write::{Executed, Execution};
 use crate::{
     attempts::{
+        affinity,
         attempt::{GrpcCall, Nth, Outbound},
         head::Head,
         run::Tally,
@@ -67,6 +68,7 @@ impl Redispatch {
         trace.operation(operation.id, operation.state);
         let listener = operation.provenance.listener.clone();
         let nth = Nth { number: operation.attempts.saturating_add(1), avoid: None, reason: Some("redispatch") };
+        let affinity = affinity::of_write(&route.upstream, &operation, &request.headers);
         let claim = protection.take_up(operation).ok_or(NotSent::InFlight)?;
         let outbound = Outbound {
             deadline: now + route.params.policy.timeout.total,
@@ -76,6 +78,7 @@ impl Redispatch {
             grpc: is_grpc(&request.headers).then_some(GrpcCall { deadline: None }),
             interim: None,
             direction: direction(&runtime.snapshot.load().config, &listener, &route.params),
+            affinity,
             route,
         };
         let head =

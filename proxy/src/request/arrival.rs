@@ -33,7 +33,10 @@ use super::{
     unambiguous,
 };
 use crate::{
-    attempts::attempt::{GrpcCall, Outbound},
+    attempts::{
+        affinity,
+        attempt::{GrpcCall, Outbound},
+    },
     config::model,
     listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
@@ -151,6 +154,7 @@ pub(super) fn find_route(
         worker: session.worker,
         interim: extras.interim.take(),
         direction: listener.direction,
+        affinity: affinity::of_request(&route.upstream, principal.as_deref(), &parts.headers),
         route,
     };
     let (body, read) = (Some(body), Bytes::new());

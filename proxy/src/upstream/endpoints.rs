@@ -5,6 +5,8 @@
 //! A number means the same endpoint for as long as a request is in flight to it: a seat is given away only when its address has
 //! left, and nothing is under way to it. Where there is no name, nothing ever changes, and nothing is looked up.
 
+mod choice;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -18,7 +20,10 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderValue, uri::Authority};
-use mainstay_policies::evidence::{AttemptError, Cause, Sent};
+use mainstay_policies::{
+    balance::{Affinity, Balance},
+    evidence::{AttemptError, Cause, Sent},
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -47,6 +52,8 @@ pub(super) struct Endpoint {
     /// For the connections of all of them.
     pub(super) slots: Arc<Slots>,
     pub(super) reach: Reach,
+    /// Who it is to every process that knows it.
+    identity: Affinity,
     /// The `Host` of what is sent to it; `None`: what the request says.
     pub(super) host: Option<HeaderValue>,
 }
@@ -77,7 +84,14 @@ impl Mould {
             || Arc::new(Pool::new(target.clone(), params.connect_timeout, ages, slots.clone(), self.head_limits));
         let pools: Vec<_> = (0..self.workers).map(|_| pool()).collect();
         slots.belong_to(&pools);
-        Endpoint { pools, slots, reach: Reach::default(), target, host }
+        let identity = match target.address() {
+            Some(address) => Affinity::of(address.to_string().as_bytes()),
+            None => match target.socket() {
+                Some(path) => Affinity::of(path.as_os_str().as_encoded_bytes()),
+                None => Affinity::of(target.authority.as_str().as_bytes()),
+            },
+        };
+        Endpoint { pools, slots, reach: Reach::default(), identity, target, host }
     }
 }
 
@@ -122,6 +136,10 @@ pub(super) struct Endpoints {
     seats: Vec<Seat>,
     /// Numbers of those in use, where there are names.
     live: ArcSwap<Vec<usize>>,
+    /// Whose turn it is, where each has one.
+    turn: AtomicUsize,
+    /// The same ones for ever, and the less loaded of two gets a request.
+    is_plain: bool,
     mould: Mould,
     /// One change at a time, and how many there were.
     changes: Mutex<usize>,
@@ -165,6 +183,8 @@ impl Endpoints {
             .collect();
         let endpoints = Arc::new(Self {
             live: ArcSwap::from_pointee((0..configured.len()).collect()),
+            turn: AtomicUsize::new(0),
+            is_plain: taken == 0 && mould.params.balance == Balance::P2c,
             seats: (0..taken).map(|_| Seat::default()).collect(),
             configured,
             mould,
@@ -248,43 +268,6 @@ impl Endpoints {
             Some(configured) => &configured.outstanding,
             None => &self.seats[number - self.configured.len()].outstanding,
         }
-    }
-
-    /// Power of two choices on requests in flight (Mitzenmacher, 2001): of two random endpoints the less loaded one. A retry
-    /// avoids the endpoint that it comes from.
-    pub(super) fn pick(&self, avoid: Option<usize>) -> usize {
-        if self.seats.is_empty() {
-            let count = self.configured.len();
-            if count == 1 {
-                return 0;
-            }
-            return pick_of(count, avoid, |at| self.configured[at].outstanding.load(Relaxed));
-        }
-        let live = self.live.load();
-        if let [only] = ***live {
-            return only;
-        }
-        let avoid = avoid.and_then(|avoid| live.iter().position(|number| *number == avoid));
-        let is_lost = |number: usize| self.at(number).reach.is_shunned();
-        let load = |at: usize| self.outstanding(live[at]).load(Relaxed);
-        let picked = pick_of(live.len(), avoid, load);
-        if !is_lost(live[picked]) {
-            return live[picked];
-        }
-        // Any other one is better, if there is one that can be connected to.
-        let from = fastrand::usize(..live.len());
-        let others = (0..live.len()).map(|step| (from + step) % live.len()).filter(|at| Some(*at) != avoid);
-        others.map(|at| live[at]).find(|number| !is_lost(*number)).unwrap_or(live[picked])
-    }
-
-    /// The one in use that follows.
-    pub(super) fn after(&self, number: usize) -> usize {
-        if self.seats.is_empty() {
-            return (number + 1) % self.configured.len();
-        }
-        let live = self.live.load();
-        let next = live.iter().position(|live| *live == number).map_or(0, |at| at + 1);
-        live[next % live.len()]
     }
 
     /// Sees to it that there is a connection to the address `first`, or to another one of its name: connects start 250 ms apart,
@@ -417,16 +400,6 @@ impl Endpoints {
             endpoint.pools[worker].sweep(now);
         }
     }
-}
-
-/// The less loaded of two random ones, of so many.
-fn pick_of(count: usize, avoid: Option<usize>, load: impl Fn(usize) -> usize) -> usize {
-    let draw = || {
-        let candidate = fastrand::usize(..count);
-        if Some(candidate) == avoid { (candidate + 1 + fastrand::usize(..count - 1)) % count } else { candidate }
-    };
-    let (a, b) = (draw(), draw());
-    if load(b) < load(a) { b } else { a }
 }
 
 #[cfg(test)]

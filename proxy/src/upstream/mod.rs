@@ -34,7 +34,7 @@ use http::{
     header::UPGRADE,
     uri::{Authority, Scheme},
 };
-use mainstay_policies::evidence::AttemptError;
+use mainstay_policies::{balance::Affinity, evidence::AttemptError};
 use tokio::{net::TcpStream, time::Instant};
 
 pub(crate) use self::reach::Reached;
@@ -149,11 +149,6 @@ impl Upstream {
         self.endpoints.live()
     }
 
-    /// The one in use that follows `endpoint`.
-    pub fn after(&self, endpoint: usize) -> usize {
-        self.endpoints.after(endpoint)
-    }
-
     /// One more than the highest number that an endpoint can have.
     pub(crate) fn numbers(&self) -> usize {
         self.endpoints.numbers()
@@ -184,9 +179,15 @@ impl Upstream {
         self.params.tls.is_some()
     }
 
-    /// An endpoint for a request. A retry avoids the one that it comes from.
-    pub fn pick(&self, avoid: Option<usize>) -> usize {
-        self.endpoints.pick(avoid)
+    /// An endpoint for a request. A retry avoids the one that it comes from; what belongs together goes to the same one, where the
+    /// upstream is balanced so.
+    pub fn pick(&self, avoid: Option<usize>, affinity: Option<Affinity>) -> usize {
+        self.endpoints.pick(avoid, affinity)
+    }
+
+    /// The same, if there is one that has not `refused` the request.
+    pub fn pick_beside(&self, refused: &[usize], avoid: Option<usize>, affinity: Option<Affinity>) -> Option<usize> {
+        self.endpoints.pick_beside(refused, avoid, affinity)
     }
 
     /// Requests in flight to an endpoint, all workers together.

@@ -65,6 +65,11 @@ impl Reach {
         self.is_lost.load(Relaxed)
     }
 
+    /// Whether requests go elsewhere, if they can, until one of them may find out whether it still is lost.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_lost() && !self.is_due.load(Relaxed)
+    }
+
     /// Whether requests go elsewhere, if they can: one that was lost is tried by one of them now and then.
     pub(super) fn is_shunned(&self) -> bool {
         self.is_lost() && !self.is_due.swap(false, Relaxed)

@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, uri::Authority};
+use mainstay_policies::balance::Balance;
 
 use super::telemetry::HeaderSource;
 use crate::wire::tls::UpstreamTls;
@@ -38,6 +39,8 @@ pub struct Upstream {
     pub max_age: Duration,
     /// How names of endpoints are resolved.
     pub resolve: Resolve,
+    /// Which of its endpoints a request goes to.
+    pub balance: Balance,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
     /// The `Host` that is sent to it.

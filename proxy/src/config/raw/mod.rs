@@ -3,6 +3,7 @@
 //! [`build`](super::build).
 
 mod access;
+mod balance;
 mod cache;
 mod circuit_breaker;
 mod concurrency_limit;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Authority};
+use mainstay_policies::balance::Balance;
 use rustls::pki_types::ServerName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -47,6 +48,8 @@ section! {
         max_age: Duration,
         /// How names of endpoints are resolved.
         resolve: Resolve,
+        /// Which endpoint a request goes to: `p2c`, the less loaded of two; `round_robin`, each in turn; or `{ hash: principal | key | { header: NAME } }`, the same one for requests that belong together, as long as it has not too much to do. Default p2c.
+        balance: Balance,
         /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
         tls: RawUpstreamTls,
         /// The `Host` it is sent: `keep` what the request says, `endpoint`, or a name. Default: endpoint over TLS, keep in clear.
@@ -169,6 +172,7 @@ impl RawUpstream {
             idle_timeout: cx.positive("idle_timeout", self.idle_timeout, IDLE_TIMEOUT),
             max_age: cx.positive("max_age", self.max_age, MAX_AGE),
             resolve: or(self.resolve, Resolve::default()),
+            balance: or(self.balance, Balance::default()),
             tls,
             host: or(self.host, default),
             forward,

@@ -7,6 +7,7 @@ mod words;
 use http::HeaderName;
 use mainstay_policies::{
     access::{Peer, Peers},
+    balance::{Balance, HashOf},
     cors::{Cors, Origins},
     operation::ledger::Settle,
 };
@@ -248,6 +249,7 @@ fn upstream(upstream: &Upstream) -> Value {
         "idle_timeout": duration(upstream.idle_timeout),
         "max_age": duration(upstream.max_age),
         "resolve": resolve(&upstream.resolve),
+        "balance": balance(&upstream.balance),
         "host": match &upstream.host {
             HostRule::Keep => json!("keep"),
             HostRule::Endpoint => json!("endpoint"),
@@ -295,6 +297,20 @@ fn resolve(resolve: &Resolve) -> Value {
         }),
         [("servers", (!servers.is_empty()).then(|| servers.into()))],
     )
+}
+
+fn balance(balance: &Balance) -> Value {
+    let of = match balance {
+        Balance::P2c => return json!("p2c"),
+        Balance::RoundRobin => return json!("round_robin"),
+        Balance::Hash(of) => of,
+    };
+    let of = match of {
+        HashOf::Principal => json!("principal"),
+        HashOf::Key => json!("key"),
+        HashOf::Header(name) => json!({ "header": text(name.as_str()) }),
+    };
+    json!({ "hash": of })
 }
 
 fn route(route: &Route) -> Value {

@@ -31,12 +31,16 @@ upstreams:
     idle_timeout: 90s
     max_age: 7m
     resolve: { min: 2s, max: 20s, family: ipv4, max_addresses: 9, servers: ["10.0.0.10:53", "[fd00::10]:5353"] }
+    balance: { hash: { header: x-tenant } }
   far:
     endpoints: [https://far.example.com, "https://[::1]:8443"]
     tls: { ca_file: /ca$$.pem, bundle_file: /own.pem, server_name: other.example.com, identity: ["spiffe://prod/a$$b"], min_version: "1.3" }
   public: { endpoints: [https://api.example.com], trace: w3c, host: keep, headers: { set: { Authorization: { file: "/to$$ken", prefix: "Bearer " } }, remove: [X-Debug, cookie] } }
   ours: { endpoints: [https://api.example.com], forward: internal, host: "other.example.com:8443" }
   theirs: { endpoints: [http://gateway], forward: external, host: endpoint, headers: { remove: [X-Debug] } }
+  turns: { endpoints: [http://a, http://b], balance: round_robin }
+  caller: { endpoints: [http://a, http://b], balance: { hash: principal } }
+  keyed: { endpoints: [http://a, http://b], balance: { hash: key } }
   pair: { endpoints: [https://api.example.com], tls: { cert_file: /own.pem, key_file: /own.key } }
 routes:
   - name: "tenant$one"

@@ -73,6 +73,7 @@ fn upstream(name: &str) -> Arc<Upstream> {
         set: Vec::new(),
         remove: Vec::new(),
         resolve: crate::config::model::Resolve::default(),
+        balance: mainstay_policies::balance::Balance::P2c,
         tls: None,
     })
 }

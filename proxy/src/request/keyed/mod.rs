@@ -28,7 +28,9 @@ use super::{heads, told::beginning};
 use super::{routed::Routed, session::Session, unkeyed};
 use crate::{
     attempts::{
+        affinity,
         alarm::{self, TimeIsUp},
+        attempt::Outbound,
         head::Head,
         run::Tally,
     },
@@ -213,9 +215,10 @@ fn execution(
     answer: oneshot::Sender<Executed>,
 ) -> Execution {
     let head = outgoing(session, routed, &protection, key, body.len());
+    let affinity = affinity::of_write(&routed.outbound.route.upstream, claim.operation(), &head.headers);
     Execution {
         runtime: session.runtime.clone(),
-        outbound: routed.outbound.clone(),
+        outbound: Outbound { affinity, ..routed.outbound.clone() },
         protection,
         claim,
         head,

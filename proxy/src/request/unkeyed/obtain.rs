@@ -8,6 +8,7 @@ use mainstay_policies::{evidence::Sent, fallback::Reason};
 use super::writing::Writing;
 use crate::{
     attempts::{
+        affinity,
         attempt::Outbound,
         head::Head,
         run::{Tally, UpstreamResponse, until_one_stands},
@@ -53,7 +54,8 @@ pub(crate) async fn obtain(
     }
     let mut instead = None;
     if let Some((route, head)) = other {
-        let other = Outbound { route, ..routed.outbound.clone() };
+        let affinity = affinity::of_request(&route.upstream, routed.principal.as_deref(), &head.headers);
+        let other = Outbound { route, affinity, ..routed.outbound.clone() };
         let others = other.route.clone();
         if let Some((reason, tally)) = Box::pin(try_other(session, routed, other, head, sending, &mut answered)).await {
             routed.exchange.tell_fallback(reason.label());

@@ -26,7 +26,8 @@ fn what_the_configuration_names_comes_first_and_a_name_is_one_until_it_is_known(
     let shown: Vec<_> = all.live().into_iter().map(|number| all.address(number).into_owned()).collect();
     assert_eq!(shown, ["10.0.0.1:80", "10.0.0.7:80", "10.0.0.8:80", "localhost:80"]);
     assert_eq!(all.authority(4), "a.test:80", "an address is who its name is");
-    assert_eq!([0, 3, 4, 2].map(|number| all.after(number)), [3, 4, 2, 0]);
+    assert_eq!(all.pick_beside(&[0, 3, 2], None, None), Some(4));
+    assert_eq!(all.pick_beside(&[0, 3, 4, 2], None, None), None);
     assert_eq!(named("'http://localhost:80'").numbers(), 1, "nobody is asked for it");
 }
 
@@ -53,7 +54,7 @@ fn a_number_is_the_same_address_while_a_request_is_in_flight_to_it() {
             assert_eq!(all.at(*number).target.address(), Some(*began));
         }
         // A request picks what is in use, and at most half of the seats are taken by what goes on for long.
-        let number = all.pick(None);
+        let number = all.pick(None, None);
         assert!(live.contains(&number));
         all.outstanding(number).fetch_add(1, Relaxed);
         in_flight.push((number, all.at(number).target.address().unwrap()));
@@ -71,15 +72,15 @@ fn a_lost_address_gets_a_request_only_when_it_is_due_and_a_retry_goes_elsewhere(
     let lost = all.live()[0];
     let failed = AttemptError::new(Cause::Connect, Sent::No);
     all.at(lost).reach.fail(&failed);
-    assert!((0..200).all(|_| all.pick(None) != lost));
+    assert!((0..200).all(|_| all.pick(None, None) != lost));
     all.at(lost).reach.try_again();
-    assert_eq!((0..200).filter(|_| all.pick(None) == lost).count(), 1);
+    assert_eq!((0..200).filter(|_| all.pick(None, None) == lost).count(), 1);
     for avoid in all.live() {
-        assert!((0..200).all(|_| all.pick(Some(avoid)) != avoid));
+        assert!((0..200).all(|_| all.pick(Some(avoid), None) != avoid));
     }
     // The others come first, when one of them stands in.
     assert_eq!(all.beside(all.live()[1])[2], lost);
     // All are lost: there is no better one.
     all.live().into_iter().for_each(|number| all.at(number).reach.fail(&failed));
-    assert!(all.live().contains(&all.pick(None)));
+    assert!(all.live().contains(&all.pick(None, None)));
 }
