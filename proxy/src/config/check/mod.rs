@@ -2,6 +2,7 @@
 
 mod certificates;
 mod found;
+mod header_files;
 mod memory;
 mod policy;
 mod restart;
@@ -30,6 +31,7 @@ pub(super) fn find(config: &Config, root: &Node) -> Vec<Issue> {
     route::find(config, &mut found);
     whole::find(config, &mut found);
     certificates::find(config, &mut found);
+    header_files::find(config, &mut found);
     memory::find(config, &mut found);
     found.into_issues()
 }

@@ -434,3 +434,27 @@ ledger: {{ store: memory{ledger} }}
     assert!(texts("").iter().any(|text| text.contains("mints snowflakes without `ledger.node`")), "{:?}", texts(""));
     assert!(texts(", node: 3").is_empty());
 }
+
+#[test]
+fn a_file_that_a_credential_comes_from_is_looked_into() {
+    let directory = std::env::temp_dir().join(format!("mainstay-check-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&directory).expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (good, empty) = (file("good", "token\n"), file("empty", "\n"));
+    let absent = directory.join("absent").display().to_string();
+    let loaded = report_on(&format!(
+        "listeners: {{ out: {{ address: '127.0.0.1:8081', direction: outbound }} }}\n\
+         routes: [{{ match: {{ listener: out, methods: [GET] }}, upstream: app }}]\n\
+         upstreams:\n  app:\n    endpoints: [http://127.0.0.1:9000]\n    headers:\n      set:\n        \
+         X-Good: {{ file: {good} }}\n        X-Empty: {{ file: {empty} }}\n        X-Absent: {{ file: {absent} }}\n"
+    ));
+    let unusable = of(&loaded, "secret-file-unusable");
+    assert!(unusable.len() == 1 && unusable[0].contains("x-empty") && unusable[0].contains(&empty), "{unusable:?}");
+    let missing = of(&loaded, "secret-file-missing");
+    assert!(missing.len() == 1 && missing[0].contains(&absent), "{missing:?}");
+    std::fs::remove_dir_all(&directory).expect("it is there");
+}
