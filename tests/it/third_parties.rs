@@ -336,3 +336,33 @@ async fn another_path_is_sent_and_everything_else_keeps_the_one_that_came() {
     // The same write by the path that is sent would be another one: its fingerprint is of what came.
     assert_eq!(provider.effects("k"), 2);
 }
+
+#[tokio::test]
+async fn what_is_no_strangers_business_stands_in_no_trailer_either() {
+    let over_http1 = Upstream::answering(Answer::ok("ok")).await;
+    let over_http2 = H2Upstream::start(|_| H2Step::Answer(200, vec![], "ok".into(), vec![])).await;
+    for (provider, more, is_strange) in [
+        (over_http1.addr, ", forward: external", true),
+        (over_http1.addr, ", forward: external, trace: w3c", true),
+        (over_http2.addr, ", forward: external, protocol: http2", true),
+        (over_http1.addr, ", headers: { remove: [X-Debug] }", false),
+    ] {
+        let proxy = Proxy::start(calls_out(provider, more, "timeout: 5s")).await;
+        let mut client = Client::connect(proxy.config.address_of("out")).await;
+        let head = "POST /pay HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n";
+        let trailers =
+            format!("X-Sum: 7\r\nX-Debug: 1\r\ntraceparent: {TRACE}\r\nbaggage: user=7\r\nX-B3-TraceId: 1\r\n\r\n");
+        client.write(format!("{head}{trailers}").as_bytes()).await;
+        client.reply().await.expect_upstream(200);
+        let names: BTreeSet<String> = if provider == over_http1.addr {
+            let seen = over_http1.requests().pop().expect("a request");
+            seen.body.trailers.0.iter().map(|(name, _)| name.to_ascii_lowercase()).collect()
+        } else {
+            let seen = over_http2.requests().pop().expect("a request");
+            seen.trailers.iter().flat_map(|trailers| trailers.keys()).map(ToString::to_string).collect()
+        };
+        let expected: &[&str] =
+            if is_strange { &["x-sum", "x-debug"] } else { &["x-sum", "traceparent", "baggage", "x-b3-traceid"] };
+        assert_eq!(names, expected.iter().map(ToString::to_string).collect(), "{more}");
+    }
+}

@@ -8,14 +8,21 @@
 //! and addresses, in which trace, how long is waited, or what software stands there. `Via` alone stays, with the pseudonym by which
 //! this proxy knows its own requests again.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header::VIA};
+use http_body::{Body, Frame, SizeHint};
 
 use super::head::RequestHead;
 use crate::{
     config::model::{self, Forward},
     wire::{
+        body::{BoxError, ProxyBody, Stream},
         field_source::SetFields,
         forward::{is_of_a_front, remove_where},
     },
@@ -66,10 +73,10 @@ pub(super) struct Edits {
 
 impl Edits {
     /// Those of an upstream; `None` where every head passes as it is.
-    pub(super) fn of(params: &model::Upstream, set: Option<&Arc<SetFields>>) -> Option<Box<Self>> {
+    pub(super) fn of(params: &model::Upstream, set: Option<&Arc<SetFields>>) -> Option<Arc<Self>> {
         let has_none = params.forward == Forward::Internal && params.remove.is_empty() && set.is_none();
         let edits = || Self { forward: params.forward, remove: params.remove.clone(), set: set.cloned() };
-        (!has_none).then(|| Box::new(edits()))
+        (!has_none).then(|| Arc::new(edits()))
     }
 
     /// The fields as they go out, with what the attempt adds to them.
@@ -93,6 +100,57 @@ impl Edits {
             }
         }
         headers
+    }
+
+    /// A body with what may come behind it: what is taken out of the head must not stand in the trailers. Only a body that
+    /// streams can have any.
+    pub(super) fn apply_to_body(self: &Arc<Self>, body: ProxyBody) -> ProxyBody {
+        match body {
+            ProxyBody::Stream(body) => ProxyBody::stream(Edited { body, edits: self.clone() }),
+            whole @ (ProxyBody::Empty | ProxyBody::Full(_)) => whole,
+        }
+    }
+
+    /// Nothing in trailers is this proxy's own, so no trace stays.
+    fn apply_to_trailers(&self, trailers: &mut HeaderMap) {
+        if let Forward::External { .. } = self.forward {
+            conceal(trailers, false);
+        }
+        for name in &self.remove {
+            trailers.remove(name);
+        }
+    }
+}
+
+/// A body whose trailers tell no more than the head that it goes with.
+struct Edited {
+    body: Stream,
+    edits: Arc<Edits>,
+}
+
+impl Body for Edited {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let edited = |frame: Frame<Bytes>| match frame.into_trailers() {
+            Ok(mut trailers) => {
+                this.edits.apply_to_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(data) => data,
+        };
+        Poll::Ready(frame.map(|frame| frame.map(edited)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

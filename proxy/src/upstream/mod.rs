@@ -71,7 +71,7 @@ pub struct Upstream {
     endpoints: Arc<Endpoints>,
     speech: Speech,
     /// What is changed of every head, if anything is.
-    edits: Option<Box<Edits>>,
+    edits: Option<Arc<Edits>>,
 }
 
 /// What was read of files for an upstream.
@@ -222,6 +222,10 @@ impl Upstream {
             None => head,
         };
         let mut here = self.endpoints.at(endpoint);
+        let body = match &self.edits {
+            Some(edits) => edits.apply_to_body(body),
+            None => body,
+        };
         if let At::Address(there) = &here {
             let wanted = self.wanted(head);
             if !there.pools[worker].is_warm(wanted) {
