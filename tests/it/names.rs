@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use mainstay_tests::{
     authority::Authority,
-    names::{Counts, UNWELL, Zone, services},
+    names::{Counts, UNWELL, Zone, services, services_over_http2},
     prelude::*,
     tls::Server,
 };
@@ -43,11 +43,19 @@ async fn follows(proxy: &Proxy, numbers: &[&str]) {
 
 #[tokio::test]
 async fn each_address_has_its_share_as_they_come_and_go() {
-    let (port, counts) = services(&[2, 3, 4, 5, 6]).await;
+    have_their_shares(services(&[2, 3, 4, 5, 6]).await, "").await;
+}
+
+#[tokio::test]
+async fn each_address_has_its_share_over_http2() {
+    have_their_shares(services_over_http2(&[2, 3, 4, 5, 6]).await, ", protocol: http2").await;
+}
+
+async fn have_their_shares((port, counts): (u16, Counts), more: &str) {
     let zone = Zone::default();
     let proxy = {
         zone.say(&[2, 3, 4]);
-        proxy_before(&zone, port, "").await
+        proxy_before(&zone, port, more).await
     };
     for (said, numbers) in
         [(&[2, 3, 4][..], &["2", "3", "4"][..]), (&[2, 3, 4, 5, 6], &["2", "3", "4", "5", "6"]), (&[3, 6], &["3", "6"])]
@@ -100,7 +108,15 @@ async fn a_dead_address_is_told_from_the_others_and_fails_no_request() {
 
 #[tokio::test]
 async fn a_silent_address_is_not_waited_for() {
-    let (port, _) = services(&[3]).await;
+    wait_for_no_silent_one(services(&[3]).await.0, "").await;
+}
+
+#[tokio::test]
+async fn a_silent_address_is_not_waited_for_over_http2() {
+    wait_for_no_silent_one(services_over_http2(&[3]).await.0, ", protocol: http2").await;
+}
+
+async fn wait_for_no_silent_one(port: u16, more: &str) {
     // Its backlog is full, so the system answers no more connection attempts.
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind(SocketAddr::from(([127, 0, 0, 2], port))).unwrap();
@@ -108,13 +124,39 @@ async fn a_silent_address_is_not_waited_for() {
     let _in_the_backlog = TcpStream::connect(silent.local_addr().unwrap()).await.unwrap();
     let zone = Zone::default();
     zone.say(&[2, 3]);
-    let proxy = proxy_with(&zone, port, ", connect_timeout: 10m", "timeout: 20m").await;
+    let proxy = proxy_with(&zone, port, &format!(", connect_timeout: 10m{more}"), "timeout: 20m").await;
     let unreachable = || proxy.metric("mainstay_upstream_endpoints", &[("upstream", "app"), ("state", "unreachable")]);
     eventually("somebody has tried it, and none has waited", || async {
         assert_eq!(call(&proxy, 4, 1).await.into_keys().collect::<Vec<_>>(), ["3"]);
         (unreachable().await == Some(1.0)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn each_address_that_was_tried_in_vain_is_told_of_by_its_own_breaker() {
+    for protocol in ["http1", "http2"] {
+        // Nobody listens at any of them, and one attempt tries three.
+        let port = free_addr().port();
+        let zone = Zone::default();
+        zone.say(&[2, 3, 4]);
+        let policy = "timeout: 9s, circuit_breaker: { consecutive_errors: 1, open_duration: 1h, scope: endpoint, \
+                      max_ejection_percent: 100 }";
+        let proxy = proxy_with(&zone, port, &format!(", protocol: {protocol}"), policy).await;
+        eventually("each address is an endpoint", || async {
+            let upstreams = proxy.operate(Request::get("/upstreams")).await.json();
+            (upstreams["upstreams"][0]["endpoints"].as_array().unwrap().len() == 3).then_some(())
+        })
+        .await;
+        assert_eq!(proxy.get("/").await.expect_problem(502, "upstream-unreachable")["effect"], "none");
+        for number in ["p@app~1", "p@app~2", "p@app~3"] {
+            let state = proxy.metric("mainstay_breaker_state", &[("breaker", number)]).await;
+            assert_eq!(state, Some(2.0), "{protocol}: {number}");
+        }
+        let labels = [("upstream", "app"), ("cause", "refused")];
+        assert_eq!(proxy.metric("mainstay_upstream_connect_errors_total", &labels).await, Some(3.0), "{protocol}");
+        proxy.get("/").await.expect_problem(503, "circuit-open");
+    }
 }
 
 #[tokio::test]

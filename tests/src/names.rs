@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
 
 use crate::eventually;
@@ -80,6 +81,18 @@ pub type Counts = Arc<Mutex<BTreeMap<u8, (usize, usize)>>>;
 
 /// The same service on one port of several addresses of this machine; each says its number.
 pub async fn services(numbers: &[u8]) -> (u16, Counts) {
+    served(numbers, answer).await
+}
+
+/// The same over HTTP/2 in clear.
+pub async fn services_over_http2(numbers: &[u8]) -> (u16, Counts) {
+    served(numbers, answer_over_http2).await
+}
+
+async fn served<F>(numbers: &[u8], serve: impl Fn(TcpStream, u8, Counts) -> F + Copy + Send + 'static) -> (u16, Counts)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let counts = Counts::default();
     let (port, listeners) = eventually("a port that is free on all of them", || async {
         let first = TcpListener::bind((Ipv4Addr::new(127, 0, 0, numbers[0]), 0)).await.ok()?;
@@ -94,26 +107,39 @@ pub async fn services(numbers: &[u8]) -> (u16, Counts) {
     for (listener, number) in listeners.into_iter().zip(numbers.iter().copied()) {
         let counts = counts.clone();
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
                 counts.lock().entry(number).or_default().1 += 1;
-                let counts = counts.clone();
-                tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
-                        if head.ends_with(b"\r\n\r\n") {
-                            head.clear();
-                            counts.lock().entry(number).or_default().0 += 1;
-                            let status = if number == UNWELL { "503 Service Unavailable" } else { "200 OK" };
-                            let length = number.to_string().len();
-                            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{number}");
-                            if stream.write_all(answer.as_bytes()).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                });
+                tokio::spawn(serve(stream, number, counts.clone()));
             }
         });
     }
     (port, counts)
+}
+
+async fn answer(mut stream: TcpStream, number: u8, counts: Counts) {
+    let mut head = Vec::new();
+    while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+        if head.ends_with(b"\r\n\r\n") {
+            head.clear();
+            counts.lock().entry(number).or_default().0 += 1;
+            let status = if number == UNWELL { "503 Service Unavailable" } else { "200 OK" };
+            let length = number.to_string().len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{number}");
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn answer_over_http2(stream: TcpStream, number: u8, counts: Counts) {
+    let Ok(mut server) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((_, mut respond))) = server.accept().await {
+        counts.lock().entry(number).or_default().0 += 1;
+        let status = if number == UNWELL { 503 } else { 200 };
+        let head = http::Response::builder().status(status).body(()).expect("a response");
+        if let Ok(mut stream) = respond.send_response(head, false) {
+            stream.send_data(number.to_string().into(), true).ok();
+        }
+    }
 }

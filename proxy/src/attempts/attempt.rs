@@ -27,7 +27,7 @@ use crate::{
         metrics::AttemptResult,
         trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
     },
-    upstream::{Added, InFlight, Informed, Progress, UpstreamBody},
+    upstream::{Added, Detour, InFlight, Informed, Progress, UpstreamBody},
     wire::{
         body::ProxyBody,
         forward::{self},
@@ -74,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) target: Option<Box<Uri>>,
     route: Arc<Route>,
     permit: Option<Permit>,
+    /// Endpoints beside it that could not be connected to.
+    lost: Vec<usize>,
     span: AttemptSpan,
     is_grpc: bool,
     pub(crate) started: Instant,
@@ -127,6 +129,7 @@ impl Outbound {
             target,
             route: route.clone(),
             permit,
+            lost: Vec::new(),
             span,
             is_grpc: self.grpc.is_some(),
             started: now,
@@ -278,9 +281,12 @@ impl Attempt {
     }
 
     /// Another address of the same name stands in for the one that was picked, which could not be connected to: that is an error
-    /// of the one, and what comes now is told of the other.
-    pub(crate) fn follow(&mut self, stand_in: Option<usize>, now: Instant) {
-        let Some(endpoint) = stand_in.filter(|endpoint| *endpoint != self.endpoint) else { return };
+    /// of the one, and what comes now is told of the other. Those that were tried beside it are told of when the attempt is.
+    pub(crate) fn follow(&mut self, Detour { stand_in, lost }: Detour, now: Instant) {
+        let picked = self.endpoint;
+        self.lost = lost;
+        self.lost.retain(|endpoint| *endpoint != picked);
+        let Some(endpoint) = stand_in.filter(|endpoint| *endpoint != picked) else { return };
         if let Breakers::Each(_) = &self.route.breakers {
             if let Some(permit) = self.permit.take() {
                 permit.record(CallOutcome::Error, now);
@@ -294,6 +300,19 @@ impl Attempt {
     /// It failed through no fault of the upstream: whatever comes of it is no sample for the breaker.
     pub(crate) fn excuse(&mut self) {
         self.permit = None;
+        self.lost.clear();
+    }
+
+    /// Addresses that were tried beside the one that was picked, and could not be connected to: an error of each, by its own
+    /// breaker, which nobody had asked before.
+    fn record_lost(&mut self, now: Instant) {
+        let Breakers::Each(_) = &self.route.breakers else { return };
+        for endpoint in self.lost.drain(..) {
+            let permit = self.route.breakers.of(endpoint).and_then(|breaker| breaker.acquire(self.started).ok());
+            if let Some(permit) = permit {
+                permit.record(CallOutcome::Error, now);
+            }
+        }
     }
 
     /// Tells breaker, span and metrics what became of the attempt; a gRPC answer that has not told its code tells it at its end.
@@ -304,6 +323,9 @@ impl Attempt {
         first: &First,
         now: Instant,
     ) {
+        if !self.lost.is_empty() {
+            self.record_lost(now);
+        }
         if let Some(trace_id) = self.span.exported_trace() {
             self.route.metrics.attempt_exemplar(now.duration_since(self.started), trace_id);
         }

@@ -102,7 +102,7 @@ impl Race<'_> {
             let mut head = self.head.clone();
             self.outbound.prepare(&mut head);
             let result = self.outbound.send(&attempt, &head, ProxyBody::Empty, None, now).await;
-            attempt.follow(attempt.progress.stand_in(), Instant::now());
+            attempt.follow(attempt.progress.detour(), Instant::now());
             (attempt, result)
         })
     }

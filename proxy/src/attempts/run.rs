@@ -86,7 +86,7 @@ pub(crate) async fn until_one_stands(
             _ => None,
         };
         now = Instant::now();
-        attempt.follow(attempt.progress.stand_in(), now);
+        attempt.follow(attempt.progress.detour(), now);
         let endpoint = attempt.endpoint;
         (tally.endpoint, tally.error) = (Some(endpoint), result.as_ref().err().map(AttemptError::word));
         let (outcome, decision) = judge.judge(attempt, result, first, attempts.as_mut(), sending, now);

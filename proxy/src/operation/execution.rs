@@ -109,7 +109,7 @@ impl Execution {
         if self.runtime.is_draining(outbound.direction) && result.as_ref().is_err_and(is_of_a_drain) {
             attempt.excuse();
         }
-        attempt.follow(progress.stand_in(), now);
+        attempt.follow(progress.detour(), now);
         let endpoint = attempt.endpoint;
         attempt.record(&mut result, &first, now);
         (self.last.endpoint, self.last.error) = (Some(endpoint), result.as_ref().err().map(AttemptError::word));

@@ -32,6 +32,7 @@ use super::{
     handshake::{Handshake, Spoken},
     names::{HearsAddresses, in_turn, race},
     pool::Pool,
+    progress::Progress,
     reach::Reach,
     slots::Slots,
 };
@@ -272,12 +273,12 @@ impl Endpoints {
 
     /// Sees to it that there is a connection to the address `first`, or to another one of its name: connects start 250 ms apart,
     /// families alternating, and the first that stands wins (RFC 8305). Those that can be connected to, as far as is known, come
-    /// first. Whoever failed or was overtaken is known as lost.
+    /// first. Whoever failed or was overtaken is known as lost; `progress` tells who failed.
     pub(super) async fn connect(
         &self,
         worker: usize,
         first: usize,
-        wanted: Option<Spoken>,
+        progress: &Progress,
     ) -> Result<usize, AttemptError> {
         let warm = |number: usize| async move {
             let here = self.at(number);
@@ -289,6 +290,7 @@ impl Endpoints {
                 }
             }
         };
+                    progress.lose(number);
         let won = race(&self.beside(first), warm).await.unwrap_or(Ok(first))?;
         let beaten = self.at(first);
         if won != first && !beaten.reach.is_lost() {

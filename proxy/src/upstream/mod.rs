@@ -54,6 +54,7 @@ pub use self::added::Added;
 pub use self::body::UpstreamBody;
 pub(crate) use self::body::{BodyEnd, HearsEnd};
 pub use self::informed::Informed;
+pub(crate) use self::progress::Detour;
 pub use self::progress::Progress;
 
 /// Opens a connection to an address that no upstream has, for a tunnel.
@@ -221,16 +222,16 @@ impl Upstream {
             Some(headers) => RequestHead { headers, added: None, ..head },
             None => head,
         };
-        let mut here = self.endpoints.at(endpoint);
         let body = match &self.edits {
             Some(edits) => edits.apply_to_body(body),
             None => body,
         };
+        let mut here = self.endpoints.at(endpoint);
         if let At::Address(there) = &here {
             let wanted = self.wanted(head);
             if !there.pools[worker].is_warm(wanted) {
                 // Boxed, so that a request on a warm connection does not carry the room for it.
-                let reached = Box::pin(self.endpoints.connect(worker, endpoint, wanted)).await?;
+                let reached = Box::pin(self.endpoints.connect((worker, wanted), endpoint, progress)).await?;
                 if reached != endpoint {
                     progress.lead_to(reached);
                     here = self.endpoints.at(reached);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use mainstay_policies::evidence::Sent;
+use parking_lot::Mutex;
 
 /// Whether a request may have been sent: what is known of an attempt that is cut off by time. And whether it may still be sent
 /// now: asked as the last thing before its first byte goes out, however long the way there took, and before the rest of it does.
@@ -14,7 +15,17 @@ pub struct Progress {
     is_sent: AtomicBool,
     /// One more than the endpoint that stands in for the one that was picked; 0: none does.
     stand_in: AtomicUsize,
+    /// Endpoints that could not be connected to on the way; none, and no room for any, in all but few attempts.
+    lost: Mutex<Vec<usize>>,
     permission: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+/// The way of an attempt, where the endpoint that was picked could not be connected to.
+pub(crate) struct Detour {
+    /// The endpoint that it leads to instead; `None`: to the one that was picked.
+    pub(crate) stand_in: Option<usize>,
+    /// Those that could not be connected to.
+    pub(crate) lost: Vec<usize>,
 }
 
 impl Progress {
@@ -27,9 +38,14 @@ impl Progress {
         self.is_sent.store(sent, Ordering::Relaxed);
     }
 
-    /// The endpoint that it leads to in place of the one that was picked, which could not be connected to.
-    pub(crate) fn stand_in(&self) -> Option<usize> {
-        self.stand_in.load(Ordering::Relaxed).checked_sub(1)
+    /// Where it led, if not straight to the endpoint that was picked.
+    pub(crate) fn detour(&self) -> Detour {
+        let lost = std::mem::take(&mut *self.lost.lock());
+        Detour { stand_in: self.stand_in.load(Ordering::Relaxed).checked_sub(1), lost }
+    }
+
+    pub(super) fn lose(&self, endpoint: usize) {
+        self.lost.lock().push(endpoint);
     }
 
     pub(super) fn lead_to(&self, endpoint: usize) {
