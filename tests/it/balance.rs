@@ -159,3 +159,37 @@ async fn one_key_that_everybody_asks_for_is_no_burden_of_one_endpoint() {
     gate.open();
     assert!(callers.join_all().await.iter().all(|text| text == "ok"));
 }
+
+#[tokio::test]
+async fn an_address_that_came_gets_little_until_it_is_warm_and_those_of_the_start_all_of_theirs() {
+    let (port, _) = services(&[2, 3, 4]).await;
+    let zone = Zone::default();
+    zone.say(&[2, 3]);
+    let server = zone.serve().await;
+    for (slow_start, least, most) in [("1h", 1, 60), ("0s", 250, 500)] {
+        zone.say(&[2, 3]);
+        let more = format!("resolve: {{ servers: ['{server}'] }}, slow_start: {slow_start}");
+        let config = Config::new()
+            .upstream_at("app", &format!("http://orders.test:{port}"), &more)
+            .policy("p", "timeout: 9s")
+            .route("path: /**", "app", "p");
+        let proxy = Proxy::start(config).await;
+        let plain = |count: usize| (0..count).map(|_| Request::get("/"));
+        eventually("both are used", || async {
+            let all = answered(&proxy, plain(20)).await;
+            (counted(&all).len() == 2).then_some(())
+        })
+        .await;
+        let all = answered(&proxy, plain(1000)).await;
+        assert!(counted(&all).values().all(|had| (400..600).contains(had)), "{:?}", counted(&all));
+        zone.say(&[2, 3, 4]);
+        eventually("the third one is used", || async {
+            let all = answered(&proxy, plain(50)).await;
+            counted(&all).contains_key("4").then_some(())
+        })
+        .await;
+        let all = answered(&proxy, plain(1000)).await;
+        let had = counted(&all).get("4").copied().unwrap_or_default();
+        assert!((least..most).contains(&had), "{slow_start}: {:?}", counted(&all));
+    }
+}

@@ -27,6 +27,8 @@
 //! assert_eq!(by_hash(&all, caller), by_hash(&all, caller));
 //! ```
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 /// An endpoint is passed over from this multiple of its part of all that is in flight, and one, on. Less would move more keys for
@@ -35,6 +37,9 @@ pub const BOUND: f64 = 1.25;
 
 /// How often an endpoint with less than a whole share may be passed over before the one at hand is taken.
 const MOST_TURNS: usize = 64;
+
+/// The least share that an endpoint has which came just now: it is asked, so that it gets warm at all.
+const LEAST_SHARE: f64 = 0.01;
 
 /// How endpoints of an upstream are chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +110,11 @@ impl Candidate {
     pub const fn new(number: usize, identity: Affinity) -> Self {
         Self { number, identity, load: 0, share: 1.0 }
     }
+}
+
+/// The share of an endpoint that came so long ago, where it is to grow over `slow_start`: linearly, up to the whole.
+pub fn grown(ago: Duration, slow_start: Duration) -> f64 {
+    if ago >= slow_start { 1.0 } else { ago.div_duration_f64(slow_start).max(LEAST_SHARE) }
 }
 
 /// The less loaded of two drawn at random; `random` gives numbers in [0, 1). Where shares differ, each is drawn by its share, and

@@ -123,3 +123,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_share_grows_linearly_from_little_to_the_whole() {
+    let over = Duration::from_secs(20);
+    for (ago_ms, share) in [(0, 0.01), (100, 0.01), (5000, 0.25), (19_000, 0.95), (20_000, 1.0), (90_000, 1.0)] {
+        let grown = grown(Duration::from_millis(ago_ms), over);
+        assert!((grown - share).abs() < 1e-9, "{ago_ms}: {grown}");
+    }
+    assert!((grown(Duration::ZERO, Duration::ZERO) - 1.0).abs() < 1e-9, "it is off");
+}

@@ -14,7 +14,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -114,6 +114,8 @@ struct Seat {
     occupant: AtomicU32,
     /// When its address left, by the count of such moments; 0: it is there.
     left: AtomicUsize,
+    /// When it came, in ms since the upstream was made; 0: with the first answer.
+    came_ms: AtomicU64,
 }
 
 /// The name at a place of the configuration.
@@ -141,6 +143,7 @@ pub(super) struct Endpoints {
     turn: AtomicUsize,
     /// The same ones for ever, and the less loaded of two gets a request.
     is_plain: bool,
+    made: Instant,
     mould: Mould,
     /// One change at a time, and how many there were.
     changes: Mutex<usize>,
@@ -188,6 +191,7 @@ impl Endpoints {
             is_plain: taken == 0 && mould.params.balance == Balance::P2c,
             seats: (0..taken).map(|_| Seat::default()).collect(),
             configured,
+            made: Instant::now(),
             mould,
             changes: Mutex::default(),
             former: Mutex::default(),
@@ -276,7 +280,7 @@ impl Endpoints {
     /// first. Whoever failed or was overtaken is known as lost; `progress` tells who failed.
     pub(super) async fn connect(
         &self,
-        worker: usize,
+        (worker, wanted): (usize, Option<Spoken>),
         first: usize,
         progress: &Progress,
     ) -> Result<usize, AttemptError> {
@@ -286,11 +290,11 @@ impl Endpoints {
                 Ok(()) => Ok(number),
                 Err(error) => {
                     here.reach.fail(&error);
+                    progress.lose(number);
                     Err(error)
                 }
             }
         };
-                    progress.lose(number);
         let won = race(&self.beside(first), warm).await.unwrap_or(Ok(first))?;
         let beaten = self.at(first);
         if won != first && !beaten.reach.is_lost() {
@@ -323,6 +327,8 @@ impl Endpoints {
         let (from, to) = self.configured[name].seats;
         let seats = &self.seats[from..to];
         let address_of = |seat: &Seat| seat.endpoint.load().as_ref().and_then(|endpoint| endpoint.target.address());
+        let is_first = seats.iter().all(|seat| seat.endpoint.load().is_none());
+        let came_ms = if is_first { 0 } else { self.age_ms().max(1) };
         let mut gone = Vec::new();
         for seat in seats {
             if let Some(address) = address_of(seat)
@@ -336,6 +342,7 @@ impl Endpoints {
         for address in addresses {
             if let Some(seat) = seats.iter().find(|seat| address_of(seat) == Some(*address)) {
                 if seat.left.swap(0, Relaxed) != 0 {
+                    seat.came_ms.store(came_ms, Relaxed);
                     seat.endpoint.load().as_ref().inspect(|endpoint| endpoint.target.come());
                 }
                 continue;
@@ -352,6 +359,7 @@ impl Endpoints {
                 .swap(Some(Arc::new(self.mould.endpoint(target, self.configured[name].endpoint.host.clone()))));
             seat.occupant.fetch_add(1, Relaxed);
             seat.left.store(0, Relaxed);
+            seat.came_ms.store(came_ms, Relaxed);
             let mut former = self.former.lock();
             for (cause, count) in before.iter().flat_map(|endpoint| endpoint.reach.causes()) {
                 *former.entry(cause).or_default() += count;
@@ -364,6 +372,10 @@ impl Endpoints {
             endpoint.target.leave();
             endpoint.pools.iter().for_each(|pool| pool.close_idle());
         }
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn in_use(&self) -> Vec<usize> {

@@ -41,6 +41,8 @@ pub struct Upstream {
     pub resolve: Resolve,
     /// Which of its endpoints a request goes to.
     pub balance: Balance,
+    /// Over so long the share of an address grows that a name has come to stand for; 0: it has all of it at once.
+    pub slow_start: Duration,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
     /// The `Host` that is sent to it.

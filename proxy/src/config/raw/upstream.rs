@@ -50,6 +50,8 @@ section! {
         resolve: Resolve,
         /// Which endpoint a request goes to: `p2c`, the less loaded of two; `round_robin`, each in turn; or `{ hash: principal | key | { header: NAME } }`, the same one for requests that belong together, as long as it has not too much to do. Default p2c.
         balance: Balance,
+        /// Over so long the share grows of an address that a name has come to stand for, from little to the whole; those of the start have all of it. Default 0s.
+        slow_start: Duration,
         /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
         tls: RawUpstreamTls,
         /// The `Host` it is sent: `keep` what the request says, `endpoint`, or a name. Default: endpoint over TLS, keep in clear.
@@ -173,6 +175,7 @@ impl RawUpstream {
             max_age: cx.positive("max_age", self.max_age, MAX_AGE),
             resolve: or(self.resolve, Resolve::default()),
             balance: or(self.balance, Balance::default()),
+            slow_start: or(self.slow_start, Duration::ZERO),
             tls,
             host: or(self.host, default),
             forward,

@@ -250,6 +250,7 @@ fn upstream(upstream: &Upstream) -> Value {
         "max_age": duration(upstream.max_age),
         "resolve": resolve(&upstream.resolve),
         "balance": balance(&upstream.balance),
+        "slow_start": duration(upstream.slow_start),
         "host": match &upstream.host {
             HostRule::Keep => json!("keep"),
             HostRule::Endpoint => json!("endpoint"),

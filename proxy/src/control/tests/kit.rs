@@ -74,6 +74,7 @@ fn upstream(name: &str) -> Arc<Upstream> {
         remove: Vec::new(),
         resolve: crate::config::model::Resolve::default(),
         balance: mainstay_policies::balance::Balance::P2c,
+        slow_start: Duration::ZERO,
         tls: None,
     })
 }

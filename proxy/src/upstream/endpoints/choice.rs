@@ -1,8 +1,8 @@
 //! Which endpoint a request goes to.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use mainstay_policies::balance::{Affinity, Balance, Candidate, by_hash, in_turn, less_loaded};
+use mainstay_policies::balance::{Affinity, Balance, Candidate, by_hash, grown, in_turn, less_loaded};
 
 use super::Endpoints;
 
@@ -48,6 +48,7 @@ impl Endpoints {
         let affinity = affinity.filter(|_| matches!(balance, Balance::Hash(_)));
         if affinity.is_none()
             && refused.is_empty()
+            && self.mould.params.slow_start.is_zero()
             && let Some(number) = self.at_a_glance(&live, avoid)
         {
             return Some(number);
@@ -76,6 +77,16 @@ impl Endpoints {
         (!self.at(number).reach.is_shunned()).then_some(number)
     }
 
+    /// The part of the requests that an endpoint has: less than the whole where its address came not long ago.
+    fn share(&self, number: usize) -> f64 {
+        let slow_start = self.mould.params.slow_start;
+        let seat = number.checked_sub(self.configured.len()).filter(|_| !slow_start.is_zero());
+        match seat.map(|seat| self.seats[seat].came_ms.load(Relaxed)) {
+            None | Some(0) => 1.0,
+            Some(came_ms) => grown(Duration::from_millis(self.age_ms().saturating_sub(came_ms)), slow_start),
+        }
+    }
+
     /// Those that may be chosen: the best that there are.
     fn candidates(&self, live: &[usize], refused: &[usize], avoid: Option<usize>) -> Vec<Candidate> {
         let rank = |number: usize| match () {
@@ -88,6 +99,7 @@ impl Endpoints {
         let best = ranked.iter().map(|(rank, _)| *rank).min();
         let candidate = |number: usize| Candidate {
             load: self.outstanding(number).load(Relaxed),
+            share: self.share(number),
             ..Candidate::new(number, self.at(number).identity)
         };
         ranked.into_iter().filter(|(rank, _)| Some(*rank) == best).map(|(_, number)| candidate(number)).collect()
