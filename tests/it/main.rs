@@ -43,6 +43,7 @@ mod h2_connections;
 mod h2_faults;
 mod h2_interim;
 mod h2_streams;
+mod health;
 mod hedging;
 mod history;
 mod hostile;

@@ -27,9 +27,13 @@
 //! assert_eq!(by_hash(&all, caller), by_hash(&all, caller));
 //! ```
 
+mod health;
+
 use std::time::Duration;
 
 use http::HeaderName;
+
+pub use self::health::{Health, Thresholds};
 
 /// An endpoint is passed over from this multiple of its part of all that is in flight, and one, on. Less would move more keys for
 /// little evenness; more would let the one that everybody asks for do half as much again as the others.

@@ -86,6 +86,7 @@ pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
                 json!({
                     "address": running.address(at),
                     "in_flight": running.in_flight(at),
+                    "healthy": params.health.as_ref().map(|_| running.unwell(at).is_none()),
                     "breakers": guards,
                 })
             })

@@ -129,6 +129,10 @@ async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::Unbounded
                 for upstream in snapshot.upstreams.values() {
                     upstream.sweep(number, now);
                 }
+                // One of them asks for all; a service that goes says so to nobody's use.
+                if number == 0 && !runtime.is_draining(Direction::Inbound) {
+                    snapshot.upstreams.values().for_each(|upstream| upstream.check_health(now));
+                }
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     of_kind(Kind::Counter, "mainstay_upstream_connect_errors", help, connect_errors)(metrics);
     let help = "Answers about the names of endpoints, and answers that were none";
     of_kind(Kind::Counter, "mainstay_upstream_resolutions", help, resolutions)(metrics);
-    let help = "Endpoints of upstreams: those that the last attempt could connect to, and the others";
+    let help = "Endpoints of upstreams: those that the last attempt could connect to, and the others; apart, those that fail their health checks";
     on_scrape("mainstay_upstream_endpoints", help, endpoints)(metrics);
     let help = "Connections to upstreams: in use (of HTTP/2 all that are open), and idle";
     on_scrape("mainstay_upstream_connections", help, connections)(metrics);
@@ -170,10 +170,13 @@ fn endpoints(runtime: &Runtime, samples: &mut Samples) {
     let snapshot = runtime.snapshot.load();
     for (name, upstream) in snapshot.upstreams.iter().collect::<BTreeMap<_, _>>() {
         let live = upstream.live();
-        let all = live.len();
-        let lost = live.iter().filter(|endpoint| upstream.reached(**endpoint).lost.is_some()).count();
-        samples.push(&[("upstream", name), ("state", "reachable")], (all - lost) as f64);
+        let (unwell, others): (Vec<_>, Vec<_>) = live.into_iter().partition(|at| upstream.unwell(*at).is_some());
+        let lost = others.iter().filter(|endpoint| upstream.reached(**endpoint).lost.is_some()).count();
+        samples.push(&[("upstream", name), ("state", "reachable")], (others.len() - lost) as f64);
         samples.push(&[("upstream", name), ("state", "unreachable")], lost as f64);
+        if upstream.params().health.is_some() {
+            samples.push(&[("upstream", name), ("state", "unhealthy")], unwell.len() as f64);
+        }
     }
 }
 

@@ -3,7 +3,12 @@
 //! What happens to an operation is told as it happens, so many lines a second of each kind. How breakers and upstreams stand
 //! is looked at once a second, so no request pays for it, and none of them can flood the log.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use mainstay_policies::{
     circuit_breaker::{State as BreakerState, Transitions},
@@ -37,6 +42,10 @@ pub(crate) struct Notices {
 struct Seen {
     breakers: HashMap<String, Transitions>,
     lost: HashMap<(Arc<str>, String), Lost>,
+    /// Endpoints that say that they cannot serve, since when.
+    unwell: HashMap<(Arc<str>, String), Instant>,
+    /// Upstreams of which all say so.
+    panicking: HashSet<Arc<str>>,
 }
 
 /// An endpoint that cannot be reached.
@@ -118,10 +127,13 @@ impl Notices {
             let before = seen.breakers.insert(named.name.clone(), stands.transitions).unwrap_or_default();
             tell_breaker(named, before, stands.transitions, stands.state);
         }
-        seen.lost.retain(|(upstream, endpoint), _| {
+        let is_there = |(upstream, endpoint): &(Arc<str>, String)| {
             snapshot.upstreams.get(upstream).is_some_and(|upstream| endpoints(upstream).any(|(_, it)| it == *endpoint))
-        });
+        };
+        seen.lost.retain(|endpoint, _| is_there(endpoint));
+        seen.unwell.retain(|endpoint, _| is_there(endpoint));
         for upstream in snapshot.upstreams.values() {
+            seen.tell_health(upstream, now);
             for (at, endpoint) in endpoints(upstream) {
                 seen.tell_endpoint(&upstream.params().name, &endpoint, upstream.reached(at), now);
             }
@@ -163,6 +175,31 @@ fn tell_breaker(named: &NamedBreaker<'_>, before: Transitions, now: Transitions,
 }
 
 impl Seen {
+    fn tell_health(&mut self, upstream: &Upstream, now: Instant) {
+        let name = &upstream.params().name;
+        let (mut all, mut unwell) = (0, 0);
+        for (at, endpoint) in endpoints(upstream) {
+            all += 1;
+            let key = (name.clone(), endpoint);
+            if let Some(cause) = upstream.unwell(at) {
+                unwell += 1;
+                if let Entry::Vacant(news) = self.unwell.entry(key) {
+                    let endpoint = &news.key().1;
+                    tracing::warn!(upstream = %name, %endpoint, cause, "an endpoint is unhealthy");
+                    news.insert(now);
+                }
+            } else if let Some(since) = self.unwell.remove(&key) {
+                let after_ms = now.saturating_duration_since(since).as_millis() as u64;
+                tracing::info!(upstream = %name, endpoint = %key.1, after_ms, "an endpoint is healthy again");
+            }
+        }
+        if unwell < all {
+            self.panicking.remove(name);
+        } else if self.panicking.insert(name.clone()) {
+            tracing::warn!(upstream = %name, endpoints = all, "no endpoint of an upstream is healthy: all are used");
+        }
+    }
+
     fn tell_endpoint(&mut self, upstream: &Arc<str>, endpoint: &str, reached: Reached, now: Instant) {
         let name = (upstream.clone(), endpoint.to_owned());
         let Some(cause) = reached.lost else {

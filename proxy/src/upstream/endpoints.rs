@@ -28,8 +28,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    Speech,
     connect::{TIMED_OUT, Target},
     handshake::{Handshake, Spoken},
+    health::{Checked, Question},
     names::{HearsAddresses, in_turn, race},
     pool::Pool,
     progress::Progress,
@@ -53,10 +55,19 @@ pub(super) struct Endpoint {
     /// For the connections of all of them.
     pub(super) slots: Arc<Slots>,
     pub(super) reach: Reach,
+    /// What it says when it is asked.
+    pub(super) checked: Arc<Checked>,
     /// Who it is to every process that knows it.
     identity: Affinity,
     /// The `Host` of what is sent to it; `None`: what the request says.
     pub(super) host: Option<HeaderValue>,
+}
+
+impl Endpoint {
+    /// Whether others should be tried before it.
+    fn is_doubtful(&self) -> bool {
+        self.reach.is_lost() || self.checked.is_unwell()
+    }
 }
 
 /// What all endpoints of an upstream are made from.
@@ -92,7 +103,7 @@ impl Mould {
                 None => Affinity::of(target.authority.as_str().as_bytes()),
             },
         };
-        Endpoint { pools, slots, reach: Reach::default(), identity, target, host }
+        Endpoint { pools, slots, reach: Reach::default(), checked: Arc::default(), identity, target, host }
     }
 }
 
@@ -188,7 +199,7 @@ impl Endpoints {
         let endpoints = Arc::new(Self {
             live: ArcSwap::from_pointee((0..configured.len()).collect()),
             turn: AtomicUsize::new(0),
-            is_plain: taken == 0 && mould.params.balance == Balance::P2c,
+            is_plain: taken == 0 && mould.params.balance == Balance::P2c && mould.params.health.is_none(),
             seats: (0..taken).map(|_| Seat::default()).collect(),
             configured,
             made: Instant::now(),
@@ -311,8 +322,7 @@ impl Endpoints {
             live.iter().copied().filter(|number| *number != first && self.name_of(*number) == name).collect();
         let turn = fastrand::usize(..others.len().max(1));
         others.rotate_left(turn);
-        let (lost, mut fine): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|number| self.at(*number).reach.is_lost());
+        let (lost, mut fine): (Vec<_>, Vec<_>) = others.into_iter().partition(|number| self.at(*number).is_doubtful());
         fine.insert(0, first);
         let is_v4 = |number: &usize| self.at(*number).target.address().is_none_or(|address| address.is_ipv4());
         let mut order = in_turn(&fine, 0, is_v4);
@@ -401,6 +411,23 @@ impl Endpoints {
             }
         }
         sums
+    }
+
+    /// Asks those in use whose time it is. A name that nobody has answered for yet is no endpoint to ask.
+    pub(super) fn check_health(&self, speech: Speech, now: Instant) {
+        for number in self.live() {
+            let endpoint = self.at(number);
+            if !endpoint.target.is_resolved() {
+                let question = Question {
+                    params: self.mould.params.clone(),
+                    target: endpoint.target.clone(),
+                    host: endpoint.host.clone(),
+                    head_limits: self.mould.head_limits,
+                    checked: endpoint.checked.clone(),
+                };
+                question.ask(speech, now);
+            }
+        }
     }
 
     /// Closes connections of `worker` that have been idle for too long; names are asked for again if it is time.

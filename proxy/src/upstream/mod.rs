@@ -11,6 +11,7 @@ mod edits;
 mod endpoints;
 mod handshake;
 pub(crate) mod head;
+mod health;
 mod http1;
 mod http2;
 mod informed;
@@ -295,6 +296,18 @@ impl Upstream {
     pub(crate) fn reached(&self, endpoint: usize) -> Reached {
         let endpoint = self.endpoints.at(endpoint);
         endpoint.reach.look(endpoint.target.authority.host())
+    }
+
+    /// Why an endpoint is not well, by its own word when it was asked; `None`: it is, or nobody asks.
+    pub(crate) fn unwell(&self, endpoint: usize) -> Option<String> {
+        self.endpoints.at(endpoint).checked.why()
+    }
+
+    /// Asks those endpoints whether they can serve whose time it is, in the background.
+    pub(crate) fn check_health(&self, now: Instant) {
+        if self.params.health.is_some() {
+            self.endpoints.check_health(self.speech, now);
+        }
     }
 
     /// Closes connections of `worker` that have been idle for too long.

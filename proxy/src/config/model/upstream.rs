@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, uri::Authority};
-use mainstay_policies::balance::Balance;
+use http::{
+    HeaderName, HeaderValue,
+    uri::{Authority, PathAndQuery},
+};
+use mainstay_policies::balance::{Balance, Thresholds};
 
 use super::telemetry::HeaderSource;
 use crate::wire::tls::UpstreamTls;
@@ -43,6 +46,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// Over so long the share of an address grows that a name has come to stand for; 0: it has all of it at once.
     pub slow_start: Duration,
+    /// How its endpoints are asked whether they can serve; `None`: they are not.
+    pub health: Option<Health>,
     /// How its endpoints are reached over TLS; `None` where that is in clear.
     pub tls: Option<Arc<UpstreamTls>>,
     /// The `Host` that is sent to it.
@@ -124,6 +129,19 @@ impl Family {
             Self::Ipv6 => ip.is_ipv6(),
         }
     }
+}
+
+/// How endpoints are asked whether they can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked for.
+    pub path: PathAndQuery,
+    /// How often, a tenth more or less.
+    pub interval: Duration,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// How many answers in a row change what is thought.
+    pub thresholds: Thresholds,
 }
 
 /// One address of an upstream.

@@ -9,6 +9,7 @@ mod circuit_breaker;
 mod concurrency_limit;
 mod cors;
 mod fallback;
+mod health;
 mod idempotency;
 mod key;
 mod ledger;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{CONNECT_TIMEOUT, Endpoint, Family, HostRule, Protocol, Resolve, UNIX, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Family, Health, HostRule, Protocol, Resolve, UNIX, Upstream},
         node::{At, Node},
         report::Issue,
     },
@@ -52,6 +52,8 @@ section! {
         balance: Balance,
         /// Over so long the share grows of an address that a name has come to stand for, from little to the whole; those of the start have all of it. Default 0s.
         slow_start: Duration,
+        /// Endpoints are asked whether they can serve; one that cannot gets no new requests as long as another one can. Default: they are not asked.
+        health: Health,
         /// How its endpoints are known, if they are written with `https://`: authorities, our own certificate, names.
         tls: RawUpstreamTls,
         /// The `Host` it is sent: `keep` what the request says, `endpoint`, or a name. Default: endpoint over TLS, keep in clear.
@@ -63,7 +65,6 @@ section! {
         /// Fields that every request to it has, such as credentials, and fields that none has.
         headers: RawFields,
     }
-    later ["health"]
 }
 
 section! {
@@ -176,6 +177,7 @@ impl RawUpstream {
             resolve: or(self.resolve, Resolve::default()),
             balance: or(self.balance, Balance::default()),
             slow_start: or(self.slow_start, Duration::ZERO),
+            health: self.health.map(|health| health.value),
             tls,
             host: or(self.host, default),
             forward,

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use self::words::{duration, map, size, text, with, word};
 use super::{
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource,
+        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource, Health,
         HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
         Propagation, Protocol, ReadyLedger, Resolve, Route, Store, StoreTls, Telemetry, Upstream,
     },
@@ -272,7 +272,8 @@ fn upstream(upstream: &Upstream) -> Value {
     );
     let fields = (fields != json!({})).then_some(fields);
     let tls = upstream.tls.as_deref().map(tls::upstream);
-    with(shown, [("tls", tls), ("trace", trace), ("headers", fields)])
+    let health = upstream.health.as_ref().map(health);
+    with(shown, [("tls", tls), ("trace", trace), ("headers", fields), ("health", health)])
 }
 
 /// Fields by name; of their values only where they are from.
@@ -298,6 +299,16 @@ fn resolve(resolve: &Resolve) -> Value {
         }),
         [("servers", (!servers.is_empty()).then(|| servers.into()))],
     )
+}
+
+fn health(health: &Health) -> Value {
+    json!({
+        "path": text(health.path.as_str()),
+        "interval": duration(health.interval),
+        "timeout": duration(health.timeout),
+        "unhealthy": health.thresholds.unhealthy.get(),
+        "healthy": health.thresholds.healthy.get(),
+    })
 }
 
 fn balance(balance: &Balance) -> Value {

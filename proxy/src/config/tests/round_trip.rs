@@ -33,6 +33,7 @@ upstreams:
     resolve: { min: 2s, max: 20s, family: ipv4, max_addresses: 9, servers: ["10.0.0.10:53", "[fd00::10]:5353"] }
     balance: { hash: { header: x-tenant } }
     slow_start: 20s
+    health: { path: "/health?deep=$$1", interval: 7s, timeout: 2s, unhealthy: 4, healthy: 5 }
   far:
     endpoints: [https://far.example.com, "https://[::1]:8443"]
     tls: { ca_file: /ca$$.pem, bundle_file: /own.pem, server_name: other.example.com, identity: ["spiffe://prod/a$$b"], min_version: "1.3" }

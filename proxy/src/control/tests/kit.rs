@@ -75,6 +75,7 @@ fn upstream(name: &str) -> Arc<Upstream> {
         resolve: crate::config::model::Resolve::default(),
         balance: mainstay_policies::balance::Balance::P2c,
         slow_start: Duration::ZERO,
+        health: None,
         tls: None,
     })
 }

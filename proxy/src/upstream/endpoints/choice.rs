@@ -14,6 +14,8 @@ enum Rank {
     Lost,
     /// A retry comes from it.
     Avoided,
+    /// It says that it cannot serve. Where all do, all are used.
+    Unwell,
 }
 
 impl Endpoints {
@@ -74,7 +76,8 @@ impl Endpoints {
             let avoid = avoid.and_then(|avoid| live.iter().position(|number| *number == avoid));
             live[pick_of(live.len(), avoid, |at| self.outstanding(live[at]).load(Relaxed))]
         };
-        (!self.at(number).reach.is_shunned()).then_some(number)
+        let here = self.at(number);
+        (!here.checked.is_unwell() && !here.reach.is_shunned()).then_some(number)
     }
 
     /// The part of the requests that an endpoint has: less than the whole where its address came not long ago.
@@ -90,6 +93,7 @@ impl Endpoints {
     /// Those that may be chosen: the best that there are.
     fn candidates(&self, live: &[usize], refused: &[usize], avoid: Option<usize>) -> Vec<Candidate> {
         let rank = |number: usize| match () {
+            () if self.at(number).checked.is_unwell() => Rank::Unwell,
             () if Some(number) == avoid => Rank::Avoided,
             () if self.at(number).reach.is_out() => Rank::Lost,
             () => Rank::Fit,
