@@ -107,14 +107,19 @@ class Stage:
                 upstream=self.upstream_port, sink=self.sink_port, port=port, probes=probes))
         return self.start_mainstay(name, path, probes)
 
-    def start_mainstay(self, name, path, probes):
-        """Mainstay on a configuration that its caller has written, and may write again."""
+    def writes_config(self, slow):
+        """A configuration with a slow service for writes: its path, the port of the probes, and its own."""
+        port, probes = free_port(), free_port()
+        return self.render("mainstay-writes.yaml", "yaml", port=port, probes=probes, slow=slow), probes, port
+
+    def start_mainstay(self, name, path, probes, wrapper=(), env=None):
+        """Mainstay on a configuration that its caller has written, and may write again; `wrapper` is a program that becomes it."""
         if self.proxy_bin is None and name != BEFORE:
             self.proxy_bin = build.ours(self.target, "mainstay", "mainstay") / "mainstay"
         binary = self.before if name == BEFORE else self.proxy_bin
         if not binary.is_file():
             raise Trouble(f"no proxy at {binary}: build it, or give --without-mainstay")
-        process = self._spawn(name, [binary, "-c", path], PROXY_CORE)
+        process = self._spawn(name, [*wrapper, binary, "-c", path], PROXY_CORE, env)
         process.wait_until(lambda: answers(probes, "/readyz"), "200 from /readyz")
         return process
 
@@ -136,7 +141,7 @@ class Stage:
         command = [binary, "-c", config, "--concurrency", "1", "--base-id", port, "--log-level", "error"]
         return self._spawn("envoy", command, PROXY_CORE)
 
-    def _spawn(self, name, command, core):
-        process = Process(name, command, core, self.directory)
+    def _spawn(self, name, command, core, env=None):
+        process = Process(name, command, core, self.directory, env)
         self.running.append(process)
         return process

@@ -119,6 +119,21 @@ def _wrk_seen(name, output):
 
 def h2load(name, port, seconds, rate, directory, connections=CONNECTIONS):
     """Open loop over HTTP/1.1: `rate` requests a second from all connections together, the same for every contender."""
+    rows = h2load_rows(name, port, seconds, rate, directory, connections)
+    micros, starts = sorted(took for _, took in rows), [start for start, _ in rows]
+    took = (max(starts) - min(starts)) / 1e6
+    if took > seconds * 1.2:
+        raise Trouble(f"{name}: could not keep {rate} requests/s ({seconds} s of them took {took:.1f} s): lower --rate")
+    return Load(
+        requests=len(micros),
+        per_second=len(micros) / took,
+        p50_ms=micros[len(micros) // 2] / 1e3,
+        p99_ms=micros[len(micros) * 99 // 100] / 1e3,
+    )
+
+
+def h2load_rows(name, port, seconds, rate, directory, connections=CONNECTIONS):
+    """The same, as what each request saw: its start (µs since the epoch) and how long it took (µs)."""
     log = Path(directory) / "h2load.tsv"
     log.unlink(missing_ok=True)
     each = rate / connections
@@ -135,17 +150,7 @@ def h2load(name, port, seconds, rate, directory, connections=CONNECTIONS):
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     if any(row[1] != "200" for row in rows):
         raise Trouble(f"{name}: h2load saw answers other than 200")
-    micros = sorted(int(row[2]) for row in rows)
-    starts = [int(row[0]) for row in rows]
-    took = (max(starts) - min(starts)) / 1e6
-    if took > seconds * 1.2:
-        raise Trouble(f"{name}: could not keep {rate} requests/s ({seconds} s of them took {took:.1f} s): lower --rate")
-    return Load(
-        requests=len(micros),
-        per_second=len(micros) / took,
-        p50_ms=micros[len(micros) // 2] / 1e3,
-        p99_ms=micros[len(micros) * 99 // 100] / 1e3,
-    )
+    return [(int(row[0]), int(row[2])) for row in rows]
 
 
 def h2load_streams(name, port, seconds, streams, connections=CONNECTIONS):

@@ -86,6 +86,18 @@ TABLES = {
         ("p99 ms", "p99_ms", "{:.2f}"),
         ("loaded MiB", "loaded_rss_bytes", "MiB"),
     ],
+    "writes": [
+        ("proxy", "name", "{}"),
+        ("held by", "held_by", "{}"),
+        ("limit MiB", "limit_bytes", "MiB"),
+        ("RSS peak MiB", "rss_peak_bytes", "MiB"),
+        ("of the limit", "rss_to_limit", "{:.0%}"),
+        ("reads p99 ms", "calm_p99_ms", "{:.2f}"),
+        ("during writes", "during_p99_ms", "{:.2f}"),
+        ("×", "during_to_calm", "{:.2f}"),
+        ("writes answered", "answered", "{}"),
+        ("refused", "refused", "{}"),
+    ],
     "keyed": [
         ("request", "kind", "{}"),
         ("CPU µs/req", "cpu_us", "{:.1f}"),
