@@ -44,6 +44,10 @@ async fn the_last_minute_is_told_of_all_and_of_each_route() {
     assert_eq!((&pay["breaker"], &all["breaker"]), (&"closed".into(), &Value::Null));
     assert_eq!((&all["requests"], &all["limited"], &all["ok_share"]), (&5.into(), &1.into(), &0.8.into()), "{all}");
     assert!(all["p50_ms"].is_number() && all["in_flight"] == 0, "{all}");
+    // As `mainstay check` prints it.
+    let worst = &all["worst_case"];
+    assert_eq!((&worst["latency_ms"], &worst["attempts"]), (&5000.into(), &1.into()), "{worst}");
+    assert!(worst["latency_because"].as_str().is_some_and(|because| because.contains("timeout.total")), "{worst}");
 }
 
 #[tokio::test]

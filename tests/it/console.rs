@@ -1,7 +1,16 @@
 //! The console is three small files that hold no data, and that no page of another site can use. `tests/console` uses it in a
 //! browser.
 
-use mainstay_tests::{prelude::*, proxy::TempDir};
+use std::process::Stdio;
+
+use mainstay_tests::{
+    prelude::*,
+    proxy::{TempDir, binary},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use super::admin::{losing, proxy_before};
 
@@ -106,4 +115,25 @@ async fn another_site_may_lead_to_the_console_and_load_nothing_of_it() {
     reply.expect_problem(403, "forbidden");
     // A name that was made to lead here.
     proxy.operate(opened("/").header("Host", "evil.test")).await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn the_demo_says_where_its_console_is() {
+    let mut demo = Command::new(binary());
+    demo.args(["demo", "--port", "0", "--service-port", "0"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut demo = demo.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let address = loop {
+        let line = lines.next_line().await.expect("it can be read").expect("the demo goes on");
+        if let Some((address, _)) = line.split_once("  Mainstay's console") {
+            let (_, address) = address.rsplit_once("http://").expect("an address");
+            break address.parse::<std::net::SocketAddr>().expect("an address");
+        }
+    };
+    // It is said a moment before it is served.
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let page = opened("/").header("Host", &address.to_string()).send(address).await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
 }

@@ -8,7 +8,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{operators::OperatorRequest, traffic};
-use crate::{api::reply::Reply, config::model, runtime::route::Route};
+use crate::{
+    api::reply::Reply,
+    config::{
+        check::{RouteBounds, bounds},
+        model,
+    },
+    runtime::route::Route,
+};
 
 /// `GET /routes`
 pub(super) fn routes(asked: &OperatorRequest<'_>) -> Reply {
@@ -20,8 +27,10 @@ pub(super) fn routes(asked: &OperatorRequest<'_>) -> Reply {
         .routes
         .iter()
         .zip(&snapshot.routes)
-        .map(|(params, route)| {
+        .zip(bounds(&snapshot.config))
+        .map(|((params, route), worst)| {
             let mut document = of_params(params);
+            document["worst_case"] = of_bounds(&worst);
             document["in_flight"] = route.metrics.in_flight().into();
             document["breaker"] = breaker(route, now).into();
             // Null throughout where it is not known.
@@ -44,6 +53,16 @@ fn of_params(route: &Arc<model::Route>) -> Value {
         "policy": &*route.policy.name,
         "protects_writes": idempotency.is_some(),
         "asks_the_service": idempotency.is_some_and(|idempotency| idempotency.status.is_some()),
+    })
+}
+
+/// As `mainstay check` prints it.
+fn of_bounds(worst: &RouteBounds) -> Value {
+    json!({
+        "latency_ms": worst.latency.as_millis() as u64,
+        "latency_because": worst.latency_because,
+        "attempts": worst.attempts,
+        "attempts_because": worst.attempts_because,
     })
 }
 

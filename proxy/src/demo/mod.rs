@@ -89,35 +89,32 @@ async fn tell<P>(
     // Mainstay binds these itself a moment later; a port lost in between is reported by its own start.
     let proxy = free_address(options.port, 8080).await?;
     let probes = free_address(None, 9190).await?;
+    let operators = free_address(None, 9191).await?;
 
-    let yaml = configuration(proxy, service.address(), probes);
-    introduce(screen, proxy, service.address(), &yaml);
+    let yaml = configuration(proxy, service.address(), probes, operators);
+    introduce(screen, [proxy, service.address(), operators], &yaml);
     let running = start(yaml).await.map_err(DemoError::Start)?;
 
     let told = Story::new(proxy, service.address(), screen).tell().await;
     let ended = match told {
         Ok(()) if options.once => Ok(()),
-        Ok(()) => stay(screen, proxy, service.address(), probes).await,
+        Ok(()) => stay(screen, [proxy, service.address(), probes, operators]).await,
         Err(broken) => Err(broken.into()),
     };
     stop(running).await;
     ended
 }
 
-fn introduce(screen: &mut Screen, proxy: SocketAddr, service: SocketAddr, yaml: &str) {
+fn introduce(screen: &mut Screen, [proxy, service, operators]: [SocketAddr; 3], yaml: &str) {
     screen.title("Mainstay demo: a timeout says nothing about whether the write happened");
     screen.note(&format!("http://{service}  a payment service; it does not deduplicate, and loses some answers"));
+    screen.note(&format!("http://{operators}  Mainstay's console, for a browser"));
     screen.note(&format!("http://{proxy}  Mainstay before it, with this mainstay.yaml:"));
     screen.block(yaml);
 }
 
 /// Stays up for the reader's own requests until Ctrl-C or SIGTERM.
-async fn stay(
-    screen: &mut Screen,
-    proxy: SocketAddr,
-    service: SocketAddr,
-    probes: SocketAddr,
-) -> Result<(), DemoError> {
+async fn stay(screen: &mut Screen, [proxy, service, probes, operators]: [SocketAddr; 4]) -> Result<(), DemoError> {
     screen.step("Your turn");
     screen.note("Everything is still up. A body with \"test\": \"lose-answer\", \"drop-connection\" or \"work-late\"");
     screen.note("makes the service misbehave; any other is an ordinary payment.");
@@ -126,7 +123,9 @@ async fn stay(
     let _ = writeln!(text, "curl -s 'http://{proxy}/_mainstay/operations?key=mine-1'");
     let _ = writeln!(text, "curl -s http://{service}/effects");
     let _ = writeln!(text, "curl -s http://{probes}/metrics");
+    let _ = writeln!(text, "mainstay ops ls --all --admin http://{operators}");
     screen.block(&text);
+    screen.note(&format!("http://{operators}/  the same for a browser"));
     screen.note("Ctrl-C ends it.");
     until_told().await
 }
@@ -161,7 +160,7 @@ async fn free_address(asked: Option<u16>, preferred: u16) -> Result<SocketAddr, 
 }
 
 /// The configuration that the demo runs, and prints.
-fn configuration(proxy: SocketAddr, service: SocketAddr, probes: SocketAddr) -> String {
+fn configuration(proxy: SocketAddr, service: SocketAddr, probes: SocketAddr, operators: SocketAddr) -> String {
     format!(
         "\
 listeners: {{ inbound: {{ address: {proxy} }} }}
@@ -181,6 +180,7 @@ policies:
         rules: [{{ status: 200, json: {{ /state: SUCCESS }}, then: succeeded }}, {{ status: 404, then: not_found }}]
 ledger: {{ store: memory }}
 probes: {{ address: {probes} }}
+admin: {{ address: {operators}, reveal: true }}
 drain: {{ delay: 0s }}
 telemetry: {{ logs: {{ access: false, level: error }} }}
 "

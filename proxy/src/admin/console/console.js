@@ -152,7 +152,7 @@ async function api(path, body, more) {
   let document = null;
   try { document = JSON.parse(text); } catch { /* No document of ours: told below. */ }
   if (!reply.ok) throw new Refused(reply.status, document ?? {});
-  if (document === null || typeof document !== "object") throw new Refused(0, { title: "Something else answers", detail: `${path} is no document of Mainstay's.` });
+  if (document === null || typeof document !== "object") throw new Refused(0, { title: "Something else answers", detail: `${path.split("?")[0]} is no document of Mainstay's.` });
   heardAt = Date.now();
   return Object.assign(document, { etag: reply.headers.get("etag") });
 }
@@ -306,7 +306,6 @@ function writesCard() {
 }
 function trafficCard() {
   const traffic = status.traffic;
-  if (!traffic) return null;
   const isBad = traffic.error_share > 0.05;
   return card(isBad ? 1 : 0, "Traffic", traffic.error_share === null ? "no answers" : isBad ? "errors" : "flows",
     p(link("#/routes", `${rate(traffic.rate)}/s`), traffic.error_share !== null && `, ${percent(traffic.error_share)} errors`, traffic.p50_ms !== null && `, p50 ${ms(traffic.p50_ms)}, p99 ${ms(traffic.p99_ms)}`),
@@ -323,7 +322,6 @@ function breakersCard() {
 }
 function upstreamsCard() {
   const { upstreams } = status;
-  if (!upstreams) return null;
   if (!upstreams.length) return card(0, "Upstreams", "reachable", p(link("#/upstreams", "All are reachable.")));
   return card(upstreams.some(upstream => !upstream.up) ? 2 : 1, "Upstreams", "UNREACHABLE", upstreams.map(upstream => [p(link("#/upstreams", `${upstream.name} ${upstream.up}/${upstream.total}`), " reachable"),
     upstream.endpoints.slice(0, 5).map(endpoint => p(`${endpoint.address}: ${endpoint.cause}, ${endpoint.failures_last_minute} × in the last minute`))]));
@@ -407,19 +405,22 @@ function grouped(groups, params, isWhole) {
     h("span", {}, " oldest ", since(group.oldest_at)))));
 }
 function bulk(rows, filter) {
-  const chosen = rows.filter(op => picked.has(op.id)), all = chosen.length === rows.length;
-  const which = chosen.length ? { ids: chosen.map(op => op.id) } : { filter }, isAny = chosen.length > 0 || !filter.open;
-  const line = order => (chosen.length ? `mainstay ops ${order} ${chosen.map(op => short(op.id)).join(" ")}` : asOrder(order, filter));
-  const order = (text, action, as) => button(text, () => many(action, as, which, line(as ? `${action} --as ${as}` : action)), { disabled: !isAny });
+  // What is picked when the button is pressed, whatever was drawn before.
+  const chosen = () => rows.filter(op => picked.has(op.id)), count = chosen().length, all = count === rows.length, isAny = count > 0 || !filter.open;
+  const order = (text, action, as) => button(text, () => {
+    const ids = chosen().map(op => op.id), words = as ? `${action} --as ${as}` : action;
+    if (ids.length) many(action, as, { ids }, `mainstay ops ${words} ${ids.map(short).join(" ")}`);
+    else if (!count) many(action, as, { filter }, asOrder(words, filter));
+  }, { disabled: !isAny });
   const toggle = () => { for (const op of rows) picked[all ? "delete" : "add"](op.id); refresh(); };
   const save = () => {
-    const url = URL.createObjectURL(new Blob([chosen.map(op => JSON.stringify(op)).join("\n"), "\n"], { type: "application/x-ndjson" }));
+    const url = URL.createObjectURL(new Blob([chosen().map(op => JSON.stringify(op)).join("\n"), "\n"], { type: "application/x-ndjson" }));
     h("a", { href: url, download: "operations.jsonl" }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
   return h("div", { class: "row", role: "group", "aria-label": "With those that are picked" }, button(all ? "Pick none" : "Pick all shown", toggle, { "data-k": "pick all" }),
     order("Ask again…", "query"), order("Resolve as succeeded…", "resolve", "succeeded"), order("Resolve as failed…", "resolve", "failed"),
-    button("Export", save, { disabled: !chosen.length, "aria-label": "Export the picked as JSON lines" }), h("span", { class: "count" }, chosen.length ? `${chosen.length} picked` : isAny ? "none picked: all that the filter matches" : "none picked"));
+    button("Export", save, { disabled: !count, "aria-label": "Export the picked as JSON lines" }), h("span", { class: "count" }, count ? `${count} picked` : isAny ? "none picked: all that the filter matches" : "none picked"));
 }
 async function many(action, as, which, line) {
   const order = { action, ...(as && { as }), ...which };
@@ -566,7 +567,7 @@ function act({ title, about, line, send, typed, fields }) {
       refresh();
     } catch (error) {
       wrong.replaceChildren(failure(error));
-      go.disabled = false;
+      go.disabled = error.code === 412;
     }
   };
   const box = h("dialog", { "aria-labelledby": "act" }, h("form", { oninput: write, onsubmit: submit }, h("h1", { id: "act" }, title), about, fields, h("label", { for: "who" }, "Who you are"), who,
@@ -585,24 +586,24 @@ const breakerTag = state => tag(...({ closed: ["good", "✓ closed"], open: ["ba
 async function routes(here) {
   const document = await api("/routes");
   if (here.rest) return route(document, here.rest);
-  const known = document.routes, isCounted = known.some(route => route.rate !== undefined), share = value => (value === null || value === undefined ? "–" : percent(value)), time = value => (value === null || value === undefined ? "–" : ms(value));
-  const figures = route => [num(`${rate(route.rate)}/s`), num(share(route.ok_share)), num(time(route.p50_ms)), num(time(route.p99_ms)), num(route.retried), num(route.limited), num(route.replayed),
-    num(route.doubted ? link(listed({ route: route.name, state: "unknown" }), String(route.doubted)) : 0), route.breaker ? link("#/protect", breakerTag(route.breaker)) : "–"];
-  return [heading("Routes"), isCounted && p(`Counted over the last ${age(document.window_ms)}.`),
-    table("Routes, in the order in which they are tried", ["Route", "Methods", "Upstream", "Policy", "Writes", ...(isCounted ? ["Rate", "OK", "p50", "p99", "Retried", "Limited", "Replayed", "In doubt", "Breaker"] : [])],
-      known.map(route => row([wide(h("a", { href: `#/routes/${encodeURIComponent(route.name)}`, class: "open", "data-k": route.name }, route.name)), route.methods.join(", ") || "all", link("#/upstreams", route.upstream), route.policy,
-        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...(isCounted ? figures(route) : [])])), "This configuration has no route."), cli("mainstay routes")];
+  const if_ = (value, show) => num(value === null ? null : show(value));
+  const figures = route => [if_(route.rate, value => `${rate(value)}/s`), if_(route.ok_share, percent), if_(route.p50_ms, ms), if_(route.p99_ms, ms), num(route.retried), num(route.limited), num(route.replayed),
+    num(route.doubted ? link(listed({ route: route.name, state: "unknown" }), String(route.doubted)) : route.doubted), route.breaker ? link("#/protect", breakerTag(route.breaker)) : "–"];
+  return [heading("Routes"), p(`Counted over the last ${age(document.window_ms)}.`),
+    table("Routes, in the order in which they are tried", ["Route", "Methods", "Upstream", "Policy", "Writes", "Rate", "OK", "p50", "p99", "Retried", "Limited", "Replayed", "In doubt", "Breaker"],
+      document.routes.map(route => row([wide(h("a", { href: `#/routes/${encodeURIComponent(route.name)}`, class: "open", "data-k": route.name }, route.name)), route.methods.join(", ") || "all", link("#/upstreams", route.upstream), route.policy,
+        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...figures(route)])), "This configuration has no route."), cli("mainstay routes")];
 }
 async function route({ routes, window_ms }, name) {
   const at = routes.findIndex(route => route.name === name), found = routes[at];
   if (!found) return [heading("Routes"), h("p", { class: "note" }, "There is no route of this name any more."), p(link("#/routes", "All routes"))];
   const policy = effective(await api("/config")).policies?.[found.policy] ?? {}, rest = Object.keys(policy).filter(name => !LIFE.some(([known]) => known === name)).map(name => [name, phrase(name)]);
-  const numbers = { rate_limit: found.limited > 0 && `${found.limited} limited`, idempotency: found.protects_writes && found.replayed !== undefined && `${found.replayed} replayed, ${found.doubted} in doubt`, retry: found.retried !== undefined && `${found.retried} retried`,
+  const numbers = { rate_limit: found.limited > 0 && `${found.limited} limited`, idempotency: found.protects_writes && `${found.replayed} replayed, ${found.doubted} in doubt`, retry: found.retried > 0 && `${found.retried} retried`,
     timeout: typeof found.p99_ms === "number" && `p50 ${ms(found.p50_ms)}, p99 ${ms(found.p99_ms)}`, circuit_breaker: found.breaker && breakerTag(found.breaker) };
   const worst = found.worst_case;
   return [heading(found.name), facts([["Takes", code(`${found.methods.join(", ") || "all methods"} ${found.path}`)], ["Host", found.host], ["Upstream", link("#/upstreams", found.upstream)], ["Policy", [link(`#/config/policies.${found.policy}`, found.policy)]], ["Configured", link(`#/config/routes[${at}]`, "where it is written")],
     ["Worst case", worst && `${ms(worst.latency_ms)} (${worst.latency_because}); ${counted(worst.attempts, "attempt")} (${worst.attempts_because})`], ["Writes", link(listed({ route: found.name, all: "1" }), "operations of this route")],
-    ["Traffic", found.rate !== undefined && `${rate(found.rate)}/s over the last ${age(window_ms)}, ${found.in_flight} in flight${found.ok_share === null ? "" : `, ${percent(found.ok_share)} OK`}`]]),
+    ["Traffic", found.rate !== null && `${rate(found.rate)}/s over the last ${age(window_ms)}, ${found.in_flight} in flight${found.ok_share === null ? "" : `, ${percent(found.ok_share)} OK`}`]]),
   h2("A request's life here"), h("ol", { class: "life" }, [...LIFE, ...rest].map(([name, title]) => {
     const value = policy[name], is = value !== undefined && value !== null;
     return h("li", { class: is ? "" : "off" }, h("h3", {}, title), is && numbers[name] && p(numbers[name]), is ? pre(title, yaml(value)) : p("not configured"));
@@ -622,7 +623,7 @@ async function protect() {
   const release = breaker => act({ title: `Release ${breaker.name}`, line: `mainstay breakers release ${quoted(breaker.name)}`, send: who => api(`${name(breaker)}:release`, who) });
   const buttons = breaker => h("div", { class: "row" }, button("Hold…", () => force(breaker), { "aria-label": `Hold ${breaker.name}`, "data-k": `hold ${breaker.name}` }), breaker.forced && button("Release…", () => release(breaker), { "aria-label": `Release ${breaker.name}`, "data-k": `release ${breaker.name}` }));
   const by = breaker => breaker.forced && [" held by ", breaker.forced_by ? `${breaker.forced_by.actor}: ${breaker.forced_by.reason}` : "a person"];
-  const rows = breakers.map(breaker => row([wide(breaker.name), [breakerTag(breaker.state), by(breaker)], wide(buckets(breaker)), wide(tripped(breaker.why) || "–"), breaker.since ? since(breaker.since) : num(`opened ${breaker.opened} ×`), breaker.retry_after_ms === null ? "–" : age(breaker.retry_after_ms), isActing && buttons(breaker)].filter(value => value !== false)));
+  const rows = breakers.map(breaker => row([wide(breaker.name), [breakerTag(breaker.state), by(breaker)], wide(buckets(breaker)), wide(tripped(breaker.why) || "–"), since(breaker.since), breaker.retry_after_ms === null ? "–" : age(breaker.retry_after_ms), isActing && buttons(breaker)].filter(value => value !== false)));
   return [heading("Breakers and limits"), table("Circuit breakers", ["Name", "State", "Window", "Why", "Since", "Probes in", isActing && "Acts"].filter(Boolean), rows, "This configuration has no circuit breaker."),
     h2("Limits"), table("Rate and concurrency limits", ["Route", "Policy", "Rate", "Concurrency"], limits.routes.map(limit => row([wide(limit.route), limit.policy, wide(rateWords(limit.rate_limit)), wide(queueWords(limit.concurrency_limit))])), "No route has a limit."),
     table("What callers may ask of Mainstay itself", ["Listener", "Rate"], limits.control.map(limit => row([limit.listener, wide(rateWords(limit.rate_limit))])), "No listener limits it."), cli("mainstay breakers")];
@@ -651,7 +652,7 @@ async function upstreams() {
     const away = status.upstreams?.find(away => away.name === upstream.name)?.endpoints ?? [];
     const isAway = endpoint => away.find(one => one.address === endpoint.address);
     return [h2(upstream.name, " ", upstream.honours_key && tag("good", "✓ honours keys")), facts_.length > 0 && facts(facts_.map(([name, value]) => [phrase(name), text(value)])),
-      table(`Endpoints of ${upstream.name}`, ["Address", "Reached", "In flight", "Breakers", ...more.map(phrase)], upstream.endpoints.map(endpoint => row([wide(endpoint.address), wide(isAway(endpoint) ? [tag("bad", `! ${isAway(endpoint).cause}`), ` ${isAway(endpoint).failures_last_minute} × in the last minute`] : tag("good", "✓")), num(endpoint.in_flight),
+      table(`Endpoints of ${upstream.name}`, ["Address", "Connecting", "In flight", "Breakers", ...more.map(phrase)], upstream.endpoints.map(endpoint => row([wide(endpoint.address), wide(isAway(endpoint) ? [tag("bad", `! ${isAway(endpoint).cause}`), ` ${isAway(endpoint).failures_last_minute} × in the last minute`] : soft("no failure known")), num(endpoint.in_flight),
         wide(endpoint.breakers.map(breaker => [link("#/protect", breaker.name), " ", breakerTag(breaker.state), " "])), ...more.map(name => wide(text(endpoint[name] ?? null)))])), "It has no endpoint now: its name does not resolve.")];
   };
   return [heading("Upstreams"), upstreams.length ? upstreams.map(one) : h("p", { class: "none" }, "This configuration has no upstream."), cli("mainstay upstreams")];
@@ -700,15 +701,14 @@ async function config(here) {
 
 // ---- Audit
 
-const auditCells = entry => [full(entry.at), entry.actor, [entry.action, entry.before && entry.after && ` (${phrase(entry.before)} → ${phrase(entry.after)})`], wide(entry.reason), wide(entry.result)];
+const auditCells = entry => [full(entry.at), entry.actor, [entry.action, entry.before && entry.after && ` (${entry.before} → ${entry.after})`.replaceAll("_", " ")], wide(entry.reason), wide(entry.result)];
 async function audit(here) {
-  const { params } = here, page = await api(`/audit?${query({ operation: params.operation, limit: 100, cursor: params.cursor })}`);
-  const entries = page.entries.filter(entry => ["actor", "action"].every(name => !params[name] || entry[name] === params[name]));
-  const pick = (name, label) => choice(`a-${name}`, label, [["", "Any"], ...[...new Set([...page.entries.map(entry => entry[name]), params[name]].filter(Boolean))].sort().map(value => [value, value])], params[name] ?? "", value => { location.hash = address("audit", { ...params, cursor: "", [name]: value }); });
+  const { params } = here, page = await api(`/audit?${query({ operation: params.operation, actor: params.actor, action: params.action, limit: 100, cursor: params.cursor })}`), { entries } = page;
+  const pick = (name, label) => choice(`a-${name}`, label, [["", "Any"], ...[...new Set([...entries.map(entry => entry[name]), params[name]].filter(Boolean))].sort().map(value => [value, value])], params[name] ?? "", value => { location.hash = address("audit", { ...params, cursor: "", [name]: value }); });
   const about = entry => (entry.operation ? opLink(entry.operation) : entry.target);
   return [heading("Audit"), h("div", { class: "row filters" }, pick("actor", "Who"), pick("action", "What")), params.operation && p(`Of ${short(params.operation)} only. `, link(address("audit", { ...params, operation: "" }), "Of all operations")),
-    table(`${counted(entries.length, "act")}, the latest first`, ["At", "Who", "What", "Why", "Result", "Operation"], entries.map(entry => row([...auditCells(entry), wide(about(entry))])), "Nobody has acted yet."),
-    page.next_cursor && p(link(address("audit", { ...params, cursor: page.next_cursor }), "Earlier")), cli(`mainstay audit${params.operation ? ` --operation ${short(params.operation)}` : ""}`)];
+    table(`${counted(entries.length, "act")} shown, the latest first`, ["At", "Who", "What", "Why", "Result", "Operation"], entries.map(entry => row([...auditCells(entry), wide(about(entry))])), "Nobody has acted yet."),
+    page.next_cursor && p(link(address("audit", { ...params, cursor: page.next_cursor }), "Earlier")), cli(`mainstay audit${params.operation ? ` --operation ${short(params.operation)}` : ""}${params.actor ? ` --actor ${quoted(params.actor)}` : ""}${params.action ? ` --action ${params.action}` : ""}`)];
 }
 
 // ---- Live
