@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-const POLICY: &str = "timeout: 5s, idempotency: { required: true }";
+const POLICY: &str = "timeout: 5s, idempotency: { required: true }, circuit_breaker: { consecutive_errors: 99 }";
 const ANA: &str = "spiffe://prod/people/ana";
 
 fn pair(own: &Issued) -> String {
