@@ -683,7 +683,9 @@ const yaml = value => (value === null || typeof value !== "object" ? scalar(valu
 const SEVERITY = { error: ["bad", "! error"], warning: ["warn", "? warning"], note: ["plain", "· note"] };
 async function config(here) {
   const document = await api("/config"), places = document.places, { etag, ...whole } = effective(document), lines = yamlLines(whole);
-  const isWritten = path => places?.[path] ?? (places && Object.keys(places).some(place => place.startsWith(path) && /^[.[]/.test(place.slice(path.length))));
+  // Itself, something in it, or the short form that stands for it.
+  const prefixes = path => path.split(/(?=[.[])/).map((_, at, all) => all.slice(0, at + 1).join("")), within = new Set(Object.keys(places ?? {}).flatMap(prefixes));
+  const isWritten = path => within.has(path) || prefixes(path).some(prefix => places[prefix]);
   const first = lines.findIndex(([, path]) => here.rest && (path === here.rest || path.startsWith(`${here.rest}.`) || path.startsWith(`${here.rest}[`)));
   const reload = () => act({ title: "Reload the configuration", about: p("The files are read again. A configuration that is refused changes nothing."), line: "mainstay reload", send: async who => {
     const said = await api("/reload", who);
