@@ -1,17 +1,15 @@
 //! The `mainstay` program: arguments, runtime, exit codes.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use mainstay::{
-    app::{App, Foundation, StartError, findings},
+    app::{App, ConfigFile, Foundation, StartError, findings},
     cli,
-    config::{self, ConfigErrors, Loaded, watch::Watcher},
+    config::{
+        self, Loaded,
+        watch::{Watcher, orders},
+    },
     demo::{self, DemoOptions},
     telemetry::{logs, metrics::Metrics},
 };
@@ -178,7 +176,7 @@ fn foundation(loaded: &Loaded) -> Result<Foundation, logs::LogError> {
     let clock = WallClock::system();
     let metrics = Arc::new(Metrics::new(&clock));
     let logging = logs::init(&loaded.config.telemetry.logs, clock.clone(), metrics.log_lines_dropped())?;
-    Ok(Foundation { clock, metrics, logging: Arc::new(logging) })
+    Ok(Foundation { clock, metrics, logging: Arc::new(logging), file: None })
 }
 
 /// The demo, with this program's own proxy in it.
@@ -193,16 +191,19 @@ async fn tell(options: DemoOptions) -> ExitCode {
 
 /// Serves until a signal says to end, or the ledger is dead; the exit code.
 async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::Error>> {
-    let foundation = foundation(&loaded)?;
+    let mut foundation = foundation(&loaded)?;
     #[cfg(feature = "faults")]
     mainstay::faults::arm()?;
     findings::tell(&foundation.metrics, &loaded.findings);
     let (config, digest) = (loaded.config.clone(), loaded.origin.digest);
+    let (orders, ordered) = orders();
+    let findings = loaded.findings.clone();
+    foundation.file = Some(ConfigFile { path: path.clone(), digest, findings, orders: orders.clone() });
     // What was written is kept no longer than it is needed for the places of findings.
     drop(loaded);
     let app = App::start(config, foundation).await?;
     app.announce(&path);
-    let (watcher, mut reloads) = Watcher::start(path.clone(), digest);
+    let (watcher, mut reloads) = Watcher::start(path.clone(), digest, (orders, ordered));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -215,7 +216,7 @@ async fn serve(path: PathBuf, loaded: Loaded) -> Result<u8, Box<dyn std::error::
                 break EXIT_LEDGER;
             }
             _ = hangup.recv() => watcher.reload(),
-            Some(read) = reloads.recv() => reload(&app, &path, read).await,
+            Some(reading) = reloads.recv() => app.reread(&path, reading).await,
         }
     };
     watcher.stop().await;
@@ -234,22 +235,6 @@ fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
     tracing::warn!("a second signal: this process ends at once, and what is in flight is in doubt");
     logging.flush(LAST_LINES);
     std::process::exit(i32::from(code))
-}
-
-/// Takes a configuration that was read again, or says why not.
-async fn reload(app: &App, path: &Path, read: Result<Loaded, ConfigErrors>) {
-    let before = app.config();
-    let (taken, errors) = match read {
-        Ok(loaded) => (app.reload(&loaded).await.map_err(|error| error.to_string()), 0),
-        Err(errors) => (Err(errors.to_string()), errors.count()),
-    };
-    match taken {
-        Ok(()) => app.announce_reload(path, &before),
-        Err(error) => {
-            app.reload_failed(errors);
-            tracing::error!("the configuration was not taken; the one in force stays\n{error}");
-        }
-    }
 }
 
 #[cfg(test)]

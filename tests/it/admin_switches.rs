@@ -109,7 +109,7 @@ async fn limits_upstreams_and_configuration_are_shown_as_they_stand() {
     let endpoint = &upstreams["upstreams"][0]["endpoints"][0];
     assert_eq!((&endpoint["address"], &endpoint["in_flight"]), (&upstream.addr.to_string().into(), &1.into()));
     let config = seen(&proxy, "/config").await.json();
-    assert_eq!(config["policies"]["p"]["concurrency_limit"]["max_concurrent"], 3);
+    assert_eq!(config["effective"]["policies"]["p"]["concurrency_limit"]["max_concurrent"], 3);
     gate.open();
     client.reply().await.expect_upstream(200);
 }

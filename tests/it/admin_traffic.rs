@@ -1,6 +1,6 @@
 //! What the operators' interface says of the last minute: of all, of each route, of what cannot be reached; and how it is read.
 
-use mainstay_tests::prelude::*;
+use mainstay_tests::{in_the_end, prelude::*};
 use serde_json::{Value, json};
 
 use super::admin::{act, etag, lose, losing, proxy_before, seen};
@@ -57,10 +57,10 @@ async fn the_quarter_of_an_hour_has_a_point_for_each_five_seconds() {
     assert!(seen(&proxy, "/status").await.json()["series"].is_null(), "only where it is asked for");
     proxy.get("/").await.expect_upstream(200);
     lose(&proxy, "k").await;
-    let series = eventually_seen(&proxy, "/status?series=true", |status| {
-        let series = status["series"].clone();
-        let in_doubt = series["in_doubt"].as_array()?.last()? == 1;
-        in_doubt.then_some(series)
+    let series = in_the_end("a point has the write in doubt", || async {
+        let series = seen(&proxy, "/status?series=true").await.json()["series"].clone();
+        let is_in_doubt = series["in_doubt"].as_array()?.last()? == 1;
+        is_in_doubt.then_some(series)
     })
     .await;
     assert_eq!(series["interval_ms"], 5000);

@@ -4,7 +4,9 @@
 mod access;
 mod admin;
 mod admin_access;
+mod admin_events;
 mod admin_orders;
+mod admin_reload;
 mod admin_switches;
 mod admin_tls;
 mod admin_traffic;

@@ -143,6 +143,7 @@ def admin_against_the_code(document):
     routes = (admin / "routes.rs").read_text()
     listed = lambda before: set(re.findall(r'"([\w.-]+)"', re.search(before + r"\[([^\]]*)\]", routes)[1]))
     heads = set(re.findall(r'\["([\w:.-]*)"(?:, \w+)?\] =>', routes)) | listed(r"LOOKS[^=]*=\s*")
+    heads |= set(re.findall(r'"/(\w+)" => match \w+::', routes))
     acts = listed(r"if !") | set(re.findall(r'Some\(\(\w+, "(\w+)"\)\)', routes))
     acts |= set(re.findall(r'"(\w+)" => breakers::\w+\(self, name\)', routes))
     described = {path.split("/")[1] for path in document["paths"]}

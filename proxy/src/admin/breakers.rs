@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use mainstay_policies::{
-    circuit_breaker::{Breaker, Forced, State, Trip},
+    circuit_breaker::{Breaker, Forced, State},
     clock::UnixMillis,
 };
 use parking_lot::Mutex;
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     api::{Fault, document::time, reply::Reply},
-    runtime::named::{NamedBreaker, forced},
+    runtime::{
+        named::{NamedBreaker, forced},
+        told::why,
+    },
 };
 
 /// Who holds which breaker, by its name. As many as there are breakers at most.
@@ -120,7 +123,7 @@ pub(super) fn of_breaker(cx: &Operators, named: &NamedBreaker<'_>) -> Value {
         "route": named.route.as_deref(),
         "state": seen.state.label(),
         "since": since,
-        "why": named.breaker.trip().filter(|_| matches!(seen.state, State::Open | State::HalfOpen)).map(of_trip),
+        "why": named.breaker.trip().filter(|_| matches!(seen.state, State::Open | State::HalfOpen)).map(why),
         "probes_in_ms": probes_in.filter(|_| seen.state == State::Open),
         "forced": forced(named.breaker),
         "forced_by": cx.holders.of(&named.name).filter(|_| is_held),
@@ -133,9 +136,4 @@ pub(super) fn of_breaker(cx: &Operators, named: &NamedBreaker<'_>) -> Value {
         "half_opened": seen.transitions.half_opened,
         "closed": seen.transitions.closed,
     })
-}
-
-/// Which condition opened it, and with what.
-fn of_trip(trip: Trip) -> Value {
-    json!({ "condition": trip.condition, "value": trip.value, "threshold": trip.threshold, "requests": trip.requests })
 }

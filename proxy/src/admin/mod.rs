@@ -20,9 +20,11 @@
 //! POST /breakers/{name}:release     {"actor", "reason"}
 //! GET  /                            the console, for browsers, with /console.css, /console.js, /help/{page}; else an index of all this
 //! GET  /status                      how it goes; ?series=true: the last quarter of an hour, too
+//! GET  /events                      what happens, as it happens (server-sent events); ?kind=request,operation,breaker,config,ledger
 //! GET  /routes /limits /upstreams /config /metrics /openapi.json
 //! GET  /log-level
 //! PUT  /log-level                   {"level": "debug"}; until the next reload
+//! POST /reload                      {"actor", "reason"}: reads the files again, and says what became of it
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
 //!                                   still served; SIGTERM does the rest
 //! DELETE /drain                     takes that back, unless the process ends
@@ -39,8 +41,10 @@ mod ask;
 mod audit;
 mod batch;
 pub(crate) mod breakers;
+mod configuration;
 mod console;
 mod documents;
+mod events;
 mod filters;
 mod find;
 pub(crate) mod guard;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Fault,
     background::resolver::Resolver,
-    config::{default_admin, model::Admin},
+    config::{default_admin, model::Admin, watch::Orders},
     runtime::Runtime,
     telemetry::logs::Logging,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Operators {
     pub(super) jobs: Jobs,
     pub(super) holders: Holders,
     pub(super) started_at: UnixMillis,
+    /// Orders to read the configuration again, if it came from a file.
+    pub(super) orders: Option<Orders>,
 }
 
 impl Operators {
@@ -48,11 +50,12 @@ impl Operators {
         logging: Arc<Logging>,
         probes: Arc<ProbeState>,
         credentials: Vec<Credential>,
+        orders: Option<Orders>,
     ) -> Self {
         let resolver = Resolver::new(runtime.clone());
         let started_at = runtime.resources.clock.now();
         let (guard, jobs, holders) = (Guard { credentials }, Jobs::default(), Holders::default());
-        Self { runtime, logging, probes, resolver, guard, jobs, holders, started_at }
+        Self { runtime, logging, probes, resolver, guard, jobs, holders, started_at, orders }
     }
 
     /// What operators may do, as configured now.

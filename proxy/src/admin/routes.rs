@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use mainstay_policies::problem::Problem;
 use percent_encoding::percent_decode_str;
@@ -12,7 +12,9 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use super::{
     accept::accept,
-    ask, audit, batch, breakers, console, find,
+    ask, audit, batch, breakers, configuration, console,
+    events::{self, Answer},
+    find,
     guard::Caller,
     index, jobs, operations,
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
@@ -29,14 +31,23 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<Operators>, shutdown
     accept(listener, BOUNDS, state, answer, secure, shutdown).await;
 }
 
-async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Answer> {
     let (mut parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let pretty = pretty::take(&mut parts);
     let is_indented = *pretty.as_ref().unwrap_or(&true);
     let reply = match read(cx, &parts, body).await {
         Ok((caller, body)) => match pretty {
-            Ok(_) => OperatorRequest { cx, parts: &parts, caller, body }.dispatch().await,
+            Ok(_) => {
+                let asked = OperatorRequest { cx, parts: &parts, caller, body };
+                match parts.uri.path() {
+                    "/events" => match events::events(&asked) {
+                        Ok(response) => return response,
+                        Err(fault) => Err(fault),
+                    },
+                    _ => asked.dispatch().await,
+                }
+            }
             Err(fault) => Err(fault),
         },
         Err(fault) => Err(fault),
@@ -46,7 +57,7 @@ async fn answer(cx: &Arc<Operators>, request: Request<Incoming>) -> Response<Ful
         fault.into_reply(prefix, None)
     });
     let reply = if is_indented { reply.indented() } else { reply };
-    reply.into_response(is_head).map(Full::new)
+    reply.into_response(is_head).map(Answer::from)
 }
 
 /// The body of a request that is let in.
@@ -110,6 +121,10 @@ impl OperatorRequest<'_> {
                 self.allow(&[Method::GET, Method::HEAD, Method::PUT])?;
                 switches::log_level(self).await
             }
+            ["reload"] => {
+                self.allow(&[Method::POST])?;
+                configuration::reload(self).await
+            }
             ["drain"] => {
                 self.allow(&[Method::POST, Method::DELETE])?;
                 switches::drain(self).await
@@ -149,7 +164,7 @@ impl OperatorRequest<'_> {
             "breakers" => Ok(breakers::list(self)),
             "limits" => Ok(views::limits(self)),
             "upstreams" => Ok(views::upstreams(self)),
-            "config" => Ok(views::config(self)),
+            "config" => Ok(configuration::config(self).await),
             "openapi.json" => Ok(views::openapi()),
             _ => Ok(views::metrics(self)),
         }

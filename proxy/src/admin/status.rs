@@ -1,6 +1,6 @@
 //! `GET /status`: how it goes, on one screen.
 
-use mainstay_policies::operation::ledger::{Filter, Health, Order};
+use mainstay_policies::operation::ledger::{Filter, Order};
 use serde_json::{Value, json};
 
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use crate::{
         self,
         model::{Config, Direction, Store},
     },
-    runtime::{Runtime, snapshot::Snapshot},
+    runtime::{Runtime, snapshot::Snapshot, told},
     telemetry::{build, metrics::recent::LastMinute},
 };
 
@@ -48,6 +48,7 @@ pub(super) async fn status(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> 
         "not_ready_because": reasons,
         "draining": cx.runtime.is_draining(Direction::Inbound),
         "config": {
+            "file": cx.runtime.served.known().file.as_ref().map(|file| file.display().to_string()),
             "hash": config::hash(&snapshot.config),
             "loaded_at": time(resources.metrics.config_served_since()),
             "last_reload_succeeded": resources.metrics.config_last_reload_succeeded(),
@@ -127,13 +128,7 @@ async fn writes(asked: &OperatorRequest<'_>, minute: &LastMinute) -> Result<Valu
 
 fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Value {
     let ledger = &asked.cx.runtime.resources.ledger;
-    let health = match ledger.health() {
-        Health::Writable => "writable",
-        Health::Full => "full",
-        Health::Failed => "failed",
-        Health::Unreachable { .. } => "unreachable",
-        Health::Lossy => "lossy",
-    };
+    let health = told::health(ledger.health());
     let store = match store {
         Store::Memory => "memory",
         Store::Disk { .. } => "disk",

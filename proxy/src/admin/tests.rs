@@ -9,9 +9,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::probes::{ProbeState, serve};
-use crate::runtime::readiness::{Condition, Readiness};
-use crate::telemetry::metrics::Metrics;
+use super::{
+    events::{Answer, Stream},
+    probes::{ProbeState, serve},
+};
+use crate::{
+    runtime::readiness::{Condition, Readiness},
+    telemetry::{
+        events::{Events, Kind},
+        metrics::Metrics,
+    },
+};
 
 /// All that must hold before traffic may come.
 const WANTED: [Condition; 4] =
@@ -162,4 +170,30 @@ async fn garbage_disturbs_nobody() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     assert_eq!(probes.status("GET", "/livez").await, 200);
+}
+
+/// The next frame of a stream of events.
+async fn frame(body: &mut Answer) -> Option<String> {
+    let frame = http_body_util::BodyExt::frame(body).await?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_told_how_much_it_lost_and_a_quiet_stream_says_that_it_is_there() {
+    let events = Arc::new(Events::default());
+    let watch = events.watch(&[Kind::Config]).unwrap();
+    let mut body = Answer::Events(Box::new(Stream::new("event: hello\n\n".into(), watch, None)));
+    assert_eq!(frame(&mut body).await.unwrap(), "event: hello\n\n");
+    assert_eq!(frame(&mut body).await.unwrap(), ": alive\n\n");
+    for _ in 0..1000 {
+        events.tell(Kind::Config, &serde_json::json!({}));
+    }
+    assert_eq!(frame(&mut body).await.unwrap(), "event: lost\ndata: {\"count\":744}\n\n");
+    for number in 1..=256 {
+        let text = frame(&mut body).await.unwrap();
+        assert!(text.starts_with(&format!("id: {number}\nevent: config\n")), "{text}");
+    }
+    assert_eq!(frame(&mut body).await.unwrap(), ": alive\n\n");
+    events.close();
+    assert_eq!(frame(&mut body).await, None, "it ends with the process");
 }

@@ -1,4 +1,4 @@
-//! What is in force, and how it stands: limits, upstreams, configuration.
+//! How things stand: limits, upstreams, metrics.
 
 use mainstay_policies::rate_limit::{Key, Limiter};
 use serde_json::{Value, json};
@@ -95,20 +95,6 @@ pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
     };
     let upstreams: Vec<Value> = snapshot.config.upstreams.iter().map(of_upstream).collect();
     Reply::json(&json!({ "upstreams": upstreams })).no_store()
-}
-
-/// `GET /config`: as `mainstay config show`, but for where secrets are.
-pub(super) fn config(asked: &OperatorRequest<'_>) -> Reply {
-    let mut document = config::document(&asked.cx.runtime.snapshot.load().config);
-    if let Some(Value::Array(tokens)) = document.pointer_mut("/admin/tokens") {
-        for token in tokens {
-            token["file"] = "(set)".into();
-        }
-    }
-    if let Some(token_file) = document.pointer_mut("/admin/token_file") {
-        *token_file = "(set)".into();
-    }
-    Reply::json(&document).no_store()
 }
 
 /// `GET /metrics`: as the probes listener has them.

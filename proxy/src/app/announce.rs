@@ -35,8 +35,8 @@ impl App {
         );
     }
 
-    /// One line that says which settings a reload changed.
-    pub fn announce_reload(&self, file: &Path, before: &Config) {
+    /// One line that says which settings a reload changed; all of them.
+    pub(super) fn announce_reload(&self, file: &Path, before: &Config) -> Vec<String> {
         let after = self.config();
         let names = config::changes(before, &after);
         let mut changed = joined(names.iter().take(NAMED));
@@ -44,6 +44,7 @@ impl App {
             let _ = write!(changed, ", and {} more", names.len() - NAMED);
         }
         tracing::info!(file = %file.display(), hash = config::hash(&after), changed, "configuration reloaded");
+        names
     }
 }
 

@@ -97,6 +97,8 @@ impl App {
 
     async fn end(self) {
         let Self { runtime, workers, logging, tasks, stop_probes, .. } = self;
+        // Whoever watches has seen all there is to see; the streams end while the threads do.
+        runtime.events.close();
         let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok())

@@ -6,9 +6,10 @@ mod error;
 pub mod findings;
 mod left;
 mod listeners;
+mod reread;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mainstay_policies::{
     clock::WallClock,
@@ -31,8 +32,9 @@ use crate::{
     },
     background::{self, cpu},
     config::{
-        self, Loaded, Severity,
+        self, Finding, Loaded,
         model::{Config, Store},
+        watch::Orders,
     },
     ledger::{
         open::open_ledger,
@@ -72,6 +74,20 @@ pub struct Foundation {
     pub metrics: Arc<Metrics>,
     /// The logs, set up already.
     pub logging: Arc<Logging>,
+    /// Where the configuration came from, if that was a file.
+    pub file: Option<ConfigFile>,
+}
+
+/// Where a configuration came from.
+pub struct ConfigFile {
+    /// A file, or a directory of them.
+    pub path: PathBuf,
+    /// The digest of what was read there.
+    pub digest: [u8; 32],
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+    /// Has it read again.
+    pub orders: Orders,
 }
 
 impl App {
@@ -80,7 +96,7 @@ impl App {
     /// # Errors
     /// An address cannot be bound, or a thread cannot be started. Nothing is left running.
     pub async fn start(config: Arc<Config>, foundation: Foundation) -> Result<Self, StartError> {
-        let Foundation { clock, metrics, logging } = foundation;
+        let Foundation { clock, metrics, logging, file } = foundation;
         let ledger_is_open = config.needs_ledger() || config.ledger.store == Store::Memory;
         let workers = config.limits.workers.get();
         cpu::ensure_known(&config)?;
@@ -103,6 +119,11 @@ impl App {
         let resources = resources(&config, ledger, clock, metrics);
         let snapshot = Snapshot::build(config, secured, &resources, None);
         let runtime = Runtime::new(snapshot, resources, tracing, logging.access());
+        let orders = file.map(|file| {
+            runtime.served.comes_from(file.path);
+            runtime.served.taken(file.digest, &file.findings);
+            file.orders
+        });
         let mut app = Self {
             runtime: runtime.clone(),
             workers: Vec::new(),
@@ -130,7 +151,7 @@ impl App {
         probes.readiness.set(Condition::ListenersBound, true);
         probes.readiness.set(Condition::LedgerRecovered, true);
         if let Some((socket, credentials)) = admin {
-            let operators = Operators::new(runtime.clone(), logging, probes.clone(), credentials);
+            let operators = Operators::new(runtime.clone(), logging, probes.clone(), credentials, orders);
             app.tasks.push(tokio::spawn(routes::serve(socket, Arc::new(operators), app.stop_probes.subscribe())));
         }
         probes.readiness.set(Condition::LedgerWritable, true);
@@ -177,6 +198,7 @@ impl App {
         let mut found = loaded.findings.clone();
         found.extend(loaded.restarts(&self.started));
         findings::tell(metrics, &found);
+        self.runtime.served.taken(loaded.origin.digest, &found);
         Ok(())
     }
 
@@ -188,13 +210,6 @@ impl App {
     /// The logs of the process.
     pub fn logging(&self) -> Arc<Logging> {
         self.logging.clone()
-    }
-
-    /// A configuration was refused, for so many errors that were found in it; the one in force stays.
-    pub fn reload_failed(&self, errors: usize) {
-        let metrics = &self.runtime.resources.metrics;
-        metrics.config_refused();
-        metrics.config_findings(Severity::Error.word(), errors);
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
         readiness.set(Condition::LedgerWritable, is_writable || !needs_ledger(&snapshot.config));
         runtime.notices.look(&snapshot, now);
+        runtime.look_for_changes(&snapshot, now);
         for limiter in snapshot.routes.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }

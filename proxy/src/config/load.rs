@@ -87,6 +87,19 @@ pub(crate) fn digest(path: &Path) -> Result<[u8; 32], ConfigErrors> {
     Ok(read_files(path)?.digest())
 }
 
+/// What is written where, without what it means; `None` if it is no longer what had that digest.
+pub(crate) fn written(path: &Path, with: [u8; 32]) -> Option<(Node, Sources)> {
+    let files = read_files(path).ok().filter(|files| files.digest() == with)?;
+    let (mut sources, mut roots) = (Sources::default(), Vec::new());
+    for (path, text) in files.files {
+        let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+        let file = sources.add(path.display().to_string(), text);
+        roots.push(yaml::read(file, sources.text(file)).ok()?);
+    }
+    let root = merge(roots, &sources, &mut Vec::new());
+    Some((root, sources))
+}
+
 struct Files {
     files: Vec<(PathBuf, String)>,
     /// Files beside them that look meant and are not read.

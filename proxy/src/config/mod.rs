@@ -30,6 +30,7 @@ mod secrets;
 pub(crate) mod show;
 mod units;
 pub mod watch;
+mod written;
 mod yaml;
 
 pub use changes::changes;
@@ -44,6 +45,7 @@ pub use secrets::FromEnvironment;
 pub(crate) use show::document;
 pub use show::{hash, show};
 pub(crate) use units::{format_duration, parse_duration};
+pub(crate) use written::{Place, places};
 
 #[cfg(test)]
 mod tests;

@@ -35,9 +35,14 @@ impl Sources {
         self.0.get(file).map_or("", |(_, text)| text)
     }
 
+    /// A file's name, as messages show it.
+    pub(crate) fn name(&self, file: usize) -> &str {
+        self.0.get(file).map_or("?", |(name, _)| name)
+    }
+
     /// `file:line:column`, as far as it is known.
     pub(crate) fn place(&self, at: Pos) -> String {
-        let name = self.0.get(at.file).map_or("?", |(name, _)| name);
+        let name = self.name(at.file);
         match at.line {
             0 => name.to_owned(),
             line => format!("{name}:{line}:{}", at.column),

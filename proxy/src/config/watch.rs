@@ -16,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{ConfigErrors, Loaded, load, load::digest};
+use super::{ConfigErrors, Finding, Loaded, load, load::digest};
 
 /// Events come in bursts (a swap is a dozen); one look after the burst is enough.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -24,17 +24,65 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_secs(5);
 /// Results that nobody took yet; the watcher waits rather than pile up.
 const RESULTS: usize = 4;
+/// Orders to read again that wait for their turn.
+const ORDERS: usize = 8;
 
 /// Watches a configuration file or directory; stops when dropped.
 #[derive(Debug)]
 pub struct Watcher {
-    reloads: mpsc::Sender<()>,
+    reloads: Orders,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 /// What the watcher found, in order; ends when the watcher is stopped.
-pub type Reloads = mpsc::Receiver<Result<Loaded, ConfigErrors>>;
+pub type Reloads = mpsc::Receiver<Reading>;
+
+/// What was read, and who waits for what becomes of it.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or why it is none.
+    pub read: Result<Loaded, ConfigErrors>,
+    /// Whoever ordered the reading, if somebody did and waits.
+    pub waiter: Option<oneshot::Sender<Outcome>>,
+}
+
+/// What became of a configuration that was read again.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The settings that changed, as [`changes`](super::changes) has them.
+    pub changed: Vec<String>,
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+    /// Why it was refused, if it was.
+    pub error: Option<String>,
+}
+
+/// Orders to read again.
+#[derive(Clone, Debug)]
+pub struct Orders(mpsc::Sender<Order>);
+
+/// Where the orders come in.
+#[derive(Debug)]
+pub struct Ordered(mpsc::Receiver<Order>);
+
+/// Who waits for it, if anybody does.
+type Order = Option<oneshot::Sender<Outcome>>;
+
+/// A way to order readings before there is a watcher, which takes its other end.
+pub fn orders() -> (Orders, Ordered) {
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    (Orders(orders), Ordered(ordered))
+}
+
+impl Orders {
+    /// Reads again, changed or not, and waits for what becomes of it; `None` if the process ends before.
+    pub async fn reload(&self) -> Option<Outcome> {
+        let (waiter, outcome) = oneshot::channel();
+        self.0.send(Some(waiter)).await.ok()?;
+        outcome.await.ok()
+    }
+}
 
 impl Watcher {
     /// Starts to watch `path`, whose content had this digest when it was last read ([`Origin::digest`]).
@@ -42,19 +90,23 @@ impl Watcher {
     /// Must be called inside a tokio runtime with its timer enabled.
     ///
     /// [`Origin::digest`]: super::Origin::digest
-    pub fn start(path: impl Into<PathBuf>, digest: [u8; 32]) -> (Self, Reloads) {
-        Self::start_with(path.into(), digest, POLL)
+    pub fn start(path: impl Into<PathBuf>, digest: [u8; 32], orders: (Orders, Ordered)) -> (Self, Reloads) {
+        Self::start_with(path.into(), digest, orders, POLL)
     }
 
-    pub(crate) fn start_with(path: PathBuf, digest: [u8; 32], poll: Duration) -> (Self, Reloads) {
+    pub(crate) fn start_with(
+        path: PathBuf,
+        digest: [u8; 32],
+        (reloads, asked): (Orders, Ordered),
+        poll: Duration,
+    ) -> (Self, Reloads) {
         let (results, receiver) = mpsc::channel(RESULTS);
-        let (reloads, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         // The watch is set before this returns, so that no change after it goes unseen.
         let (events, changed) = mpsc::channel(1);
         let watch = watch(&path, events);
         let reader = Reader::new(path, digest);
-        let task = Task { reader, results, asked, changed, poll, _watch: watch };
+        let task = Task { reader, results, asked: asked.0, changed, poll, _watch: watch };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = task.run() => {}
@@ -64,10 +116,10 @@ impl Watcher {
         (Self { reloads, stop: Some(stop), task }, receiver)
     }
 
-    /// Reads again and reports, changed or not: for SIGHUP. Several calls before the next reading are one.
+    /// Reads again and reports, changed or not: for SIGHUP.
     pub fn reload(&self) {
-        // A full channel means that a reload is already asked for; a closed one, that the watcher was stopped.
-        let _ = self.reloads.try_send(());
+        // A full channel means that readings are already asked for; a closed one, that the watcher was stopped.
+        let _ = self.reloads.0.try_send(None);
     }
 
     /// Stops watching and waits until the task has ended.
@@ -114,8 +166,8 @@ enum Known {
 
 struct Task {
     reader: Reader,
-    results: mpsc::Sender<Result<Loaded, ConfigErrors>>,
-    asked: mpsc::Receiver<()>,
+    results: mpsc::Sender<Reading>,
+    asked: mpsc::Receiver<Order>,
     changed: mpsc::Receiver<()>,
     poll: Duration,
     _watch: Option<RecommendedWatcher>,
@@ -126,17 +178,17 @@ impl Task {
         let mut poll = interval(self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let asked = tokio::select! {
-                Some(()) = self.asked.recv() => true,
+            let order = tokio::select! {
+                Some(waiter) = self.asked.recv() => Some(waiter),
                 Some(()) = self.changed.recv() => {
                     sleep(DEBOUNCE).await;
                     let _ = self.changed.try_recv();
-                    false
+                    None
                 }
-                _ = poll.tick() => false,
+                _ = poll.tick() => None,
             };
-            if let Some(result) = self.reader.look(asked).await
-                && self.results.send(result).await.is_err()
+            if let Some(read) = self.reader.look(order.is_some()).await
+                && self.results.send(Reading { read, waiter: order.flatten() }).await.is_err()
             {
                 return;
             }

@@ -30,6 +30,7 @@ impl Runtime {
 impl Witness for Runtime {
     fn changed(&self, before: &Operation, after: &Operation, actions: &[Action]) {
         self.notices.changed(before, after);
+        self.tell_operation(before, after);
         for action in actions {
             if let Action::Alert(reason) = action
                 && self.notices.may_call()

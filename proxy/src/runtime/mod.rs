@@ -12,8 +12,10 @@ mod recent;
 pub(crate) mod resources;
 pub(crate) mod route;
 pub mod secured;
+pub(crate) mod served;
 mod shared_ledger;
 pub(crate) mod snapshot;
+pub(crate) mod told;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,12 +29,14 @@ use self::{
     readiness::{Condition, Readiness},
     recent::RecentFailures,
     resources::Resources,
+    served::Served,
     snapshot::Snapshot,
+    told::Standing,
 };
 use crate::{
     config::model::Direction,
     listener::{Ending, Places},
-    telemetry::{logs::AccessLog, trace::Tracing},
+    telemetry::{events::Events, logs::AccessLog, trace::Tracing},
 };
 
 /// What every worker and every request shares.
@@ -41,6 +45,8 @@ pub(crate) struct Runtime {
     pub(crate) resources: Resources,
     pub(crate) tracing: Tracing,
     pub(crate) access: Arc<AccessLog>,
+    /// Those who watch what happens.
+    pub(crate) events: Arc<Events>,
     /// How far the end of the process has come, for callers of the service.
     ending: watch::Sender<Ending>,
     /// The same for the service's own calls, which go on until it has ended.
@@ -50,6 +56,10 @@ pub(crate) struct Runtime {
     pub(crate) places: Arc<Places>,
     /// Log lines for what happens to operations, breakers and upstreams.
     pub(crate) notices: Notices,
+    /// Where the configuration came from, and what was found in it.
+    pub(crate) served: Served,
+    /// How things stood, for those who watch.
+    standing: Standing,
     /// Endpoints that could not be connected to, lately.
     pub(crate) recent_failures: RecentFailures,
     /// The drain's time is over.
@@ -90,12 +100,15 @@ impl Runtime {
             snapshot: ArcSwap::from_pointee(snapshot),
             resources,
             tracing,
+            events: access.events(),
             access,
             ending: watch::Sender::new(Ending::No),
             ending_outbound: watch::Sender::new(Ending::No),
             calls_out: CallsOut::default(),
             places: Places::new(),
             notices: Notices::default(),
+            served: Served::default(),
+            standing: Standing::default(),
             recent_failures: RecentFailures::default(),
             cutting_off: watch::Sender::new(false),
             reloaded: watch::Sender::new(()),

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{directory::Directory, good::EXAMPLE};
 use crate::config::{
     Loaded, load,
-    watch::{Reader, Reloads, Watcher},
+    watch::{Reader, Reloads, Watcher, orders},
 };
 
 /// Longer than any machine needs; only a failing test waits for it.
@@ -26,12 +26,12 @@ fn retries(loaded: &Loaded) -> Option<u32> {
 
 fn watch(path: &Path, poll: Duration) -> (Watcher, Reloads) {
     let digest = load(path).expect("the first version is valid").origin.digest;
-    Watcher::start_with(path.to_owned(), digest, poll)
+    Watcher::start_with(path.to_owned(), digest, orders(), poll)
 }
 
 async fn next(reloads: &mut Reloads) -> Result<Loaded, String> {
     let result = timeout(PATIENCE, reloads.recv()).await.expect("a change is noticed").expect("the watcher runs");
-    result.map_err(|errors| errors.to_string())
+    result.read.map_err(|errors| errors.to_string())
 }
 
 /// Takes results until a valid one: a plain write is seen half done at times.

@@ -5,7 +5,10 @@ use std::{
     fmt,
     io::Write as _,
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use mainstay_policies::{
     clock::WallClock,
     operation::{OperationId, State, UnixMillis},
 };
+use serde_json::json;
 
 use super::{
     escape::{controls, json_string},
@@ -21,7 +25,10 @@ use super::{
 };
 use crate::{
     config::model::{LogFormat, Logs},
-    telemetry::propagation::context::TraceId,
+    telemetry::{
+        events::{Events, Kind, time},
+        propagation::context::TraceId,
+    },
 };
 
 /// Bytes of a path that a line keeps.
@@ -76,8 +83,9 @@ pub struct AccessEntry<'a> {
     pub operation: Option<(OperationId, State)>,
 }
 
-/// Writes a line for each request, if it is switched on.
+/// Writes a line for each request, if it is switched on, and tells those who watch.
 pub struct AccessLog {
+    events: Arc<Events>,
     enabled: AtomicBool,
     json: AtomicBool,
     clock: WallClock,
@@ -97,7 +105,8 @@ struct Scratch {
 
 impl AccessLog {
     pub(super) fn new(logs: &Logs, clock: WallClock, lines: Lines) -> Self {
-        let log = Self { enabled: AtomicBool::default(), json: AtomicBool::default(), clock, lines };
+        let (events, enabled, json) = (Arc::default(), AtomicBool::default(), AtomicBool::default());
+        let log = Self { events, enabled, json, clock, lines };
         log.apply(logs);
         log
     }
@@ -107,14 +116,22 @@ impl AccessLog {
         self.json.store(logs.format == LogFormat::Json, Relaxed);
     }
 
-    /// Whether anything is written; for a caller that would have to gather the entry first.
+    /// Whether anybody reads it; for a caller that would have to gather the entry first.
     pub fn enabled(&self) -> bool {
-        self.enabled.load(Relaxed)
+        self.enabled.load(Relaxed) || self.events.wants(Kind::Request)
+    }
+
+    /// Those who watch what happens.
+    pub(crate) fn events(&self) -> Arc<Events> {
+        self.events.clone()
     }
 
     /// Writes a line. It never waits: a line that does not fit is dropped and counted.
     pub fn record(&self, entry: &AccessEntry<'_>) {
-        if !self.enabled() {
+        if self.events.wants(Kind::Request) {
+            self.tell(entry);
+        }
+        if !self.enabled.load(Relaxed) {
             return;
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -128,6 +145,36 @@ impl AccessLog {
             scratch.line.push(b'\n');
             self.lines.push(&scratch.line);
         });
+    }
+
+    /// The same for those who watch: so many a second, and without the path, which may say who is who.
+    fn tell(&self, entry: &AccessEntry<'_>) {
+        let now = self.clock.now();
+        let Some(left_out) = self.events.requests.takes(now) else { return };
+        let hash = |hash: Option<u32>| hash.map(|hash| format!("{hash:08x}"));
+        let (id, state) = entry.operation.unzip();
+        let document = json!({
+            "at": time(now),
+            "listener": entry.listener,
+            "method": entry.method.as_str(),
+            "route": entry.route,
+            "upstream": entry.upstream,
+            "status": entry.status.map(|status| status.as_u16()),
+            "duration_ms": entry.duration.as_micros() as f64 / 1e3,
+            "attempts": entry.attempts,
+            "outcome": entry.outcome,
+            "endpoint": entry.endpoint,
+            "error": entry.error,
+            "cache": entry.cache,
+            "fallback": entry.fallback,
+            "operation": id.map(|id| id.to_string()),
+            "operation_state": state.map(State::label),
+            "principal_hash": hash(entry.principal),
+            "key_hash": hash(entry.key),
+            "trace_id": entry.trace_id.to_string(),
+            "left_out": left_out,
+        });
+        self.events.tell(Kind::Request, &document);
     }
 
     pub(super) fn flush(&self, within: Duration) {
