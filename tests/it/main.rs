@@ -24,6 +24,7 @@ mod check;
 mod cli;
 mod client_bodies;
 mod config_tools;
+mod connection_age;
 mod console;
 mod cors;
 mod derived_keys;

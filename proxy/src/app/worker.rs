@@ -31,6 +31,7 @@ use crate::{
     },
     telemetry::metrics::ListenerMetrics,
     wire::{
+        age::spread,
         forward::{Address, Client},
         transport::Transport,
     },
@@ -122,6 +123,7 @@ async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::Unbounded
                 let patience = Patience {
                     header_timeout: snapshot.config.limits.header_timeout,
                     keep_alive: snapshot.config.limits.keep_alive,
+                    aged: snapshot.config.drain.delay,
                     draining: runtime.idle_patience(Direction::Inbound, snapshot.config.drain.delay),
                     draining_outbound: runtime.idle_patience(Direction::Outbound, snapshot.config.drain.delay),
                 };
@@ -201,7 +203,8 @@ fn spawn_connection(
     } else {
         stream.tcp().and_then(|stream| stream.local_addr().ok()).unwrap_or(peer)
     };
-    let connection = connections.open(place);
+    let age = runtime.snapshot.load().config.limits.max_connection_age.map(spread);
+    let connection = connections.open(place, age);
     let listener = params.load();
     let session = Session {
         runtime: runtime.clone(),
@@ -225,11 +228,11 @@ fn spawn_connection(
             let metrics = metrics.clone();
             tokio::spawn(async move {
                 let _open = open;
-                serve_secure(stream, session, &metrics).await;
+                serve_secure(stream, session, &metrics, age).await;
             })
         }
         stream => {
-            let session = serving(session, false);
+            let session = serving(session, false, age);
             tokio::spawn(async move {
                 let _open = open;
                 // Made here: a future that is moved in would have its room twice.
@@ -240,7 +243,8 @@ fn spawn_connection(
     connections.watch(connection, task.abort_handle());
 }
 
-fn serving(session: Session, speaks_http2: bool) -> listener::Serving<Session> {
+/// `age`: how old the connection grows.
+fn serving(session: Session, speaks_http2: bool, age: Option<Duration>) -> listener::Serving<Session> {
     let runtime = &session.runtime;
     listener::Serving {
         connection: session.connection.clone(),
@@ -248,13 +252,13 @@ fn serving(session: Session, speaks_http2: bool) -> listener::Serving<Session> {
         last_word: refused::head,
         draining: runtime.ending(session.client.direction).subscribe(),
         speaks_http2,
-        valid_for: session.caller.as_ref().map(|caller| caller.time_left()),
+        valid_for: session.caller.as_ref().map(|caller| caller.time_left()).into_iter().chain(age).min(),
         service: Arc::new(session),
     }
 }
 
 /// Shakes hands with a client, and serves it.
-async fn serve_secure(stream: TcpStream, mut session: Session, metrics: &ListenerMetrics) {
+async fn serve_secure(stream: TcpStream, mut session: Session, metrics: &ListenerMetrics, age: Option<Duration>) {
     let (name, peer) = (session.accepted_by.0.clone(), session.peer);
     let snapshot = session.runtime.snapshot.load_full();
     // Missing only where a reload gives a listener TLS in this very moment; its client comes again.
@@ -266,7 +270,7 @@ async fn serve_secure(stream: TcpStream, mut session: Session, metrics: &Listene
         Ok(Shaken { transport, caller, speaks_http2 }) => {
             session.caller = caller.map(|caller| Box::new(Certified::new(caller)));
             drop(snapshot);
-            Box::pin(listener::serve(transport, peer, serving(session, speaks_http2))).await;
+            Box::pin(listener::serve(transport, peer, serving(session, speaks_http2, age))).await;
         }
         Err(failed) => session.runtime.notices.unshaken(&name, peer, &failed),
     }

@@ -99,7 +99,7 @@ pub(crate) struct Serving<S> {
     pub(crate) draining: watch::Receiver<Ending>,
     /// It was agreed on by ALPN.
     pub(crate) speaks_http2: bool,
-    /// What the client showed for itself is valid no longer than this.
+    /// What the client showed for itself is valid no longer than this, or the connection grows no older.
     pub(crate) valid_for: Option<Duration>,
 }
 

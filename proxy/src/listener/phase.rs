@@ -54,6 +54,9 @@ pub(crate) struct Connection {
     idle: AtomicU32,
     clock: Arc<Ticks>,
     place: Place,
+    /// When it was accepted, and how many milliseconds it may grow old; 0: as many as it likes.
+    opened: u32,
+    age: u32,
 }
 
 /// While it lives a request waits for its turn.
@@ -66,8 +69,8 @@ impl Drop for Queued<'_> {
 }
 
 impl Connection {
-    /// Idle from now on, at its place.
-    pub(super) fn new(clock: Arc<Ticks>, place: Place) -> Self {
+    /// Idle from now on, at its place, until it is of that age.
+    pub(super) fn new(clock: Arc<Ticks>, place: Place, age: Option<Duration>) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU32::new(clock.now()),
@@ -79,6 +82,8 @@ impl Connection {
             blocked: AtomicBool::new(false),
             blocked_since: AtomicU32::new(0),
             idle: AtomicU32::new(millis(DEFAULT_IDLE)),
+            opened: clock.now(),
+            age: age.map_or(0, |age| millis(age).max(1)),
             clock,
             place,
         }
@@ -87,6 +92,15 @@ impl Connection {
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.since.store(self.clock.now(), Ordering::Relaxed);
+    }
+
+    /// Whether it has served its time.
+    pub(crate) fn is_old(&self) -> bool {
+        self.age != 0 && self.is_old_at(self.clock.now())
+    }
+
+    fn is_old_at(&self, now: u32) -> bool {
+        self.age != 0 && passed(now, self.opened) >= Duration::from_millis(u64::from(self.age))
     }
 
     /// The peer speaks HTTP/2.
@@ -182,7 +196,8 @@ impl Connection {
             // HTTP/2 says goodbye by itself.
             let is_http1 = !self.http2.load(Ordering::Relaxed);
             let drained = is_http1 && limits.draining(self.place.direction()).is_some_and(|patience| since >= patience);
-            drained || since >= limits.keep_alive
+            let is_aged = is_http1 && since >= limits.aged && self.is_old_at(now);
+            drained || is_aged || since >= limits.keep_alive
         } else {
             self.is(Phase::Head) && since >= limits.header_timeout
         }
@@ -193,6 +208,8 @@ impl Connection {
 pub(crate) struct Patience {
     pub(crate) header_timeout: Duration,
     pub(crate) keep_alive: Duration,
+    /// How long one of HTTP/1 that has served its time may be idle: a request may be on its way.
+    pub(crate) aged: Duration,
     /// How long one of HTTP/1 may be idle while the process ends.
     pub(crate) draining: Option<Duration>,
     /// The same for the service's own calls.

@@ -1,6 +1,6 @@
 //! All connections of a worker, looked at now and then: those that outlast their phase are closed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_policies::operation::UnixMillis;
 use parking_lot::Mutex;
@@ -26,8 +26,9 @@ impl Connections {
         Self { began: Instant::now(), ticks, all: Mutex::new(Vec::new()) }
     }
 
-    pub(crate) fn open(&self, place: Place) -> Arc<Connection> {
-        Arc::new(Connection::new(self.ticks.clone(), place))
+    /// `age`: how old it may grow.
+    pub(crate) fn open(&self, place: Place, age: Option<Duration>) -> Arc<Connection> {
+        Arc::new(Connection::new(self.ticks.clone(), place, age))
     }
 
     /// Lets the sweep end the connection's task.
@@ -57,8 +58,6 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::{
         super::{
             phase::Phase,
@@ -76,6 +75,7 @@ mod tests {
         let limits = |header_timeout, keep_alive| Patience {
             header_timeout,
             keep_alive,
+            aged: keep_alive,
             draining: None,
             draining_outbound: None,
         };
@@ -83,7 +83,7 @@ mod tests {
         let sweep = millis(SWEEP_EVERY);
         for after_a_sweep in 0..sweep {
             for phase in [Phase::Head, Phase::Idle] {
-                let connection = connections.open(Places::new().take(1, Direction::Inbound).await);
+                let connection = connections.open(Places::new().take(1, Direction::Inbound).await, None);
                 ticks.set(1_000);
                 connection.enter(phase);
                 let began = 1_000 + after_a_sweep;

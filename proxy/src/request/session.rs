@@ -75,9 +75,10 @@ impl Session {
         self.runtime.is_draining(self.client.direction)
     }
 
-    /// Whether the connection is to be used for no further request: the process ends, or what the peer showed is not valid any more.
+    /// Whether the connection is to be used for no further request: the process ends, it has served its time, or what the peer
+    /// showed is not valid any more.
     pub(crate) fn is_ending(&self) -> bool {
-        self.is_draining() || self.caller.as_ref().is_some_and(|it| it.caller.has_expired())
+        self.is_draining() || self.connection.is_old() || self.caller.as_ref().is_some_and(|it| it.caller.has_expired())
     }
 
     /// Who is calling, by one way of knowing it; an empty header is no principal.

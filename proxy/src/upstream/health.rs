@@ -15,17 +15,12 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Informed, Progress, Speech,
-    connect::Target,
-    handshake::Spoken,
-    head::RequestHead,
-    http1, http2,
-    pool::{Pool, spread},
+    Informed, Progress, Speech, connect::Target, handshake::Spoken, head::RequestHead, http1, http2, pool::Pool,
     slots::Slots,
 };
 use crate::{
     config::model,
-    wire::{body::ProxyBody, http1::HeadLimits},
+    wire::{age::spread, body::ProxyBody, http1::HeadLimits},
 };
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("mainstay-health/", env!("CARGO_PKG_VERSION")));

@@ -22,6 +22,7 @@ use super::{
     slots::{Slots, Turn},
 };
 use crate::wire::{
+    age::spread,
     http1::HeadLimits,
     transport::{Reader, Transport, Writer},
 };
@@ -77,11 +78,6 @@ pub(crate) struct Idle {
 struct Origin {
     retires: Instant,
     generation: u32,
-}
-
-/// A tenth more or less, so that connections that were opened together do not end together.
-pub(super) fn spread(age: Duration) -> Duration {
-    age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
 impl Idle {

@@ -1,5 +1,6 @@
 //! What both sides speak: HTTP (heads, fields, bodies, and what a proxy changes in them), and TLS below it.
 
+pub(crate) mod age;
 pub mod body;
 pub mod direction;
 pub mod field_source;

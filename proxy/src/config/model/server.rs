@@ -114,6 +114,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// An idle client connection is closed after this.
     pub keep_alive: Duration,
+    /// A client connection ends after this, a tenth more or less, between two requests; `None`: it may grow as old as it likes.
+    pub max_connection_age: Option<Duration>,
     /// Client connections, all listeners together.
     pub connections: NonZeroUsize,
     /// Concurrent streams of one HTTP/2 client connection.

@@ -21,7 +21,7 @@ const MAX_FORMER: usize = 4;
 section! {
     /// An address on which HTTP is accepted.
     RawListener {
-        /// Where it listens: an IP address with a port, or a Unix socket, unix:/run/mainstay.sock.
+        /// Where it listens: an IP address with a port, or a Unix socket, `unix:/run/mainstay.sock`.
         address: Address = required,
         /// Which way its calls go: `inbound`, from callers to the service, or `outbound`, from the service to others. Default inbound.
         direction: Direction,

@@ -103,6 +103,9 @@ section! {
         handshake_timeout: Duration,
         /// An idle client connection is closed after this. Default 75s.
         keep_alive: Duration,
+        /// A client connection ends after this, a tenth more or less, between two requests: clients then meet what stands behind
+        /// an address anew. Default: none does for its age.
+        max_connection_age: Duration,
         /// Client connections, all listeners together. Default: 20000, or as many as half of the memory limit holds at 8KiB each.
         connections: NonZeroUsize,
         /// Concurrent streams of one HTTP/2 client connection. Default 100.
@@ -326,6 +329,8 @@ pub(crate) fn default_limits() -> Limits {
         // Two round trips across the world and a lost packet; whoever needs longer holds a place for nothing.
         handshake_timeout: Duration::from_secs(5),
         keep_alive: Duration::from_secs(75),
+        // A client that opens connections one after the other meets every replica; only one that keeps few for long needs it.
+        max_connection_age: None,
         connections: some(machine::connections()),
         streams: NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN),
         workers: machine::workers(),
@@ -359,6 +364,9 @@ impl Setting for Limits {
             header_timeout: cx.positive("header_timeout", raw.header_timeout, default.header_timeout),
             handshake_timeout: cx.positive("handshake_timeout", raw.handshake_timeout, default.handshake_timeout),
             keep_alive: cx.positive("keep_alive", raw.keep_alive, default.keep_alive),
+            max_connection_age: raw
+                .max_connection_age
+                .map(|age| cx.positive("max_connection_age", Some(age), default.keep_alive)),
             connections: or(raw.connections, default.connections),
             streams: cx.ranged(
                 "streams",

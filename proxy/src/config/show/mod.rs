@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::words::{duration, map, size, text, with, word};
 use super::{
+    FromEnvironment,
     model::{
         Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource, Health,
         HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
@@ -28,6 +29,11 @@ use super::{
 /// The configuration as one YAML document.
 pub fn show(config: &Config) -> String {
     serde_saphyr::to_string(&document(config)).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+/// The same with the values that came from the environment: for whoever could read them there anyway.
+pub fn reveal(config: &Config) -> String {
+    show(&Config { environment: FromEnvironment::default(), ..config.clone() })
 }
 
 /// Twelve hex digits that tell two effective configurations apart: of replicas that should run the same. What belongs to one
@@ -393,7 +399,7 @@ fn otlp(otlp: &Otlp) -> Value {
 }
 
 fn limits(limits: &Limits) -> Value {
-    json!({
+    let shown = json!({
         "header_bytes": size(limits.header_bytes.get()),
         "header_count": limits.header_count.get(),
         "response_header_bytes": size(limits.response_header_bytes.get()),
@@ -405,5 +411,6 @@ fn limits(limits: &Limits) -> Value {
         "streams": limits.streams.get(),
         "workers": limits.workers.get(),
         "buffered_bytes": size(limits.buffered_bytes.get()),
-    })
+    });
+    with(shown, [("max_connection_age", limits.max_connection_age.map(|age| json!(duration(age))))])
 }

@@ -157,7 +157,7 @@ admin: { address: "0.0.0.0:9998", token_file: /run/$$secret/token, reveal: true,
   tls: { bundle_file: /admin$$.pem, min_version: "1.3", client: { ca_file: /people.pem, required: false, crl_file: /crl.pem }, names: { ops.example.com: { cert_file: /a.pem, key_file: /a.key } } } }
 control: { path: /_ops, public_url: "https://api.example.com", rate_limit: { requests: 5, unit: 1m, key: client_ip }, list: off }
 limits:
-  { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s,
+  { header_bytes: 16KiB, header_count: 50, response_header_bytes: 32KiB, response_header_count: 70, header_timeout: 3s, handshake_timeout: 2s, keep_alive: 30s, max_connection_age: 10m,
     connections: 10, streams: 5, workers: 3, buffered_bytes: 32MiB }
 drain: { delay: 0s, timeout: 1m }
 "#;

@@ -26,10 +26,10 @@ use super::frames::{Seen, Watched};
 use crate::upstream::{
     connect::{self, Target},
     handshake::Spoken,
-    pool::spread,
     slots::Slots,
 };
 use crate::wire::{
+    age::spread,
     http1::HeadLimits,
     http2::{self, Heard, KeepAlive, Pulse},
     transport::Transport,
