@@ -39,6 +39,10 @@ async fn what_comes_from_the_environment_appears_nowhere() {
     let shown = command.output().await.unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("«from ${SECRET_0}»"), "{shown}");
+    let mut command = tokio::process::Command::new(binary());
+    command.args(["config", "show", "--reveal"]).arg(proxy.file()).envs(secrets.iter().cloned());
+    let revealed = String::from_utf8(command.output().await.unwrap().stdout).unwrap();
+    assert!(revealed.contains(&secrets[0].1) && !revealed.contains("«from"), "{revealed}");
     let live = proxy.operate(Request::get("/config")).await.text();
     let metrics = proxy.probe("/metrics").await.text();
     // A reload that is refused for one of them, and one that is taken.

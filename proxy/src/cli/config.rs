@@ -39,6 +39,9 @@ pub struct ShowCommand {
     /// The same, as everywhere else
     #[arg(short, long, value_name = "FILE", conflicts_with = "path")]
     config: Option<PathBuf>,
+    /// Also show what came from the environment, which is `«from ${NAME}»` otherwise
+    #[arg(long)]
+    reveal: bool,
 }
 
 /// Which two.
@@ -56,19 +59,22 @@ pub struct DiffCommand {
 /// Runs a subcommand of `config`. `default` is the file if the command names none.
 pub fn config(command: ConfigCommand, default: Option<PathBuf>) -> ExitCode {
     match command {
-        ConfigCommand::Show(ShowCommand { path, config }) => show(path.or(config).or(default)),
+        ConfigCommand::Show(ShowCommand { path, config, reveal }) => show(path.or(config).or(default), reveal),
         ConfigCommand::Diff(DiffCommand { before, after }) => diff(&before, &after),
         ConfigCommand::Schema => print(format_args!("{:#}", config::schema())),
         ConfigCommand::Reference => print(config::reference().trim_end()),
     }
 }
 
-fn show(named: Option<PathBuf>) -> ExitCode {
+fn show(named: Option<PathBuf>, reveal: bool) -> ExitCode {
     let Some(path) = configuration(named) else {
         return fail(NO_CONFIGURATION);
     };
     match config::load(&path) {
-        Ok(loaded) => print(config::show(&loaded.config).trim_end()),
+        Ok(loaded) => {
+            let shown = if reveal { config::reveal(&loaded.config) } else { config::show(&loaded.config) };
+            print(shown.trim_end())
+        }
         Err(errors) => fail(errors),
     }
 }

@@ -43,7 +43,7 @@ pub use report::{ConfigErrors, Origin};
 pub use schema::schema;
 pub use secrets::FromEnvironment;
 pub(crate) use show::document;
-pub use show::{hash, show};
+pub use show::{hash, reveal, show};
 pub(crate) use units::{format_duration, parse_duration};
 pub(crate) use written::{Place, places};
 
