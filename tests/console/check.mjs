@@ -127,6 +127,45 @@ async function manyAtOnce(page, base) {
   await page.getByRole("button", { name: "Close" }).click();
 }
 
+// What happens is told as it happens; a changed configuration, too, and a broken one with its picture.
+async function asItHappens(page, own) {
+  await show(page, own.base, "live");
+  await page.getByText("● live").waitFor();
+  const line = text => page.locator("#tape li").getByText(text).first();
+  await page.locator("#tape").waitFor();
+  await own.write("as it happens", "/fine");
+  await line(/POST \/\{kind\} 200/).waitFor();
+  await line(/in flight → it happened/).waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await fetch(`${own.inbound}/paused`);
+  await page.getByText(/paused$/).waitFor();
+  await page.getByRole("button", { name: "Go on" }).click();
+  await line(/GET \/\*\*/).waitFor();
+  await page.getByLabel("Kind").selectOption("operation");
+  await eventually("only operations are shown", () => page.evaluate(() => [...document.querySelectorAll("#tape .kind")].every(kind => kind.textContent === "operation")));
+  await axe(page, "live, with events");
+  await picture(page, "live with events");
+  const before = readFileSync(own.file, "utf8");
+  writeFileSync(own.file, before.replace("timeout: 1s", "timeout: 2s"));
+  await show(page, own.base, "config");
+  await page.getByRole("button", { name: "Reload…" }).click();
+  await page.getByLabel("Who you are").fill("ana");
+  await page.getByLabel(/^Why/).fill("the service is slow today");
+  await page.getByRole("button", { name: "Do it" }).click();
+  // The files are watched, too, and may have been taken a moment before.
+  await page.getByRole("heading", { name: /^(Reloaded|Nothing has changed)$/ }).waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.locator(".yaml").getByText(/^ +total: 2s/).first().waitFor();
+  await page.locator(".yaml").getByText(/timeout: +# .*seen\.yaml:\d+/).first().waitFor();
+  writeFileSync(own.file, before.replace("upstream: app", "upstream: nobody"));
+  await page.getByText("The last reload was refused").waitFor();
+  await page.locator("pre[aria-label='Why it was refused']").getByText("nobody").waitFor();
+  await axe(page, "a refused reload");
+  await picture(page, "a refused reload");
+  writeFileSync(own.file, before);
+  await page.getByText("The last reload was refused").waitFor({ state: "detached" });
+}
+
 // ---- Who is let in, and what is said to others
 
 async function behindATokenEach(browser, behind) {
@@ -301,6 +340,8 @@ async function walk(browser) {
   await manyAtOnce(page, base);
   await look(page, base, "many", [...VIEWS, `operations/${one}`], LOOKS, [0, 1]);
   time(`with ${MANY}`);
+  await asItHappens(page, own);
+  time("as it happens");
   await fromElsewhere(browser, base);
   await otherStates(page, base);
   await anotherProcess(page, own);

@@ -554,7 +554,7 @@ function act({ title, about, line, send, typed, fields }) {
   const again = typed ? h("input", { id: "typed", required: true, autocomplete: "off", spellcheck: "false" }) : null;
   const same = h("code", { class: "line" }), wrong = h("div", {}), go = h("button", { class: "do" }, "Do it");
   const write = () => {
-    same.textContent = `${typeof line === "function" ? line() : line} --reason ${quoted(reason.value || "…")}${status.caller || !who.value ? "" : ` --actor ${quoted(who.value)}`}`;
+    if (line) same.textContent = `${typeof line === "function" ? line() : line} --reason ${quoted(reason.value || "…")}${status.caller || !who.value ? "" : ` --actor ${quoted(who.value)}`}`;
     if (again) go.disabled = again.value.trim() !== typed;
   };
   const submit = async event => {
@@ -572,7 +572,7 @@ function act({ title, about, line, send, typed, fields }) {
   };
   const box = h("dialog", { "aria-labelledby": "act" }, h("form", { oninput: write, onsubmit: submit }, h("h1", { id: "act" }, title), about, fields, h("label", { for: "who" }, "Who you are"), who,
     h("label", { for: "reason" }, "Why; it is kept in the audit trail"), reason, again && [h("label", { for: "typed" }, `Type ${typed} to say that you mean it`), again],
-    h("p", { class: "soft" }, "The same on the command line:"), same, wrong, h("div", { class: "row" }, go, button("Cancel", () => box.close()))));
+    line && [h("p", { class: "soft" }, "The same on the command line:"), same], wrong, h("div", { class: "row" }, go, button("Cancel", () => box.close()))));
   write();
   open(box);
   (who.value ? reason : who).focus();
@@ -592,12 +592,12 @@ async function routes(here) {
   return [heading("Routes"), p(`Counted over the last ${age(document.window_ms)}.`),
     table("Routes, in the order in which they are tried", ["Route", "Methods", "Upstream", "Policy", "Writes", "Rate", "OK", "p50", "p99", "Retried", "Limited", "Replayed", "In doubt", "Breaker"],
       document.routes.map(route => row([wide(h("a", { href: `#/routes/${encodeURIComponent(route.name)}`, class: "open", "data-k": route.name }, route.name)), route.methods.join(", ") || "all", link("#/upstreams", route.upstream), route.policy,
-        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...figures(route)])), "This configuration has no route."), cli("mainstay routes")];
+        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...figures(route)])), "This configuration has no route."), cli("mainstay check")];
 }
 async function route({ routes, window_ms }, name) {
   const at = routes.findIndex(route => route.name === name), found = routes[at];
   if (!found) return [heading("Routes"), h("p", { class: "note" }, "There is no route of this name any more."), p(link("#/routes", "All routes"))];
-  const policy = effective(await api("/config")).policies?.[found.policy] ?? {}, rest = Object.keys(policy).filter(name => !LIFE.some(([known]) => known === name)).map(name => [name, phrase(name)]);
+  const policy = (await api("/config")).effective.policies?.[found.policy] ?? {}, rest = Object.keys(policy).filter(name => !LIFE.some(([known]) => known === name)).map(name => [name, phrase(name)]);
   const numbers = { rate_limit: found.limited > 0 && `${found.limited} limited`, idempotency: found.protects_writes && `${found.replayed} replayed, ${found.doubted} in doubt`, retry: found.retried > 0 && `${found.retried} retried`,
     timeout: typeof found.p99_ms === "number" && `p50 ${ms(found.p50_ms)}, p99 ${ms(found.p99_ms)}`, circuit_breaker: found.breaker && breakerTag(found.breaker) };
   const worst = found.worst_case;
@@ -655,12 +655,11 @@ async function upstreams() {
       table(`Endpoints of ${upstream.name}`, ["Address", "Connecting", "In flight", "Breakers", ...more.map(phrase)], upstream.endpoints.map(endpoint => row([wide(endpoint.address), wide(isAway(endpoint) ? [tag("bad", `! ${isAway(endpoint).cause}`), ` ${isAway(endpoint).failures_last_minute} × in the last minute`] : soft("no failure known")), num(endpoint.in_flight),
         wide(endpoint.breakers.map(breaker => [link("#/protect", breaker.name), " ", breakerTag(breaker.state), " "])), ...more.map(name => wide(text(endpoint[name] ?? null)))])), "It has no endpoint now: its name does not resolve.")];
   };
-  return [heading("Upstreams"), upstreams.length ? upstreams.map(one) : h("p", { class: "none" }, "This configuration has no upstream."), cli("mainstay upstreams")];
+  return [heading("Upstreams"), upstreams.length ? upstreams.map(one) : h("p", { class: "none" }, "This configuration has no upstream."), cli("mainstay status")];
 }
 
 // ---- Configuration
 
-const effective = document => document.effective ?? document;
 const scalar = value => (typeof value === "string" && !/^[\w./:@*{}-]+( [\w./:@*{}-]+)*$/.test(value) ? JSON.stringify(value) : String(value));
 // A document as lines of YAML: [what the line says, the path of its value]; a path is written as the configuration's own places are.
 function yamlLines(value, path = "", pad = "", lines = []) {
@@ -682,23 +681,23 @@ function yamlLines(value, path = "", pad = "", lines = []) {
 const yaml = value => (value === null || typeof value !== "object" ? scalar(value) : yamlLines(value).map(([text]) => text).join("\n"));
 const SEVERITY = { error: ["bad", "! error"], warning: ["warn", "? warning"], note: ["plain", "· note"] };
 async function config(here) {
-  const document = await api("/config"), places = document.places, { etag, ...whole } = effective(document), lines = yamlLines(whole);
+  const document = await api("/config"), places = document.places, lines = yamlLines(document.effective);
   // Itself, something in it, or the short form that stands for it.
   const prefixes = path => path.split(/(?=[.[])/).map((_, at, all) => all.slice(0, at + 1).join("")), within = new Set(Object.keys(places ?? {}).flatMap(prefixes));
   const isWritten = path => within.has(path) || prefixes(path).some(prefix => places[prefix]);
   const first = lines.findIndex(([, path]) => here.rest && (path === here.rest || path.startsWith(`${here.rest}.`) || path.startsWith(`${here.rest}[`)));
-  const reload = () => act({ title: "Reload the configuration", about: p("The files are read again. A configuration that is refused changes nothing."), line: "mainstay reload", send: async who => {
+  const reload = () => act({ title: "Reload the configuration", about: p("The files are read again. A configuration that is refused changes nothing."), send: async who => {
     const said = await api("/reload", who);
     setTimeout(() => tell({ reloaded: "Reloaded", unchanged: "Nothing has changed", refused: "Refused: what was in force stays" }[said.result] ?? phrase(said.result), [said.error && pre("Why", said.error), said.changed?.length > 0 && h("ul", {}, said.changed.map(change => h("li", {}, code(change))))]));
   } });
-  return [heading("Configuration"), facts([["File", document.file], ["Hash", code(document.hash ?? status.config.hash)], ["Loaded", [full(document.loaded_at ?? status.config.loaded_at)]], ["Log level", (await api("/log-level")).level]]),
+  return [heading("Configuration"), facts([["File", document.file], ["Hash", code(document.hash)], ["Loaded", full(document.loaded_at)], ["Log level", (await api("/log-level")).level]]),
     document.last_error ? h("div", { class: "note bad" }, p(b("The last reload was refused; what is shown is still in force. "), full(document.last_error.at)), pre("Why it was refused", document.last_error.message))
       : !status.config.last_reload_succeeded && h("div", { class: "note bad" }, p(b("The last reload was refused; what is shown is still in force."))),
-    document.hash !== undefined && mayAct() && h("div", { class: "row" }, button("Reload…", reload)),
-    h2("Findings"), document.findings?.length ? h("ul", { class: "findings" }, document.findings.map(finding => h("li", {}, tag(...(SEVERITY[finding.severity] ?? ["plain", finding.severity])), " ", b(finding.code), " ", finding.file && code(`${finding.file}${finding.line ? `:${finding.line}` : ""}`), p(finding.message), finding.cure && p(soft("Cure: "), finding.cure))))
-      : p(document.findings ? "None." : Object.entries(status.config.findings).filter(([, count]) => count).map(([severity, count]) => counted(count, severity)).join(", ") || "None.", " ", code("mainstay check"), " tells them."),
+    mayAct() && h("div", { class: "row" }, button("Reload…", reload)),
+    h2("Findings"), document.findings.length ? h("ul", { class: "findings" }, document.findings.map(finding => h("li", {}, tag(...(SEVERITY[finding.severity] ?? ["plain", finding.severity])), " ", b(finding.code), " ", finding.file && code(`${finding.file}${finding.line ? `:${finding.line}` : ""}`), p(finding.message), finding.cure && p(soft("Cure: "), finding.cure))))
+      : p("None."),
     h2("In force"), p(places ? "What is written has its file and line; what is soft is a default." : "With all defaults."),
-    pre("The configuration in force", lines.map(([text, path], at) => h("span", { class: places && !isWritten(path) ? "soft" : null, "data-target": at === first }, text, places?.[path] && h("span", { class: "place" }, `  # ${places[path].file}:${places[path].line}`), "\n")), { class: "yaml" }), cli("mainstay config live")];
+    pre("The configuration in force", lines.map(([text, path], at) => h("span", { class: places && !isWritten(path) ? "soft" : null, "data-target": at === first }, text, places?.[path] && h("span", { class: "place" }, `  # ${places[path].file}:${places[path].line}`), "\n")), { class: "yaml" }), cli("mainstay config show")];
 }
 
 // ---- Audit
@@ -726,7 +725,7 @@ async function live() {
   const pause = button(tape.isPaused ? "Go on" : "Pause", event => { tape.isPaused = !tape.isPaused; event.target.textContent = tape.isPaused ? "Go on" : "Pause"; relist(); }, { "data-k": "pause" });
   setTimeout(relist);
   return [heading("Live"), h("div", { class: "row filters" }, pause, choice("l-kind", "Kind", [["", "All"], ...KINDS.map(kind => [kind, kind])], tape.kind, value => { tape.kind = value; relist(); }), h("div", {}, h("label", { for: "l-text" }, "Only with"), filter), h("span", { class: "count", id: "left" })),
-    list, cli("mainstay ops tail")];
+    list, cli("mainstay ops ls --all --newest")];
 }
 function relist() {
   const list = by("tape");
