@@ -4,13 +4,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::Method;
 use mainstay_policies::{
-    idempotency::{Idempotency, KeyFrom, KeyTemplate},
+    evidence::{Evidence, Verdict},
+    idempotency::{Idempotency, KeyFrom, KeyTemplate, Rule},
     path::{PathPattern, Segment},
     retry::Condition,
 };
 
 use super::found::Found;
-use crate::config::model::{Config, HostRule, Match, Route};
+use crate::config::{
+    model::{Config, HostRule, Match, Route},
+    raw::split_variables,
+};
 
 /// What a path is thought to mean by those who write regular expressions.
 const REGEX: [char; 8] = ['[', ']', '+', '(', ')', '^', '$', '\\'];
@@ -19,6 +23,7 @@ const WRITES: [Method; 2] = [Method::POST, Method::PATCH];
 
 pub(super) fn find(config: &Config, found: &mut Found<'_>) {
     replays(config, found);
+    strange_keys(config, found);
     let mut earlier = Earlier::default();
     for (index, route) in config.routes.iter().enumerate() {
         let number = index.to_string();
@@ -130,6 +135,39 @@ pub(super) fn template_of(idempotency: &Idempotency) -> Option<&KeyTemplate> {
     match &idempotency.key.from {
         Some(KeyFrom::Template(template)) => Some(template),
         Some(KeyFrom::Content { .. }) | None => None,
+    }
+}
+
+/// Keys that are made of what the service knows by itself, where a client's own key counts before it: of a write under such a
+/// key the service is asked by what it may never have seen, and its no is believed. A key of the whole content is known to
+/// nobody but by its header, so whoever is asked by it has stored what stood there; and so has a service that honours keys.
+/// Whoever has written the header has meant it.
+fn strange_keys(config: &Config, found: &mut Found<'_>) {
+    let frees = |rule: &Rule| matches!(rule.then, Verdict::NotFound | Verdict::Evidence(Evidence::NotExecuted));
+    for policy in &config.policies {
+        let name = &*policy.name;
+        let Some(idempotency) = &policy.idempotency else { continue };
+        let (Some(template), Some(status)) = (template_of(idempotency), &idempotency.status) else { continue };
+        let asks_by_key = split_variables(&status.path).is_some_and(|names| names.contains(&"key"));
+        let is_stored = |route: &Arc<Route>| route.policy.name != policy.name || route.upstream.honours_key;
+        if !asks_by_key
+            || !status.rules.iter().any(frees)
+            || config.routes.iter().all(is_stored)
+            || found.writes(&["policies", name, "idempotency", "key", "header"])
+        {
+            continue;
+        }
+        let template = template.as_str();
+        let message = format!(
+            "policy `{name}`: a key that a client sends in `Idempotency-Key` counts before the one that is made of `{template}`, and \
+             `status.request` asks by it: a service that knows its own reference only has never seen it, says that there is no such \
+             write, and is believed, so that a repeat executes again"
+        );
+        let cure = format!(
+            "name a header that no client sends: `key: {{ header: X-Write-Ref, from: \"{template}\" }}`; if the service stores the \
+             key that it gets, say so by naming the usual one: `header: Idempotency-Key`"
+        );
+        found.warn("status-key-mismatch", &["policies", name, "idempotency", "key", "from"], message, cure);
     }
 }
 

@@ -184,6 +184,64 @@ fn a_front_whose_word_would_not_count_is_noted_where_there_may_be_one() {
     }
 }
 
+/// By whether a client's own key may be what the service is asked by and has never seen.
+#[test]
+fn a_service_that_is_asked_by_a_key_it_may_not_know_is_named() {
+    const NOT_FOUND: &str = "{ status: 404, then: not_found }";
+    let told = |key: &str, request: &str, rule: &str, upstream: &str| {
+        let text = format!(
+            "routes: [{{ match: {{ path: /a, methods: [POST] }}, upstream: app, policy: it }}]
+upstreams: {{ app: {{ endpoints: [http://127.0.0.1:9000]{upstream} }} }}
+policies: {{ it: {{ idempotency: {{ key: {{ {key} }}, status: {{ request: '{request}', rules: [{rule}] }} }} }} }}
+"
+        );
+        of(&report_on(&text), "status-key-mismatch")
+    };
+    let (made, asked) = ("from: '{json:/ref}'", "GET /a?ref={key}");
+    let said = told(made, asked, NOT_FOUND, "");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("`key: { header: X-Write-Ref, from: \"{json:/ref}\" }`"), "{said:?}");
+    assert_eq!(told("from: 'a:{header.X-Ref}'", asked, "{ status: 404, then: not_executed }", "").len(), 1);
+    for (key, request, rule, upstream, why) in [
+        ("header: X-Ref, from: '{json:/ref}'", asked, NOT_FOUND, "", "clients send no such header"),
+        ("header: Idempotency-Key, from: '{json:/ref}'", asked, NOT_FOUND, "", "it is said that the service stores it"),
+        (made, asked, NOT_FOUND, ", honours_key: true", "a service that executes a key once has stored it"),
+        (made, "GET /a/{operation}", NOT_FOUND, "", "nobody is asked by a key"),
+        (made, asked, "{ status: 200, then: succeeded }", "", "no answer frees a key"),
+        ("from: fingerprint", asked, NOT_FOUND, "", "it is known from the header only"),
+        ("mint: uuidv7", asked, NOT_FOUND, "", "it is known from the header only"),
+    ] {
+        assert_eq!(told(key, request, rule, upstream), [""; 0], "{why}");
+    }
+}
+
+#[test]
+fn a_listener_that_knows_nobody_counts_for_the_policies_of_its_own_routes() {
+    let said = |routes: &str| {
+        let text = format!(
+            "listeners:
+  inbound: {{ address: 127.0.0.1:8080 }}
+  known: {{ address: 127.0.0.1:8081, principal: {{ header: X-Tenant }} }}
+  outbound: {{ address: 127.0.0.1:8082, direction: outbound }}
+upstreams: {{ app: {{ endpoints: [http://127.0.0.1:9000] }} }}
+routes: [{{ match: {{ path: /out, listener: outbound }}, upstream: app }}, {routes}]
+policies: {{ it: {{ idempotency: true, rate_limit: {{ requests: 5, key: principal }} }} }}
+"
+        );
+        let loaded = report_on(&text);
+        [of(&loaded, "anonymous-keys").len(), of(&loaded, "no-principal").len()]
+    };
+    let route = |path: &str, listeners: &str| {
+        format!("{{ match: {{ path: {path}, methods: [POST]{listeners} }}, upstream: app, policy: it }}")
+    };
+    assert_eq!(said(&route("/a", "")), [1, 1]);
+    assert_eq!(said(&route("/a", ", listener: [inbound]")), [1, 1]);
+    assert_eq!(said(&route("/a", ", listener: [outbound]")), [0, 0], "every caller there is known");
+    assert_eq!(said(&route("/a", ", listener: [known]")), [0, 0]);
+    let both = format!("{}, {}", route("/a", ", listener: [outbound]"), route("/b", ", listener: [inbound]"));
+    assert_eq!(said(&both), [1, 1]);
+}
+
 #[test]
 fn whose_keys_are_where_nobody_is_named_is_noted() {
     let route = "routes: [{ match: { path: /a, methods: [POST] }, upstream: app, policy: it }]\n";

@@ -12,7 +12,7 @@ use mainstay_policies::{
 
 use super::{found::Found, route::template_of};
 use crate::config::{
-    model::{Config, Policy, Principal, Route, Store},
+    model::{Config, Listener, Policy, Principal, Route, Store},
     units::human,
 };
 
@@ -42,12 +42,16 @@ fn memory(config: &Config, found: &mut Found<'_>) {
 
 /// Rules about principals where a listener knows none.
 fn principals(config: &Config, found: &mut Found<'_>) {
-    let Some(anonymous) = config.listeners.iter().find(|it| it.principal == Principal::Anonymous) else { return };
-    let listener = &anonymous.name;
-    let cure = format!("say how `{listener}` knows its callers: `principal: {{ header: X-Tenant }}`");
-    for policy in
-        config.policies.iter().filter(|policy| config.routes.iter().any(|route| route.policy.name == policy.name))
-    {
+    let anonymous: Vec<&Listener> =
+        config.listeners.iter().filter(|it| it.principal == Principal::Anonymous).map(|it| &**it).collect();
+    for policy in &config.policies {
+        // Elsewhere its requests never come from there.
+        let leads_to = |listener: &&&Listener| {
+            let mut routes = config.routes.iter();
+            routes.any(|route| route.policy.name == policy.name && route.matches.belongs_to(listener))
+        };
+        let Some(Listener { name: listener, .. }) = anonymous.iter().find(leads_to) else { continue };
+        let cure = format!("say how `{listener}` knows its callers: `principal: {{ header: X-Tenant }}`");
         let name = &*policy.name;
         let idempotency = policy.idempotency.as_ref();
         if idempotency.is_some_and(|idempotency| idempotency.principal_required) {

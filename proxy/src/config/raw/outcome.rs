@@ -36,7 +36,8 @@ section! {
     RawRule {
         /// The status, or a gRPC code such as grpc:aborted. Default: any.
         status: ResponseStatus,
-        /// Conditions on the JSON body, by JSON Pointer (RFC 6901); all must hold.
+        /// Conditions on the JSON body, by JSON Pointer (RFC 6901); all must hold. Each is a value, a list of values,
+        /// `{ equals: v }`, `{ in: [v, w] }` or `{ exists: true }`.
         json: JsonConditions,
         /// What a match proves.
         then: Verdict = required,
