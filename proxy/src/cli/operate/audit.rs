@@ -73,14 +73,16 @@ fn trail_table(entries: &[Value], is_wide: bool, now: Timestamp) -> String {
         Column("REASON, AND WHY IT WAS REFUSED", usize::MAX),
     ];
     let row = |entry: &Value| {
+        let result = cell(&entry["result"]);
+        let reason = cell(&entry["reason"]);
         let change = match (entry["before"].as_str(), entry["after"].as_str()) {
             (Some(before), Some(after)) => format!("{before} -> {after}"),
             (None, Some(after)) => after.to_owned(),
-            _ => "refused".to_owned(),
+            _ if result.starts_with("refused") => "refused".to_owned(),
+            // What changes nothing by itself, such as a look: what came of it stands here.
+            _ => result.clone(),
         };
-        let result = cell(&entry["result"]);
-        let reason = cell(&entry["reason"]);
-        let words = if result == "done" { reason } else { format!("{reason}; {result}") };
+        let words = if result == "done" || result == change { reason } else { format!("{reason}; {result}") };
         vec![
             age(&entry["at"], now),
             cell(&entry["actor"]),
@@ -118,15 +120,37 @@ mod tests {
                 "at": "2026-11-23T02:59:00Z", "actor": "a-very-long-name@a-very-long-host", "action": "force",
                 "target": "write@app", "before": null, "after": null, "reason": "down", "result": "refused: no such breaker",
             }),
+            json!({
+                "at": "2026-11-23T02:58:00Z", "actor": "ana", "action": "reveal", "reason": "a customer called",
+                "target": "00000000000000028a1f00000000beef", "operation": "00000000000000028a1f00000000beef",
+                "before": null, "after": null, "result": "done",
+            }),
+            json!({
+                "at": "2026-11-23T02:57:00Z", "actor": "ana", "action": "find", "target": "operations", "before": null,
+                "after": null, "reason": "not given", "result": "found 2",
+            }),
+            json!({
+                "at": "2026-11-23T02:56:00Z", "actor": "ana", "action": "batch", "target": "operations", "before": null,
+                "after": null, "reason": "it is back", "result": "query of 12 begun as job 5e5bd3d2f3a14b1b9a3dbf1b47a3c0de",
+            }),
+            json!({
+                "at": "2026-11-23T02:55:00Z", "actor": "ana", "action": "resolve", "target": "1-8a1f", "before": "succeeded",
+                "after": null, "reason": "x", "result": "refused: a settled state never changes",
+            }),
         ];
         let expected = "\
-AGE  ACTOR             ACTION   TARGET     CHANGE                                    REASON, AND WHY IT WAS REFUSED
-1m   ana@desk          resolve  2-8a1f     unknown (resolve_exhausted) -> succeeded  bank says booked
-1d   a-very-long-nam…  force    write@app  refused                                   down; refused: no such breaker";
+AGE  ACTOR             ACTION   TARGET      CHANGE                                    REASON, AND WHY IT WAS REFUSED
+1m   ana@desk          resolve  2-8a1f      unknown (resolve_exhausted) -> succeeded  bank says booked
+1d   a-very-long-nam…  force    write@app   refused                                   down; refused: no such breaker
+1d   ana               reveal   2-8a1f      done                                      a customer called
+1d   ana               find     operations  found 2                                   not given
+1d   ana               batch    operations  query of 12 begun as job 5e5bd3d2f3a14b…  it is back
+1d   ana               resolve  1-8a1f      refused                                   x; refused: a settled state never changes";
         assert_eq!(trail_table(&entries, false, now), expected);
         let wide = trail_table(&entries, true, now);
         assert!(
             wide.contains("00000000000000028a1f00000000beef") && wide.contains("a-very-long-name@a-very-long-host")
         );
+        assert!(wide.contains("as job 5e5bd3d2f3a14b1b9a3dbf1b47a3c0de "), "{wide}");
     }
 }
