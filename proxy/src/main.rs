@@ -78,6 +78,8 @@ enum Command {
     /// Look into a ledger, copy it, put a copy in place: check, stats, backup, restore and more
     #[command(subcommand)]
     Ledger(cli::LedgerCommand),
+    /// Print what may be asked of a proxy, for programs (OpenAPI 3.1): by clients, or by operators
+    Openapi(cli::OpenapiCommand),
     /// Print what a shell needs to complete this command line: mainstay completion bash
     Completion(cli::CompletionCommand),
     /// Write the manual pages
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         None => run(arguments.run),
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),
         Some(Command::Init(command)) => cli::init(command),
+        Some(Command::Openapi(command)) => cli::openapi(&command),
         Some(Command::Completion(command)) => cli::completion(&command, Arguments::command()),
         Some(Command::Man(command)) => cli::man(&command, Arguments::command()),
         Some(Command::Version(command)) => cli::version(&command, VERSION),

@@ -1,7 +1,7 @@
 //! What the operators' interface says of itself is what it serves.
 
-use mainstay_tests::prelude::*;
-use serde_json::json;
+use mainstay_tests::{prelude::*, proxy::run};
+use serde_json::{Value, json};
 
 use super::admin::{act, losing, proxy_before, seen};
 
@@ -37,4 +37,23 @@ async fn each_address_of_the_document_answers_to_its_methods_and_to_no_other() {
         }
     }
     assert_eq!(act(&proxy, "/drain", None, json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn both_documents_are_printed_without_a_proxy_as_they_are_served() {
+    let upstream = losing().await;
+    let proxy = proxy_before(&upstream).await;
+    let printed = async |whose: &str| {
+        let output = run(&["openapi", whose]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(printed("admin").await, seen(&proxy, "/openapi.json").await.json());
+    let mut served = proxy.get("/_mainstay/openapi.json").await.json();
+    let mut client = printed("client").await;
+    // Where it is served is known to the one that serves it.
+    served["servers"].take();
+    client["servers"].take();
+    assert_eq!(client, served);
+    assert_eq!(run(&["openapi", "both"]).await.status.code(), Some(2));
 }

@@ -11,6 +11,9 @@ async fn probes_answer_on_their_own_listener_only() {
         assert_eq!(proxy.get(target).await.text(), "from the app", "{target} belongs to the app on the data listener");
     }
     assert_eq!(proxy.probe("/elsewhere").await.status, 404);
+    let checks = proxy.probe("/readyz?verbose").await;
+    assert!(checks.status == 200 && checks.text().lines().all(|line| line.ends_with(" ok")), "{checks:#?}");
+    assert!(checks.text().contains("ledger-writable ok\n"), "{checks:#?}");
     for method in ["POST", "PUT", "DELETE"] {
         let reply = Request::new(method, "/metrics").send(proxy.probes).await;
         assert!(matches!(reply.status, 404 | 405), "{method}: {reply:#?}");

@@ -65,4 +65,4 @@ mod switches;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod views;
+pub(crate) mod views;

@@ -1,18 +1,18 @@
 //! `/livez`, `/readyz` and `/metrics`, over HTTP/1.1.
 //!
 //! `/livez` says that the process runs and nothing else: a liveness probe that looks further restarts a process for the
-//! faults of others. `/readyz` says why, if traffic should not come.
+//! faults of others. `/readyz` says why, if traffic should not come; `/readyz?verbose` lists what is looked at, one a line.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::accept::{Bounds, accept};
-use crate::runtime::readiness::Readiness;
+use crate::runtime::readiness::{Check, Readiness};
 use crate::telemetry::metrics::Metrics;
 
 /// A kubelet and a few scrapers need a handful of connections.
@@ -35,6 +35,7 @@ pub async fn serve(listener: TcpListener, state: Arc<ProbeState>, shutdown: watc
 fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Bytes>> {
     let render: fn(&ProbeState, &HeaderMap) -> Response<Full<Bytes>> = match request.uri().path() {
         "/livez" => |_, _| plain(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if is_verbose(request.uri()) => |state, _| checks(&state.readiness),
         "/readyz" => |state, _| ready(&state.readiness),
         "/metrics" => |state, asked| metrics(&state.metrics, asked),
         _ => return plain(StatusCode::NOT_FOUND, "not found\n".to_owned()),
@@ -54,6 +55,24 @@ fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
         return plain(StatusCode::OK, "ok\n".to_owned());
     }
     plain(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+}
+
+/// Whether the query has a `verbose`, with a value or without one.
+fn is_verbose(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| pair.split('=').next() == Some("verbose"))
+}
+
+/// Each check and how it ended; the status is that of the short answer.
+fn checks(readiness: &Readiness) -> Response<Full<Bytes>> {
+    let checks = readiness.checks();
+    let is_ready = checks.iter().all(|check| check.fault.is_none());
+    let line = |check: &Check| match &check.fault {
+        None => format!("{} ok", check.name),
+        Some(why) => format!("{} failed: {why}", check.name),
+    };
+    let lines: Vec<String> = checks.iter().map(line).collect();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(status, lines.join("\n") + "\n")
 }
 
 /// What every person with `curl` can read, unless somebody asks for `OpenMetrics`, which shows exemplars, too.

@@ -87,6 +87,25 @@ async fn readyz_says_why_not() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\ndraining\n"), "{answer}");
 }
 
+#[tokio::test]
+async fn readyz_lists_all_that_it_looks_at_where_that_is_asked() {
+    let probes = probes().await;
+    probes.all_ready();
+    let well = "config ok\nlisteners ok\nledger-recovered ok\nledger-writable ok\ndrain ok\ncertificates ok\n";
+    for query in ["verbose", "verbose=true", "x=1&verbose"] {
+        let answer = probes.ask("GET", &format!("/readyz?{query}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&format!("\r\n\r\n{well}")), "{answer}");
+    }
+    assert!(probes.ask("GET", "/readyz?verbosely").await.ends_with("\r\n\r\nok\n"));
+    let readiness = &probes.state.readiness;
+    readiness.set(Condition::LedgerWritable, false);
+    readiness.set_obstacles(vec!["a.pem has expired".into(), "b.pem is not valid yet".into()]);
+    let ill = "config ok\nlisteners ok\nledger-recovered ok\nledger-writable failed: ledger takes no writes\ndrain ok\n\
+               certificates failed: a.pem has expired\ncertificates failed: b.pem is not valid yet\n";
+    let answer = probes.ask("GET", "/readyz?verbose").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with(&format!("\r\n\r\n{ill}")), "{answer}");
+}
+
 #[test]
 fn every_condition_counts() {
     for missing in WANTED {

@@ -104,7 +104,7 @@ pub(super) fn metrics(asked: &OperatorRequest<'_>) -> Reply {
 }
 
 /// All of this, described.
-pub(super) const OPENAPI: &str = include_str!("../../../docs/reference/openapi-admin.json");
+pub(crate) const OPENAPI: &str = include_str!("../../../docs/reference/openapi-admin.json");
 
 /// `GET /openapi.json`
 pub(super) fn openapi() -> Reply {

@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod ledger;
 mod named;
+mod openapi;
 mod operate;
 mod output;
 mod papers;
@@ -19,6 +20,7 @@ pub use explain::{ExplainCommand, explain};
 pub use init::{InitCommand, init};
 pub use ledger::{LedgerCommand, ledger};
 pub use named::{NO_CONFIGURATION, configuration};
+pub use openapi::{OpenapiCommand, openapi};
 pub use operate::{
     AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, StatusCommand, audit, breakers, drain, ops,
     probe, status,

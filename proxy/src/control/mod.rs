@@ -20,7 +20,7 @@
 mod batch;
 mod html;
 mod operations;
-mod pages;
+pub(crate) mod pages;
 mod passthrough;
 mod result;
 pub mod routes;

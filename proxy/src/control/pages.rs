@@ -23,7 +23,7 @@ use crate::{
 const MAX_IDS: usize = 100;
 
 /// What callers may ask, as the documents have it.
-const OPENAPI: &str = include_str!("../../../docs/reference/openapi-client.json");
+pub(crate) const OPENAPI: &str = include_str!("../../../docs/reference/openapi-client.json");
 
 /// `GET /`: what there is.
 pub(super) fn index(asked: &CallerRequest<'_>) -> Reply {

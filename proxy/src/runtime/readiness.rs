@@ -27,6 +27,15 @@ pub enum Condition {
     LedgerWritable = 16,
 }
 
+/// One thing that is looked at, and what is the matter with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Its name in the answer to `/readyz?verbose`.
+    pub name: &'static str,
+    /// Why traffic should not come; `None` if it is well.
+    pub fault: Option<String>,
+}
+
 impl Readiness {
     /// Nothing holds yet.
     pub const fn new() -> Self {
@@ -59,17 +68,32 @@ impl Readiness {
 
     /// Why traffic should not come; empty if it should.
     pub fn reasons(&self) -> Vec<String> {
+        self.checks().into_iter().filter_map(|check| check.fault).collect()
+    }
+
+    /// All that is looked at. Certificates have a check for each fault of theirs, or one that is well.
+    pub fn checks(&self) -> Vec<Check> {
         let held = self.held.load(Relaxed);
         let conditions = [
-            (Condition::ConfigValid, true, "config not valid"),
-            (Condition::ListenersBound, true, "listeners not bound"),
-            (Condition::LedgerRecovered, true, "ledger not recovered"),
-            (Condition::LedgerWritable, true, "ledger takes no writes"),
-            (Condition::Draining, false, "draining"),
-        ]
-        .into_iter()
-        .filter(|(condition, wanted, _)| (held & *condition as u8 != 0) != *wanted)
-        .map(|(_, _, reason)| reason.to_owned());
-        conditions.chain(self.obstacles.lock().iter().cloned()).collect()
+            ("config", Condition::ConfigValid, true, "config not valid"),
+            ("listeners", Condition::ListenersBound, true, "listeners not bound"),
+            ("ledger-recovered", Condition::LedgerRecovered, true, "ledger not recovered"),
+            ("ledger-writable", Condition::LedgerWritable, true, "ledger takes no writes"),
+            ("drain", Condition::Draining, false, "draining"),
+        ];
+        let mut checks: Vec<Check> = conditions
+            .into_iter()
+            .map(|(name, condition, wanted, fault)| {
+                let fails = (held & condition as u8 != 0) != wanted;
+                Check { name, fault: fails.then(|| fault.to_owned()) }
+            })
+            .collect();
+        let of_certificates = |fault| Check { name: "certificates", fault };
+        let obstacles = self.obstacles.lock();
+        checks.extend(obstacles.iter().cloned().map(Some).map(of_certificates));
+        if obstacles.is_empty() {
+            checks.push(of_certificates(None));
+        }
+        checks
     }
 }
