@@ -157,6 +157,7 @@ fn config() -> Config {
             header_timeout: Duration::ZERO,
             handshake_timeout: Duration::ZERO,
             keep_alive: Duration::ZERO,
+            max_connection_age: None,
             connections: NonZeroUsize::MIN,
             streams: NonZeroU32::MIN,
             workers: NonZeroUsize::MIN,
