@@ -5,10 +5,10 @@
 //! one finds the other.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
         net::UnixListener,
     },
     path::Path,
@@ -22,16 +22,22 @@ use super::socket::BACKLOG;
 /// Owner and group may call: containers of one pod have different users, and one group by `fsGroup`.
 const MODE: u32 = 0o660;
 
+/// Opens a file to know it by, whatever it is. The same number wherever Linux runs on what this program is built for.
+const O_PATH: i32 = 0o10_000_000;
+
 /// The file of a socket that is listened on; taken away when dropped, unless it is somebody else's by now.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: Arc<Path>,
     identity: (u64, u64),
+    /// While it is held, no other file is given the same number.
+    _held: Option<File>,
 }
 
 impl SocketFile {
     fn of(path: &Arc<Path>) -> io::Result<Self> {
-        Ok(Self { path: path.clone(), identity: identity(path)? })
+        let held = OpenOptions::new().read(true).custom_flags(O_PATH).open(path).ok();
+        Ok(Self { path: path.clone(), identity: identity(path)?, _held: held })
     }
 }
 
