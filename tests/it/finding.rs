@@ -120,7 +120,7 @@ async fn from_a_key_to_the_story_of_a_contradicted_write_with_the_command_line_a
     let TwiceDone { proxy, first, second, .. } = &TwiceDone::new().await;
     let (code, listed, words) = typed(proxy, &["ops"]).await;
     assert_eq!(code, 0, "{words}");
-    let (first, second) = (short(first), short(second));
+    let (whole, first, second) = (first, short(first), short(second));
     let row = listed.lines().nth(1).expect("a row");
     let why = "! contradicted: settled as not executed, then 201";
     assert!(row.starts_with(&first) && row.contains(why) && !listed.contains(&second), "{listed}");
@@ -156,14 +156,22 @@ async fn from_a_key_to_the_story_of_a_contradicted_write_with_the_command_line_a
     let number = first.split('-').next().expect("a number");
     assert!(story.contains(&format!("mainstay ops resolve {number} --acknowledge --reason '…'")), "{story}");
 
-    let (code, said, words) =
-        typed(proxy, &["ops", "resolve", number, "--acknowledge", "--reason", "taken back"]).await;
+    let then = "you have taken the effect back; after it a repeat EXECUTES";
+    assert!(story.contains(then) && story.contains("leave the flag"), "{story}");
+    let hash = proxy.operation(whole).await["key_hash"].as_str().expect("a hash")[..8].to_owned();
+    assert!(story.contains(&format!("\nkey_hash {hash}\n")), "as access lines have it: {story}");
+
+    let acknowledge = ["ops", "resolve", number, "--acknowledge", "--reason", "taken back"];
+    let (code, _, words) = typed(proxy, &acknowledge).await;
+    assert!(code == 2 && words.contains("SENT AND EXECUTES") && words.contains("--yes"), "{words}");
+    assert_eq!(proxy.operation(whole).await["attention"]["reason"], "conflict", "nothing was done");
+    let (code, said, words) = typed(proxy, &[&acknowledge[..], &["--yes"]].concat()).await;
     assert_eq!(
         (code, said),
         (0, format!("{first}: not_executed (conflict) -> not_executed\nwarning: {WARNING}\n")),
         "{words}"
     );
-    assert_eq!(typed(proxy, &["ops", "ls"]).await.1, "no operations\n");
+    assert!(typed(proxy, &["ops", "ls"]).await.1.starts_with("no operations\n"));
     let (code, _, words) = typed(proxy, &["ops", "show", "fff"]).await;
     assert!(code == 1 && words.contains("no operation whose id begins with fff"), "{words}");
 }

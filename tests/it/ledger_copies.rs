@@ -8,6 +8,8 @@ use mainstay_tests::{
 };
 use serde_json::Value;
 
+use super::operate::typed;
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -91,7 +93,12 @@ async fn in_quarantine_a_key_without_a_record_is_refused_until_it_is_lifted() {
     let restored = ledger(&["restore", &directory, "--from", &copy, "--quarantine"]).await;
     assert!(restored.status.success() && text(&restored).contains("ledger lift"), "{}", text(&restored));
 
-    let mut proxy = start(&config).await;
+    let mut proxy = start(&config.clone().admin()).await;
+    let (code, screen, words) = typed(&proxy, &["status"]).await;
+    assert!(code == 1 && screen.contains("QUARANTINED until 20") && screen.contains("ledger lift"), "{screen}{words}");
+    let until = proxy.operate(Request::get("/status")).await.json()["ledger"]["quarantined_until"].clone();
+    let until = until.as_str().expect("a time");
+    assert!(until.ends_with('Z') && proxy.log().contains(until), "{until} in {}", proxy.log());
     assert_eq!(write(&proxy, "known").await.header("idempotent-replayed"), Some("true"));
     assert_eq!(write(&proxy, "lost").await.expect_problem(503, "ledger-unavailable")["effect"], "none");
     proxy.send(Request::get("/zebra")).await.expect_upstream(201);

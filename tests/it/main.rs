@@ -79,6 +79,7 @@ mod metrics;
 mod names;
 mod openapi_admin;
 mod operate;
+mod operate_words;
 mod operators;
 mod outcome_told;
 mod pages;

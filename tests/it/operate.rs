@@ -9,15 +9,16 @@ use mainstay_tests::{
 use serde_json::Value;
 
 /// Takes every write and loses its answer.
-async fn losing_proxy(policy: &str) -> (Upstream, Proxy) {
+pub(super) async fn losing_proxy(policy: &str) -> (Upstream, Proxy) {
     let upstream = Upstream::start(|_| vec![Step::Body, Step::Reset]).await;
     let proxy = Proxy::start(Config::single(upstream.addr, policy).admin()).await;
     (upstream, proxy)
 }
 
-const POLICY: &str = "timeout: 5s, idempotency: { required: true }, circuit_breaker: { consecutive_errors: 99 }";
+pub(super) const POLICY: &str =
+    "timeout: 5s, idempotency: { required: true }, circuit_breaker: { consecutive_errors: 99 }";
 
-async fn lose(proxy: &Proxy, key: &str) -> String {
+pub(super) async fn lose(proxy: &Proxy, key: &str) -> String {
     proxy.send(Request::keyed("/pay", key, "x")).await.operation()
 }
 
@@ -26,10 +27,13 @@ async fn typed_at(address: &str, line: &[&str]) -> Output {
 }
 
 /// In an environment with these variables.
-async fn typed_with(address: &str, line: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(super) async fn typed_with(address: &str, line: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = tokio::process::Command::new(binary());
-    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
-    command.args(line).env("MAINSTAY_ADMIN", address).env("USER", "ana").stdin(Stdio::null()).kill_on_drop(true);
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "MAINSTAY_ACTOR"] {
+        command.env_remove(name);
+    }
+    command.env("USER", "ana").envs(variables.iter().copied());
+    command.args(line).env("MAINSTAY_ADMIN", address).stdin(Stdio::null()).kill_on_drop(true);
     within("the command ends", command.output()).await.expect("run mainstay")
 }
 
@@ -260,7 +264,7 @@ async fn exit_codes_tell_refused_from_mistyped_from_absent() {
         &["ops", "frobnicate"],
         &["ops", "ls", "--state", "lost"],
         &["ops", "ls", "--older", "10"],
-        &["ops", "ls", "--admin", "https://127.0.0.1:9191"],
+        &["ops", "ls", "--admin", "ftp://127.0.0.1:9191"],
         &["ops", "ls", "--token-file", "/nonexistent/token"],
     ] {
         let (code, _, words) = typed(&proxy, line).await;

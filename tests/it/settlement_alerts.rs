@@ -86,7 +86,7 @@ async fn what_may_have_happened_twice_is_named_and_can_be_acknowledged() {
     let both = format!("Both {} and {} may have happened", short(&first), short(&second));
     assert!(story.contains(&both), "{story}");
     assert!(story.contains("a late answer to the first dispatch: 201 -> contradiction"), "{story}");
-    typed(&["resolve", &first, "--acknowledge", "--actor", "kim", "--reason", "one was taken back"]).await;
+    typed(&["resolve", &first, "--acknowledge", "--yes", "--actor", "kim", "--reason", "one was taken back"]).await;
     let document = proxy.operation(&first).await;
     assert_eq!((&document["state"], &document["attention"]), (&"not_executed".into(), &Value::Null));
 }

@@ -227,6 +227,11 @@ pub trait Ledger: Send + Sync + 'static {
         Health::Writable
     }
 
+    /// Until when keys without a record are refused, because it was restored from a copy that may lack some.
+    fn quarantined_until(&self) -> Option<UnixMillis> {
+        None
+    }
+
     /// When whoever was refused because it cannot be written to had best come again.
     fn retry_after(&self) -> Duration {
         SOON

@@ -172,25 +172,27 @@ async fn run(cx: Arc<Operators>, job: Arc<Job>, what: What, ids: Vec<OperationId
             break;
         }
         match one(&cx, &job, what, id).await {
-            Ok(result) => job.counts(result, true),
-            Err(fault) => job.counts(format!("refused: {}", fault.detail), false),
+            Ok((after, result)) => job.counts(result, Some(after)),
+            Err(fault) => job.counts(format!("refused: {}", fault.detail), None),
         }
     }
     job.ends(cx.runtime.resources.clock.now());
 }
 
-/// The same as for one operation that is named, but that it is taken as it stands.
-async fn one(cx: &Arc<Operators>, job: &Job, what: What, id: OperationId) -> Result<String, Fault> {
+/// The same as for one operation that is named, but that it is taken as it stands: what it is since, and what came of the act.
+async fn one(cx: &Arc<Operators>, job: &Job, what: What, id: OperationId) -> Result<(State, String), Fault> {
     let act = Act::of_job(cx, job, id);
     let operation = cx.runtime.resources.ledger.read(id).await.map_err(|_| Fault::ledger())?;
     let Some(operation) = operation else {
         return Err(act.refused(None, Fault::absent(crate::api::listing::NO_OPERATION)).await);
     };
-    match what {
-        What::Query => ask::query_as(cx, &act, &operation, TURN_WITHIN).await.map(|(_, result)| result),
-        What::Redispatch => ask::redispatch_as(cx, &act, &operation).await.map(|(after, _)| after.state.label().into()),
-        What::Resolve(state, evidence) => {
-            resolve::settle_as(cx, &act, operation, state, evidence).await.map(|after| after.state.label().into())
+    let (after, heard) = match what {
+        What::Query => {
+            let (after, heard) = ask::query_as(cx, &act, &operation, TURN_WITHIN).await?;
+            (after, Some(heard))
         }
-    }
+        What::Redispatch => (ask::redispatch_as(cx, &act, &operation).await?.0, None),
+        What::Resolve(state, evidence) => (resolve::settle_as(cx, &act, operation, state, evidence).await?, None),
+    };
+    Ok((after.state, heard.unwrap_or_else(|| after.state.label().into())))
 }

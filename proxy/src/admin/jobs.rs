@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use mainstay_policies::operation::UnixMillis;
+use mainstay_policies::operation::{State, UnixMillis};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -45,19 +45,24 @@ pub(super) struct Progress {
     done: AtomicUsize,
     succeeded: AtomicUsize,
     results: Mutex<BTreeMap<String, u64>>,
+    /// What those have become that were not refused.
+    states: Mutex<BTreeMap<&'static str, u64>>,
     is_cancelled: AtomicBool,
     ended_at: Mutex<Option<UnixMillis>>,
 }
 
 impl Job {
-    /// One operation was dealt with.
-    pub(super) fn counts(&self, result: String, is_done: bool) {
+    /// One operation was dealt with; `after` is the state that it has since, unless the act was refused.
+    pub(super) fn counts(&self, result: String, after: Option<State>) {
         let mut results = self.progress.results.lock();
         let result = if results.len() < RESULTS || results.contains_key(&result) { result } else { "other".into() };
         *results.entry(result).or_default() += 1;
         drop(results);
         self.progress.done.fetch_add(1, Relaxed);
-        self.progress.succeeded.fetch_add(usize::from(is_done), Relaxed);
+        if let Some(state) = after {
+            *self.progress.states.lock().entry(state.label()).or_default() += 1;
+            self.progress.succeeded.fetch_add(1, Relaxed);
+        }
     }
 
     /// Whether it is to go on.
@@ -74,7 +79,7 @@ impl Job {
     }
 
     fn document(&self) -> Value {
-        let Progress { done, succeeded, results, is_cancelled, ended_at } = &self.progress;
+        let Progress { done, succeeded, results, states, is_cancelled, ended_at } = &self.progress;
         let (done, succeeded, ended_at) = (done.load(Relaxed), succeeded.load(Relaxed), *ended_at.lock());
         let state = match (ended_at, is_cancelled.load(Relaxed)) {
             (None, _) => "running",
@@ -93,6 +98,7 @@ impl Job {
             "succeeded": succeeded,
             "refused": done.saturating_sub(succeeded),
             "by_result": *results.lock(),
+            "by_state": *states.lock(),
             "began_at": time(self.began_at),
             "ended_at": ended_at.map(time),
         })

@@ -1,6 +1,6 @@
 //! `GET /status`: how it goes, on one screen.
 
-use mainstay_policies::operation::ledger::{Filter, Order};
+use mainstay_policies::operation::ledger::{Filter, Health, Order};
 use serde_json::{Value, json};
 
 use tokio::time::Instant;
@@ -121,6 +121,7 @@ async fn writes(asked: &OperatorRequest<'_>, minute: &LastMinute) -> Result<Valu
         "in_doubt": unknown,
         "oldest_in_doubt_at": oldest.map(time),
         "attention": flagged.iter().sum::<u64>(),
+        "contradicted": flagged[1],
         "oldest_contradicted": contradicted.first().map(|operation| operation.id.to_string()),
         "settled_by_asking_today": minute.settled_by_asking_today,
     }))
@@ -128,7 +129,11 @@ async fn writes(asked: &OperatorRequest<'_>, minute: &LastMinute) -> Result<Valu
 
 fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Value {
     let ledger = &asked.cx.runtime.resources.ledger;
-    let health = told::health(ledger.health());
+    let quarantined_until = ledger.quarantined_until();
+    let health = match (quarantined_until, ledger.health()) {
+        (Some(_), Health::Writable) => "quarantined",
+        (_, health) => told::health(health),
+    };
     let store = match store {
         Store::Memory => "memory",
         Store::Disk { .. } => "disk",
@@ -138,6 +143,7 @@ fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Va
     json!({
         "store": store,
         "health": health,
+        "quarantined_until": quarantined_until.map(time),
         "operations": load.and_then(|load| load.operations),
         "bytes": load.map(|load| load.bytes),
         "max_bytes": load.map(|load| load.max_bytes).filter(|max| *max > 0),

@@ -33,7 +33,7 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
         "last_evidence": operation.last_evidence.map(Evidence::label),
         "final": operation.state.is_terminal(),
         "effect": effect(WriteOutcome::of(operation)),
-        "advice": advice(WriteOutcome::of(operation)),
+        "advice": advice(WriteOutcome::of(operation), matches!(operation.retained, Retained::Stored(_))),
         "result": result(operation),
     })
 }
@@ -80,7 +80,7 @@ pub(crate) fn of_upstream(
         "last_evidence": evidence.map(Evidence::label),
         "final": state.is_terminal(),
         "effect": effect(WriteOutcome::of_state(state)),
-        "advice": advice(WriteOutcome::of_state(state)),
+        "advice": advice(WriteOutcome::of_state(state), false),
         "result": null,
     })
 }
@@ -102,9 +102,14 @@ const fn effect(outcome: WriteOutcome) -> &'static str {
 }
 
 /// What its caller should do: where a problem tells of it, in the words of the problem's page.
-const fn advice(outcome: WriteOutcome) -> &'static str {
+const fn advice(outcome: WriteOutcome, is_answer_kept: bool) -> &'static str {
     match outcome {
-        WriteOutcome::Succeeded => "The write happened: repeat it with the same key to get its answer.",
+        WriteOutcome::Succeeded if is_answer_kept => {
+            "The write happened: repeat it with the same key to get its answer."
+        }
+        WriteOutcome::Succeeded => {
+            "The write happened: do not send it again. Its answer is not kept here; the service has what it did."
+        }
         WriteOutcome::NotExecuted | WriteOutcome::None => {
             "Nothing was done: repeat the write with the same key, and it is sent to the service."
         }

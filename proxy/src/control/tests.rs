@@ -37,7 +37,7 @@ async fn a_settled_operation_is_shown_whole() {
         "last_evidence": "succeeded",
         "final": true,
         "effect": "happened",
-        "advice": "The write happened: repeat it with the same key to get its answer.",
+        "advice": "The write happened: do not send it again. Its answer is not kept here; the service has what it did.",
         "result": null,
     });
     assert_eq!((got.status, got.json()), (200, expected));

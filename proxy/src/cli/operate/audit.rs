@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     ClientError, Listing, Target, end, names_of,
     ops::ids::{short, whole},
+    style::Style,
     text::{Column, age, cell, table},
     watch::read_age,
 };
@@ -52,19 +53,23 @@ async fn list(command: AuditCommand) -> Result<String, ClientError> {
     };
     let given = [("operation", operation), ("newer", newer), ("actor", actor), ("action", action)];
     let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let (found, _) = session.client.pages("/audit", &query, "entries", limit).await?;
-    let document = json!({ "entries": found });
-    let text = trail_table(&found, session.is_wide(), Timestamp::now());
+    let (found, has_more) = session.client.pages("/audit", &query, "entries", limit).await?;
+    let document = json!({ "entries": found, "has_more": has_more });
+    let mut text = trail_table(&found, session.is_wide(), Timestamp::now(), &session.style);
+    if has_more {
+        let limit = limit.to_string();
+        text.extend(["\nthere are more than ", &limit, ": narrow it down, or raise --limit (0 is all)"]);
+    }
     Ok(session.shown(Listing { document: Cow::Owned(document), names: names_of(&found, "number"), text }).await)
 }
 
-fn trail_table(entries: &[Value], is_wide: bool, now: Timestamp) -> String {
+fn trail_table(entries: &[Value], is_wide: bool, now: Timestamp, style: &Style) -> String {
     if entries.is_empty() {
         return "nobody has done anything".into();
     }
     let most = |cells: usize| if is_wide { usize::MAX } else { cells };
     let columns = [
-        Column("AGE", 4),
+        Column("AT", usize::MAX),
         Column("ACTOR", most(16)),
         Column("ACTION", most(10)),
         Column("TARGET", most(21)),
@@ -83,8 +88,10 @@ fn trail_table(entries: &[Value], is_wide: bool, now: Timestamp) -> String {
             _ => result.clone(),
         };
         let words = if result == "done" || result == change { reason } else { format!("{reason}; {result}") };
+        let at = entry["at"].as_str().and_then(|at| at.parse().ok());
+        let at = at.map(|at| if is_wide { style.moment(at) } else { style.brief(at, now) }).unwrap_or_default();
         vec![
-            age(&entry["at"], now),
+            if is_wide { format!("{at} ({})", age(&entry["at"], now)) } else { at },
             cell(&entry["actor"]),
             cell(&entry["action"]),
             target_of(entry, is_wide),
@@ -139,17 +146,19 @@ mod tests {
             }),
         ];
         let expected = "\
-AGE  ACTOR             ACTION   TARGET      CHANGE                                    REASON, AND WHY IT WAS REFUSED
-1m   ana@desk          resolve  2-8a1f      unknown (resolve_exhausted) -> succeeded  bank says booked
-1d   a-very-long-nam…  force    write@app   refused                                   down; refused: no such breaker
-1d   ana               reveal   2-8a1f      done                                      a customer called
-1d   ana               find     operations  found 2                                   not given
-1d   ana               batch    operations  query of 12 begun as job 5e5bd3d2f3a14b…  it is back
-1d   ana               resolve  1-8a1f      refused                                   x; refused: a settled state never changes";
-        assert_eq!(trail_table(&entries, false, now), expected);
-        let wide = trail_table(&entries, true, now);
+AT              ACTOR             ACTION   TARGET      CHANGE                                    REASON, AND WHY IT WAS REFUSED
+02:59:00        ana@desk          resolve  2-8a1f      unknown (resolve_exhausted) -> succeeded  bank says booked
+11-23 02:59:00  a-very-long-nam…  force    write@app   refused                                   down; refused: no such breaker
+11-23 02:58:00  ana               reveal   2-8a1f      done                                      a customer called
+11-23 02:57:00  ana               find     operations  found 2                                   not given
+11-23 02:56:00  ana               batch    operations  query of 12 begun as job 5e5bd3d2f3a14b…  it is back
+11-23 02:55:00  ana               resolve  1-8a1f      refused                                   x; refused: a settled state never changes";
+        assert_eq!(trail_table(&entries, false, now, &Style::plain()), expected);
+        let wide = trail_table(&entries, true, now, &Style::plain());
         assert!(
-            wide.contains("00000000000000028a1f00000000beef") && wide.contains("a-very-long-name@a-very-long-host")
+            wide.contains("2026-11-24T02:59:00.000Z (1m)")
+                && wide.contains("00000000000000028a1f00000000beef")
+                && wide.contains("a-very-long-name@a-very-long-host")
         );
         assert!(wide.contains("as job 5e5bd3d2f3a14b1b9a3dbf1b47a3c0de "), "{wide}");
     }

@@ -41,9 +41,9 @@ pub(super) enum ClientError {
     /// There is no such thing, or more than one.
     #[error("{0}")]
     NotFound(String),
-    /// It was done for some and refused for others.
-    #[error("{0}")]
-    Partly(String),
+    /// It was done for some: others refused it, or are left in doubt. What came of it, and the exit code for that.
+    #[error("{told}")]
+    Partly { told: String, code: u8 },
     /// Nobody is there, or not who was expected.
     #[error(
         "cannot reach {address}: {reason}\nIs the proxy running, and `admin` on? Name its listener with --admin or \
@@ -64,7 +64,7 @@ impl ClientError {
             Self::Refused { .. } | Self::NotFound(_) => 1,
             Self::Usage(_) | Self::Token { .. } => 2,
             Self::Unreachable { .. } | Self::Untrusted { .. } => 3,
-            Self::Partly(_) => 5,
+            Self::Partly { code, .. } => *code,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What operators type: `mainstay ops`, `mainstay breakers`, `mainstay audit`, over the [`admin`](crate::admin) listener of
 //! a running proxy.
 //!
-//! Exit codes: 0 done; 1 refused, or there is no such thing; 2 the command line is not valid; 3 nobody answers.
+//! Exit codes: 0 done; 1 refused, or there is no such thing; 2 the command line is not valid; 3 nobody answers; 5 done, and some
+//! writes are left in doubt.
 
 pub(crate) mod audit;
 pub(crate) mod breakers;
@@ -134,8 +135,12 @@ pub(super) enum Output {
     Ids,
 }
 
-/// Whoever runs this program, where nobody says who does; `None` where the system does not say it either, as in images.
+/// Whoever runs this program, where nobody says who does: as the environment says, or else the system; `None` where neither
+/// does, as in images.
 pub(super) fn this_user() -> Option<String> {
+    if let Some(actor) = std::env::var("MAINSTAY_ACTOR").ok().filter(|actor| !actor.is_empty()) {
+        return Some(actor);
+    }
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Some(format!("{user}@{}", host.trim()))
@@ -149,7 +154,10 @@ async fn actor_of(client: &Client, given: Option<String>) -> Result<Option<Strin
     if given.is_some() || client.caller().await?.is_some() {
         return Ok(given);
     }
-    let unknown = || ClientError::Usage("who are you? Say it with --actor: it is kept in the audit trail".into());
+    let unknown = || {
+        let words = "who are you? Say it with --actor, or in MAINSTAY_ACTOR: it is kept in the audit trail";
+        ClientError::Usage(words.into())
+    };
     this_user().ok_or_else(unknown).map(Some)
 }
 
@@ -159,7 +167,11 @@ pub(super) struct Why {
     /// Why; kept in the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    #[arg(long, value_name = "NAME", help = "Who does it; kept in the audit trail [default: $USER@host]")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Who does it; kept in the audit trail [default: $MAINSTAY_ACTOR, or $USER@host]"
+    )]
     actor: Option<String>,
 }
 
@@ -184,8 +196,12 @@ fn end(done: Result<impl Display, ClientError>) -> ExitCode {
     }
 }
 
-/// Says why a command was not carried out.
+/// Says why a command was not carried out, or what came of one that was not carried out for all.
 fn refused(error: &ClientError) -> ExitCode {
+    if let ClientError::Partly { told, code } = error {
+        print(told);
+        return ExitCode::from(*code);
+    }
     let _ = fail(format_args!("mainstay: {error}"));
     ExitCode::from(error.exit_code())
 }

@@ -15,6 +15,8 @@ use super::{
 
 /// Something needs somebody.
 const NEEDS_SOMEBODY: u8 = 1;
+/// Requests that say nothing, if all of them fail.
+const FEW: u64 = 10;
 /// Digits of a hash that are shown.
 const HASH: usize = 6;
 
@@ -42,7 +44,7 @@ async fn look(session: &Session) -> Result<(String, u8), ClientError> {
     let text = match session.output {
         Output::Json => json(&document),
         Output::Ids => cell(&document["name"]),
-        Output::Table | Output::Wide => screen.text(&session.style),
+        Output::Table | Output::Wide => format!("{}\n{}", screen.text(&session.style), session.footer().await),
     };
     Ok((text, if screen.is_well() { 0 } else { NEEDS_SOMEBODY }))
 }
@@ -119,7 +121,10 @@ impl Screen {
         }
         let number = |member: &str| traffic[member].as_f64();
         let mut told = vec![measured(number("rate").unwrap_or(0.0), "/s")];
-        told.extend(number("error_share").map(|_| format!("{} errors", percent(&traffic["error_share"]))));
+        let all_fail =
+            number("error_share").is_some_and(|share| share >= 1.0) && traffic["requests"].as_u64() >= Some(FEW);
+        let errors = if all_fail { "ERRORS" } else { "errors" };
+        told.extend(number("error_share").map(|_| format!("{} {errors}", percent(&traffic["error_share"]))));
         told.extend(number("p50_ms").map(|ms| format!("p50 {}", measured(ms, " ms"))));
         told.extend(number("p99_ms").map(|ms| format!("p99 {}", measured(ms, " ms"))));
         let mut text = told.join("  ");
@@ -127,18 +132,32 @@ impl Screen {
         let retried = number("retried_share").map(|_| format!("retried {}  ", percent(&traffic["retried_share"])));
         text += &retried.unwrap_or_default();
         text.extend(["limited ", &cell(&traffic["limited"]), "  replayed ", &cell(&traffic["replayed"]), "/min"]);
-        self.say("traffic", text, "mainstay routes", false);
+        self.say("traffic", text, "mainstay routes", all_fail);
     }
 
     fn writes(&mut self, writes: &Value, now: Timestamp) {
         let count = |member: &str| writes[member].as_u64().unwrap_or(0);
         let (doubt, needed, asked) = (count("in_doubt"), count("attention"), count("settled_by_asking_today"));
+        let contradicted = count("contradicted").min(needed);
+        // Those that the machine gave up are in doubt, too: each write is told of once.
+        let given_up = (needed - contradicted).min(doubt);
         let mut parts = Vec::new();
-        if doubt > 0 {
-            parts.push(format!("{doubt} in doubt (oldest {})", long_age(&writes["oldest_in_doubt_at"], now)));
-        }
         if needed > 0 {
-            parts.push(if needed == 1 { "1 NEEDS A PERSON".into() } else { format!("{needed} NEED A PERSON") });
+            let kinds: Vec<String> = [(given_up, "in doubt"), (contradicted, "contradicted")]
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, kind)| format!("{count} {kind}"))
+                .collect();
+            let call = if needed == 1 { "NEEDS A PERSON" } else { "NEED A PERSON" };
+            parts.push(format!("{needed} {call} ({})", kinds.join(", ")));
+        }
+        let others = doubt - given_up;
+        let more = if given_up > 0 { "more " } else { "" };
+        let oldest = long_age(&writes["oldest_in_doubt_at"], now);
+        match (others, doubt) {
+            (_, 0) => {}
+            (0, _) => parts.push(format!("oldest in doubt {oldest}")),
+            _ => parts.push(format!("{others} {more}in doubt (oldest {oldest})")),
         }
         if asked > 0 {
             parts.push(format!("settled by asking {asked} today"));
@@ -203,7 +222,14 @@ impl Screen {
         if is_amiss {
             text.extend(["   ", &cell(&ledger["health"]).to_uppercase()]);
         }
-        self.say("ledger", text, "", is_amiss);
+        let more = match ledger["quarantined_until"].as_str() {
+            Some(until) => {
+                text.extend([" until ", until, ": a restored copy, new keys get 503"]);
+                "mainstay ledger lift"
+            }
+            None => "",
+        };
+        self.say("ledger", text, more, is_amiss);
     }
 
     fn traces(&mut self, traces: &Value) {
@@ -274,7 +300,7 @@ ledger     disk, 412 operations, 16.5 MiB of 4 GiB, commit p99 2.1 ms";
         let mut status = well();
         status["traffic"] = json!({ "requests": 10_944, "rate": 182.4, "error_share": 0.002, "p50_ms": 4.1, "p99_ms": 61.0,
             "retried_share": 0.011, "limited": 0, "replayed": 3 });
-        status["writes"] = json!({ "in_doubt": 2, "attention": 1, "oldest_in_doubt_at": "2026-11-24T02:59:46Z",
+        status["writes"] = json!({ "in_doubt": 2, "attention": 2, "contradicted": 1, "oldest_in_doubt_at": "2026-11-24T02:59:46Z",
             "settled_by_asking_today": 12 });
         status["breakers"] = json!([{ "name": "write@pay", "state": "open", "since": "2026-11-24T02:59:20Z",
             "why": { "condition": "error_ratio", "value": 0.62, "threshold": 0.5, "requests": 31 }, "probes_in_ms": 2_900 }]);
@@ -285,7 +311,7 @@ ledger     disk, 412 operations, 16.5 MiB of 4 GiB, commit p99 2.1 ms";
         let text = screen.text(&Style::plain());
         for line in [
             "traffic    182/s  0.2 % errors  p50 4.1 ms  p99 61 ms      retried 1.1 %  limited 0  replayed 3/min",
-            "writes     2 in doubt (oldest 14 s)   1 NEEDS A PERSON   settled by asking 12 today",
+            "writes     2 NEED A PERSON (1 in doubt, 1 contradicted)   1 more in doubt (oldest 14 s)   settled by asking 12 today",
             "breakers   write@pay OPEN since 40 s (error_ratio 0.62 of 31), probes in 3 s",
             "upstreams  pay 1/2: 10.0.0.7:9000 connection refused, 12 times in the last minute",
             "traces     otlp http://jaeger:4318, 0 dropped",
@@ -304,6 +330,16 @@ ledger     disk, 412 operations, 16.5 MiB of 4 GiB, commit p99 2.1 ms";
             ("/breakers", json!([{ "name": "write@pay", "state": "open" }]), "write@pay OPEN"),
             ("/upstreams", json!([{ "name": "pay", "up": 0, "total": 1, "endpoints": [] }]), "pay DOWN 0/1"),
             ("/ledger/health", json!("full"), "FULL"),
+            (
+                "/traffic",
+                json!({ "requests": 81, "rate": 1.4, "error_share": 1.0, "limited": 0, "replayed": 0 }),
+                "100 % ERRORS",
+            ),
+            (
+                "/ledger",
+                json!({ "store": "disk", "health": "quarantined", "quarantined_until": "2026-12-30T09:00:00Z" }),
+                "QUARANTINED until 2026-12-30T09:00:00Z",
+            ),
         ] {
             let mut status = well();
             *status.pointer_mut(place).unwrap() = value;
@@ -311,6 +347,15 @@ ledger     disk, 412 operations, 16.5 MiB of 4 GiB, commit p99 2.1 ms";
             let text = screen.text(&Style::plain());
             assert!(text.contains(word) && !screen.is_well(), "{text}");
         }
+        let mut few = well();
+        few["traffic"] = json!({ "requests": 3, "rate": 0.1, "error_share": 1.0, "limited": 0, "replayed": 0 });
+        assert!(Screen::of(&few, now()).is_well(), "three that fail may be one caller's");
+        let mut given_up = well();
+        given_up["writes"] =
+            json!({ "in_doubt": 2, "attention": 3, "contradicted": 1, "oldest_in_doubt_at": "2026-11-24T02:59:43Z" });
+        let text = Screen::of(&given_up, now()).text(&Style::plain());
+        let line = "writes     3 NEED A PERSON (2 in doubt, 1 contradicted)   oldest in doubt 17 s";
+        assert!(text.lines().any(|told| told.starts_with(line)), "none counts twice: {text}");
         let mut doubt = well();
         doubt["writes"] = json!({ "in_doubt": 2, "attention": 0, "oldest_in_doubt_at": "2026-11-24T02:59:46Z" });
         let screen = Screen::of(&doubt, now());

@@ -79,6 +79,12 @@ impl Style {
         at.to_zoned(self.zone.clone()).strftime("%H:%M:%S %Z").to_string()
     }
 
+    /// The time of the day, with its date where that is not the day of `now`.
+    pub(super) fn brief(&self, at: Timestamp, now: Timestamp) -> String {
+        let format = if self.day(at) == self.day(now) { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
+        at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+
     /// The time of the day, with milliseconds.
     pub(super) fn time_of_day(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%H:%M:%S%.3f").to_string()

@@ -45,6 +45,8 @@ pub(super) struct Records {
     is_full: bool,
     /// Why the ledger takes no more writes.
     failed: Option<Arc<str>>,
+    /// Keys without a record are refused until then, if they are.
+    quarantined_until: Option<UnixMillis>,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +151,15 @@ impl Records {
 
     pub(super) const fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
+    }
+
+    /// Keys without a record are refused until then.
+    pub(super) const fn set_quarantine(&mut self, until: UnixMillis) {
+        self.quarantined_until = Some(until);
+    }
+
+    pub(super) const fn quarantined_until(&self) -> Option<UnixMillis> {
+        self.quarantined_until
     }
 
     pub(super) const fn health(&self) -> Health {

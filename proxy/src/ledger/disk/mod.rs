@@ -399,6 +399,11 @@ impl Ledger for DiskLedger {
         self.inner.records.lock().health()
     }
 
+    fn quarantined_until(&self) -> Option<UnixMillis> {
+        let until = self.inner.records.lock().quarantined_until();
+        until.filter(|until| *until > self.inner.clock.now())
+    }
+
     fn instance(&self) -> InstanceId {
         self.inner.instance
     }

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use mainstay_policies::operation::{State, UnixMillis};
 use rusqlite::Connection;
 use tokio::{sync::mpsc, time::Instant};
@@ -115,8 +116,10 @@ impl Writer {
         let filing = Filing::new(&connection)?;
         let quarantine = copies::quarantine(&connection)?;
         if let Some(Quarantine { until, .. }) = quarantine.filter(|quarantine| quarantine.until > inner.clock.now()) {
+            inner.records.lock().set_quarantine(until);
+            let until = i64::try_from(until).ok().and_then(|until| Timestamp::from_millisecond(until).ok());
             tracing::warn!(
-                ledger = %inner.path.display(), until,
+                ledger = %inner.path.display(), until = %until.unwrap_or(Timestamp::MAX),
                 "this ledger was restored from a copy: keys without a record are refused until then, or until `mainstay ledger lift`"
             );
         }

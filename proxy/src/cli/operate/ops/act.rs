@@ -1,23 +1,29 @@
 //! Acts on operations that are named.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{borrow::Cow, io::IsTerminal, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        Output, Why,
-        client::{Client, ClientError, segment},
+        Listing, Output, Session, Why,
+        client::{ClientError, segment},
         json,
         text::cell,
     },
     ids,
     list::Which,
     path,
+    words::phrase,
 };
 
 const BATCH: &str = "/operations:batch";
+/// How results of a job begin that were refused.
+const REFUSED: &str = "refused: ";
+/// Exit codes of what was not done for all.
+const SOME_REFUSED: u8 = 1;
+const LEFT_IN_DOUBT: u8 = 5;
 /// Between two looks at a job.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -29,15 +35,17 @@ pub(super) struct Chosen {
     ids: Vec<String>,
     #[command(flatten)]
     which: Which,
-    /// Act on all that match without asking back
+    /// Without asking back: act on all that match; acknowledge what is told to have happened
     #[arg(long)]
     yes: bool,
+    /// A key is no id: it leads to one.
+    #[arg(long, hide = true)]
+    key: Option<String>,
 }
 
 /// What is to be done, and where.
 pub(super) struct Acts<'a> {
-    pub(super) client: &'a Client,
-    pub(super) output: Output,
+    pub(super) session: &'a Session,
     pub(super) action: &'static str,
     /// What a write is said to have become; `None` for one that is acknowledged as it stands.
     pub(super) state: Option<&'static str>,
@@ -47,6 +55,9 @@ pub(super) struct Acts<'a> {
 impl Acts<'_> {
     /// One after the other. The first that is refused ends it.
     pub(super) async fn on(&self, chosen: Chosen) -> Result<String, ClientError> {
+        if let Some(key) = &chosen.key {
+            return Err(ids::by_key(key));
+        }
         let query = chosen.which.query();
         match (chosen.ids.is_empty(), query.is_empty()) {
             (true, true) => {
@@ -61,12 +72,12 @@ impl Acts<'_> {
         let mut told = Vec::new();
         let mut documents = Vec::new();
         for id in chosen.ids {
-            let id = ids::whole(self.client, &id).await?;
-            let (text, document) = self.one(&id).await?;
+            let id = ids::whole(&self.session.client, &id).await?;
+            let (text, document) = self.one(&id, chosen.yes).await?;
             told.push(text);
             documents.push(document);
         }
-        Ok(match (self.output, &documents[..]) {
+        Ok(match (self.session.output, &documents[..]) {
             (Output::Json, [one]) => json(one),
             (Output::Json, several) => json(&json!({ "operations": several })),
             (Output::Ids, several) => several.iter().map(|one| cell(&one["id"])).collect::<Vec<_>>().join("\n"),
@@ -79,25 +90,27 @@ impl Acts<'_> {
         if (self.action, self.state) == ("resolve", None) {
             return Err(ClientError::Usage("contradicted writes are acknowledged one by one, by their ids".into()));
         }
-        let mut body = self.why.body(self.client, &[("action", self.action)]).await?;
+        let client = &self.session.client;
+        let mut body = self.why.body(client, &[("action", self.action)]).await?;
         body["filter"] = query.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
         if let Some(state) = self.state {
             body["as"] = state.into();
         }
         body["dry_run"] = true.into();
-        let preview = self.client.post(BATCH, None, &body).await?.document;
+        let preview = client.post(BATCH, None, &body).await?.document;
         let matched = preview["matched"].as_u64().unwrap_or(0);
         if matched == 0 {
-            return Ok("no operations".into());
+            let (document, text) = (Cow::Owned(preview), "no operations".to_owned());
+            return Ok(self.session.shown(Listing { document, names: Vec::new(), text }).await);
         }
         if !yes {
             confirm(&preview, matched)?;
         }
         body["dry_run"] = false.into();
         body["expect"] = matched.into();
-        let job = cell(&self.client.post(BATCH, None, &body).await?.document["job"]);
+        let job = cell(&client.post(BATCH, None, &body).await?.document["job"]);
         loop {
-            let job = self.client.get(&format!("/jobs/{}", segment(&job))).await?.document;
+            let job = client.get(&format!("/jobs/{}", segment(&job))).await?.document;
             if job["state"] != "running" {
                 return self.ended(&job);
             }
@@ -106,30 +119,29 @@ impl Acts<'_> {
     }
 
     fn ended(&self, job: &Value) -> Result<String, ClientError> {
-        if self.output == Output::Json {
-            return Ok(json(job));
-        }
-        let results = job["by_result"].as_object().into_iter().flatten();
-        let results: Vec<String> = results.map(|(result, count)| format!("  {count:>6}  {result}")).collect();
-        let (done, matched) = (cell(&job["done"]), cell(&job["matched"]));
-        let text = format!("{done} of {matched} {}\n{}", cell(&job["state"]), results.join("\n"));
-        if job["refused"] == 0 && job["done"] == job["matched"] { Ok(text) } else { Err(ClientError::Partly(text)) }
+        let (words, code) = outcome(job);
+        let told = if self.session.output == Output::Json { json(job) } else { words };
+        if code == 0 { Ok(told) } else { Err(ClientError::Partly { told, code }) }
     }
 
     /// Reads the operation, acts on it as it was read, and tells the difference.
-    async fn one(&self, id: &str) -> Result<(String, Value), ClientError> {
-        let before = self.client.get(&path(id, "")).await?;
+    async fn one(&self, id: &str, yes: bool) -> Result<(String, Value), ClientError> {
+        let client = &self.session.client;
+        let before = client.get(&path(id, "")).await?;
         let acknowledged;
         let body = match (self.action, self.state) {
             ("resolve", None) => {
+                if let Some(danger) = danger(&before.document).filter(|_| !yes) {
+                    sure(&danger)?;
+                }
                 acknowledged = cell(&before.document["state"]);
-                self.why.body(self.client, &[("state", &acknowledged)]).await?
+                self.why.body(client, &[("state", &acknowledged)]).await?
             }
-            ("resolve", Some(state)) => self.why.body(self.client, &[("state", state)]).await?,
-            _ => self.why.body(self.client, &[]).await?,
+            ("resolve", Some(state)) => self.why.body(client, &[("state", state)]).await?,
+            _ => self.why.body(client, &[]).await?,
         };
         let target = path(id, &format!(":{}", self.action));
-        let after = self.client.post(&target, before.etag.as_deref(), &body).await?.document;
+        let after = client.post(&target, before.etag.as_deref(), &body).await?.document;
         let mut text = format!("{}: {} -> {}", ids::short(id), standing(&before.document), standing(&after));
         for member in ["result", "warning"] {
             if let Some(words) = after[member].as_str() {
@@ -138,6 +150,73 @@ impl Acts<'_> {
         }
         Ok((text, after))
     }
+}
+
+/// What came of a job, in words, and the exit code for it.
+fn outcome(job: &Value) -> (String, u8) {
+    let count = |member: &str| job[member].as_u64().unwrap_or(0);
+    let states = || job["by_state"].as_object().into_iter().flatten();
+    let of_states = |is_settled: bool| {
+        let counts = states().filter(move |(state, _)| is_settled != matches!(state.as_str(), "unknown" | "pending"));
+        counts.map(|(state, count)| (phrase(state), count.as_u64().unwrap_or(0)))
+    };
+    let settled: Vec<String> = of_states(true).map(|(state, count)| format!("{count} {state}")).collect();
+    let settled_count: u64 = of_states(true).map(|(_, count)| count).sum();
+    let open: u64 = of_states(false).map(|(_, count)| count).sum();
+    let unreached = count("matched").saturating_sub(count("done"));
+    let results = job["by_result"].as_object().into_iter().flatten();
+    let (refusals, heard): (Vec<_>, Vec<_>) =
+        results.map(|(result, _)| result.as_str()).partition(|result| result.starts_with(REFUSED));
+    let mut told = Vec::new();
+    if settled_count > 0 {
+        told.push(format!("{settled_count} settled: {}", settled.join(", ")));
+    }
+    if open > 0 {
+        let heard: Vec<String> = heard.into_iter().filter(|word| !proves(word)).map(phrase).collect();
+        let heard = if heard.is_empty() { String::new() } else { format!(" ({})", heard.join(", ")) };
+        told.push(format!("{open} still in doubt{heard}"));
+    }
+    if count("refused") > 0 {
+        let why: Vec<&str> = refusals.iter().map(|why| why[REFUSED.len()..].trim_end_matches('.')).collect();
+        told.push(format!("{} refused ({}: see `mainstay ops show`)", count("refused"), why.join("; ")));
+    }
+    if unreached > 0 {
+        told.push(format!("{unreached} not reached: the job was {}", cell(&job["state"])));
+    }
+    let code = match (open + unreached, count("refused")) {
+        (0, 0) => 0,
+        (0, _) => SOME_REFUSED,
+        _ => LEFT_IN_DOUBT,
+    };
+    (told.join("; "), code)
+}
+
+/// Whether what was heard settles a write.
+fn proves(heard: &str) -> bool {
+    ["heard succeeded", "heard failed", "heard not_executed"].contains(&heard)
+}
+
+/// What taking its flag away does to a write that was called undone, and then was heard of.
+fn danger(document: &Value) -> Option<String> {
+    document["attention"]["heard"].as_str()?;
+    let then = match document["state"].as_str()? {
+        "not_executed" => "the next repeat of it is SENT AND EXECUTES",
+        "failed" => "its caller is told that nothing was done and that a new key is safe",
+        _ => return None,
+    };
+    let (id, state) = (ids::short_of(document), phrase(&cell(&document["state"])));
+    Some(format!(
+        "{id} was settled as {state}, and then the opposite was heard. Once its flag is gone, {then}: take the effect back in \
+         the service first. If you let it stand, leave the flag: repeats get 409 until then"
+    ))
+}
+
+/// Asks back, where somebody can answer, whether a person means it.
+fn sure(danger: &str) -> Result<(), ClientError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(ClientError::Usage(format!("{danger}. Nothing was done: say --yes when you have taken it back")));
+    }
+    answered(&format!("{danger}.\nType yes if you have taken it back: "), "yes")
 }
 
 /// Asks back, where somebody can answer.
@@ -150,10 +229,16 @@ fn confirm(preview: &Value, matched: u64) -> Result<(), ClientError> {
     if !std::io::stdin().is_terminal() {
         return Err(ClientError::Usage(format!("{shown}. Say --yes to act on all of them")));
     }
+    answered(&format!("{shown}\nType {matched} to act on all of them: "), &matched.to_string())
+}
+
+/// # Errors
+/// Anything else was typed.
+fn answered(question: &str, expected: &str) -> Result<(), ClientError> {
     let mut typed = String::new();
-    eprint!("{shown}\nType {matched} to act on all of them: ");
+    eprint!("{question}");
     let read = std::io::stdin().read_line(&mut typed);
-    if read.is_ok() && typed.trim() == matched.to_string() {
+    if read.is_ok() && typed.trim() == expected {
         return Ok(());
     }
     Err(ClientError::Usage("nothing was done".into()))
@@ -163,5 +248,43 @@ fn standing(document: &Value) -> String {
     match document["attention"]["reason"].as_str() {
         Some(reason) => format!("{} ({reason})", cell(&document["state"])),
         None => cell(&document["state"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_ends_with_what_the_writes_have_become_and_the_code_of_the_worst() {
+        let job = json!({
+            "state": "done", "matched": 32, "done": 32, "succeeded": 31, "refused": 1,
+            "by_result": { "heard not_found": 11, "heard succeeded": 20, "refused: It is settled: failed.": 1 },
+            "by_state": { "not_executed": 11, "succeeded": 20 },
+        });
+        let told =
+            "31 settled: 11 not executed, 20 succeeded; 1 refused (It is settled: failed: see `mainstay ops show`)";
+        assert_eq!(outcome(&job), (told.to_owned(), SOME_REFUSED));
+        let job = json!({
+            "state": "cancelled", "matched": 9, "done": 4, "succeeded": 4, "refused": 0,
+            "by_result": { "heard no_evidence": 3, "heard succeeded": 1 }, "by_state": { "succeeded": 1, "unknown": 3 },
+        });
+        let told = "1 settled: 1 succeeded; 3 still in doubt (heard no evidence); 5 not reached: the job was cancelled";
+        assert_eq!(outcome(&job), (told.to_owned(), LEFT_IN_DOUBT));
+        let job = json!({
+            "state": "done", "matched": 3, "done": 3, "succeeded": 3, "refused": 0, "by_result": { "failed": 3 },
+            "by_state": { "failed": 3 },
+        });
+        assert_eq!(outcome(&job), ("3 settled: 3 failed".to_owned(), 0));
+    }
+
+    #[test]
+    fn whoever_takes_a_flag_away_is_told_before_what_that_does_to_the_key() {
+        let of = |state: &str, heard: Value| json!({ "id": "x", "state": state, "attention": { "heard": heard } });
+        let told = danger(&of("not_executed", "succeeded".into())).expect("a repeat would execute");
+        assert!(told.contains("settled as not executed") && told.contains("SENT AND EXECUTES"), "{told}");
+        assert!(danger(&of("failed", "succeeded".into())).is_some_and(|told| told.contains("a new key is safe")));
+        assert_eq!(danger(&of("succeeded", "failed".into())), None, "what was said to be done is not sent again");
+        assert_eq!(danger(&of("not_executed", Value::Null)), None);
     }
 }

@@ -26,8 +26,11 @@ pub(super) struct Find {
     /// Only writes to this upstream
     #[arg(long)]
     upstream: Option<String>,
-    /// Who looks; kept in the audit trail [default: $USER@host]
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Who looks; kept in the audit trail [default: $MAINSTAY_ACTOR, or $USER@host]"
+    )]
     actor: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! Ids as people read and type them.
 
+use http::StatusCode;
 use serde_json::Value;
 
 use super::super::{
@@ -35,19 +36,40 @@ fn trimmed(number: &str) -> &str {
 
 /// The whole id of which `text` is the beginning. Its whole number names an operation, whatever other numbers begin so.
 pub(in crate::cli::operate) async fn whole(client: &Client, text: &str) -> Result<String, ClientError> {
-    if text.len() == WHOLE {
+    if text.len() == WHOLE && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Ok(text.to_owned());
     }
     let query = query_string(&[("id_prefix", text.to_owned()), ("limit", (NAMED + 1).to_string())]);
-    let found = client.get(&format!("/operations?{query}")).await?.document;
+    let found = match client.get(&format!("/operations?{query}")).await {
+        Ok(found) => found.document,
+        // No id begins so, in the words of the interface.
+        Err(ClientError::Refused { status: StatusCode::BAD_REQUEST, .. }) => Value::Null,
+        Err(error) => return Err(error),
+    };
     let found = names_of(items(&found, "operations"), "id");
     if found.is_empty() {
+        let near = near(client, text).await;
         return Err(ClientError::NotFound(format!(
-            "there is no operation whose id begins with {text}{}",
-            near(client, text).await
+            "there is no operation whose id begins with {text}{near}\nFrom a caller's key: {}",
+            find_by(text)
         )));
     }
     choose(text, &found)
+}
+
+/// A key was given for an id.
+pub(super) fn by_key(key: &str) -> ClientError {
+    ClientError::Usage(format!(
+        "an act is on an operation that is named by its id; a key leads to it: {}",
+        find_by(key)
+    ))
+}
+
+/// What leads from a key to its operations.
+fn find_by(key: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
+    let key = if key.chars().all(is_plain) { key.to_owned() } else { format!("'{}'", key.replace('\'', r"'\''")) };
+    format!("mainstay ops find --key {key}")
 }
 
 /// An operation whose short id is like `text`, if there is one among those that are open or came last.
@@ -107,5 +129,12 @@ mod tests {
         let several = choose("d", &ids(&[ID, other])).unwrap_err().to_string();
         assert_eq!(several, "d may be any of d4-aab7, d4f-bbbb: write more of it");
         assert!(choose("e", &[]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_taken_for_an_id_leads_to_the_command_that_takes_keys() {
+        assert_eq!(find_by("order-4711"), "mainstay ops find --key order-4711");
+        assert_eq!(find_by("it's \"x\""), r#"mainstay ops find --key 'it'\''s "x"'"#);
+        assert_eq!(by_key("k").exit_code(), 2);
     }
 }

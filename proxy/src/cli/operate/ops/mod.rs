@@ -20,7 +20,10 @@ use self::{
     list::Ls,
 };
 use super::{
-    ClientError, Listing, Output, Session, Target, Why, client::segment, end, json, names_of, refused, text::cell,
+    ClientError, Listing, Output, Session, Target, Why,
+    client::{Client, segment},
+    end, json, names_of, refused,
+    text::cell,
     watch::watched,
 };
 
@@ -47,19 +50,20 @@ enum Ops {
     /// Tell the story of one operation, and what may be done next
     #[command(after_help = "Examples:\n  mainstay ops show d4-aab7\n  mainstay ops show d4 -o json")]
     Show {
-        /// The operation: its id, or what that begins with
-        id: String,
+        #[command(flatten)]
+        named: Named,
     },
     /// Say what became of a write that is unknown, or take a flag away
     #[command(after_help = "Examples:\n  mainstay ops resolve d4 --as succeeded --reason 'the bank says booked'\n  \
-                            mainstay ops resolve d4 --acknowledge --reason 'paid back by hand'")]
+                            mainstay ops resolve d4 --acknowledge --reason 'the second one is taken back'")]
     Resolve {
         #[command(flatten)]
         chosen: Chosen,
         /// What became of the write; `not_executed` frees its key, so that a repeat executes
         #[arg(long = "as", value_enum, required_unless_present = "acknowledge", conflicts_with = "acknowledge")]
         decided: Option<Decision>,
-        /// A settled write that was contradicted has been put right: the flag goes, its state stays
+        /// The effect of a contradicted write has been taken back: the flag goes, its state stays, and with `not_executed` a
+        /// repeat executes
         #[arg(long)]
         acknowledge: bool,
         #[command(flatten)]
@@ -69,8 +73,8 @@ enum Ops {
     #[command(after_help = "Examples:\n  mainstay ops reveal d4 --reason 'which payment'\n  \
                             mainstay ops reveal d4-aab7 --reason 'which payment' -o json")]
     Reveal {
-        /// The operation: its id, or what that begins with
-        id: String,
+        #[command(flatten)]
+        named: Named,
         #[command(flatten)]
         why: Why,
     },
@@ -92,6 +96,27 @@ enum Ops {
         #[command(flatten)]
         why: Why,
     },
+}
+
+/// One operation.
+#[derive(Args, Debug)]
+struct Named {
+    /// The operation: its id, or what that begins with
+    #[arg(required_unless_present = "key")]
+    id: Option<String>,
+    /// A key is no id: it leads to one.
+    #[arg(long, hide = true)]
+    key: Option<String>,
+}
+
+impl Named {
+    /// The whole id.
+    async fn whole(self, client: &Client) -> Result<String, ClientError> {
+        match (self.id, self.key) {
+            (Some(id), None) => ids::whole(client, &id).await,
+            (_, key) => Err(ids::by_key(&key.unwrap_or_default())),
+        }
+    }
 }
 
 /// What a person may say of a write.
@@ -135,24 +160,24 @@ impl Default for Ops {
 }
 
 async fn carry_out(session: &Session, what: Ops) -> Result<String, ClientError> {
-    let acts = |action, state, why| Acts { client: &session.client, output: session.output, action, state, why };
+    let acts = |action, state, why| Acts { session, action, state, why };
     match what {
         Ops::Ls(wanted) => list::list(session, &wanted).await,
         Ops::Find(wanted) => find::find(session, wanted).await,
-        Ops::Show { id } => show(session, &id).await,
+        Ops::Show { named } => show(session, named).await,
         // Whoever acknowledges agrees with the state that it has.
         Ops::Resolve { chosen, decided, acknowledge: _, why } => {
             acts("resolve", decided.map(Decision::label), why).on(chosen).await
         }
-        Ops::Reveal { id, why } => reveal(session, &id, &why).await,
+        Ops::Reveal { named, why } => reveal(session, named, &why).await,
         Ops::Query { chosen, why } => acts("query", None, why).on(chosen).await,
         Ops::Redispatch { chosen, why } => acts("redispatch", None, why).on(chosen).await,
     }
 }
 
-async fn show(session: &Session, id: &str) -> Result<String, ClientError> {
+async fn show(session: &Session, named: Named) -> Result<String, ClientError> {
     let client = &session.client;
-    let id = ids::whole(client, id).await?;
+    let id = named.whole(client).await?;
     let document = client.get(&path(&id, "")).await?.document;
     Ok(match session.output {
         Output::Json => json(&document),
@@ -167,9 +192,9 @@ async fn show(session: &Session, id: &str) -> Result<String, ClientError> {
     })
 }
 
-async fn reveal(session: &Session, id: &str, why: &Why) -> Result<String, ClientError> {
+async fn reveal(session: &Session, named: Named, why: &Why) -> Result<String, ClientError> {
     let client = &session.client;
-    let id = ids::whole(client, id).await?;
+    let id = named.whole(client).await?;
     let body = why.body(client, &[]).await?;
     let shown = client.post(&path(&id, ":reveal"), None, &body).await?.document;
     if session.output == Output::Json {

@@ -12,6 +12,9 @@ use super::{
     words::{counted, phrase},
 };
 
+/// Digits of a key's hash that an access line has.
+const HASH: usize = 8;
+
 /// The story of an operation, and what may be done next. `later` are the operations under its key since it was contradicted.
 pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> String {
     let mut events = events(operation);
@@ -27,7 +30,7 @@ pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &
     let time = |at: Timestamp| if is_today { style.time_of_day(at) } else { style.moment(at) };
     lines.extend(events.iter().map(|(at, what)| format!("  {}   {what}", time(*at))));
     lines.extend(next(operation, later, now, style));
-    lines.extend(trace(operation));
+    lines.extend(traces(operation));
     lines.join("\n")
 }
 
@@ -211,10 +214,18 @@ fn after_contradiction(operation: &Value, later: &[Value]) -> Vec<String> {
     let typed = shortest(&id);
     let mut lines = vec![look];
     let reveal = (format!("mainstay ops reveal {typed} --reason '…'"), "which payment");
-    let acknowledge = (
-        format!("mainstay ops resolve {typed} --acknowledge --reason '…'"),
-        "you have put it right; takes the flag away",
-    );
+    let then = match operation["state"].as_str() {
+        Some("not_executed") => "you have taken the effect back; after it a repeat EXECUTES",
+        Some("failed") => "you have taken the effect back; after it the caller is told that a new key is safe",
+        _ => "you have put it right; takes the flag away",
+    };
+    if operation["state"] != "succeeded" {
+        lines.push(
+            "If you let its effect stand, leave the flag: while it is there, repeats get 409 and nothing is sent."
+                .into(),
+        );
+    }
+    let acknowledge = (format!("mainstay ops resolve {typed} --acknowledge --reason '…'"), then);
     let offered = [reveal, acknowledge].into_iter().skip(usize::from(operation["can_be_revealed"] != true));
     lines.extend(commands(&offered.collect::<Vec<_>>()));
     lines
@@ -265,10 +276,12 @@ fn next(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> Ve
     lines
 }
 
-fn trace(operation: &Value) -> Option<String> {
-    let id = operation["trace_id"].as_str()?;
+/// Where else it is found: by what access lines have of its key, and by its trace.
+fn traces(operation: &Value) -> Vec<String> {
+    let key = operation["key_hash"].as_str().and_then(|hash| hash.get(..HASH));
     let link = operation["trace_url"].as_str().map(|link| format!("   {link}")).unwrap_or_default();
-    Some(format!("trace {id}{link}"))
+    let trace = operation["trace_id"].as_str().map(|id| format!("trace {id}{link}"));
+    key.map(|key| format!("key_hash {key}")).into_iter().chain(trace).collect()
 }
 
 #[cfg(test)]
@@ -341,6 +354,7 @@ Look into the service first: did it happen? Then say so, with what you saw as th
                 { "at": "2026-11-24T15:38:23.408Z", "event": "contradicted", "http_status": 201, "evidence": "succeeded" },
             ],
             "history_folded": 0, "audit": [], "can_be_revealed": true, "can_be_resolved": true,
+            "key_hash": "8f14e45fceea167a5a36dedd4bea2543",
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "trace_url": "http://jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736",
         });
         let later = json!({ "id": "00000000000000d533ac000000000001", "created_at": "2026-11-24T15:38:00.018Z" });
@@ -352,13 +366,22 @@ d4-aab7  CONTRADICTED: settled as not executed, but it happened
   15:38:00.018   the key was used again: d5-33ac
   15:38:23.408   a late answer to the first dispatch: 201 -> contradiction
 Both d4-aab7 and d5-33ac may have happened. Look for two effects in the service, and take one back there.
+If you let its effect stand, leave the flag: while it is there, repeats get 409 and nothing is sent.
   mainstay ops reveal d4 --reason '…'                  # which payment
-  mainstay ops resolve d4 --acknowledge --reason '…'   # you have put it right; takes the flag away
+  mainstay ops resolve d4 --acknowledge --reason '…'   # you have taken the effect back; after it a repeat EXECUTES
+key_hash 8f14e45f
 trace 4bf92f3577b34da6a3ce929d0e0e4736   http://jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(story(&operation, &[later], now(), &Style::plain()), expected);
-        assert!(
-            story(&operation, &[], now(), &Style::plain()).contains("Its key was not used for another write since.")
-        );
+        let alone = story(&operation, &[], now(), &Style::plain());
+        assert!(alone.contains("Its key was not used for another write since."), "{alone}");
+        for (state, then) in
+            [("failed", "the caller is told that a new key is safe"), ("succeeded", "takes the flag away")]
+        {
+            let mut operation = operation.clone();
+            operation["state"] = state.into();
+            let told = story(&operation, &[], now(), &Style::plain());
+            assert!(told.contains(then) && told.contains("leave the flag") == (state == "failed"), "{told}");
+        }
     }
 
     #[test]
