@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use mainstay_tests::{
     authority::Authority,
-    names::{Counts, UNWELL, Zone, services, services_over_http2},
+    names::{Counts, Offer, UNWELL, Zone, services, services_over_http2},
     prelude::*,
     tls::Server,
 };
@@ -295,4 +295,71 @@ async fn a_connection_grows_no_older_than_it_may() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_records_of_a_service_say_where_it_is_and_who_has_how_much() {
+    let (one, two, back) = (services(&[2]).await.0, services(&[3]).await.0, services(&[4, 5]).await.0);
+    let offer = |priority, weight, port, target| Offer { priority, weight, port, target };
+    let offers = [offer(10, 1, one, "one.test"), offer(10, 3, two, "two.test"), offer(20, 9, back, "back.test")];
+    let all: [(&str, &[u8]); 3] = [("one.test", &[2]), ("two.test", &[3]), ("back.test", &[4, 5])];
+    let zone = Zone::default();
+    zone.offer(&offers, &all);
+    let server = zone.serve().await;
+    let config = Config::new()
+        .upstream_at("app", "srv+http://_http._tcp.orders.test", &format!("resolve: {{ servers: ['{server}'] }}"))
+        .policy("p", "timeout: 9s")
+        .route("path: /**", "app", "p")
+        .top("limits: { workers: 1 }")
+        .admin();
+    let proxy = Proxy::start(config).await;
+    follows(&proxy, &["2", "3"]).await;
+    let answered = call(&proxy, 1, 1000).await;
+    assert!((180..330).contains(&answered["2"]), "a quarter: {answered:?}");
+    assert_eq!(answered.len(), 2, "the second priority is not used: {answered:?}");
+    // A host that is nowhere offers nothing; where none of the first priority is anywhere, the second one's turn comes.
+    zone.offer(&offers, &all[1..]);
+    follows(&proxy, &["3"]).await;
+    zone.offer(&offers, &all[2..]);
+    follows(&proxy, &["4", "5"]).await;
+    // It is offered nowhere: the old set stays.
+    zone.deny();
+    zone.is_asked_again(3).await;
+    follows(&proxy, &["4", "5"]).await;
+}
+
+#[tokio::test]
+async fn a_service_over_tls_proves_the_domain_that_was_asked_for_and_not_where_its_records_lead() {
+    let authority = Authority::new("right");
+    let upstream = Upstream::answering(Answer::ok("ok")).await;
+    for (certified, more, is_right) in [
+        ("DNS:orders.test", "", true),
+        ("DNS:elsewhere.test", "", false),
+        ("DNS:elsewhere.test", ", server_name: elsewhere.test", true),
+        ("URI:spiffe://prod/orders", ", identity: [\"spiffe://prod/orders\"]", true),
+    ] {
+        let own = authority.issue("own", certified);
+        let front = Server::of(&own).before(upstream.addr).await;
+        let zone = Zone::default();
+        let offer = Offer { priority: 0, weight: 0, port: front.addr.port(), target: "elsewhere.test" };
+        zone.offer(&[offer], &[("elsewhere.test", &[1])]);
+        let server = zone.serve().await;
+        let ca = authority.cert().display().to_string();
+        let more = format!("resolve: {{ servers: ['{server}'] }}, tls: {{ ca_file: {ca}{more} }}");
+        let config = Config::new()
+            .upstream_at("app", "srv+https://_https._tcp.orders.test", &more)
+            .policy("p", "timeout: 9s")
+            .route("path: /**", "app", "p");
+        let proxy = Proxy::start(config).await;
+        let reply = proxy.get("/").await;
+        if is_right {
+            assert_eq!(reply.expect_upstream(200).text(), "ok", "{more}");
+            assert_eq!(
+                upstream.requests().last().and_then(|seen| seen.header("host").map(str::to_owned)).as_deref(),
+                Some("orders.test")
+            );
+        } else {
+            assert_eq!(reply.expect_problem(502, "upstream-unreachable")["effect"], "none", "{more}");
+        }
+    }
 }

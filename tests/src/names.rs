@@ -15,9 +15,34 @@ use tokio::{
 
 use crate::eventually;
 
-/// A name server of our own: what it says of every name, and how often it was asked. `None`: there is no such name.
+/// A name server of our own.
 #[derive(Clone, Default)]
-pub struct Zone(Arc<Mutex<(Option<Vec<Ipv4Addr>>, usize)>>);
+pub struct Zone(Arc<Mutex<Said>>);
+
+/// What it says, and how often it was asked.
+#[derive(Default)]
+struct Said {
+    /// Of every name that it knows nothing else of. `None`: there is no such name.
+    any: Option<Vec<Ipv4Addr>>,
+    /// Of these names.
+    hosts: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// Of every service.
+    services: Vec<Offer>,
+    asked: usize,
+}
+
+/// One record of a service.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The lowest one counts.
+    pub priority: u16,
+    /// How much of the requests it is to have.
+    pub weight: u16,
+    /// Where.
+    pub port: u16,
+    /// At which host, without a dot behind it.
+    pub target: &'static str,
+}
 
 impl Zone {
     /// Serves it on a port of loopback.
@@ -39,38 +64,75 @@ impl Zone {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let name = query.get(12..)?.iter().position(|byte| *byte == 0)?;
         let question = query.get(12..12 + name + 5)?;
-        let is_v4 = question[name + 1..name + 3] == [0, 1];
-        let mut state = self.0.lock();
-        state.1 += 1;
-        let (code, addresses) = match &state.0 {
-            Some(addresses) if is_v4 => (0, addresses.clone()),
-            Some(_) => (0, Vec::new()),
-            None => (3, Vec::new()),
+        let mut said = self.0.lock();
+        said.asked += 1;
+        let addresses = said.hosts.get(&text(&question[..name])).or(said.any.as_ref());
+        let code = if addresses.is_some() { 0 } else { 3 };
+        let kind = u16::from_be_bytes([question[name + 1], question[name + 2]]);
+        let records: Vec<Vec<u8>> = match (kind, addresses) {
+            (1, Some(addresses)) => addresses.iter().map(|address| address.octets().to_vec()).collect(),
+            (33, Some(_)) => said.services.iter().map(service_record).collect(),
+            _ => Vec::new(),
         };
-        let mut answer =
-            [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0], question].concat();
-        for address in addresses {
-            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
-            answer.extend(address.octets());
+        let count = records.len() as u8;
+        let mut answer = [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0], question].concat();
+        for data in records {
+            answer.extend([0xc0, 12, 0, kind as u8, 0, 1, 0, 0, 0, 1, 0, data.len() as u8]);
+            answer.extend(data);
         }
         Some(answer)
     }
 
+    /// Every service is offered so, and its hosts have these addresses.
+    pub fn offer(&self, services: &[Offer], hosts: &[(&str, &[u8])]) {
+        let mut said = self.0.lock();
+        said.any = Some(Vec::new());
+        said.services = services.to_vec();
+        said.hosts = hosts.iter().map(|(host, numbers)| ((*host).to_owned(), loopback(numbers))).collect();
+    }
+
     /// Every name stands for these addresses, by their last numbers.
     pub fn say(&self, numbers: &[u8]) {
-        self.0.lock().0 = Some(numbers.iter().map(|number| Ipv4Addr::new(127, 0, 0, *number)).collect());
+        self.0.lock().any = Some(loopback(numbers));
     }
 
     /// There is no name any more.
     pub fn deny(&self) {
-        self.0.lock().0 = None;
+        let mut said = self.0.lock();
+        (said.any, said.hosts) = (None, BTreeMap::new());
     }
 
     /// Waits until so many more questions have come.
     pub async fn is_asked_again(&self, times: usize) {
-        let before = self.0.lock().1;
-        eventually("the name is asked for", || async { (self.0.lock().1 >= before + times).then_some(()) }).await;
+        let before = self.0.lock().asked;
+        eventually("the name is asked for", || async { (self.0.lock().asked >= before + times).then_some(()) }).await;
     }
+}
+
+fn loopback(numbers: &[u8]) -> Vec<Ipv4Addr> {
+    numbers.iter().map(|number| Ipv4Addr::new(127, 0, 0, *number)).collect()
+}
+
+/// A name as people write it.
+fn text(mut labels: &[u8]) -> String {
+    let mut all = Vec::new();
+    while let Some((length, rest)) = labels.split_first().filter(|(length, _)| **length > 0) {
+        let (label, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        all.push(String::from_utf8_lossy(label).to_lowercase());
+        labels = rest;
+    }
+    all.join(".")
+}
+
+/// RFC 2782: priority, weight, port, and the target, which is not compressed.
+fn service_record(offer: &Offer) -> Vec<u8> {
+    let mut data: Vec<u8> = [offer.priority, offer.weight, offer.port].into_iter().flat_map(u16::to_be_bytes).collect();
+    for label in offer.target.split('.') {
+        data.push(label.len() as u8);
+        data.extend(label.as_bytes());
+    }
+    data.push(0);
+    data
 }
 
 /// The service at this address says that it cannot.

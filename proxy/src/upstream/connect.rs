@@ -61,9 +61,21 @@ impl Target {
     /// An endpoint as it is written.
     pub(super) fn of(endpoint: &model::Endpoint, resolve: &Resolve) -> Self {
         let target = Self::new(endpoint.authority.clone(), resolve);
-        match &endpoint.socket {
-            Some(path) => Self { place: Place::Socket(path.clone()), ..target },
-            None => target,
+        match (&endpoint.socket, &endpoint.service) {
+            (Some(path), _) => Self { place: Place::Socket(path.clone()), ..target },
+            (None, Some(service)) => {
+                Self { place: Place::Name(Arc::new(Name::of_service(service, resolve))), ..target }
+            }
+            (None, None) => target,
+        }
+    }
+
+    /// The addresses that it stands for now; waits for them. None of a Unix socket.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        match &self.place {
+            Place::Address(address) | Place::OfName(address, _) => Ok(vec![*address]),
+            Place::Name(name) => name.addresses().await,
+            Place::Socket(_) => Ok(Vec::new()),
         }
     }
 

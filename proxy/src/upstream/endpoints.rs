@@ -10,11 +10,10 @@ mod choice;
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    net::SocketAddr,
     ops::Deref,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -32,7 +31,7 @@ use super::{
     connect::{TIMED_OUT, Target},
     handshake::{Handshake, Spoken},
     health::{Checked, Question},
-    names::{HearsAddresses, in_turn, race},
+    names::{Address, HearsAddresses, in_turn, race},
     pool::Pool,
     progress::Progress,
     reach::Reach,
@@ -127,6 +126,8 @@ struct Seat {
     left: AtomicUsize,
     /// When it came, in ms since the upstream was made; 0: with the first answer.
     came_ms: AtomicU64,
+    /// Its part of the requests, as the bits of a float.
+    share: AtomicU64,
 }
 
 /// The name at a place of the configuration.
@@ -136,7 +137,7 @@ struct NameOf {
 }
 
 impl HearsAddresses for NameOf {
-    fn changed(&self, addresses: &[SocketAddr]) {
+    fn changed(&self, addresses: &[Address]) {
         if let Some(all) = self.all.upgrade() {
             all.resettle(self.at, addresses);
         }
@@ -154,6 +155,8 @@ pub(super) struct Endpoints {
     turn: AtomicUsize,
     /// The same ones for ever, and the less loaded of two gets a request.
     is_plain: bool,
+    /// Some address has, or had, less than a whole share.
+    has_shares: AtomicBool,
     made: Instant,
     mould: Mould,
     /// One change at a time, and how many there were.
@@ -202,6 +205,7 @@ impl Endpoints {
             is_plain: taken == 0 && mould.params.balance == Balance::P2c && mould.params.health.is_none(),
             seats: (0..taken).map(|_| Seat::default()).collect(),
             configured,
+            has_shares: AtomicBool::new(false),
             made: Instant::now(),
             mould,
             changes: Mutex::default(),
@@ -331,7 +335,7 @@ impl Endpoints {
     }
 
     /// A name stands for these addresses from now on.
-    fn resettle(&self, name: usize, addresses: &[SocketAddr]) {
+    fn resettle(&self, name: usize, addresses: &[Address]) {
         let mut changes = self.changes.lock();
         *changes += 1;
         let (from, to) = self.configured[name].seats;
@@ -343,14 +347,15 @@ impl Endpoints {
         for seat in seats {
             if let Some(address) = address_of(seat)
                 && seat.left.load(Relaxed) == 0
-                && !addresses.contains(&address)
+                && !addresses.iter().any(|known| known.at == address)
             {
                 seat.left.store(*changes, Relaxed);
                 gone.extend(seat.endpoint.load_full());
             }
         }
-        for address in addresses {
+        for Address { at: address, share } in addresses {
             if let Some(seat) = seats.iter().find(|seat| address_of(seat) == Some(*address)) {
+                seat.share.store(share.to_bits(), Relaxed);
                 if seat.left.swap(0, Relaxed) != 0 {
                     seat.came_ms.store(came_ms, Relaxed);
                     seat.endpoint.load().as_ref().inspect(|endpoint| endpoint.target.come());
@@ -369,11 +374,15 @@ impl Endpoints {
                 .swap(Some(Arc::new(self.mould.endpoint(target, self.configured[name].endpoint.host.clone()))));
             seat.occupant.fetch_add(1, Relaxed);
             seat.left.store(0, Relaxed);
+            seat.share.store(share.to_bits(), Relaxed);
             seat.came_ms.store(came_ms, Relaxed);
             let mut former = self.former.lock();
             for (cause, count) in before.iter().flat_map(|endpoint| endpoint.reach.causes()) {
                 *former.entry(cause).or_default() += count;
             }
+        }
+        if addresses.iter().any(|address| address.share < 1.0) {
+            self.has_shares.store(true, Relaxed);
         }
         self.live.store(Arc::new(self.in_use()));
         let now_known = &self.configured[name].endpoint;

@@ -25,6 +25,7 @@ mod upload;
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -64,6 +65,18 @@ pub use self::progress::Progress;
 /// There is none within that time; nothing was sent.
 pub(crate) async fn dial(authority: Authority, within: Duration) -> Result<TcpStream, AttemptError> {
     connect::tcp(&Target::new(authority, &model::Resolve::default()), Instant::now() + within).await
+}
+
+/// The addresses of an endpoint, asked for as requests would have it, and whether they are asked for again as time goes on.
+///
+/// # Errors
+/// Why nobody says.
+pub(crate) async fn resolve(
+    endpoint: &model::Endpoint,
+    resolve: &model::Resolve,
+) -> Result<(Vec<SocketAddr>, bool), String> {
+    let target = Target::of(endpoint, resolve);
+    Ok((target.addresses().await?, target.is_resolved()))
 }
 
 /// The running form of an upstream. Unchanged upstreams survive a reload with their connections.

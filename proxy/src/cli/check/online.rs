@@ -23,7 +23,7 @@ use mainstay_policies::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
 
@@ -33,7 +33,7 @@ use crate::{
         model::{self, Config, Endpoint, Route, Store},
     },
     ledger::{disk::Inspection, postgres},
-    upstream::{FromFiles, Informed, Progress, Upstream, head::RequestHead},
+    upstream::{FromFiles, Informed, Progress, Upstream, head::RequestHead, resolve},
     wire::{
         body::{
             ProxyBody,
@@ -129,20 +129,20 @@ async fn reach(upstream: &model::Upstream, endpoint: &Endpoint) -> Look {
     if let Some(path) = &endpoint.socket {
         return reach_local(upstream, endpoint, path).await;
     }
-    let authority = &endpoint.authority;
-    let subject = format!("upstreams.{} {authority}", upstream.name);
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(80);
+    let subject = format!("upstreams.{} {endpoint}", upstream.name);
+    let host = endpoint.service.as_deref().unwrap_or(endpoint.authority.host());
     let start = Instant::now();
     let connect = async {
-        let addresses: Vec<_> = match lookup_host((host, port)).await {
-            Ok(addresses) => addresses.collect(),
+        // As it will be: by the name servers of `resolve`, if it has any.
+        let (addresses, is_resolved) = match resolve(endpoint, &upstream.resolve).await {
+            Ok(found) => found,
             Err(error) => return Err(format!("cannot resolve {host}: {error}")),
         };
+        let count = is_resolved.then_some(addresses.len());
         let mut last = format!("{host} has no address");
         for address in &addresses {
             match TcpStream::connect(address).await {
-                Ok(_) => return Ok(*address),
+                Ok(_) => return Ok((*address, count)),
                 Err(error) => last = format!("{address}: {error}"),
             }
         }
@@ -150,7 +150,15 @@ async fn reach(upstream: &model::Upstream, endpoint: &Endpoint) -> Look {
     };
     let connected = timeout(upstream.connect_timeout, connect).await;
     match connected.unwrap_or_else(|_| Err("no connection within connect_timeout".to_owned())) {
-        Ok(address) => Look::well(subject, format!("connected to {address} in {}", in_ms(start.elapsed()))),
+        Ok((address, count)) => {
+            let mut message = format!("connected to {address} in {}", in_ms(start.elapsed()));
+            // Also where it is one: more may come, and each is an endpoint.
+            if let Some(count) = count {
+                let addresses = if count == 1 { "address" } else { "addresses" };
+                let _ = write!(message, "; resolved at run time, {count} {addresses} now");
+            }
+            Look::well(subject, message)
+        }
         Err(why) => {
             let cure = "is the service running, and is this its address as seen from here?";
             Look::fault(NOT_REACHABLE, subject, why, cure)

@@ -25,7 +25,7 @@ pub use self::{
     route::{Match, Route},
     server::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
-    upstream::{CONNECT_TIMEOUT, Endpoint, Family, Forward, Health, HostRule, Protocol, Resolve, UNIX, Upstream},
+    upstream::{CONNECT_TIMEOUT, Endpoint, Family, Forward, Health, HostRule, Protocol, Resolve, SRV, UNIX, Upstream},
 };
 
 /// One immutable snapshot; a request keeps the one it began with.

@@ -153,20 +153,26 @@ pub struct Endpoint {
     pub is_secure: bool,
     /// The Unix socket at which it listens; its authority is `localhost` then.
     pub socket: Option<Arc<Path>>,
+    /// The service whose records say where it is; its authority is the domain of that, without a port, then.
+    pub service: Option<Arc<str>>,
 }
 
 /// Where it is, for people and in metrics.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.socket {
-            Some(path) => write!(f, "{UNIX}{}", path.display()),
-            None => self.authority.fmt(f),
+        match (&self.socket, &self.service) {
+            (Some(path), _) => write!(f, "{UNIX}{}", path.display()),
+            (None, Some(service)) => f.write_str(service),
+            (None, None) => self.authority.fmt(f),
         }
     }
 }
 
 /// What the address of a Unix socket begins with.
 pub const UNIX: &str = "unix:";
+
+/// What an endpoint begins with that the records of a service name.
+pub const SRV: &str = "srv+";
 
 impl Endpoint {
     /// Its authority without the port that its scheme has anyway: so clients write it, and so servers expect it.

@@ -24,6 +24,7 @@ mod resolved;
 mod retry;
 mod route;
 mod server;
+mod service;
 mod status;
 mod telemetry;
 mod timeout;

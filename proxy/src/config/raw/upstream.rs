@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
+    service::service,
     tls::RawCredentials,
     unix::socket_path,
     upstream_head::{ForwardWord, RawFields, TraceWord, forward},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
-        model::{CONNECT_TIMEOUT, Endpoint, Family, Health, HostRule, Protocol, Resolve, UNIX, Upstream},
+        model::{CONNECT_TIMEOUT, Endpoint, Family, Health, HostRule, Protocol, Resolve, SRV, UNIX, Upstream},
         node::{At, Node},
         report::Issue,
     },
@@ -32,7 +33,7 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is no
 section! {
     /// A service behind.
     RawUpstream {
-        /// Its addresses: `http://host:port`, `https://host:port` over TLS, or `unix:/run/app.sock`. At least one.
+        /// Its addresses: `http://host:port`, `https://host:port` over TLS, `srv+http://_http._tcp.orders.example.com` where the records of a service say (RFC 2782), or `unix:/run/app.sock`. At least one.
         endpoints: Vec<At<Endpoint>> = required,
         /// Which HTTP is spoken to it; auto is HTTP/1.1 in clear, and what the service chooses over TLS. Default auto.
         protocol: Protocol,
@@ -244,7 +245,15 @@ impl Setting for Endpoint {
         let text = scalar.text.as_str();
         if text.starts_with(UNIX) {
             let socket = Some(socket_path(node, text, cx)?);
-            return Some(Self { authority: Authority::from_static("localhost:80"), is_secure: false, socket });
+            return Some(Self {
+                authority: Authority::from_static("localhost:80"),
+                is_secure: false,
+                socket,
+                service: None,
+            });
+        }
+        if text.starts_with(SRV) {
+            return service(node, text, cx);
         }
         let wrong =
             |cx: &mut Cx, problem: &str, help: String| cx.error(node.at, format!("{} {problem}", scalar.shown()), help);
@@ -279,12 +288,12 @@ impl Setting for Endpoint {
             if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
         let full = full.to_ascii_lowercase().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority);
         match full {
-            Some(authority) => Some(Self { authority, is_secure, socket: None }),
+            Some(authority) => Some(Self { authority, is_secure, socket: None, service: None }),
             None => wrong(cx, "is not an address", format!("expected {expected}")),
         }
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^https?://[^/?#@]+/?$|^unix:/|{}", crate::config::decode::ENV) })
+        json_schema!({ "type": "string", "pattern": format!("^(srv\\+)?https?://[^/?#@]+/?$|^unix:/|{}", crate::config::decode::ENV) })
     }
 }

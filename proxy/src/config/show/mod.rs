@@ -20,7 +20,7 @@ use super::{
     model::{
         Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource, Health,
         HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
-        Propagation, Protocol, ReadyLedger, Resolve, Route, Store, StoreTls, Telemetry, Upstream,
+        Propagation, Protocol, ReadyLedger, Resolve, Route, SRV, Store, StoreTls, Telemetry, Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -239,7 +239,10 @@ fn upstream(upstream: &Upstream) -> Value {
     let scheme = |secure| if secure { "https" } else { "http" };
     let endpoint = |it: &Endpoint| match &it.socket {
         Some(_) => it.to_string(),
-        None => format!("{}://{}", scheme(it.is_secure), it.authority),
+        None => {
+            let srv = if it.service.is_some() { SRV } else { "" };
+            format!("{srv}{}://{it}", scheme(it.is_secure))
+        }
     };
     let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
     let shown = json!({

@@ -43,6 +43,8 @@ upstreams:
   turns: { endpoints: [http://a, http://b], balance: round_robin }
   caller: { endpoints: [http://a, http://b], balance: { hash: principal } }
   keyed: { endpoints: [http://a, http://b], balance: { hash: key } }
+  records: { endpoints: ["srv+http://_http._tcp.orders.example.com", "srv+http://_other._tcp.orders.example.com."] }
+  proven: { endpoints: ["srv+https://_https._tcp.orders.example.com/"] }
   pair: { endpoints: [https://api.example.com], tls: { cert_file: /own.pem, key_file: /own.key } }
 routes:
   - name: "tenant$one"

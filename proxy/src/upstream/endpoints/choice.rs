@@ -51,6 +51,7 @@ impl Endpoints {
         if affinity.is_none()
             && refused.is_empty()
             && self.mould.params.slow_start.is_zero()
+            && !self.has_shares.load(Relaxed)
             && let Some(number) = self.at_a_glance(&live, avoid)
         {
             return Some(number);
@@ -80,13 +81,15 @@ impl Endpoints {
         (!here.checked.is_unwell() && !here.reach.is_shunned()).then_some(number)
     }
 
-    /// The part of the requests that an endpoint has: less than the whole where its address came not long ago.
+    /// The part of the requests that an endpoint has: what its record says, and less where its address came not long ago.
     fn share(&self, number: usize) -> f64 {
-        let slow_start = self.mould.params.slow_start;
-        let seat = number.checked_sub(self.configured.len()).filter(|_| !slow_start.is_zero());
-        match seat.map(|seat| self.seats[seat].came_ms.load(Relaxed)) {
-            None | Some(0) => 1.0,
-            Some(came_ms) => grown(Duration::from_millis(self.age_ms().saturating_sub(came_ms)), slow_start),
+        let Some(seat) = number.checked_sub(self.configured.len()).map(|seat| &self.seats[seat]) else { return 1.0 };
+        let share = f64::from_bits(seat.share.load(Relaxed));
+        match (seat.came_ms.load(Relaxed), self.mould.params.slow_start) {
+            (0, _) | (_, Duration::ZERO) => share,
+            (came_ms, slow_start) => {
+                share * grown(Duration::from_millis(self.age_ms().saturating_sub(came_ms)), slow_start)
+            }
         }
     }
 

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use super::*;
 
@@ -13,6 +16,11 @@ fn named(endpoints: &str) -> Arc<Endpoints> {
     Endpoints::new(Mould { params, tls: None, head_limits, workers: 1 })
 }
 
+fn resettle(all: &Endpoints, name: usize, addresses: &[SocketAddr]) {
+    let addresses: Vec<_> = addresses.iter().map(|at| Address { at: *at, share: 1.0 }).collect();
+    all.resettle(name, &addresses);
+}
+
 fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 80))
 }
@@ -21,7 +29,7 @@ fn address(number: u8) -> SocketAddr {
 fn what_the_configuration_names_comes_first_and_a_name_is_one_until_it_is_known() {
     let all = named("'http://10.0.0.1:80', 'http://a.test:80', 'http://localhost:80'");
     assert_eq!(all.live(), [0, 1, 2]);
-    all.resettle(1, &[address(7), address(8)]);
+    resettle(&all, 1, &[address(7), address(8)]);
     assert_eq!(all.live(), [0, 3, 4, 2]);
     let shown: Vec<_> = all.live().into_iter().map(|number| all.address(number).into_owned()).collect();
     assert_eq!(shown, ["10.0.0.1:80", "10.0.0.7:80", "10.0.0.8:80", "localhost:80"]);
@@ -41,7 +49,7 @@ fn a_number_is_the_same_address_while_a_request_is_in_flight_to_it() {
     for _ in 0..2000 {
         let said: BTreeSet<u8> = (0..=random.u8(..4)).map(|_| random.u8(..)).collect();
         let said: Vec<_> = said.into_iter().map(address).collect();
-        all.resettle(0, &said);
+        resettle(&all, 0, &said);
         let live = all.live();
         let there: BTreeSet<_> = live.iter().map(|number| all.at(*number).target.address().unwrap()).collect();
         assert_eq!(there.into_iter().collect::<Vec<_>>(), said);
@@ -68,7 +76,7 @@ fn a_number_is_the_same_address_while_a_request_is_in_flight_to_it() {
 #[test]
 fn a_lost_address_gets_a_request_only_when_it_is_due_and_a_retry_goes_elsewhere() {
     let all = named("'http://a.test:80'");
-    all.resettle(0, &[address(1), address(2), address(3)]);
+    resettle(&all, 0, &[address(1), address(2), address(3)]);
     let lost = all.live()[0];
     let failed = AttemptError::new(Cause::Connect, Sent::No);
     all.at(lost).reach.fail(&failed);

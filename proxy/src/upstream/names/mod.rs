@@ -6,6 +6,7 @@
 //! take the service with it.
 
 mod race;
+mod service;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -44,13 +45,29 @@ static SYSTEM: LazyLock<Result<(ResolverConfig, ResolverOpts), String>> = LazyLo
 /// Whoever wants to know what a name stands for.
 pub(super) trait HearsAddresses: Send + Sync {
     /// It stands for these from now on.
-    fn changed(&self, addresses: &[SocketAddr]);
+    fn changed(&self, addresses: &[Address]);
+}
+
+/// One of the addresses of a name, with its part of the requests against the greatest one's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Address {
+    pub(super) at: SocketAddr,
+    pub(super) share: f64,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+enum Records {
+    /// Addresses; the port is known.
+    Addresses(u16),
+    /// The hosts and ports of a service.
+    Service,
 }
 
 /// A name, and what it stands for now.
 pub(super) struct Name {
     host: String,
-    port: u16,
+    records: Records,
     params: Resolve,
     /// Made at the first use; why there is none, otherwise.
     resolver: OnceLock<Result<TokioResolver, String>>,
@@ -73,23 +90,34 @@ pub(super) struct Name {
 
 /// The addresses, none where nobody has said any yet, and when they are asked for again, if ever.
 struct Known {
-    addresses: Arc<[SocketAddr]>,
+    addresses: Arc<[Address]>,
     until: Option<Instant>,
 }
 
 impl Name {
+    /// The name of hosts that listen on `port`.
     pub(super) fn new(host: &str, port: u16, params: &Resolve) -> Self {
         // Whoever means this machine does not ask the network for it (RFC 6761 section 6.3).
         let known = if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
             let here = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-            let addresses = here.iter().filter(|ip| params.family.admits(**ip)).map(|ip| SocketAddr::new(*ip, port));
+            let addresses = here.iter().filter(|ip| params.family.admits(**ip)).map(|ip| whole(*ip, port));
             Known { addresses: addresses.collect(), until: None }
         } else {
             Known { addresses: Arc::default(), until: Some(Instant::now()) }
         };
+        Self::of((host, Records::Addresses(port)), known, params)
+    }
+
+    /// The name of a service, such as `_http._tcp.orders.shop.svc.cluster.local`.
+    pub(super) fn of_service(service: &str, params: &Resolve) -> Self {
+        let known = Known { addresses: Arc::default(), until: Some(Instant::now()) };
+        Self::of((service, Records::Service), known, params)
+    }
+
+    fn of((host, records): (&str, Records), known: Known, params: &Resolve) -> Self {
         Self {
             host: host.to_owned(),
-            port,
+            records,
             params: params.clone(),
             resolver: OnceLock::new(),
             known: ArcSwap::from_pointee(known),
@@ -121,7 +149,7 @@ impl Name {
 
     /// Whether an address is one of them.
     pub(super) fn stands_for(&self, address: SocketAddr) -> bool {
-        self.known.load().addresses.contains(&address)
+        self.known.load().addresses.iter().any(|known| known.at == address)
     }
 
     /// Answers, and answers that were none.
@@ -144,7 +172,8 @@ impl Name {
             let why = self.told.lock().clone();
             return Err(why.unwrap_or_else(|| NO_ADDRESS.to_owned()));
         }
-        Ok(in_turn(&known.addresses, self.turn.fetch_add(1, Relaxed), SocketAddr::is_ipv4))
+        let addresses: Vec<_> = known.addresses.iter().map(|address| address.at).collect();
+        Ok(in_turn(&addresses, self.turn.fetch_add(1, Relaxed), SocketAddr::is_ipv4))
     }
 
     /// Asks again in the background, if it is time. Called now and then, off the path of requests.
@@ -181,7 +210,7 @@ impl Name {
                 }
                 let until = Some(now + ttl.clamp(self.params.min, self.params.max));
                 let is_same = same_set(&before.addresses, &addresses);
-                let addresses: Arc<[SocketAddr]> = if is_same { before.addresses.clone() } else { addresses.into() };
+                let addresses: Arc<[Address]> = if is_same { before.addresses.clone() } else { addresses.into() };
                 self.known.store(Arc::new(Known { addresses: addresses.clone(), until }));
                 if !is_same {
                     self.heard.get().inspect(|heard| heard.changed(&addresses));
@@ -201,18 +230,24 @@ impl Name {
         }
     }
 
-    async fn look_up(&self) -> Result<(Vec<SocketAddr>, Duration), String> {
+    async fn look_up(&self) -> Result<(Vec<Address>, Duration), String> {
         let resolver = self.resolver.get_or_init(|| resolver(&self.params)).as_ref().map_err(Clone::clone)?;
-        let answer = resolver.lookup_ip(self.host.as_str()).await.map_err(|error| error.to_string())?;
-        let ttl = answer.as_lookup().answers().iter().map(|record| record.ttl).min().unwrap_or(0);
-        let mut addresses: Vec<_> = answer.iter().map(|ip| SocketAddr::new(ip, self.port)).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let (mut addresses, ttl) = match self.records {
+            Records::Service => service::look_up(resolver, &self.host).await?,
+            Records::Addresses(port) => {
+                let answer = resolver.lookup_ip(self.host.as_str()).await.map_err(|error| error.to_string())?;
+                let ttl = answer.as_lookup().answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+                let addresses: Vec<_> = answer.iter().map(|ip| whole(ip, port)).collect();
+                (addresses, Duration::from_secs(u64::from(ttl)))
+            }
+        };
+        addresses.sort_unstable_by_key(|address| address.at);
+        addresses.dedup_by_key(|address| address.at);
         addresses.truncate(self.params.max_addresses.get());
         if addresses.is_empty() {
             return Err(NO_ADDRESS.to_owned());
         }
-        Ok((addresses, Duration::from_secs(u64::from(ttl))))
+        Ok((addresses, ttl))
     }
 }
 
@@ -242,7 +277,12 @@ fn resolver(params: &Resolve) -> Result<TokioResolver, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
+/// An address with a whole share.
+const fn whole(ip: IpAddr, port: u16) -> Address {
+    Address { at: SocketAddr::new(ip, port), share: 1.0 }
+}
+
+fn same_set(one: &[Address], other: &[Address]) -> bool {
     one.len() == other.len() && other.iter().all(|address| one.contains(address))
 }
 
