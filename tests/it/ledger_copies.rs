@@ -65,6 +65,12 @@ async fn a_copy_made_beside_a_running_proxy_replays_what_it_knows_and_says_what_
     proxy.ended().await;
     let over = ledger(&["restore", &directory, "--from", &copy]).await;
     assert!(over.status.code() == Some(1) && text(&over).contains("is there already"), "{}", text(&over));
+    // What a killed process acknowledged may be in the log alone: whoever moves only the file away keeps it, too.
+    std::fs::rename(path.join("ledger.db"), home.join("lost.db")).unwrap();
+    let over = ledger(&["restore", &directory, "--from", &copy]).await;
+    let said = text(&over);
+    assert!(over.status.code() == Some(1) && said.contains("ledger.db-wal") && said.contains(".lost"), "{said}");
+    assert!(path.join("ledger.db-wal").exists() && !path.join("ledger.db").exists());
     std::fs::remove_dir_all(&path).unwrap();
     let restored = ledger(&["restore", &directory, "--from", &copy]).await;
     let said = text(&restored);

@@ -239,6 +239,31 @@ async fn what_was_given_up_is_asked_again_when_its_upstream_recovers_and_needs_n
     assert_eq!((&document["attention"], &document["source"]), (&serde_json::Value::Null, &"status_query".into()));
 }
 
+/// With no other write to show it, and no breaker that would notice: it was asked once an hour, whatever the runbook said.
+#[tokio::test]
+async fn what_was_given_up_notices_by_itself_that_its_upstream_is_back() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = is_up.clone();
+    let upstream = losing(move |_| if up.load(SeqCst) { done("SUCCESS") } else { Answer::status(503).steps() }).await;
+    let policy = asking(", schedule: { first: 50ms, max: 1s, give_up: 400ms }");
+    let proxy = Proxy::single(upstream.addr, &policy).await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(lose(&proxy, &format!("k{n}")).await);
+    }
+    for id in &ids {
+        eventually("a person is called", || async {
+            proxy.operation(id).await["attention"]["reason"].is_string().then_some(())
+        })
+        .await;
+    }
+    is_up.store(true, SeqCst);
+    for id in &ids {
+        let document = proxy.operation_in(id, "succeeded").await;
+        assert_eq!(document["attention"], serde_json::Value::Null);
+    }
+}
+
 #[tokio::test]
 async fn an_operation_whose_route_has_gone_waits_and_is_settled_when_it_is_back() {
     let upstream = losing(|_| done("SUCCESS")).await;

@@ -21,12 +21,27 @@ pub(super) struct Health {
 struct Trouble {
     silent: bool,
     broken: bool,
+    /// When it was asked last in vain.
+    tried: Option<Instant>,
 }
 
 impl Health {
     /// A status query was answered, or not. Returns whether the upstream has recovered by it.
     pub(super) fn heard(&mut self, upstream: &Arc<str>, is_up: bool, now: Instant) -> bool {
-        self.learn(upstream, |trouble| &mut trouble.silent, !is_up, now)
+        let has_recovered = self.learn(upstream, |trouble| &mut trouble.silent, !is_up, now);
+        if let Some(trouble) = self.upstreams.get_mut(upstream).filter(|_| !is_up) {
+            trouble.tried = Some(now);
+        }
+        has_recovered
+    }
+
+    /// The upstreams that answer no query, and were asked none for as long as `patience` says: only another query shows that one
+    /// is back. Each counts as asked now.
+    pub(super) fn unheard(&mut self, patience: impl Fn(&Arc<str>) -> Duration, now: Instant) -> Vec<Arc<str>> {
+        let silent = self.upstreams.iter_mut().filter(|(_, trouble)| trouble.silent);
+        let waited = |at: Instant, upstream| now.duration_since(at) >= patience(upstream);
+        let unheard = silent.filter(|(upstream, trouble)| trouble.tried.is_none_or(|at| waited(at, upstream)));
+        unheard.map(|(upstream, trouble)| (trouble.tried.replace(now), Arc::clone(upstream)).1).collect()
     }
 
     /// All breakers before the upstream are closed, or not. Returns whether it has recovered by it.
@@ -75,6 +90,22 @@ mod tests {
         health.breakers(&app, false, later);
         assert!(!health.heard(&app, true, later), "an answer to a query closes no breaker");
         assert!(health.breakers(&app, true, later));
+    }
+
+    #[test]
+    fn a_silent_upstream_is_tried_again_as_long_as_it_is_silent() {
+        let (mut health, app, start) = (Health::default(), Arc::<str>::from("app"), Instant::now());
+        let mut tried = |health: &mut Health, secs| {
+            health.unheard(|_| Duration::from_secs(10), start + Duration::from_secs(secs)).len()
+        };
+        health.breakers(&app, false, start);
+        assert_eq!(tried(&mut health, 60), 0, "a breaker has probes of its own");
+        health.heard(&app, false, start + Duration::from_secs(60));
+        assert_eq!([61, 69, 70, 71, 79, 80].map(|at| tried(&mut health, at)), [0, 0, 1, 0, 0, 1]);
+        health.heard(&app, false, start + Duration::from_secs(85));
+        assert_eq!([90, 94, 95].map(|at| tried(&mut health, at)), [0, 0, 1], "whatever the query was for");
+        assert!(health.heard(&app, true, start + Duration::from_secs(96)));
+        assert_eq!(tried(&mut health, 1000), 0);
     }
 
     #[test]

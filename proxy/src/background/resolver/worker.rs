@@ -204,6 +204,7 @@ impl Worker {
         if is_whole {
             self.next_second = now + SECOND;
             self.look_at_breakers(now).await;
+            self.look_for_silent(now).await;
         }
         self.feed(is_whole).await?;
         let snapshot = self.runtime.snapshot.load_full();
@@ -326,32 +327,60 @@ impl Worker {
         }
     }
 
-    /// An upstream has recovered, or will not be asked for long: what waits for it is due now, and the gate spreads it. Where
-    /// the endpoint itself has named a time, that stands; so does the time of what only waits for a late answer.
-    async fn pull(&mut self, upstream: &Arc<str>, is_meant: impl Fn(&Operation) -> bool, why: &'static str) {
-        let now = self.now();
-        self.held.retain(|(_, until)| *until > now);
-        let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
-        let pulled = async {
-            let mut pulled = 0;
-            for due in open::open(self.runtime.resources.ledger.as_ref()).await? {
-                if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
-                    continue;
-                }
-                let found = self.runtime.resources.ledger.read(due.id).await?;
-                if let Some(operation) = found.filter(|found| found.state == State::Unknown && is_meant(found)) {
-                    let event = Event::DueBy { at: now };
-                    self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
-                    pulled += 1;
-                }
-            }
-            Ok::<_, LedgerError>(pulled)
+    /// A service that answers no question is asked one now and then, also when all that waits for it was given up: else it would
+    /// be heard only within the hour that those sleep.
+    async fn look_for_silent(&mut self, now: Instant) {
+        let snapshot = self.runtime.snapshot.load_full();
+        let patience = |upstream: &Arc<str>| {
+            let routes = snapshot.routes.iter().filter(|route| route.upstream.params().name == *upstream);
+            let asked = routes.filter_map(|route| route.protection.as_ref()?.step_policy().asking);
+            asked.map(|asking| asking.schedule.max).min().unwrap_or(SELDOM).max(SECOND)
         };
-        match pulled.await {
+        for upstream in self.health.unheard(patience, now) {
+            let can_be_asked = |operation: &Operation| operation.status_target.is_some();
+            if let Err(error) = self.bring_forward(&upstream, can_be_asked, 1).await {
+                tracing::warn!(%error, %upstream, "cannot look whether the upstream is back");
+            }
+        }
+    }
+
+    /// An upstream has recovered, or will not be asked for long: what waits for it is due now, and the gate spreads it.
+    async fn pull(&mut self, upstream: &Arc<str>, is_meant: impl Fn(&Operation) -> bool, why: &'static str) {
+        match self.bring_forward(upstream, is_meant, usize::MAX).await {
             Ok(0) => {}
             Ok(operations) => tracing::info!(%upstream, operations, "{why}: asking it now"),
             Err(error) => tracing::warn!(%error, %upstream, "operations sleep their backoff out"),
         }
+    }
+
+    /// Makes what waits for an upstream due now, those first that would be next, and `most` at most. Where the endpoint itself has
+    /// named a time, that stands; so does the time of what only waits for a late answer.
+    async fn bring_forward(
+        &mut self,
+        upstream: &Arc<str>,
+        is_meant: impl Fn(&Operation) -> bool,
+        most: usize,
+    ) -> Result<usize, LedgerError> {
+        let now = self.now();
+        self.held.retain(|(_, until)| *until > now);
+        let held: HashSet<_> = self.held.iter().map(|(id, _)| *id).collect();
+        let mut brought = 0;
+        // In the order in which they are due.
+        for due in open::open(self.runtime.resources.ledger.as_ref()).await? {
+            if brought == most {
+                break;
+            }
+            if due.upstream != *upstream || due.at <= now || held.contains(&due.id) {
+                continue;
+            }
+            let found = self.runtime.resources.ledger.read(due.id).await?;
+            if let Some(operation) = found.filter(|found| found.state == State::Unknown && is_meant(found)) {
+                let event = Event::DueBy { at: now };
+                self.runtime.resources.recorder.apply(operation, &event, &StepPolicy::NONE).await?;
+                brought += 1;
+            }
+        }
+        Ok(brought)
     }
 
     async fn look_at_breakers(&mut self, now: Instant) {

@@ -56,6 +56,12 @@ pub enum CopyError {
     /// Something is there already.
     #[error("{} is there already, and was not touched: move it away, or name another place", .0.display())]
     Exists(PathBuf),
+    /// What another ledger left is where the copy should go. Its log alone has writes, too, that were acknowledged.
+    #[error(
+        "{} is there already: the directory has a ledger, or what is left of one, and was not touched: move all of its files away together ({})",
+        .0.display(), keep_all(.0)
+    )]
+    Remains(PathBuf),
     /// The copy cannot be written.
     #[error("{}: {source}", path.display())]
     Target {
@@ -76,6 +82,12 @@ pub struct Quarantine {
     pub since: UnixMillis,
     /// Until when they are refused.
     pub until: UnixMillis,
+}
+
+/// The command that keeps everything of the ledger that `part` belongs to.
+fn keep_all(part: &Path) -> String {
+    let directory = part.parent().unwrap_or(part).display();
+    format!("mv {directory} {directory}.lost; where it is a volume, its files")
 }
 
 /// Copies the ledger at `place` to `target`, which must not be there.
@@ -104,6 +116,11 @@ pub fn restore(
     fs::create_dir_all(directory).map_err(unusable(directory))?;
     // Nobody makes one there meanwhile.
     let _lock = file::lock(directory)?;
+    // What another ledger left behind would be taken for this one's.
+    let log = directory.join(format!("{}-wal", file::NAME));
+    if let Some(rest) = [directory.join(file::NAME), log].into_iter().find(|rest| rest.exists()) {
+        return Err(CopyError::Remains(rest));
+    }
     let since = Inspection::open(&file_of(source), key_file)?.knows_until()?;
     let copied = copy(&file_of(source), key_file, &directory.join(file::NAME), |copy| {
         // From now on it knows more than the copy did.
@@ -114,13 +131,6 @@ pub fn restore(
         }
         Ok(())
     })?;
-    // What another ledger left behind would be taken for this one's.
-    for rest in ["wal", "shm"].map(|end| directory.join(format!("{}-{end}", file::NAME))) {
-        match fs::remove_file(&rest) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(&rest)(error)),
-            _ => {}
-        }
-    }
     Ok(Copied { knows_until: since, ..copied })
 }
 
