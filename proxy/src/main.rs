@@ -65,10 +65,21 @@ enum Command {
     Explain(cli::ExplainCommand),
     /// How it goes, on one screen: exit code 0 if all is well, 1 if something needs somebody
     Status(cli::StatusCommand),
+    /// The same again each second on the whole terminal, with the routes and the writes that are open
+    #[cfg(feature = "top")]
+    Top(cli::TopCommand),
     /// Look at operations, and settle what the machine could not
     Ops(Box<cli::OpsCommand>),
     /// Look at circuit breakers, and hold them open, closed or disabled
     Breakers(cli::BreakersCommand),
+    /// List what is served, and how the last minute of it went
+    Routes(cli::RoutesCommand),
+    /// List where calls go, and how many are on their way there
+    Upstreams(cli::UpstreamsCommand),
+    /// List rate and concurrency limits, and how much of them is used
+    Limits(cli::LimitsCommand),
+    /// Say how much is logged, or have more or less of it
+    LogLevel(cli::LogLevelCommand),
     /// Show who did what, the latest first
     Audit(cli::AuditCommand),
     /// Turn traffic away: readiness fails and clients are told to go elsewhere, while what comes is served; a preStop hook
@@ -129,6 +140,12 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => cli::config(command, arguments.run.config),
         Some(Command::Explain(command)) => cli::explain(&command),
         Some(Command::Status(command)) => on_runtime(cli::status(command)),
+        #[cfg(feature = "top")]
+        Some(Command::Top(command)) => on_runtime(cli::top(command)),
+        Some(Command::Routes(command)) => on_runtime(cli::routes(command)),
+        Some(Command::Upstreams(command)) => on_runtime(cli::upstreams(command)),
+        Some(Command::Limits(command)) => on_runtime(cli::limits(command)),
+        Some(Command::LogLevel(command)) => on_runtime(cli::log_level(command)),
         Some(Command::Ops(command)) => on_runtime(cli::ops(*command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),

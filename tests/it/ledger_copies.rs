@@ -189,6 +189,47 @@ async fn after_a_rekey_the_old_key_may_go() {
 }
 
 #[tokio::test]
+async fn a_sealed_copy_is_put_in_place_sealed_and_replays_with_its_key_alone() {
+    let (home, upstream) = (TempDir::new(), echo().await);
+    let (path, copy) = (home.join("ledger"), home.join("copy.db").to_string_lossy().into_owned());
+    let (directory, key) = (path.to_string_lossy().into_owned(), home.join("key"));
+    let keys = |content: &str| {
+        std::fs::write(&key, content).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    keys(&"0123456789abcdef".repeat(4));
+    let file = key.to_string_lossy().into_owned();
+    let config = config(&upstream, &path, &format!(", encrypt: {{ key_file: \"{file}\" }}"));
+    let mut proxy = start(&config).await;
+    write(&proxy, "order-4711").await.expect_upstream(201);
+    let made = ledger(&["backup", &directory, &copy, "--key-file", &file]).await;
+    assert!(made.status.success(), "{}", text(&made));
+    assert!(proxy.terminate().await.success());
+    let bytes = std::fs::read(&copy).unwrap();
+    assert!(!bytes.windows(10).any(|text| text == b"order-4711"), "the copy is as sealed as the ledger");
+
+    // With another key nothing is put in place; without one it is, and says that its records were not read.
+    std::fs::remove_dir_all(&path).unwrap();
+    keys(&"fedcba9876543210".repeat(4));
+    let refused = ledger(&["restore", &directory, "--from", &copy, "--key-file", &file]).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(!path.join("ledger.db").exists(), "nothing half done stays");
+    let restored = ledger(&["restore", &directory, "--from", &copy]).await;
+    let said = text(&restored);
+    assert!(restored.status.success() && said.contains("sealed: their records were not read"), "{said}");
+    std::fs::remove_dir_all(&path).unwrap();
+
+    keys(&"0123456789abcdef".repeat(4));
+    let restored = ledger(&["restore", &directory, "--from", &copy, "--key-file", &file]).await;
+    let said = text(&restored);
+    assert!(restored.status.success() && said.contains("1 operations,") && !said.contains("not read"), "{said}");
+    let proxy = start(&config).await;
+    let repeat = write(&proxy, "order-4711").await;
+    assert_eq!((repeat.text().as_str(), repeat.header("idempotent-replayed")), ("order-4711", Some("true")));
+    assert_eq!(upstream.effects("order-4711"), 1);
+}
+
+#[tokio::test]
 async fn for_a_shared_ledger_the_tools_of_its_database_are_named() {
     let home = TempDir::new();
     let config = Config::single("127.0.0.1:9000".parse().unwrap(), "timeout: 5s, idempotency: true")

@@ -110,6 +110,7 @@ mod settlements;
 mod shedding;
 mod size;
 mod status_lines;
+mod terminals;
 mod third_parties;
 mod time_and_retries;
 mod timeout;

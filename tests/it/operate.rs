@@ -60,7 +60,7 @@ fn is_footer(proxy: &Proxy, line: Option<&str>) -> bool {
 
 #[tokio::test]
 async fn each_table_ends_with_the_name_of_the_proxy_and_each_has_its_names_alone() {
-    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let (_upstream, proxy) = losing_proxy(&format!("{POLICY}, rate_limit: 500/s, concurrency_limit: 16")).await;
     let id = lose(&proxy, "k").await;
     typed(&proxy, &["breakers", "force", "p@app", "disabled", "--reason", "x"]).await;
     for (line, name) in [
@@ -68,6 +68,9 @@ async fn each_table_ends_with_the_name_of_the_proxy_and_each_has_its_names_alone
         (&["ops", "ls", "--group"], "app /** "),
         (&["ops", "find", "--key", "k"], &id),
         (&["breakers"], "p@app"),
+        (&["routes"], "/**"),
+        (&["upstreams"], "app"),
+        (&["limits"], "/**"),
         (&["audit"], ""),
     ] {
         for form in ["table", "wide"] {
@@ -83,6 +86,45 @@ async fn each_table_ends_with_the_name_of_the_proxy_and_each_has_its_names_alone
         let (_, document, _) = typed(&proxy, &[line, &["-o", "json"]].concat()).await;
         assert!(serde_json::from_str::<Value>(&document).is_ok_and(|it| it.is_object()), "{line:?}: {document}");
     }
+}
+
+#[tokio::test]
+async fn what_is_served_and_how_it_stands_is_listed_by_kind() {
+    let (upstream, proxy) = losing_proxy(&format!("{POLICY}, rate_limit: 500/s, concurrency_limit: 16")).await;
+    lose(&proxy, "k").await;
+    let (_, routes, words) = typed(&proxy, &["routes", "-o", "wide"]).await;
+    let titles = routes.lines().next().unwrap_or_default();
+    assert!(titles.starts_with("ROUTE ") && titles.contains("  DOUBT  BREAKER  "), "{routes}{words}");
+    assert!(routes.lines().nth(1).is_some_and(|row| row.contains("  closed ") && row.ends_with("  yes")), "{routes}");
+    let (_, upstreams, words) = typed(&proxy, &["upstreams"]).await;
+    let row = format!("app       {}  0          p@app closed", upstream.addr);
+    assert!(upstreams.contains(&row), "{row}: {upstreams}{words}");
+    let (_, limits, words) = typed(&proxy, &["limits"]).await;
+    let row = limits.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    assert!(row.starts_with(&["/**", "p", "500/s", "route"]) && row.ends_with(&["0", "16", "0"]), "{limits}{words}");
+}
+
+#[tokio::test]
+async fn the_log_level_is_said_changed_and_goes_back_by_itself() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let level = async |line: &[&str]| typed(&proxy, &[&["log-level"], line].concat()).await;
+    assert_eq!(level(&[]).await.1, "info\n");
+    assert_eq!(level(&["debug", "--for", "1h", "--reason", "to see"]).await.1, "debug\n");
+    assert_eq!(level(&["warn", "--for", "100ms"]).await.1, "warn\n");
+    eventually("it is again what the configuration says", || async { (level(&[]).await.1 == "info\n").then_some(()) })
+        .await;
+    for (line, code) in
+        [(&["loud"][..], 1), (&["debug", "--for", "25h"], 1), (&["debug", "--for", "10"], 2), (&["--for", "1m"], 2)]
+    {
+        let (ended, _, words) = level(line).await;
+        assert_eq!(ended, code, "{line:?}: {words}");
+    }
+    let trail = typed(&proxy, &["audit", "--action", "log-level", "-o", "json"]).await.1;
+    let trail: Value = serde_json::from_str(&trail).expect("JSON");
+    let reasons: Vec<&str> =
+        trail["entries"].as_array().unwrap().iter().rev().filter_map(|entry| entry["reason"].as_str()).collect();
+    assert_eq!(reasons[..2], ["to see", "mainstay log-level warn"]);
+    assert_eq!(typed(&proxy, &["audit", "--actor", "nobody", "-o", "ids"]).await.1.trim(), "");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod script;
 pub mod skew;
 pub mod tamper;
+pub mod terminal;
 pub mod tls;
 pub mod upstream;
 pub mod wire;

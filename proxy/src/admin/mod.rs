@@ -23,7 +23,7 @@
 //! GET  /events                      what happens, as it happens (server-sent events); ?kind=request,operation,breaker,config,ledger
 //! GET  /routes /limits /upstreams /config /metrics /openapi.json
 //! GET  /log-level
-//! PUT  /log-level                   {"level": "debug"}; until the next reload
+//! PUT  /log-level                   {"level": "debug", "for": "10m"}; until the next reload, or so long
 //! POST /reload                      {"actor", "reason"}: reads the files again, and says what became of it
 //! POST /drain                       {"scope": "inbound|all"}: readiness fails, clients are told to go elsewhere, traffic is
 //!                                   still served; SIGTERM does the rest

@@ -1,26 +1,51 @@
 //! Switches of the process: how much it logs, and whether traffic should come.
 
+use std::{sync::Arc, time::Duration};
+
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{act::Act, operators::OperatorRequest};
+use super::{
+    act::Act,
+    operators::{OperatorRequest, Operators},
+};
 use crate::{
     api::{Fault, reply::Reply},
-    config::model::Direction,
+    config::{model::Direction, parse_duration},
 };
 
-/// `GET /log-level`, `PUT /log-level`: until the next reload, which goes back to what the configuration says.
+/// The longest time after which a level goes back by itself.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// `GET /log-level`, `PUT /log-level`: until the next reload, which goes back to what the configuration says, or for a time.
 pub(super) async fn log_level(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     if asked.parts.method != Method::PUT {
         return Ok(Reply::json(&json!({ "level": asked.cx.logging.level() })).no_store());
     }
-    let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level"], &[])?;
+    let act = Act::anonymous(asked, "log-level", "telemetry.logs.level", &["level", "for"], &[("for", "0s")])?;
+    let time = match parse_duration(act.member("for")) {
+        Ok(time) if time <= LONGEST => time,
+        _ => return Err(act.refused(None, Fault::bad("`for` is a duration such as 10m, and at most 24h.")).await),
+    };
     let level = act.member("level");
-    if let Err(error) = asked.cx.logging.set_level(level) {
-        return Err(act.refused(None, Fault::bad(format!("{error}."))).await);
+    let change = match asked.cx.logging.set_level(level) {
+        Ok(change) => change,
+        Err(error) => return Err(act.refused(None, Fault::bad(format!("{error}."))).await),
+    };
+    if !time.is_zero() {
+        tokio::spawn(go_back(Arc::clone(asked.cx), change, time));
     }
     act.done(None, Some(level)).await?;
     Ok(Reply::json(&json!({ "level": level })).no_store())
+}
+
+/// Goes back to the level that the configuration says by then. Ends with the process, which has no need of it any more.
+async fn go_back(cx: Arc<Operators>, change: u64, time: Duration) {
+    tokio::time::sleep(time).await;
+    let level = cx.runtime.snapshot.load().config.telemetry.logs.level.clone();
+    if let Err(error) = cx.logging.go_back(change, &level) {
+        tracing::warn!(wanted = level, "the level of the log does not go back: {error}");
+    }
 }
 
 /// `POST /drain`: readiness fails and clients are told to go elsewhere from now on. Nothing is refused or cut off, so what

@@ -1,7 +1,10 @@
 //! The end of the program: readiness fails and clients are told to go elsewhere, requests in flight finish, those that cannot
 //! are told what is known of them, the ledger is flushed, and what stays in doubt is named.
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use mainstay_policies::operation::ledger::Health;
 use tokio::{
@@ -35,7 +38,9 @@ impl App {
         let drain = self.runtime.snapshot.load().config.drain.clone();
         // A preStop hook or an operator may have begun it before, and then clients have had that time already.
         let began = self.runtime.begin_end(&self.probes.readiness);
-        let delay = drain.delay.saturating_sub(began.elapsed());
+        // Nobody's load balancer leads to what somebody tries on a terminal.
+        let is_tried = drain.is_delay_default && io::stdin().is_terminal();
+        let delay = if is_tried { Duration::ZERO } else { drain.delay.saturating_sub(began.elapsed()) };
         tracing::info!(delay_ms = delay.as_millis() as u64, "draining");
         sleep(delay).await;
         self.close(Direction::Inbound);

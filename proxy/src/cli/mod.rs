@@ -22,8 +22,11 @@ pub use ledger::{LedgerCommand, ledger};
 pub use named::{NO_CONFIGURATION, configuration};
 pub use openapi::{OpenapiCommand, openapi};
 pub use operate::{
-    AuditCommand, BreakersCommand, DrainCommand, OpsCommand, ProbeCommand, StatusCommand, audit, breakers, drain, ops,
-    probe, status,
+    AuditCommand, BreakersCommand, DrainCommand, LimitsCommand, LogLevelCommand, OpsCommand, ProbeCommand,
+    RoutesCommand, StatusCommand, UpstreamsCommand, audit, breakers, drain, limits, log_level, ops, probe, routes,
+    status, upstreams,
 };
+#[cfg(feature = "top")]
+pub use operate::{TopCommand, top};
 pub use papers::{CompletionCommand, ManCommand, completion, man};
 pub use version::{VersionCommand, version};

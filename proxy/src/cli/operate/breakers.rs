@@ -119,7 +119,11 @@ fn breakers_table(breakers: &[Value], is_wide: bool, now: Timestamp, style: &Sty
     let counts = if is_wide { &COUNTS[..] } else { &COUNTS[..2] };
     columns.extend(counts.iter().map(|(title, _)| Column(title, 8)));
     let row = |breaker: &Value| {
-        let probes = breaker["probes_in_ms"].as_u64().map(|ms| long_span(ms.div_ceil(1000))).unwrap_or_default();
+        let probes = match breaker["probes_in_ms"].as_u64() {
+            Some(0) => "next call".to_owned(),
+            Some(wait) => long_span(wait.div_ceil(1000)),
+            None => String::new(),
+        };
         let by = &breaker["forced_by"];
         let reason = if is_wide && by.is_object() { format!(": {}", cell(&by["reason"])) } else { String::new() };
         let mut cells = vec![

@@ -7,8 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -87,6 +88,19 @@ pub(super) struct Answer {
     pub(super) document: Value,
 }
 
+/// A connection; it ends with its owner.
+struct Connection {
+    /// While it is there, the connection is not at its end.
+    sender: SendRequest<Full<Bytes>>,
+    driver: tokio::task::AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
 /// A client of one proxy.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -148,6 +162,10 @@ impl Client {
 
     pub(super) async fn post(&self, target: &str, etag: Option<&str>, body: &Value) -> Result<Answer, ClientError> {
         self.call(Method::POST, target, etag, Some(body)).await
+    }
+
+    pub(super) async fn put(&self, target: &str, body: &Value) -> Result<Answer, ClientError> {
+        self.call(Method::PUT, target, None, Some(body)).await
     }
 
     pub(super) async fn delete(&self, target: &str) -> Result<Answer, ClientError> {
@@ -226,10 +244,7 @@ impl Client {
         if_match: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Answer, ClientError> {
-        let mut request = Request::builder().method(method).uri(target).header(header::HOST, self.authority.as_str());
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
+        let mut request = self.request(method, target);
         if let Some(etag) = if_match {
             request = request.header(header::IF_MATCH, etag);
         }
@@ -245,36 +260,56 @@ impl Client {
         };
         let document: Option<Value> = serde_json::from_slice(&bytes).ok();
         if !parts.status.is_success() {
-            // Not ours: something else listens there.
-            let ours = parts.headers.contains_key("mainstay-error");
-            let detail = document.as_ref().filter(|_| ours).and_then(|document| document["detail"].as_str());
-            if ours && bytes.trim_ascii() == SPEAKS_TLS.as_bytes() {
-                return Err(self.untrusted(format!("{SPEAKS_TLS}: write https://")));
-            }
-            let detail = detail.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
-            return Err(ClientError::Refused { status: parts.status, detail: detail.to_owned() });
+            return Err(self.refusal(&parts, &bytes));
         }
         let document = document.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
         let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         Ok(Answer { etag, document })
     }
 
+    fn request(&self, method: Method, target: &str) -> http::request::Builder {
+        let request = Request::builder().method(method).uri(target).header(header::HOST, self.authority.as_str());
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// What an answer means that is no success.
+    fn refusal(&self, parts: &http::response::Parts, bytes: &[u8]) -> ClientError {
+        // Not ours: something else listens there.
+        let ours = parts.headers.contains_key("mainstay-error");
+        if ours && bytes.trim_ascii() == SPEAKS_TLS.as_bytes() {
+            return self.untrusted(format!("{SPEAKS_TLS}: write https://"));
+        }
+        let document: Option<Value> = serde_json::from_slice(bytes).ok().filter(|_| ours);
+        match document.as_ref().and_then(|document| document["detail"].as_str()) {
+            Some(detail) => ClientError::Refused { status: parts.status, detail: detail.to_owned() },
+            None => self.unreachable("this is not the admin listener of a Mainstay"),
+        }
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(http::response::Parts, Bytes), ClientError> {
+        let (response, _connection) = self.send(request).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| self.unreachable(error.to_string()))?.to_bytes();
+        Ok((parts, body))
+    }
+
+    /// The head of the answer, and the connection that its body comes by.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Connection), ClientError> {
         let transport = self.connect().await?;
         let failed = |error: hyper::Error| match self.secure.as_ref().and_then(|secure| secure.explain(&error)) {
             Some(reason) => self.untrusted(reason),
             None => self.unreachable(error.to_string()),
         };
-        let (mut sender, connection) =
+        let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(transport)).await.map_err(failed)?;
-        // Ends with the request: the sender is dropped then.
-        let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(failed)?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| self.unreachable(error.to_string()))?.to_bytes();
-        connection.abort();
-        Ok((parts, body))
+        let driver = tokio::spawn(connection).abort_handle();
+        let mut connection = Connection { sender, driver };
+        let response = connection.sender.send_request(request).await.map_err(failed)?;
+        Ok((response, connection))
     }
 
     async fn connect(&self) -> Result<Transport, ClientError> {

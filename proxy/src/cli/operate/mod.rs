@@ -10,10 +10,15 @@ mod client;
 pub(crate) mod drain;
 pub(crate) mod ops;
 pub(crate) mod probe;
+pub(crate) mod routes;
 mod secure;
 pub(crate) mod status;
 mod style;
+pub(crate) mod switches;
 mod text;
+#[cfg(feature = "top")]
+pub(crate) mod top;
+pub(crate) mod views;
 mod watch;
 
 use std::{borrow::Cow, fmt::Display, path::PathBuf, process::ExitCode};
@@ -22,13 +27,18 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
+#[cfg(feature = "top")]
+pub use self::top::{TopCommand, top};
 pub use self::{
     audit::{AuditCommand, audit},
     breakers::{BreakersCommand, breakers},
     drain::{DrainCommand, drain},
     ops::{OpsCommand, ops},
     probe::{ProbeCommand, probe},
+    routes::{RoutesCommand, routes},
     status::{StatusCommand, status},
+    switches::{LogLevelCommand, log_level},
+    views::{LimitsCommand, UpstreamsCommand, limits, upstreams},
 };
 use self::{
     client::{Client, ClientError},

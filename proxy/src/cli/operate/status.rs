@@ -179,8 +179,10 @@ impl Screen {
             if !why.is_empty() {
                 text.extend([" (", &why, ")"]);
             }
-            if let Some(wait) = breaker["probes_in_ms"].as_u64() {
-                text.extend([", probes in ", &long_span(wait.div_ceil(1000))]);
+            match breaker["probes_in_ms"].as_u64() {
+                Some(0) => text += ", probes with the next call",
+                Some(wait) => text.extend([", probes in ", &long_span(wait.div_ceil(1000))]),
+                None => {}
             }
             self.say("breakers", text, "mainstay breakers", state.ends_with("open"));
         }
@@ -247,6 +249,16 @@ impl Screen {
         let headline = style.alarm_if(!self.is_ready, &self.headline);
         std::iter::once(headline).chain(lines).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The headline, how the traffic goes, and what there is to know beside: each line, and whether somebody is needed.
+#[cfg(feature = "top")]
+pub(super) fn lines(status: &Value, now: Timestamp) -> Vec<(String, bool)> {
+    let screen = Screen::of(status, now);
+    let is_told = |line: &&Line| line.is_alarm || ["traffic", "writes", "breakers", "upstreams"].contains(&line.name);
+    let told = screen.lines.iter().filter(is_told);
+    let lines = told.map(|Line { name, text, is_alarm, .. }| (format!("{name:10} {text}"), *is_alarm));
+    std::iter::once((screen.headline.clone(), !screen.is_ready)).chain(lines).collect()
 }
 
 /// Bytes with one decimal of their largest unit: `16.5 MiB`.

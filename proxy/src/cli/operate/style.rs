@@ -64,6 +64,17 @@ impl Style {
         Self { is_coloured: false, zone: TimeZone::UTC }
     }
 
+    /// The same without colours.
+    #[cfg(feature = "top")]
+    pub(super) fn plainly(&self) -> Self {
+        Self { is_coloured: false, zone: self.zone.clone() }
+    }
+
+    #[cfg(feature = "top")]
+    pub(super) const fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
     /// What needs somebody.
     pub(super) fn alarm(&self, text: &str) -> String {
         if self.is_coloured { format!("{}{text}{}", ALARM.0, ALARM.1) } else { text.to_owned() }

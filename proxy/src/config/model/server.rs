@@ -139,10 +139,21 @@ impl Limits {
 }
 
 /// Shutdown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Drain {
     /// From SIGTERM to the end of accepting; readiness fails at once.
     pub delay: Duration,
+    /// Nobody said how long that is. Where the process was started on a terminal there is no load balancer to wait for.
+    pub is_delay_default: bool,
     /// Requests in flight may take this long after accepting ends.
     pub timeout: Duration,
 }
+
+/// Who wrote a delay is no part of what a configuration means.
+impl PartialEq for Drain {
+    fn eq(&self, other: &Self) -> bool {
+        (self.delay, self.timeout) == (other.delay, other.timeout)
+    }
+}
+
+impl Eq for Drain {}

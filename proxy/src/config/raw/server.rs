@@ -122,7 +122,8 @@ section! {
 section! {
     /// How the process ends after `mainstay drain` and SIGTERM.
     RawDrain {
-        /// From the first of the two to the end of accepting, which needs SIGTERM; readiness fails at once. Default 5s.
+        /// From the first of the two to the end of accepting, which needs SIGTERM; readiness fails at once. Default 5s; none where
+        /// the process was started on a terminal.
         delay: Duration,
         /// Requests in flight may take this long after accepting ends; those that take longer are told what is known of
         /// them. Default 30s.
@@ -411,14 +412,15 @@ impl Setting for Workers {
 
 /// 5 s lets every load balancer see that readiness failed; 30 s is Kubernetes' own grace.
 pub(crate) fn default_drain() -> Drain {
-    Drain { delay: Duration::from_secs(5), timeout: Duration::from_secs(30) }
+    Drain { delay: Duration::from_secs(5), is_delay_default: true, timeout: Duration::from_secs(30) }
 }
 
 impl Setting for Drain {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let raw = RawDrain::decode(node, cx)?;
         let default = default_drain();
-        Some(Self { delay: or(raw.delay, default.delay), timeout: or(raw.timeout, default.timeout) })
+        let is_delay_default = raw.delay.is_none();
+        Some(Self { delay: or(raw.delay, default.delay), is_delay_default, timeout: or(raw.timeout, default.timeout) })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

@@ -163,7 +163,7 @@ fn config() -> Config {
             workers: NonZeroUsize::MIN,
             buffered_bytes: NonZeroUsize::MIN,
         },
-        drain: Drain { delay: Duration::ZERO, timeout: Duration::ZERO },
+        drain: Drain { delay: Duration::ZERO, is_delay_default: false, timeout: Duration::ZERO },
         environment: crate::config::FromEnvironment::default(),
     }
 }

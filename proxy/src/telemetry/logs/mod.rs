@@ -58,6 +58,8 @@ pub enum LogError {
 /// The logs of the process.
 pub struct Logging {
     filter: reload::Handle<Targets, Registry>,
+    /// Changes of the level: what goes back later does so only if there was none meanwhile.
+    changes: AtomicU64,
     json: Arc<AtomicBool>,
     program: Lines,
     access: Arc<AccessLog>,
@@ -75,7 +77,13 @@ pub fn init(logs: &Logs, clock: WallClock, dropped: Arc<AtomicU64>) -> Result<Lo
         .with_writer(program.clone())
         .event_format(JsonOrText::new(Arc::clone(&json)));
     tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|_| LogError::AlreadySetUp)?;
-    Ok(Logging { filter: handle, json, program, access: Arc::new(AccessLog::new(logs, clock, access)) })
+    Ok(Logging {
+        filter: handle,
+        changes: AtomicU64::new(0),
+        json,
+        program,
+        access: Arc::new(AccessLog::new(logs, clock, access)),
+    })
 }
 
 impl Logging {
@@ -87,10 +95,17 @@ impl Logging {
         Ok(())
     }
 
-    /// Changes the level alone.
-    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+    /// Changes the level alone; the change's number, for [`go_back`](Self::go_back).
+    pub fn set_level(&self, level: &str) -> Result<u64, LogError> {
         let filter = parse_level(level)?;
-        self.filter.reload(filter).map_err(|_| LogError::AlreadySetUp)
+        let change = self.changes.fetch_add(1, Relaxed) + 1;
+        self.filter.reload(filter).map_err(|_| LogError::AlreadySetUp)?;
+        Ok(change)
+    }
+
+    /// Changes the level, unless it was changed once more since `change`.
+    pub fn go_back(&self, change: u64, level: &str) -> Result<(), LogError> {
+        if self.changes.load(Relaxed) == change { self.set_level(level).map(drop) } else { Ok(()) }
     }
 
     /// The level that counts now.

@@ -5,8 +5,8 @@ mod find;
 pub(super) mod ids;
 mod list;
 mod near;
-mod story;
-mod words;
+pub(super) mod story;
+pub(super) mod words;
 
 use std::{borrow::Cow, process::ExitCode};
 

@@ -16,7 +16,7 @@ use super::{
 const HASH: usize = 8;
 
 /// The story of an operation, and what may be done next. `later` are the operations under its key since it was contradicted.
-pub(super) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> String {
+pub(in crate::cli::operate) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> String {
     let mut events = events(operation);
     events.extend(later.iter().filter_map(|later| {
         Some((moment(&later["created_at"])?, format!("the key was used again: {}", short_of(later))))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::text::cell;
 
 /// Why, in few words, as a table has room for.
-pub(super) fn why(operation: &Value) -> String {
+pub(in crate::cli::operate) fn why(operation: &Value) -> String {
     let flag = &operation["attention"];
     if let Some(settled) = flag["settled_as"].as_str() {
         let heard =

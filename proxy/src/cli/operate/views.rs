@@ -1,0 +1,131 @@
+//! `mainstay upstreams` and `mainstay limits`: what is in force, and how it stands.
+
+use std::{borrow::Cow, process::ExitCode};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    ClientError, Listing, Session, Target, end, items, names_of,
+    text::{Column, cell, long_span, table_with_alarms},
+};
+
+/// List where calls go, and how many are on their way there
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay upstreams\n  mainstay upstreams -o json")]
+pub struct UpstreamsCommand {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// List rate and concurrency limits, and how much of them is used
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay limits\n  mainstay limits -o json")]
+pub struct LimitsCommand {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Carries out `mainstay upstreams`.
+pub async fn upstreams(command: UpstreamsCommand) -> ExitCode {
+    end(async { list_upstreams(&command.target.session()?).await }.await)
+}
+
+/// Carries out `mainstay limits`.
+pub async fn limits(command: LimitsCommand) -> ExitCode {
+    end(async { list_limits(&command.target.session()?).await }.await)
+}
+
+async fn list_upstreams(session: &Session) -> Result<String, ClientError> {
+    let document = session.client.get("/upstreams").await?.document;
+    let upstreams = items(&document, "upstreams");
+    let most = |cells: usize| if session.is_wide() { usize::MAX } else { cells };
+    let columns = [
+        Column("UPSTREAM", most(24)),
+        Column("ENDPOINT", most(40)),
+        Column("IN-FLIGHT", 9),
+        Column("BREAKERS", most(40)),
+    ];
+    let endpoints: Vec<(&Value, &Value)> = upstreams
+        .iter()
+        .flat_map(|upstream| items(upstream, "endpoints").iter().map(move |endpoint| (upstream, endpoint)))
+        .collect();
+    let is_open = |guard: &Value| guard["state"].as_str().is_some_and(|state| state.ends_with("open"));
+    let row = |(upstream, endpoint): &(&Value, &Value)| {
+        let guards = items(endpoint, "breakers").iter();
+        let guards: Vec<String> =
+            guards.map(|guard| format!("{} {}", cell(&guard["name"]), cell(&guard["state"]))).collect();
+        vec![cell(&upstream["name"]), cell(&endpoint["address"]), cell(&endpoint["in_flight"]), guards.join(", ")]
+    };
+    let rows: Vec<Vec<String>> = endpoints.iter().map(row).collect();
+    let needs_somebody = |at: usize| items(endpoints[at].1, "breakers").iter().any(is_open);
+    let text = table_with_alarms(&columns, &rows, &session.style, needs_somebody);
+    Ok(session.shown(Listing { document: Cow::Borrowed(&document), names: names_of(upstreams, "name"), text }).await)
+}
+
+async fn list_limits(session: &Session) -> Result<String, ClientError> {
+    let document = session.client.get("/limits").await?.document;
+    let (routes, control) = (items(&document, "routes"), items(&document, "control"));
+    let most = |cells: usize| if session.is_wide() { usize::MAX } else { cells };
+    let columns = [
+        Column("ROUTE", most(30)),
+        Column("POLICY", most(16)),
+        Column("RATE", 12),
+        Column("BY", 10),
+        Column("KEYS", 8),
+        Column("LEFT", 8),
+        Column("IN-FLIGHT", 9),
+        Column("LIMIT", 7),
+        Column("QUEUED", 7),
+    ];
+    let of_route = |route: &Value| limit_row(cell(&route["route"]), cell(&route["policy"]), route);
+    let of_control = |limit: &Value| limit_row(format!("(control) {}", cell(&limit["listener"])), String::new(), limit);
+    let rows: Vec<Vec<String>> = routes.iter().map(of_route).chain(control.iter().map(of_control)).collect();
+    let is_shedding = |at: usize| routes.get(at).is_some_and(|route| route["concurrency_limit"]["shedding"] == true);
+    let text = if rows.is_empty() {
+        "no policy in use has a limit".to_owned()
+    } else {
+        table_with_alarms(&columns, &rows, &session.style, is_shedding)
+    };
+    Ok(session.shown(Listing { document: Cow::Borrowed(&document), names: names_of(routes, "route"), text }).await)
+}
+
+fn limit_row(name: String, policy: String, limit: &Value) -> Vec<String> {
+    let (rate, concurrency) = (&limit["rate_limit"], &limit["concurrency_limit"]);
+    let mut cells = vec![name, policy];
+    cells.push(
+        rate["requests"].as_u64().map(|requests| format!("{requests}{}", unit(&rate["unit_ms"]))).unwrap_or_default(),
+    );
+    cells.extend(["key", "keys", "remaining"].map(|member| cell(&rate[member])));
+    cells.extend(["in_flight", "limit", "queued"].map(|member| cell(&concurrency[member])));
+    cells
+}
+
+/// The unit of a rate: `/s`, `/min`, `per 10 s`.
+fn unit(unit_ms: &Value) -> String {
+    match unit_ms.as_u64().unwrap_or_default() {
+        1_000 => "/s".into(),
+        60_000 => "/min".into(),
+        3_600_000 => "/h".into(),
+        ms @ 0..1_000 => format!(" per {ms} ms"),
+        ms => format!(" per {}", long_span(ms / 1_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_as_it_is_configured() {
+        let limit = json!({ "rate_limit": { "requests": 500, "unit_ms": 1000, "key": "route", "keys": 1, "remaining": 480 },
+            "concurrency_limit": { "in_flight": 2, "limit": 16, "queued": 0 } });
+        let expected = ["/**", "read", "500/s", "route", "1", "480", "2", "16", "0"];
+        assert_eq!(limit_row("/**".into(), "read".into(), &limit), expected);
+        for (ms, expected) in [(60_000, "/min"), (10_000, " per 10 s"), (250, " per 250 ms"), (3_600_000, "/h")] {
+            assert_eq!(unit(&json!(ms)), expected);
+        }
+    }
+}
