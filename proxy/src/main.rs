@@ -80,6 +80,8 @@ enum Command {
     Limits(cli::LimitsCommand),
     /// Say how much is logged, or have more or less of it
     LogLevel(cli::LogLevelCommand),
+    /// Read the configuration again, and take it if it is valid
+    Reload(cli::ReloadCommand),
     /// Show who did what, the latest first
     Audit(cli::AuditCommand),
     /// Turn traffic away: readiness fails and clients are told to go elsewhere, while what comes is served; a preStop hook
@@ -137,7 +139,7 @@ fn main() -> ExitCode {
         Some(Command::Man(command)) => cli::man(&command, Arguments::command()),
         Some(Command::Version(command)) => cli::version(&command, VERSION),
         Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
-        Some(Command::Config(command)) => cli::config(command, arguments.run.config),
+        Some(Command::Config(command)) => on_runtime(cli::config(command, arguments.run.config)),
         Some(Command::Explain(command)) => cli::explain(&command),
         Some(Command::Status(command)) => on_runtime(cli::status(command)),
         #[cfg(feature = "top")]
@@ -146,6 +148,7 @@ fn main() -> ExitCode {
         Some(Command::Upstreams(command)) => on_runtime(cli::upstreams(command)),
         Some(Command::Limits(command)) => on_runtime(cli::limits(command)),
         Some(Command::LogLevel(command)) => on_runtime(cli::log_level(command)),
+        Some(Command::Reload(command)) => on_runtime(cli::reload(command)),
         Some(Command::Ops(command)) => on_runtime(cli::ops(*command)),
         Some(Command::Breakers(command)) => on_runtime(cli::breakers(command)),
         Some(Command::Audit(command)) => on_runtime(cli::audit(command)),

@@ -35,6 +35,7 @@ mod fair_share;
 mod fallback;
 mod finding;
 mod first_steps;
+mod following;
 mod forwarding;
 mod forwarding_streams;
 mod framing;

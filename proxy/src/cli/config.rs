@@ -9,18 +9,21 @@ use clap::{Args, Subcommand};
 
 use super::{
     named::{NO_CONFIGURATION, configuration},
+    operate::{LiveCommand, live},
     output::{FAILED, fail, print},
 };
 use crate::config;
 
 /// What is wanted of configurations.
 #[derive(Subcommand)]
-#[command(after_help = "Examples:\n  mainstay config show mainstay.yaml\n  mainstay config diff old.yaml new.yaml")]
+#[command(after_help = "Examples:\n  mainstay config show mainstay.yaml\n  mainstay config live")]
 pub enum ConfigCommand {
     /// Print the whole effective configuration, every default filled in
     Show(ShowCommand),
     /// Print each setting that differs between two configurations: 0 if they mean the same, 1 if they do not
     Diff(DiffCommand),
+    /// Print the configuration that a running proxy serves, with its file, and why a reload was refused
+    Live(LiveCommand),
     /// Print the JSON Schema from which editors complete
     #[command(after_help = "Examples:\n  mainstay config schema\n  mainstay config schema > mainstay.schema.json")]
     Schema,
@@ -57,8 +60,9 @@ pub struct DiffCommand {
 }
 
 /// Runs a subcommand of `config`. `default` is the file if the command names none.
-pub fn config(command: ConfigCommand, default: Option<PathBuf>) -> ExitCode {
+pub async fn config(command: ConfigCommand, default: Option<PathBuf>) -> ExitCode {
     match command {
+        ConfigCommand::Live(command) => live(command).await,
         ConfigCommand::Show(ShowCommand { path, config, reveal }) => show(path.or(config).or(default), reveal),
         ConfigCommand::Diff(DiffCommand { before, after }) => diff(&before, &after),
         ConfigCommand::Schema => print(format_args!("{:#}", config::schema())),

@@ -22,9 +22,9 @@ pub use ledger::{LedgerCommand, ledger};
 pub use named::{NO_CONFIGURATION, configuration};
 pub use openapi::{OpenapiCommand, openapi};
 pub use operate::{
-    AuditCommand, BreakersCommand, DrainCommand, LimitsCommand, LogLevelCommand, OpsCommand, ProbeCommand,
-    RoutesCommand, StatusCommand, UpstreamsCommand, audit, breakers, drain, limits, log_level, ops, probe, routes,
-    status, upstreams,
+    AuditCommand, BreakersCommand, DrainCommand, LimitsCommand, LiveCommand, LogLevelCommand, OpsCommand, ProbeCommand,
+    ReloadCommand, RoutesCommand, StatusCommand, UpstreamsCommand, audit, breakers, drain, limits, live, log_level,
+    ops, probe, reload, routes, status, upstreams,
 };
 #[cfg(feature = "top")]
 pub use operate::{TopCommand, top};

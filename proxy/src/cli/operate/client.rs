@@ -88,6 +88,12 @@ pub(super) struct Answer {
     pub(super) document: Value,
 }
 
+/// A response whose body goes on.
+pub(super) struct Streamed {
+    pub(super) body: Incoming,
+    _connection: Connection,
+}
+
 /// A connection; it ends with its owner.
 struct Connection {
     /// While it is there, the connection is not at its end.
@@ -265,6 +271,21 @@ impl Client {
         let document = document.ok_or_else(|| self.unreachable("this is not the admin listener of a Mainstay"))?;
         let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         Ok(Answer { etag, document })
+    }
+
+    /// A response that goes on, such as one of events.
+    pub(super) async fn stream(&self, target: &str) -> Result<Streamed, ClientError> {
+        let request = self.request(Method::GET, target).body(Full::default());
+        let request = request.map_err(|error| ClientError::Usage(error.to_string()))?;
+        let sent = timeout(ANSWER_TIMEOUT, self.send(request)).await;
+        let (response, connection) = sent.map_err(|_| self.unreachable("no answer in 30s"))??;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(Streamed { body, _connection: connection });
+        }
+        let body = timeout(ANSWER_TIMEOUT, Limited::new(body, MAX_ANSWER).collect()).await;
+        let bytes = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Err(self.refusal(&parts, &bytes))
     }
 
     fn request(&self, method: Method, target: &str) -> http::request::Builder {

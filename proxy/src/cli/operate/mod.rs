@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod breakers;
 mod client;
 pub(crate) mod drain;
+mod events;
 pub(crate) mod ops;
 pub(crate) mod probe;
 pub(crate) mod routes;
@@ -37,8 +38,8 @@ pub use self::{
     probe::{ProbeCommand, probe},
     routes::{RoutesCommand, routes},
     status::{StatusCommand, status},
-    switches::{LogLevelCommand, log_level},
-    views::{LimitsCommand, UpstreamsCommand, limits, upstreams},
+    switches::{LogLevelCommand, ReloadCommand, log_level, reload},
+    views::{LimitsCommand, LiveCommand, UpstreamsCommand, limits, live, upstreams},
 };
 use self::{
     client::{Client, ClientError},

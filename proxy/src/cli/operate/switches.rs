@@ -1,11 +1,12 @@
-//! `mainstay log-level`.
+//! `mainstay log-level` and `mainstay reload`.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{ClientError, Output, Session, Target, actor_of, end, json, text::cell, watch::read_age};
+use super::{ClientError, Output, Session, Target, actor_of, end, items, json, refused, text::cell, watch::read_age};
+use crate::cli::output::{FAILED, fail, print};
 
 /// Say how much is logged, or have more or less of it
 #[derive(Args, Debug)]
@@ -16,6 +17,16 @@ pub struct LogLevelCommand {
     /// Go back after so long to what the configuration says; without it, the next reload does
     #[arg(long = "for", value_name = "TIME", value_parser = read_age, requires = "level")]
     time: Option<String>,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Read the configuration again, and take it if it is valid: exit code 0 if it counts now, 1 if it was refused
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay reload\n  mainstay reload --reason 'the new limits'")]
+pub struct ReloadCommand {
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
@@ -65,4 +76,64 @@ async fn set_level(command: LogLevelCommand) -> Result<String, ClientError> {
         Output::Json => json(&document),
         _ => cell(&document["level"]),
     })
+}
+
+/// Carries out `mainstay reload`.
+pub async fn reload(command: ReloadCommand) -> ExitCode {
+    match read_again(command).await {
+        Ok((text, false)) => print(text),
+        // Programs read the document where they always do.
+        Ok((text, true)) if text.starts_with('{') => {
+            print(text);
+            ExitCode::from(FAILED)
+        }
+        Ok((text, true)) => fail(format_args!("mainstay: {text}")),
+        Err(error) => refused(&error),
+    }
+}
+
+/// What came of it, and whether that is a refusal.
+async fn read_again(command: ReloadCommand) -> Result<(String, bool), ClientError> {
+    let ReloadCommand { who, target } = command;
+    let session = target.session()?;
+    let body = who.body(&session, "reload").await?;
+    let document = session.client.post("/reload", None, &Value::Object(body)).await?.document;
+    let text = match session.output {
+        Output::Json => json(&document),
+        Output::Ids => cell(&document["hash"]),
+        Output::Table | Output::Wide => said(&document),
+    };
+    Ok((text, document["result"] == "refused"))
+}
+
+/// What came of a reload.
+fn said(document: &Value) -> String {
+    let changed: Vec<String> = items(document, "changed").iter().map(cell).collect();
+    let more = document["changed_count"].as_u64().unwrap_or(0).saturating_sub(changed.len() as u64);
+    let mut lines = match document["result"].as_str() {
+        Some("refused") => vec![format!("refused; the configuration in force stays\n{}", cell(&document["error"]))],
+        Some("unchanged") => vec!["unchanged: it means what it meant before".to_owned()],
+        _ => vec![format!("reloaded: #{}", cell(&document["hash"]))],
+    };
+    lines.extend(changed.into_iter().map(|change| format!("  {change}")));
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_reload_changed_is_said_and_so_is_why_one_was_refused() {
+        let taken = json!({ "result": "reloaded", "hash": "4f1c2a", "changed": ["a: 1 -> 2"], "changed_count": 3, "error": null });
+        assert_eq!(said(&taken), "reloaded: #4f1c2a\n  a: 1 -> 2\n  and 2 more");
+        let refused =
+            json!({ "result": "refused", "error": "mainstay.yaml:1:1: no", "changed": [], "changed_count": 0 });
+        assert_eq!(said(&refused), "refused; the configuration in force stays\nmainstay.yaml:1:1: no");
+    }
 }

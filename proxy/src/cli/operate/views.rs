@@ -1,13 +1,14 @@
-//! `mainstay upstreams` and `mainstay limits`: what is in force, and how it stands.
+//! `mainstay upstreams`, `mainstay limits` and `mainstay config live`: what is in force, and how it stands.
 
 use std::{borrow::Cow, process::ExitCode};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    ClientError, Listing, Session, Target, end, items, names_of,
-    text::{Column, cell, long_span, table_with_alarms},
+    ClientError, Listing, Output, Session, Target, end, items, json, names_of,
+    text::{Column, cell, long_age, long_span, table_with_alarms},
 };
 
 /// List where calls go, and how many are on their way there
@@ -26,6 +27,14 @@ pub struct LimitsCommand {
     target: Target,
 }
 
+/// Print the configuration that a running proxy serves
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  mainstay config live\n  mainstay config live -o json")]
+pub struct LiveCommand {
+    #[command(flatten)]
+    target: Target,
+}
+
 /// Carries out `mainstay upstreams`.
 pub async fn upstreams(command: UpstreamsCommand) -> ExitCode {
     end(async { list_upstreams(&command.target.session()?).await }.await)
@@ -34,6 +43,11 @@ pub async fn upstreams(command: UpstreamsCommand) -> ExitCode {
 /// Carries out `mainstay limits`.
 pub async fn limits(command: LimitsCommand) -> ExitCode {
     end(async { list_limits(&command.target.session()?).await }.await)
+}
+
+/// Carries out `mainstay config live`.
+pub async fn live(command: LiveCommand) -> ExitCode {
+    end(async { show_live(&command.target.session()?).await }.await)
 }
 
 async fn list_upstreams(session: &Session) -> Result<String, ClientError> {
@@ -110,6 +124,34 @@ fn unit(unit_ms: &Value) -> String {
         ms @ 0..1_000 => format!(" per {ms} ms"),
         ms => format!(" per {}", long_span(ms / 1_000)),
     }
+}
+
+async fn show_live(session: &Session) -> Result<String, ClientError> {
+    let document = session.client.get("/config").await?.document;
+    Ok(match session.output {
+        Output::Json => json(&document),
+        Output::Ids => cell(&document["hash"]),
+        Output::Table | Output::Wide => {
+            let mut lines = vec![format!(
+                "# {} #{}, loaded {} ago",
+                document["file"].as_str().unwrap_or("(no file)"),
+                cell(&document["hash"]),
+                long_age(&document["loaded_at"], Timestamp::now())
+            )];
+            if let Some(refused) = document["last_error"]["message"].as_str() {
+                let head = format!(
+                    "# A reload was refused {} ago:",
+                    long_age(&document["last_error"]["at"], Timestamp::now())
+                );
+                lines.push(session.style.alarm(&head));
+                lines.extend(refused.lines().map(|line| format!("#   {line}")));
+            }
+            // What is JSON is YAML, too.
+            lines.push(json(&document["effective"]));
+            lines.push(format!("# {}", session.footer().await));
+            lines.join("\n")
+        }
+    })
 }
 
 #[cfg(test)]

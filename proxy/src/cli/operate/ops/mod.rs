@@ -6,6 +6,7 @@ pub(super) mod ids;
 mod list;
 mod near;
 pub(super) mod story;
+mod tail;
 pub(super) mod words;
 
 use std::{borrow::Cow, process::ExitCode};
@@ -18,6 +19,7 @@ use self::{
     act::{Acts, Chosen},
     find::Find,
     list::Ls,
+    tail::Tail,
 };
 use super::{
     ClientError, Listing, Output, Session, Target, Why,
@@ -44,6 +46,11 @@ enum Ops {
         after_help = "Examples:\n  mainstay ops ls --upstream pay --older 10m\n  mainstay ops ls --all --newest --since 2h"
     )]
     Ls(Box<Ls>),
+    /// Tell what happens, as it happens: writes that change, breakers, configurations, the ledger; with --kind request, requests
+    #[command(
+        after_help = "Examples:\n  mainstay ops tail\n  mainstay ops tail --kind operation,request --upstream pay"
+    )]
+    Tail(Tail),
     /// Find the writes under a key that a caller sent
     #[command(after_help = "Examples:\n  mainstay ops find --key 8f14e45f\n  pbpaste | mainstay ops find --key -")]
     Find(Find),
@@ -149,6 +156,7 @@ pub async fn ops(command: OpsCommand) -> ExitCode {
     };
     match command.what.unwrap_or_default() {
         Ops::Ls(wanted) => watched(wanted.watch, async || Ok((list::list(&session, &wanted).await?, 0))).await,
+        Ops::Tail(wanted) => tail::tail(&session, wanted).await,
         what => end(carry_out(&session, what).await),
     }
 }
@@ -163,6 +171,7 @@ async fn carry_out(session: &Session, what: Ops) -> Result<String, ClientError> 
     let acts = |action, state, why| Acts { session, action, state, why };
     match what {
         Ops::Ls(wanted) => list::list(session, &wanted).await,
+        Ops::Tail(_) => Err(ClientError::Usage("what happens is told as it happens".into())),
         Ops::Find(wanted) => find::find(session, wanted).await,
         Ops::Show { named } => show(session, named).await,
         // Whoever acknowledges agrees with the state that it has.
