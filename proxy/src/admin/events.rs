@@ -118,7 +118,7 @@ impl Stream {
         }
         match self.watch.events.poll_recv(cx) {
             Poll::Pending => self.alive.poll_tick(cx).map(|_| Some(Bytes::from_static(b": alive\n\n"))),
-            event => event,
+            event @ Poll::Ready(_) => event,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /`: what is served here, as the OpenAPI document has it.
+//! `GET /`: what is served here, as the `OpenAPI` document has it.
 
 use serde_json::{Value, json};
 

@@ -214,13 +214,11 @@ impl Sample {
             count if count < self.most => Some(taken + 1),
             _ => None,
         });
-        match counted {
-            Ok(_) => Some(self.left_out.swap(0, Relaxed)),
-            Err(_) => {
-                self.left_out.fetch_add(1, Relaxed);
-                None
-            }
+        if counted.is_err() {
+            self.left_out.fetch_add(1, Relaxed);
+            return None;
         }
+        Some(self.left_out.swap(0, Relaxed))
     }
 }
 

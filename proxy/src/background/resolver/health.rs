@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn a_silent_upstream_is_tried_again_as_long_as_it_is_silent() {
         let (mut health, app, start) = (Health::default(), Arc::<str>::from("app"), Instant::now());
-        let mut tried = |health: &mut Health, secs| {
+        let tried = |health: &mut Health, secs| {
             health.unheard(|_| Duration::from_secs(10), start + Duration::from_secs(secs)).len()
         };
         health.breakers(&app, false, start);
         assert_eq!(tried(&mut health, 60), 0, "a breaker has probes of its own");
-        health.heard(&app, false, start + Duration::from_secs(60));
+        health.heard(&app, false, start + Duration::from_mins(1));
         assert_eq!([61, 69, 70, 71, 79, 80].map(|at| tried(&mut health, at)), [0, 0, 1, 0, 0, 1]);
         health.heard(&app, false, start + Duration::from_secs(85));
         assert_eq!([90, 94, 95].map(|at| tried(&mut health, at)), [0, 0, 1], "whatever the query was for");

@@ -237,12 +237,12 @@ fn cors(cors: &Cors) -> Value {
 
 fn upstream(upstream: &Upstream) -> Value {
     let scheme = |secure| if secure { "https" } else { "http" };
-    let endpoint = |it: &Endpoint| match &it.socket {
-        Some(_) => it.to_string(),
-        None => {
-            let srv = if it.service.is_some() { SRV } else { "" };
-            format!("{srv}{}://{it}", scheme(it.is_secure))
+    let endpoint = |it: &Endpoint| {
+        if it.socket.is_some() {
+            return it.to_string();
         }
+        let srv = if it.service.is_some() { SRV } else { "" };
+        format!("{srv}{}://{it}", scheme(it.is_secure))
     };
     let endpoints: Vec<String> = upstream.endpoints.iter().map(endpoint).collect();
     let shown = json!({

@@ -200,8 +200,8 @@ impl Recent {
     }
 
     /// A look at one route; what it grew by.
-    pub(super) fn look(&self, subject: Subject<'_>, may_remember: bool) -> Counts {
-        subject.minute.look(subject.counts, self.slot, may_remember)
+    pub(super) fn look(&self, Subject { minute, counts }: Subject<'_>, may_remember: bool) -> Counts {
+        minute.look(counts, self.slot, may_remember)
     }
 
     /// Ends a look: all routes together grew by so much.
