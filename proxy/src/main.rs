@@ -91,7 +91,7 @@ enum Command {
     /// Look into a ledger, copy it, put a copy in place: check, stats, backup, restore and more
     #[command(subcommand)]
     Ledger(cli::LedgerCommand),
-    /// Print what may be asked of a proxy, for programs (OpenAPI 3.1): by clients, or by operators
+    /// Print what may be asked of a proxy, for programs: by clients, or by operators
     Openapi(cli::OpenapiCommand),
     /// Print what a shell needs to complete this command line: mainstay completion bash
     Completion(cli::CompletionCommand),

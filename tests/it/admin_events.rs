@@ -39,7 +39,8 @@ impl Watching {
                     && let Some((data, rest)) = rest.split_once("\n\n")
                 {
                     let document = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
-                    self.text = rest.to_owned();
+                    let rest = rest.to_owned();
+                    self.text = rest;
                     return document;
                 }
                 let more = self.client.wire.some().await.expect("the stream goes on");

@@ -35,7 +35,9 @@ async fn answered(proxy: &Proxy, requests: impl IntoIterator<Item = Request>) ->
 
 fn counted(answered: &[String]) -> BTreeMap<&str, usize> {
     let mut all = BTreeMap::new();
-    answered.iter().for_each(|number| *all.entry(&**number).or_default() += 1);
+    for number in answered {
+        *all.entry(&**number).or_default() += 1;
+    }
     all
 }
 

@@ -134,10 +134,7 @@ async fn a_socket_of_the_dead_is_taken_over_and_one_of_the_living_is_not() {
     let config = || Config::single(upstream.addr, POLICY).local_listener("local", &path, "");
     let mut first = Proxy::start(config()).await;
     let said = Proxy::launch(config(), &Launch::default()).await;
-    let said = match said {
-        Ok(_) => panic!("two listen at one socket"),
-        Err(said) => said,
-    };
+    let Err(said) = said else { panic!("two listen at one socket") };
     assert!(said.contains("another process listens there") && said.contains("listener `local`"), "{said}");
     let way = LocalWay::to(&path).await;
     assert_eq!(Request::get("/").send(way.addr).await.expect_upstream(200).text(), "x", "the first was not disturbed");

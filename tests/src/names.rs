@@ -47,8 +47,8 @@ pub struct Offer {
 impl Zone {
     /// Serves it on a port of loopback.
     pub async fn serve(&self) -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, zone) = (socket.local_addr().unwrap(), self.clone());
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback has a port");
+        let (address, zone) = (socket.local_addr().expect("it is bound"), self.clone());
         tokio::spawn(async move {
             let mut packet = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
