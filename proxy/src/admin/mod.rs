@@ -30,8 +30,8 @@
 //! DELETE /drain                     takes that back, unless the process ends
 //! ```
 //!
-//! JSON is indented for `?pretty`, and for curl. What changes an operation needs `If-Match` with the `ETag` that was read: of two operators who race, one gets 412 and
-//! looks again. Every act is written to the audit trail with who and why, refused ones too.
+//! JSON is indented for `?pretty`, and for curl. What changes an operation needs `If-Match` with the `ETag` that was read: of two
+//! operators who race, one gets 412 and looks again. Every act is written to the audit trail with who and why, refused ones too.
 //!
 //! Who may ask is decided in `guard`: a token or a certificate off loopback, and on loopback nothing that a web page could send.
 

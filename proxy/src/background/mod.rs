@@ -1,4 +1,5 @@
-//! What runs with no client about: the resolver, housekeeping, renewed certificates, and looks at the CPU and the counters; each is started again if it ends.
+//! What runs with no client about: the resolver, housekeeping, renewed certificates, and looks at the CPU and the
+//! counters; each is started again if it ends.
 
 mod certificates;
 mod counters;

@@ -131,7 +131,7 @@ function isTold(op) {
   if (op.state === "unknown") return "outcome-unknown (409). The service is asked, where it can be; the write is not sent again.";
   if (op.state === "not_executed") return op.attention ? "outcome-unknown (409), until the flag is taken away. Then it is sent, and executes." : "It is sent to the service, and executes.";
   if (kept) return `The answer that was kept: ${kept}.`;
-  if (op.state === "failed") return "write-failed (422).";
+  if (op.state === "failed") return op.attention ? "outcome-unknown (409), until the flag is taken away. Then write-failed (422)." : "write-failed (422).";
   return op.source === "response" ? "response-not-retained (409): the answer was not kept." : "That it happened, with this operation as its document.";
 }
 
@@ -511,7 +511,7 @@ function acts(op, name) {
   const row = [
     offer(op.can_be_queried, "Ask again…", op.state === "unknown" ? "its policy has no status endpoint, or had none when it began" : "only what is in doubt is asked about", { title: `Ask the service about ${name}`, line: `mainstay ops query ${name}`, send: send("query", {}) }),
     offer(op.can_be_redispatched, "Send again…", op.state === "unknown" ? "its request is not kept, or its service does not honour keys" : "only what is in doubt is sent again", { title: `Send ${name} again`, about: p("Byte for byte, under the same key; the service honours it, so it does it once."), line: `mainstay ops redispatch ${name}`, send: send("redispatch", {}) }),
-    isContradicted ? button("Acknowledge…", () => act({ title: `Acknowledge ${name}`, about: p("You have put it right: the flag is taken away, its state stays."), line: `mainstay ops resolve ${name} --acknowledge`, send: send("resolve", { state: op.state }) }))
+    isContradicted ? button("Acknowledge…", () => act({ title: `Acknowledge ${name}`, about: p(`You have taken the effect back: the flag goes, the state stays. ${op.state === "not_executed" ? "A repeat then EXECUTES" : op.state === "failed" ? "Its caller is then told that a new key is safe" : "Repeats are told that it happened"}.`), line: `mainstay ops resolve ${name} --acknowledge`, send: send("resolve", { state: op.state }) }))
       : op.can_be_resolved ? ["succeeded", "failed", "not_executed"].map(as => button(`Resolve as ${as.replace("_", " ")}…`, () => act(resolve(as))))
         : (refused.push(op.state === "pending" ? "Resolve: its attempt is in flight, and will say more than a person can." : "Resolve: it is settled, and nothing was heard against it."), null),
     offer(op.can_be_revealed, "Reveal the key…", "admin.reveal is not set", { title: `Reveal the key of ${name}`, about: p("That you looked, and why, is kept."), line: `mainstay ops reveal ${name}`, send: who => reveal(at, name, who) }),
@@ -592,7 +592,7 @@ async function routes(here) {
   return [heading("Routes"), p(`Counted over the last ${age(document.window_ms)}.`),
     table("Routes, in the order in which they are tried", ["Route", "Methods", "Upstream", "Policy", "Writes", "Rate", "OK", "p50", "p99", "Retried", "Limited", "Replayed", "In doubt", "Breaker"],
       document.routes.map(route => row([wide(h("a", { href: `#/routes/${encodeURIComponent(route.name)}`, class: "open", "data-k": route.name }, route.name)), route.methods.join(", ") || "all", link("#/upstreams", route.upstream), route.policy,
-        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...figures(route)])), "This configuration has no route."), cli("mainstay check")];
+        route.protects_writes ? tag("good", route.asks_the_service ? "✓ protected, asks" : "✓ protected") : tag("plain", "not keyed"), ...figures(route)])), "This configuration has no route."), cli("mainstay routes")];
 }
 async function route({ routes, window_ms }, name) {
   const at = routes.findIndex(route => route.name === name), found = routes[at];
@@ -655,7 +655,7 @@ async function upstreams() {
       table(`Endpoints of ${upstream.name}`, ["Address", "Connecting", "In flight", "Breakers", ...more.map(phrase)], upstream.endpoints.map(endpoint => row([wide(endpoint.address), wide(isAway(endpoint) ? [tag("bad", `! ${isAway(endpoint).cause}`), ` ${isAway(endpoint).failures_last_minute} × in the last minute`] : soft("no failure known")), num(endpoint.in_flight),
         wide(endpoint.breakers.map(breaker => [link("#/protect", breaker.name), " ", breakerTag(breaker.state), " "])), ...more.map(name => wide(text(endpoint[name] ?? null)))])), "It has no endpoint now: its name does not resolve.")];
   };
-  return [heading("Upstreams"), upstreams.length ? upstreams.map(one) : h("p", { class: "none" }, "This configuration has no upstream."), cli("mainstay status")];
+  return [heading("Upstreams"), upstreams.length ? upstreams.map(one) : h("p", { class: "none" }, "This configuration has no upstream."), cli("mainstay upstreams")];
 }
 
 // ---- Configuration
@@ -697,7 +697,7 @@ async function config(here) {
     h2("Findings"), document.findings.length ? h("ul", { class: "findings" }, document.findings.map(finding => h("li", {}, tag(...(SEVERITY[finding.severity] ?? ["plain", finding.severity])), " ", b(finding.code), " ", finding.file && code(`${finding.file}${finding.line ? `:${finding.line}` : ""}`), p(finding.message), finding.cure && p(soft("Cure: "), finding.cure))))
       : p("None."),
     h2("In force"), p(places ? "What is written has its file and line; what is soft is a default." : "With all defaults."),
-    pre("The configuration in force", lines.map(([text, path], at) => h("span", { class: places && !isWritten(path) ? "soft" : null, "data-target": at === first }, text, places?.[path] && h("span", { class: "place" }, `  # ${places[path].file}:${places[path].line}`), "\n")), { class: "yaml" }), cli("mainstay config show")];
+    pre("The configuration in force", lines.map(([text, path], at) => h("span", { class: places && !isWritten(path) ? "soft" : null, "data-target": at === first }, text, places?.[path] && h("span", { class: "place" }, `  # ${places[path].file}:${places[path].line}`), "\n")), { class: "yaml" }), cli("mainstay config live")];
 }
 
 // ---- Audit
@@ -725,7 +725,7 @@ async function live() {
   const pause = button(tape.isPaused ? "Go on" : "Pause", event => { tape.isPaused = !tape.isPaused; event.target.textContent = tape.isPaused ? "Go on" : "Pause"; relist(); }, { "data-k": "pause" });
   setTimeout(relist);
   return [heading("Live"), h("div", { class: "row filters" }, pause, choice("l-kind", "Kind", [["", "All"], ...KINDS.map(kind => [kind, kind])], tape.kind, value => { tape.kind = value; relist(); }), h("div", {}, h("label", { for: "l-text" }, "Only with"), filter), h("span", { class: "count", id: "left" })),
-    list, cli("mainstay ops ls --all --newest")];
+    list, cli("mainstay ops tail")];
 }
 function relist() {
   const list = by("tape");
@@ -847,6 +847,7 @@ by("search").addEventListener("submit", async event => {
   event.preventDefault();
   const text = by("q").value.trim();
   by("q").value = "";
+  main.focus();
   try { if (text) await search(text); } catch (error) { tell("The search did not work", failure(error)); }
 });
 by("skip").addEventListener("click", event => { event.preventDefault(); main.focus(); });
