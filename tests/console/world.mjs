@@ -80,7 +80,7 @@ policies:
       status:
         request: "GET /by-ref/{key}"
         rate: 5000/s
-        schedule: { first: 20ms, max: 50ms, give_up: 100ms }
+        schedule: { first: 20ms, max: 10m, give_up: 100ms }
         rules: [{ status: 200, then: succeeded }]
 `);
   const own = { base: `http://127.0.0.1:${operators}`, probes: `http://127.0.0.1:${probes}`, inbound: `http://127.0.0.1:${port}`, file };
