@@ -68,8 +68,17 @@ impl Checked {
         }
         state.due = Some(Instant::now() + spread(params.interval));
         self.is_unwell.store(!state.health.is_healthy(), Relaxed);
-        drop(state);
-        self.asks.store(false, Relaxed);
+    }
+}
+
+/// A question that is under way. However it ends, by a panic too, the endpoint can be asked again.
+struct Asking {
+    checked: Arc<Checked>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.checked.asks.store(false, Relaxed);
     }
 }
 
@@ -89,6 +98,7 @@ impl Question {
         if !self.checked.begin(now) {
             return;
         }
+        let asking = Asking { checked: self.checked.clone() };
         tokio::spawn(async move {
             let answer = match timeout(health.timeout, self.answer(&health, speech)).await {
                 Ok(Ok(status)) if status.is_success() => Ok(()),
@@ -96,7 +106,7 @@ impl Question {
                 Ok(Err(error)) => Err(error.word().to_owned()),
                 Err(_) => Err("no answer in time".to_owned()),
             };
-            self.checked.end(answer, &health);
+            asking.checked.end(answer, &health);
         });
     }
 

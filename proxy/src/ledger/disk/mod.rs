@@ -400,8 +400,7 @@ impl Ledger for DiskLedger {
     }
 
     fn quarantined_until(&self) -> Option<UnixMillis> {
-        let until = self.inner.records.lock().quarantined_until();
-        until.filter(|until| *until > self.inner.clock.now())
+        self.inner.records.lock().quarantined_until().filter(|until| *until > self.inner.clock.now())
     }
 
     fn instance(&self) -> InstanceId {
@@ -484,9 +483,8 @@ impl Waiting<'_> {
     /// Every change from now on ends the wait.
     fn enlist(&mut self) -> OwnedNotified {
         let waiters = self.inner.records.lock().waiters(self.seq);
-        let changed = Arc::clone(&waiters).notified_owned();
-        self.waiters = Some(waiters);
-        changed
+        self.waiters = Some(Arc::clone(&waiters));
+        waiters.notified_owned()
     }
 }
 
