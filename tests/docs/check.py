@@ -1,34 +1,30 @@
 #!/usr/bin/env python3
 """The documents, held against the program.
 
-* Every link of every Markdown file leads to a file, and to a heading if it names one.
+* Every link of every Markdown file leads somewhere, as far as can be told without a network (links.py).
 * Every `yaml` block is YAML, but for samples of what is wrong.
 * Every `mainstay …` command in a `sh` block is a command with such options.
 * Every test that SECURITY.md rests on exists.
 * docs/reference/findings.md has every code that the program has, and each sample brings up its own; the messages of logs.md are the program's.
-* What is marked is run, page by page, from top to bottom, in a folder and a network of its own. The words after a block's language say
-  how:  `file=NAME` writes it there; `check` gives it to `mainstay check --deny warnings`; `run` runs it (`exit=N` if it is to fail);
-  `background` starts it and waits for `port=N`; `output` is what the block before printed, where `…` stands for anything.
+* Every block that says what to type, to write or to send is played (play.py says how), or says why it is not: `unplayed=REASON`.
 
 Usage: check.py MAINSTAY_BINARY [PAGE…]        (needs PyYAML)
+       check.py --blocks [PAGE…]               lists the blocks, and whether they are played
 """
 
-import fcntl
-import os
+import concurrent.futures
 import pathlib
 import re
-import shutil
-import signal
-import socket
-import struct
 import subprocess
 import sys
-import tempfile
 import time
 
+import links
+import names
 import yaml
+from pages import ROOT, documents, read, scenes
+from play import can_isolate, is_played, isolated
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "docs/reference/findings.md"
 LOGS = ROOT / "docs/reference/logs.md"
 SECURITY = ROOT / "SECURITY.md"
@@ -39,54 +35,16 @@ NOT_IN_ONE_FILE = {
 # What is found by looking at what a file names.
 ONLINE = ROOT / "proxy/src/cli/check/online.rs"
 NOT_IN_ONE_FILE |= set(re.findall(r'\("([a-z-]+)", Severity::\w+\);', ONLINE.read_text()))
-PATIENCE = 120  # seconds for one block, on a loaded machine
-FENCE = re.compile(r"^(`{3,})(\S*)(.*)$")
-
-
-class Block:
-    def __init__(self, line, language, words):
-        self.line, self.language, self.text = line, language, ""
-        self.marks = {name: value for name, _, value in (word.partition("=") for word in words.split())}
-
-
-def read(page):
-    """A page's blocks, and what stands between them."""
-    blocks, prose, block, fence = [], [], None, ""
-    for number, line in enumerate(page.read_text().splitlines(), 1):
-        if block is None and (match := FENCE.match(line)):
-            fence, block = match[1], Block(number, match[2], match[3])
-        elif block is not None and line.strip() == fence:
-            blocks.append(block)
-            block = None
-        elif block is not None:
-            block.text += line + "\n"
-        else:
-            prose.append((number, line))
-    return blocks, prose
-
-
-def anchors(page):
-    """The names that GitHub gives to a page's headings."""
-    found = set()
-    for _, line in read(page)[1]:
-        if match := re.match(r"^#{1,6} (.*)$", line):
-            text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", match[1])
-            name = re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-")
-            found.add(next(each for each in [name, *(f"{name}-{n}" for n in range(1, 99))] if each not in found))
-    return found
-
-
-def bad_links(page):
-    for number, line in read(page)[1]:
-        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", line)):
-            if target.startswith(("https://", "mailto:")):
-                continue
-            path, _, anchor = target.partition("#")
-            file = (page.parent / path).resolve() if path else page
-            if not file.exists():
-                yield f"{page.relative_to(ROOT)}:{number}: {target} leads nowhere"
-            elif anchor and (file.suffix != ".md" or anchor not in anchors(file)):
-                yield f"{page.relative_to(ROOT)}:{number}: {file.name} has no heading #{anchor}"
+# Why a block is not played.
+UNPLAYED = {
+    "builds": "builds the workspace or its tests, which whoever runs this has done",
+    "container": "needs a container engine, and images from elsewhere",
+    "cluster": "needs a cluster; tests/kubernetes holds the manifests against Kubernetes' own schemas",
+    "example": "tests/run plays the examples by themselves",
+    "postgres": "needs a PostgreSQL; tests/it does the same on one (ledger_schema, replicas_store), tests/run `demo --replicas 3`",
+}
+# What a reader types, writes or sends.
+TYPED = {"sh", "yaml", "http", "python", "js", "lua"}
 
 
 def bad_yaml(page, block):
@@ -112,20 +70,24 @@ class Commands:
     def subcommands(self, path):
         return re.findall(r"^  ([a-z][a-z-]*)  ", self.help(path).partition("Commands:")[2], re.M)
 
+    def of(self, line):
+        """What is wrong with the commands of a line."""
+        for command in re.findall(r"(?:^|[|;&(] *|-- )mainstay((?: [^|;&#]*)?)", line):
+            words = re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", command).split()
+            path = ()
+            while words and words[0] in self.subcommands(path):
+                path += (words.pop(0),)
+            if words and self.subcommands(path) and re.fullmatch(r"[a-z]+", words[0]):
+                yield f"there is no `mainstay {' '.join([*path, words[0]])}`"
+            for word in words:
+                option = re.match(r"-[a-zA-Z]\b|--[a-z-]+", word)
+                if option and not re.search(rf"(?<![\w-]){option[0]}(?![\w-])", self.help(path)):
+                    yield f"`mainstay {' '.join(path)}` has no {option[0]}"
+
     def bad(self, page, block):
         for offset, line in enumerate(block.text.splitlines(), 1):
-            for command in re.findall(r"(?:^|[|;&] *|-- )mainstay((?: [^|;&#]*)?)", line):
-                words = re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", command).split()
-                path = ()
-                while words and words[0] in self.subcommands(path):
-                    path += (words.pop(0),)
-                at = f"{page.relative_to(ROOT)}:{block.line + offset}"
-                if words and self.subcommands(path) and re.fullmatch(r"[a-z]+", words[0]):
-                    yield f"{at}: there is no `mainstay {' '.join([*path, words[0]])}`"
-                for word in words:
-                    option = re.match(r"-[a-zA-Z]\b|--[a-z-]+", word)
-                    if option and not re.search(rf"(?<![\w-]){option[0]}(?![\w-])", self.help(path)):
-                        yield f"{at}: `mainstay {' '.join(path)}` has no {option[0]}"
+            for fault in self.of(line):
+                yield f"{page.relative_to(ROOT)}:{block.line + offset}: {fault}"
 
 
 def sections(text):
@@ -182,120 +144,62 @@ def bad_promises():
                 yield f"{SECURITY.name}: there is no test {room}::{test}"
 
 
-def matches(expected, printed):
-    """Whether a text is what was printed, with `…` for anything within a line and a line of it for any lines."""
-    pattern = ""
-    for line in expected.strip("\n").split("\n"):
-        pattern += "(?:.*\n)?" if line.strip() == "…" else "[^\n]*".join(map(re.escape, line.rstrip().split("…"))) + "\n"
-    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed.strip("\n").split("\n")), re.S)
+def reason(block):
+    """Why a block is not played; nothing where it is, or where there is nothing to play."""
+    held = {"run", "background", "check", "part", "exchange", "file", "finding", "base"} & block.marks.keys()
+    return None if held or block.language not in TYPED else block.marks.get("unplayed", "")
 
 
-def loopback():
-    """The network of this process has nothing but itself, and that has to be told so."""
-    with socket.socket() as any_socket:
-        up = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
-        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
+def bad_marks(page):
+    for block in read(page)[0]:
+        at = f"{page.relative_to(ROOT)}:{block.line}"
+        if (why := reason(block)) is not None and why not in UNPLAYED:
+            yield f"{at}: not played: say how, or `unplayed=` one of {', '.join(UNPLAYED)}"
+        if "scene" in block.marks and block.marks["scene"] not in scenes(page):
+            yield f"{at}: there is no scene {block.marks['scene']}"
+    for name in scenes(page).keys() - {block.marks.get("scene") for block in read(page)[0]}:
+        yield f"{page.relative_to(ROOT)}: no block has the scene {name}"
 
 
-def listens(port):
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-        time.sleep(0.05)
-    return False
-
-
-def play(binary, page):
-    """Runs what a page says, and tells the first thing that is not so."""
-    home = pathlib.Path(tempfile.mkdtemp(prefix="mainstay-docs-"))
-    (home / ".bin").mkdir()
-    (home / ".bin/mainstay").symlink_to(pathlib.Path(binary).resolve())
-    environment = os.environ | {"PATH": f"{home}/.bin:{os.environ['PATH']}", "HOME": str(home), "USER": "ann", "REPOSITORY": str(ROOT)}
-    started, printed, last = {}, "", None
-    try:
+def blocks(pages):
+    """Every block that says what to type, to write or to send, and whether it is played."""
+    for page in pages:
         for block in read(page)[0]:
-            where = f"{page.relative_to(ROOT)}:{block.line}"
-            if name := block.marks.get("file"):
-                (home / name).write_text(block.text)
-            if "check" in block.marks:
-                command = [binary, "check", "--deny", "warnings", "-"]
-                checked = subprocess.run(command, input=block.text, env=environment, capture_output=True, text=True)
-                if checked.returncode != 0:
-                    return f"{where}: refused:\n{checked.stdout}{checked.stderr}"
-            options = {"cwd": home, "env": environment, "stdin": subprocess.DEVNULL, "start_new_session": True}
-            if "background" in block.marks:
-                # Where one was before, it has been ended: as a reader would, wait until it has.
-                if before := started.get(block.marks["port"]):
-                    before.wait(PATIENCE)
-                log = open(home / ".log", "a")
-                started[block.marks["port"]] = subprocess.Popen(["bash", "-euc", block.text], stdout=log, stderr=log, **options)
-                if not listens(int(block.marks["port"])):
-                    return f"{where}: nothing listens on {block.marks['port']}:\n{(home / '.log').read_text()}"
-            elif "run" in block.marks:
-                try:
-                    ended = subprocess.run(
-                        ["bash", "-euo", "pipefail", "-c", block.text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                        text=True, timeout=PATIENCE, **options,
-                    )  # fmt: skip
-                except subprocess.TimeoutExpired as late:
-                    return f"{where}: {late}:\n{(home / '.log').read_text()[-2000:]}"
-                printed, last = ended.stdout, where
-                if ended.returncode != int(block.marks.get("exit") or 0):
-                    return f"{where}: ended with {ended.returncode}:\n{printed}\n{(home / '.log').read_text()[-2000:]}"
-            elif "output" in block.marks and not matches(block.text, printed):
-                return f"{where}: the block at {last} printed\n{printed}"
-        return None
-    finally:
-        for process in started.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        shutil.rmtree(home, ignore_errors=True)
+            if block.language in TYPED:
+                why = reason(block)
+                yield f"{page.relative_to(ROOT)}:{block.line}: {block.language}: {'played' if why is None else 'NOT played: ' + UNPLAYED.get(why, why)}"
 
 
-def is_played(page):
-    return any({"run", "check", "background"} & block.marks.keys() for block in read(page)[0])
-
-
-def isolated(binary, page):
-    """A page in a network of its own, so that its ports are free; without one where the system gives none."""
-    unshare = ["unshare", "--user", "--map-root-user", "--net"]
-    if subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
-        return play(binary, page)
-    ended = subprocess.run([*unshare, sys.executable, __file__, "--play", binary, str(page)], capture_output=True, text=True)
-    return None if ended.returncode == 0 else ended.stdout + ended.stderr
+def timed(binary, page):
+    began = time.monotonic()
+    return isolated(binary, page), time.monotonic() - began
 
 
 def main(binary, pages):
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    pages = [page.resolve() for page in pages] or [ROOT / name for name in listed.stdout.split() if (ROOT / name).exists()]
-    faults, commands, played = [], Commands(binary), 0
+    faults, commands = [], Commands(binary)
     for page in pages:
-        faults += bad_links(page)
+        faults += [*links.bad(page), *bad_marks(page), *names.bad(page, commands)]
         for block in read(page)[0]:
             faults += commands.bad(page, block) if block.language == "sh" else []
             faults += bad_yaml(page, block) if block.language == "yaml" and "finding" not in block.marks else []
-        if is_played(page):
-            played += 1
-            began = time.monotonic()
-            fault = isolated(binary, page)
-            print(f"{page.relative_to(ROOT)}: {'FAILED' if fault else 'runs'} ({time.monotonic() - began:.0f} s)", flush=True)
+    played = [page for page in pages if is_played(page)]
+    # Each has a network of its own, and waits more than it works.
+    with concurrent.futures.ThreadPoolExecutor(3 if can_isolate() else 1) as pool:
+        for page, (fault, took) in zip(played, pool.map(lambda page: timed(binary, page), played)):
+            print(f"{page.relative_to(ROOT)}: {'FAILED' if fault else 'runs'} ({took:.0f} s)", flush=True)
             faults += [fault] if fault else []
     faults += bad_findings(binary) if FINDINGS in pages else []
     faults += bad_messages() if LOGS in pages else []
     faults += bad_promises() if SECURITY in pages else []
-    print("\n".join(faults) or f"{len(pages)} pages, {played} of them run: all so")
+    print("\n".join(faults) or f"{len(pages)} pages, {len(played)} of them run: all so")
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--play"]:
-        loopback()
-        found = play(sys.argv[2], pathlib.Path(sys.argv[3]))
-        print(found or "")
-        sys.exit(1 if found else 0)
-    if len(sys.argv) < 2:
+    named = [pathlib.Path(name).resolve() for name in sys.argv[2:]] or documents()
+    if sys.argv[1:2] == ["--blocks"]:
+        print("\n".join(blocks(named)))
+    elif len(sys.argv) < 2:
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1], [pathlib.Path(name) for name in sys.argv[2:]]))
+    else:
+        sys.exit(main(sys.argv[1], named))

@@ -210,7 +210,8 @@ async fn the_start_and_each_reload_log_and_count_the_warnings() {
 #[tokio::test]
 async fn the_first_configuration_of_the_readme_warns_of_nothing() {
     let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let (_, rest) = readme.split_once("```yaml").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
     let (first, _) = rest.split_once("```").unwrap();
     assert!(first.contains("status:"), "{first}");
     let output = fed(&["check", "--deny", "warnings", "-o", "json", "-"], first).await;
