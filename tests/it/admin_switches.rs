@@ -59,6 +59,59 @@ async fn a_breaker_held_closed_or_disabled_does_not_trip() {
 }
 
 #[tokio::test]
+async fn a_breaker_held_for_a_time_is_released_when_it_is_over_unless_somebody_moved_it_since() {
+    let upstream = Upstream::answering(Answer::ok("fine")).await;
+    let proxy = Proxy::start(Config::single(upstream.addr, BREAKER).admin()).await;
+    let hold = |time: Option<&str>| {
+        let body = json!({ "state": "open", "for": time, "actor": "ana", "reason": "the bank says ten minutes" });
+        act(&proxy, "/breakers/p@app:force", None, body)
+    };
+    for wrong in ["0s", "25h", "soon"] {
+        hold(Some(wrong)).await.expect_problem(400, "bad-request");
+    }
+    hold(Some("200ms")).await;
+    let held = hold(None).await.json();
+    assert_eq!((&held["forced"], &held["forced_by"]["until"]), (&"open".into(), &serde_json::Value::Null), "{held}");
+    let held = hold(Some("300ms")).await.json();
+    assert!(held["forced_by"]["until"].as_str() > held["forced_by"]["at"].as_str(), "{held}");
+    proxy.get("/").await.expect_problem(503, "circuit-open");
+    let last = eventually("it is written down who released it", || async {
+        let page = seen(&proxy, "/audit?limit=1").await.json();
+        (page["entries"][0]["action"] == "release").then(|| page["entries"][0].clone())
+    })
+    .await;
+    assert_eq!((&last["actor"], &last["result"], &last["after"]), (&"ana".into(), &"done".into(), &"closed".into()));
+    assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("the bank says ten minutes")), "{last}");
+    proxy.get("/").await.expect_upstream(200);
+    assert_eq!(seen(&proxy, "/breakers").await.json()["breakers"][0]["forced"], serde_json::Value::Null);
+    // The time of the first one ended nothing that came after it.
+    let rows = trail(&proxy).await;
+    let since: Vec<&str> = rows.iter().map(|row| row[0].as_str()).take(3).collect();
+    assert_eq!(since, ["release", "force", "force"], "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_breaker_tells_its_window_by_tenths_and_a_limit_who_has_used_most_of_it() {
+    let upstream = Upstream::answering(Answer::ok("fine")).await;
+    let policy = "circuit_breaker: { error_ratio: 0.9, window: 100s }, rate_limit: { requests: 10, unit: 1h, key: \"{header.X-Caller}\" }";
+    let proxy = Proxy::start(Config::single(upstream.addr, policy).admin()).await;
+    for (caller, requests) in [("one", 1), ("many", 4), ("some", 2)] {
+        for _ in 0..requests {
+            proxy.send(Request::get("/").header("X-Caller", caller)).await.expect_upstream(200);
+        }
+    }
+    let breaker = seen(&proxy, "/breakers").await.json()["breakers"][0].clone();
+    let window = breaker["window"].as_array().expect("a list");
+    let sum = window.iter().filter_map(|bucket| bucket["requests"].as_u64()).sum::<u64>();
+    assert_eq!((window.len(), sum, &breaker["window_ms"]), (10, 7, &json!(100_000)), "{breaker}");
+    let limit = seen(&proxy, "/limits").await.json()["routes"][0]["rate_limit"].clone();
+    let left: Vec<u64> =
+        limit["top"].as_array().expect("a list").iter().filter_map(|key| key["remaining"].as_u64()).collect();
+    assert_eq!((left, &limit["top_is_complete"]), (vec![6, 8, 9], &json!(true)), "{limit}");
+    assert!(!limit.to_string().contains("many"), "who it is stays unknown: {limit}");
+}
+
+#[tokio::test]
 async fn breakers_have_one_name_each() {
     let upstream = Upstream::answering(Answer::ok("x")).await;
     let proxy = Proxy::start(

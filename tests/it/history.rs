@@ -77,7 +77,18 @@ async fn a_contradicted_write_has_each_of_its_events_with_who_said_what() {
     ];
     assert_eq!(told(&document), expected);
     assert_eq!((&document["history_folded"], &document["attention"]["later"]), (&json!(0), &json!([second])));
+    let same = &document["same_key"];
+    assert_eq!(
+        (&same[0]["id"], &same[0]["state"], same.as_array().map(Vec::len)),
+        (&json!(second), &json!("succeeded"), Some(1))
+    );
     let second = seen(proxy, &format!("/operations/{second}")).await.json();
+    // The write before it, under the same key: it is what needs a person.
+    let same = &second["same_key"];
+    assert_eq!(
+        (&same[0]["id"], &same[0]["needs_a_person"], same.as_array().map(Vec::len)),
+        (&json!(first), &json!(true), Some(1))
+    );
     let expected = [
         json!({ "event": "begun" }),
         json!({ "event": "dispatched" }),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     CallOutcome, CircuitBreaker, Ejections, Forced, Rejected, Snapshot, Trip,
     machine::{Machine, Ticket},
+    window::Counts,
 };
 
 /// A circuit breaker; clones are the same breaker.
@@ -83,6 +84,11 @@ impl Breaker {
     /// What the breaker looks like now.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.shared.machine.lock().snapshot(&self.shared.params, now)
+    }
+
+    /// What completed in each tenth of the window, the oldest first.
+    pub fn buckets(&self, now: Instant) -> [Counts; 10] {
+        self.shared.machine.lock().buckets(now)
     }
 
     /// Why it opened last, if it ever did.

@@ -283,6 +283,11 @@ impl Machine {
         }
     }
 
+    /// What completed in each part of the window, the oldest first.
+    pub(super) fn buckets(&mut self, now: Instant) -> [Counts; 10] {
+        self.window.buckets(now)
+    }
+
     /// Why it opened last, if it ever did.
     pub(super) const fn trip(&self) -> Option<Trip> {
         self.trip

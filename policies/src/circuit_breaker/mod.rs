@@ -44,3 +44,4 @@ pub use error::*;
 pub use layer::*;
 pub use machine::{CallOutcome, Forced, Snapshot, State, Transitions, Trip};
 pub use params::*;
+pub use window::Counts;

@@ -531,3 +531,18 @@ async fn a_breaker_says_since_when_it_is_in_its_state() {
     breaker.force(Forced::Open);
     assert_eq!(since(Instant::now()), Some(start + SECOND));
 }
+
+#[test]
+fn the_window_is_told_by_tenths_the_oldest_first() {
+    let (breaker, start) = (Breaker::new(CircuitBreaker { window: 10 * SECOND, ..ratio(1.0, 1000) }), Instant::now());
+    let mut errors_at = |second: u32, calls: u32| {
+        let now = start + SECOND * second + Duration::from_millis(500);
+        (0..calls).for_each(|_| breaker.acquire(now).expect("closed").record(Error, now));
+        breaker.buckets(now).map(|bucket| bucket.errors)
+    };
+    assert_eq!(errors_at(0, 3), [0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+    assert_eq!(errors_at(2, 1), [0, 0, 0, 0, 0, 0, 0, 3, 0, 1]);
+    assert_eq!(errors_at(9, 2), [3, 0, 1, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(errors_at(10, 0), [0, 1, 0, 0, 0, 0, 0, 0, 2, 0], "what is older than the window is not in it");
+    assert_eq!(errors_at(90, 0), [0; 10]);
+}

@@ -7,11 +7,14 @@ use tokio::time::Instant;
 const BUCKETS: u64 = 10;
 
 /// What completed in one bucket, or in the whole window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) requests: u64,
-    pub(super) errors: u64,
-    pub(super) slow: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub errors: u64,
+    /// Those of them that were slow.
+    pub slow: u64,
 }
 
 /// A completion counts for at most the window and at least nine tenths of it.
@@ -49,6 +52,15 @@ impl Window {
             counts.slow += u64::from(slow);
         }
         self.total
+    }
+
+    /// The counts of each bucket at `now`, the oldest first.
+    pub(super) fn buckets(&mut self, now: Instant) -> [Counts; BUCKETS as usize] {
+        self.at(now);
+        let mut oldest_first = self.buckets;
+        // The place after the newest one is that of the oldest.
+        oldest_first.rotate_left(((self.head + 1) % BUCKETS) as usize);
+        oldest_first
     }
 
     /// The counts at `now`; a thread that read the clock a little earlier sees the newest bucket.

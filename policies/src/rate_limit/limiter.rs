@@ -5,7 +5,7 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    RateLimit, SharedLimit, Usage,
+    RateLimit, SharedLimit, TopKeys, Usage,
     table::{Place, Table},
     ticks::{Booking, Verdict},
 };
@@ -124,6 +124,14 @@ impl Limiter {
         match &self.shared {
             None => self.table.usage(&self.params, self.nanos(now)),
             Some(shared) => self.table.usage(&self.params.part(shared.fraction()), self.nanos(now)),
+        }
+    }
+
+    /// Who has used most of a limit by key, at most `most` of them. Off the hot path, and bounded.
+    pub fn top(&self, now: Instant, most: usize) -> TopKeys {
+        match &self.shared {
+            None => self.table.top(&self.params, self.nanos(now), most),
+            Some(shared) => self.table.top(&self.params.part(shared.fraction()), self.nanos(now), most),
         }
     }
 

@@ -50,4 +50,4 @@ pub use layer::*;
 pub use limiter::*;
 pub use params::*;
 pub use peers::{LIMITS_TOLD, LimitId, Peers, SharedLimit};
-pub use usage::Usage;
+pub use usage::{KeyUsage, TopKeys, Usage};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    RateLimit, Usage,
+    KeyUsage, RateLimit, TopKeys, Usage,
     state::State,
     ticks::{Booking, Verdict},
 };
@@ -19,6 +19,8 @@ use super::{
 const SHARDS: usize = 16;
 /// States looked at for an idle one when a new key finds the table full.
 const WORK_PER_NEW_KEY: usize = 64;
+/// Keys of a shard that somebody who asks for the greediest looks at: some tens of microseconds under its lock.
+const LOOKS: usize = 512;
 
 /// 128 secret-keyed bits of a key: no memory for long keys, and nobody can aim for a collision.
 pub(super) type KeyHash = [u64; 2];
@@ -85,6 +87,23 @@ impl Table {
     /// How the limit of the whole route stands, without a request.
     pub(super) fn usage(&self, params: &RateLimit, now: u64) -> Usage {
         self.keyless.lock().usage(params, now)
+    }
+
+    /// The `most` keys that have used most. Looks at the first [`LOOKS`] keys of each shard, so that no request waits for long.
+    pub(super) fn top(&self, params: &RateLimit, now: u64, most: usize) -> TopKeys {
+        let (mut keys, mut is_complete) = (Vec::new(), true);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            is_complete &= shard.states.len() <= LOOKS;
+            let seen = shard.states.iter().take(LOOKS);
+            let seen = seen.map(|(hash, state)| KeyUsage { key: hash[0], usage: state.usage(params, now) });
+            keys.extend(seen.filter(|key| key.usage.remaining < key.usage.limit));
+            drop(shard);
+            // The least left first; of those with equally much, whoever has it back last.
+            keys.sort_unstable_by_key(|key| (key.usage.remaining, std::cmp::Reverse(key.usage.reset), key.key));
+            keys.truncate(most);
+        }
+        TopKeys { keys, is_complete }
     }
 
     /// `None`: a new key, and no room.

@@ -384,3 +384,28 @@ async fn the_layer_paces_or_refuses_per_key() {
     assert!(third.unwrap_err().is::<RateLimited>());
     assert_eq!(began.elapsed().as_millis(), 100, "the second waited for its slot");
 }
+
+#[test]
+fn the_keys_that_used_most_come_first_and_idle_ones_not_at_all() {
+    let (limiter, now) = (Limiter::new(keyed(10, 10_000)), Instant::now());
+    assert_eq!(limiter.top(now, 5), TopKeys { keys: Vec::new(), is_complete: true });
+    for (key, tries) in [("a", 3), ("b", 10), ("c", 1), ("d", 7)] {
+        admitted(&limiter, key.as_bytes(), tries, now);
+    }
+    let left = |now, most| limiter.top(now, most).keys.iter().map(|key| key.usage.remaining).collect::<Vec<_>>();
+    assert_eq!(left(now, 5), [0, 3, 7, 9]);
+    assert_eq!(left(now, 2), [0, 3]);
+    assert_eq!(left(now + Duration::from_millis(500), 5), [5, 8], "each has its burst back as time goes on");
+    let hashes: std::collections::BTreeSet<u64> = limiter.top(now, 5).keys.iter().map(|key| key.key).collect();
+    assert_eq!(hashes.len(), 4);
+}
+
+#[test]
+fn who_asks_for_the_keys_that_used_most_is_told_if_some_were_not_looked_at() {
+    let (limiter, now) = (Limiter::new(keyed(10, 100_000)), Instant::now());
+    for key in 0..20_000_u32 {
+        let _ = limiter.admit(&key.to_be_bytes(), now);
+    }
+    let top = limiter.top(now, 5);
+    assert_eq!((top.keys.len(), top.is_complete), (5, false));
+}

@@ -13,5 +13,23 @@ pub struct Usage {
     pub reset: Duration,
 }
 
+/// How the limit stands for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// Half of the key's hash, which tells it from others for as long as the process lives; of the key nothing else is kept.
+    pub key: u64,
+    /// How it stands.
+    pub usage: Usage,
+}
+
+/// Those that have used most of their limit, the most first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopKeys {
+    /// Only those that are not idle.
+    pub keys: Vec<KeyUsage>,
+    /// Whether all keys were looked at.
+    pub is_complete: bool,
+}
+
 #[cfg(test)]
 mod tests;

@@ -23,15 +23,39 @@ pub(super) async fn whole(cx: &Operators, operation: &Operation) -> Result<Value
     let ledger = &cx.runtime.resources.ledger;
     let trail = ledger.audit(Some(operation.id), None, TRAIL).await.map_err(|_| Fault::ledger())?;
     let mut document = of_operation(cx, operation);
+    let same_key = under_its_key(cx, operation).await?;
     if operation.attention.is_some_and(|flag| flag.heard.is_some()) {
         // Under a key that was free meanwhile the write may have been done once more.
-        let latest = ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
-        let later: Vec<String> =
-            latest.filter(|latest| latest.id.seq > operation.id.seq).iter().map(|later| later.id.to_string()).collect();
-        document["attention"]["later"] = later.into();
+        let later = same_key.iter().filter(|other| other.id.seq > operation.id.seq);
+        document["attention"]["later"] = later.map(|later| later.id.to_string()).collect();
     }
+    document["same_key"] = same_key.iter().map(of_other).collect();
     document["audit"] = trail.iter().rev().map(audit::of_entry).collect();
     Ok(document)
+}
+
+/// Others under the key of an operation, the oldest first: the latest one, and those before it as far as the service is asked about
+/// them by the same words.
+async fn under_its_key(cx: &Operators, operation: &Operation) -> Result<Vec<Operation>, Fault> {
+    let ledger = &cx.runtime.resources.ledger;
+    let mut others: Vec<Operation> =
+        ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?.into_iter().collect();
+    if let Some(question) = operation.question() {
+        others.extend(ledger.asked_by(question).await.map_err(|_| Fault::ledger())?);
+    }
+    others.retain(|other| other.key_hash == operation.key_hash && other.id != operation.id);
+    others.sort_by_key(|other| other.id.seq);
+    others.dedup_by_key(|other| other.id);
+    Ok(others)
+}
+
+fn of_other(other: &Operation) -> Value {
+    json!({
+        "id": other.id.to_string(),
+        "state": other.state.label(),
+        "created_at": time(other.created_at),
+        "needs_a_person": other.attention.is_some(),
+    })
 }
 
 /// The document of one operation, as it stands in listings.

@@ -1,11 +1,14 @@
 //! How things stand: limits, upstreams, metrics.
 
-use mainstay_policies::rate_limit::{Key, Limiter};
+use mainstay_policies::rate_limit::{Key, KeyUsage, Limiter, TopKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::operators::OperatorRequest;
 use crate::{api::reply::Reply, config, runtime::route::Route};
+
+/// Callers that a limit by caller names: those who have used most of it.
+const TOP_KEYS: usize = 5;
 
 /// `GET /limits`
 pub(super) fn limits(asked: &OperatorRequest<'_>) -> Reply {
@@ -45,8 +48,11 @@ fn limits_of(route: &Route) -> Option<Value> {
 
 fn rate(limiter: &Limiter) -> Value {
     let params = limiter.params();
-    // A limit per caller has no state of its own to show.
-    let usage = (params.key == Key::Route).then(|| limiter.usage(Instant::now()));
+    let now = Instant::now();
+    // A limit per caller has no state of its own to show, and those who have used most of it.
+    let usage = (params.key == Key::Route).then(|| limiter.usage(now));
+    let top = (params.key != Key::Route).then(|| limiter.top(now, TOP_KEYS));
+    let is_complete = top.as_ref().map(|top| top.is_complete);
     json!({
         "requests": params.requests,
         "unit_ms": u64::try_from(params.unit.as_millis()).unwrap_or(u64::MAX),
@@ -59,9 +65,24 @@ fn rate(limiter: &Limiter) -> Value {
         },
         "keys": limiter.keys(),
         "share": limiter.share(),
+        "top": top.map(|top| of_top(&top)),
+        "top_is_complete": is_complete,
         "remaining": usage.map(|usage| usage.remaining),
         "reset_ms": usage.map(|usage| u64::try_from(usage.reset.as_millis()).unwrap_or(u64::MAX)),
     })
+}
+
+/// Callers by the hash of who they are: what they are is not kept.
+fn of_top(top: &TopKeys) -> Vec<Value> {
+    let of_key = |key: &KeyUsage| {
+        json!({
+            "hash": format!("{:016x}", key.key),
+            "limit": key.usage.limit,
+            "remaining": key.usage.remaining,
+            "reset_ms": u64::try_from(key.usage.reset.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    top.keys.iter().map(of_key).collect()
 }
 
 /// `GET /upstreams`

@@ -31,9 +31,9 @@ enum Breakers {
     /// List circuit breakers (the same as no command)
     #[command(after_help = "Examples:\n  mainstay breakers ls\n  mainstay breakers ls -o ids")]
     Ls,
-    /// Hold a breaker where it is put, until it is released or the proxy ends
+    /// Hold a breaker where it is put, for a time, or until it is released or the proxy ends
     #[command(
-        after_help = "Examples:\n  mainstay breakers force write@pay open --reason 'the bank is down until six'\n  \
+        after_help = "Examples:\n  mainstay breakers force write@pay open --for 10m --reason 'the bank is down'\n  \
                             mainstay breakers force read@pay disabled --reason 'counts the wrong errors'"
     )]
     Force {
@@ -42,6 +42,9 @@ enum Breakers {
         /// Where: open rejects every call, closed and disabled let every call through
         #[arg(value_enum)]
         state: Held,
+        /// Release it by itself after such a time, at most 24h
+        #[arg(long = "for", value_name = "DURATION")]
+        within: Option<String>,
         #[command(flatten)]
         why: Why,
     },
@@ -72,13 +75,15 @@ async fn carry_out(command: BreakersCommand) -> Result<String, ClientError> {
     let session = command.target.session()?;
     match command.what {
         None | Some(Breakers::Ls) => list(&session).await,
-        Some(Breakers::Force { name, state, why }) => {
+        Some(Breakers::Force { name, state, within, why }) => {
             let state = match state {
                 Held::Open => "open",
                 Held::Closed => "closed",
                 Held::Disabled => "disabled",
             };
-            act(&session, &name, "force", &why.body(&session.client, &[("state", state)]).await?).await
+            let more = within.as_deref().map(|within| ("for", within));
+            let more: Vec<_> = [("state", state)].into_iter().chain(more).collect();
+            act(&session, &name, "force", &why.body(&session.client, &more).await?).await
         }
         Some(Breakers::Release { name, why }) => {
             act(&session, &name, "release", &why.body(&session.client, &[]).await?).await
@@ -126,13 +131,14 @@ fn breakers_table(breakers: &[Value], is_wide: bool, now: Timestamp, style: &Sty
         };
         let by = &breaker["forced_by"];
         let reason = if is_wide && by.is_object() { format!(": {}", cell(&by["reason"])) } else { String::new() };
+        let until = by["until"].as_str().map(|_| format!(", ends {}", age(&by["until"], now))).unwrap_or_default();
         let mut cells = vec![
             cell(&breaker["name"]),
             cell(&breaker["state"]),
             age(&breaker["since"], now),
             why(breaker),
             probes,
-            format!("{}{reason}", cell(&by["actor"])),
+            format!("{}{until}{reason}", cell(&by["actor"])),
         ];
         cells.extend(counts.iter().map(|(_, member)| cell(&breaker[*member])));
         cells
@@ -187,15 +193,15 @@ mod tests {
                 "why": { "condition": "error_ratio", "value": 0.6211, "threshold": 0.5, "requests": 31 }, "forced_by": null,
                 "requests": 31, "errors": 19, "slow": 0, "consecutive_errors": 1, "opened": 2 }),
             json!({ "name": "read@app~10", "state": "forced_closed", "since": "2026-11-24T01:00:00Z", "why": null,
-                "forced_by": { "actor": "ana", "reason": "counts the wrong errors", "at": "2026-11-24T01:00:00Z" },
+                "forced_by": { "actor": "ana", "reason": "counts the wrong errors", "at": "2026-11-24T01:00:00Z", "until": "2026-11-24T03:08:00Z" },
                 "requests": 120_000, "errors": 0, "slow": 7, "consecutive_errors": 0, "opened": 0 }),
         ];
         let expected = "\
-NAME         STATE          SINCE  WHY                     PROBES-IN  FORCED-BY  CALLS   ERRORS
-write@app    open           40s    error_ratio 0.62 of 31  3 s                   31      19
-read@app~10  forced_closed  2h                                        ana        120000  0";
+NAME         STATE          SINCE  WHY                     PROBES-IN  FORCED-BY        CALLS   ERRORS
+write@app    open           40s    error_ratio 0.62 of 31  3 s                         31      19
+read@app~10  forced_closed  2h                                        ana, ends in 8m  120000  0";
         assert_eq!(breakers_table(&breakers, false, now, &Style::plain()), expected);
         let wide = breakers_table(&breakers, true, now, &Style::plain());
-        assert!(wide.contains("ana: counts the wrong errors") && wide.contains("IN A ROW"), "{wide}");
+        assert!(wide.contains("ana, ends in 8m: counts the wrong errors") && wide.contains("IN A ROW"), "{wide}");
     }
 }

@@ -21,7 +21,7 @@ pub struct UpstreamsCommand {
 
 /// List rate and concurrency limits, and how much of them is used
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  mainstay limits\n  mainstay limits -o json")]
+#[command(after_help = "Examples:\n  mainstay limits\n  mainstay limits -o wide")]
 pub struct LimitsCommand {
     #[command(flatten)]
     target: Target,
@@ -81,7 +81,7 @@ async fn list_limits(session: &Session) -> Result<String, ClientError> {
     let document = session.client.get("/limits").await?.document;
     let (routes, control) = (items(&document, "routes"), items(&document, "control"));
     let most = |cells: usize| if session.is_wide() { usize::MAX } else { cells };
-    let columns = [
+    let mut columns = vec![
         Column("ROUTE", most(30)),
         Column("POLICY", most(16)),
         Column("RATE", 12),
@@ -92,6 +92,9 @@ async fn list_limits(session: &Session) -> Result<String, ClientError> {
         Column("LIMIT", 7),
         Column("QUEUED", 7),
     ];
+    if session.is_wide() {
+        columns.push(Column("LEAST LEFT", usize::MAX));
+    }
     let of_route = |route: &Value| limit_row(cell(&route["route"]), cell(&route["policy"]), route);
     let of_control = |limit: &Value| limit_row(format!("(control) {}", cell(&limit["listener"])), String::new(), limit);
     let rows: Vec<Vec<String>> = routes.iter().map(of_route).chain(control.iter().map(of_control)).collect();
@@ -112,6 +115,12 @@ fn limit_row(name: String, policy: String, limit: &Value) -> Vec<String> {
     );
     cells.extend(["key", "keys", "remaining"].map(|member| cell(&rate[member])));
     cells.extend(["in_flight", "limit", "queued"].map(|member| cell(&concurrency[member])));
+    // Who has used most of it, by a hash that only tells them apart.
+    let top = items(rate, "top").iter().map(|key| {
+        let hash: String = cell(&key["hash"]).chars().take(8).collect();
+        format!("{hash} {}", cell(&key["remaining"]))
+    });
+    cells.push(top.collect::<Vec<_>>().join(", "));
     cells
 }
 
@@ -162,9 +171,10 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_as_it_is_configured() {
-        let limit = json!({ "rate_limit": { "requests": 500, "unit_ms": 1000, "key": "route", "keys": 1, "remaining": 480 },
+        let limit = json!({ "rate_limit": { "requests": 500, "unit_ms": 1000, "key": "client_ip", "keys": 2, "remaining": null,
+            "top": [{ "hash": "00c0ffee12345678", "limit": 500, "remaining": 7, "reset_ms": 900 }, { "hash": "a1b2c3d4e5f60718", "limit": 500, "remaining": 480, "reset_ms": 9 }] },
             "concurrency_limit": { "in_flight": 2, "limit": 16, "queued": 0 } });
-        let expected = ["/**", "read", "500/s", "route", "1", "480", "2", "16", "0"];
+        let expected = ["/**", "read", "500/s", "client_ip", "2", "", "2", "16", "0", "00c0ffee 7, a1b2c3d4 480"];
         assert_eq!(limit_row("/**".into(), "read".into(), &limit), expected);
         for (ms, expected) in [(60_000, "/min"), (10_000, " per 10 s"), (250, " per 250 ms"), (3_600_000, "/h")] {
             assert_eq!(unit(&json!(ms)), expected);
