@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use schemars::{Schema, SchemaGenerator};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
+    definitions::Definitions,
     foreign,
     node::{At, Kind, Node, Pos, Scalar},
     report::{Issue, MAX_KEPT, closest, closest_of, suggest},
@@ -24,7 +24,7 @@ pub(crate) trait Setting: Sized {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self>;
 
     /// Its JSON Schema.
-    fn schema(generator: &mut SchemaGenerator) -> Schema;
+    fn schema(definitions: &mut Definitions) -> Value;
 }
 
 /// One key of a section.
@@ -32,7 +32,7 @@ pub(crate) struct Field {
     pub(crate) key: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) required: bool,
-    pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
+    pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
 /// What has been reported so far, and where in the document reading stands.
@@ -238,25 +238,25 @@ pub(crate) fn or<T>(setting: Option<At<T>>, default: T) -> T {
 }
 
 /// The JSON Schema of a section.
-pub(crate) fn section_schema(doc: &str, fields: &[Field], generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn section_schema(doc: &str, fields: &[Field], definitions: &mut Definitions) -> Value {
     let mut properties = serde_json::Map::new();
     for field in fields {
-        let mut schema = (field.schema)(generator);
-        schema.insert("description".into(), field.doc.trim().into());
+        let mut schema = (field.schema)(definitions);
+        schema["description"] = field.doc.trim().into();
         if let Some(default) = default_text(field.doc).and_then(|(said, default)| literal(said, default)) {
-            schema.insert("default".into(), default);
+            schema["default"] = default;
         }
-        properties.insert(field.key.into(), schema.into());
+        properties.insert(field.key.into(), schema);
     }
     let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.key).collect();
-    let mut schema = schemars::json_schema!({
+    let mut schema = json!({
         "type": "object",
         "description": doc.trim(),
         "properties": properties,
         "additionalProperties": false,
     });
     if !required.is_empty() {
-        schema.insert("required".into(), required.into());
+        schema["required"] = required.into();
     }
     schema
 }
@@ -291,14 +291,14 @@ fn literal(said: &str, default: &str) -> Option<Value> {
 }
 
 /// A choice between forms of one setting.
-pub(crate) fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
-    schemars::json_schema!({ "anyOf": forms.map(Schema::to_value).as_slice() })
+pub(crate) fn any_of<const N: usize>(forms: [Value; N]) -> Value {
+    json!({ "anyOf": Vec::from(forms) })
 }
 
 /// One of a few words.
-pub(crate) fn words(words: &[&str]) -> Schema {
+pub(crate) fn words(words: &[&str]) -> Value {
     let variable = self::ENV;
-    schemars::json_schema!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": variable }] })
+    json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": variable }] })
 }
 
 /// Declares a map of settings: a struct with one `Option<At<T>>` per key, its reader and its JSON Schema. The documentation
@@ -332,6 +332,11 @@ macro_rules! section {
                 },
             )*];
             const LATER: &'static [&'static str] = &[$($($later),*)?];
+
+            /// The JSON Schema itself, where others refer to it by its name.
+            pub(crate) fn describe(definitions: &mut $crate::config::definitions::Definitions) -> serde_json::Value {
+                $crate::config::decode::section_schema(concat!($($doc),+), Self::FIELDS, definitions)
+            }
         }
 
         impl $crate::config::decode::Setting for $name {
@@ -342,20 +347,11 @@ macro_rules! section {
                 })
             }
 
-            fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                generator.subschema_for::<Self>()
-            }
-        }
-
-        impl schemars::JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
+            fn schema(definitions: &mut $crate::config::definitions::Definitions) -> serde_json::Value {
                 // The prefix tells what is written from what is meant; a reader of the schema needs no such reminder.
                 let name = stringify!($name);
-                name.strip_prefix("Raw").unwrap_or(name).into()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::config::decode::section_schema(concat!($($doc),+), Self::FIELDS, generator)
+                let name = name.strip_prefix("Raw").unwrap_or(name);
+                definitions.refer_to(name, std::any::type_name::<Self>(), Self::describe)
             }
         }
     };

@@ -10,6 +10,7 @@ mod build;
 mod changes;
 pub mod check;
 mod decode;
+mod definitions;
 mod env;
 mod fields;
 mod finding;

@@ -7,10 +7,11 @@ use mainstay_policies::{
     access::{AccessList, Cidr, PrincipalPattern, Rule},
     path::PathPattern,
 };
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, section},
+    definitions::Definitions,
     node::{At, Kind, Node},
 };
 
@@ -67,8 +68,8 @@ impl Setting for Arc<AccessList> {
         Some(Self::new(AccessList { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() }))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Vec::<Rule>::schema(generator), RawAccess::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Vec::<Rule>::schema(definitions), RawAccess::schema(definitions)])
     }
 }
 
@@ -89,8 +90,8 @@ impl Setting for Rule {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Cidr::schema(generator), RawAccessRule::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Cidr::schema(definitions), RawAccessRule::schema(definitions)])
     }
 }
 
@@ -109,8 +110,8 @@ impl Setting for Principals {
         cx.error(node.at, format!("`{wild}` is no caller: there are no patterns but `/**` at the end"), "name it whole")
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([String::schema(generator), Vec::<String>::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([String::schema(definitions), Vec::<String>::schema(definitions)])
     }
 }
 
@@ -125,8 +126,8 @@ impl Setting for Networks {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Cidr::schema(generator), Vec::<Cidr>::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Cidr::schema(definitions), Vec::<Cidr>::schema(definitions)])
     }
 }
 
@@ -144,7 +145,7 @@ impl Setting for Cidr {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"] })
     }
 }

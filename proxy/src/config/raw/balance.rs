@@ -2,10 +2,11 @@
 
 use http::HeaderName;
 use mainstay_policies::balance::{Balance, HashOf};
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::config::{
     decode::{Cx, Setting, any_of, section, words},
+    definitions::Definitions,
     node::{Kind, Node},
 };
 
@@ -44,8 +45,8 @@ impl Setting for Balance {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["p2c", "round_robin"]), RawHash::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["p2c", "round_robin"]), RawHash::schema(definitions)])
     }
 }
 
@@ -61,7 +62,7 @@ impl Setting for HashOf {
             .map(|is_key| if is_key { Self::Key } else { Self::Principal })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["principal", "key"]), RawHashHeader::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["principal", "key"]), RawHashHeader::schema(definitions)])
     }
 }

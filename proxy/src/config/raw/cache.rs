@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use mainstay_policies::cache::Cache;
-use schemars::{Schema, SchemaGenerator, json_schema};
 
 use mainstay_policies::path::PathPattern;
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section},
+    definitions::Definitions,
     model,
     node::{At, Node},
     scalars::Size,
@@ -59,7 +60,7 @@ impl Setting for model::Cache {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([json_schema!({ "const": true }), Size::schema(generator), RawCache::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([json!({ "const": true }), Size::schema(definitions), RawCache::schema(definitions)])
     }
 }

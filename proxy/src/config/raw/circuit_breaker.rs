@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::StatusCode;
 use mainstay_policies::circuit_breaker::{CircuitBreaker, HalfOpen, Scope, SlowCall};
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node},
 };
 
@@ -112,8 +113,8 @@ impl Setting for CircuitBreaker {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([f64::schema(generator), RawCircuitBreaker::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([f64::schema(definitions), RawCircuitBreaker::schema(definitions)])
     }
 }
 
@@ -131,8 +132,8 @@ impl Setting for SlowCall {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawSlowCall::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawSlowCall::schema(definitions)
     }
 }
 
@@ -146,8 +147,8 @@ impl Setting for HalfOpen {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawHalfOpen::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawHalfOpen::schema(definitions)
     }
 }
 
@@ -156,7 +157,7 @@ impl Setting for Scope {
         cx.choice(node, &[("upstream", Self::Upstream), ("endpoint", Self::Endpoint), ("route", Self::Route)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["upstream", "endpoint", "route"])
     }
 }

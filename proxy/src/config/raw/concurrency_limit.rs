@@ -3,10 +3,11 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use mainstay_policies::concurrency_limit::{Adaptive, Aimd, Bbr, ConcurrencyLimit};
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node, Pos},
     scalars::Percent,
 };
@@ -51,7 +52,7 @@ impl Setting for Word {
         cx.choice(node, &[("aimd", Self::Aimd), ("bbr", Self::Bbr)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["aimd", "bbr"])
     }
 }
@@ -90,8 +91,8 @@ impl Setting for ConcurrencyLimit {
         Some(Self { max_concurrent, max_wait, max_queue: or(raw.max_queue, max_queue), adaptive })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([NonZeroU32::schema(generator), RawConcurrencyLimit::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([NonZeroU32::schema(definitions), RawConcurrencyLimit::schema(definitions)])
     }
 }
 

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Uri};
 use mainstay_policies::cors::{Cors, Origins};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node, shorten},
 };
 
@@ -70,8 +71,8 @@ impl Setting for MaybeCors {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["upstream"]), RawCors::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["upstream"]), RawCors::schema(definitions)])
     }
 }
 
@@ -108,7 +109,7 @@ impl Setting for Origin {
         Some(Self(right.into()))
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^(\*|https?://[^/]+|\$\{.*)$", "examples": ["https://shop.example", "*"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": r"^(\*|https?://[^/]+|\$\{.*)$", "examples": ["https://shop.example", "*"] })
     }
 }

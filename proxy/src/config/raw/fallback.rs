@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use mainstay_policies::fallback::{Answer, Fallback, Reason, To};
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use super::{idempotency::JsonText, route::Headers};
 use crate::config::{
     decode::{Cx, Setting, any_of, section, words},
+    definitions::Definitions,
     node::{At, Node},
 };
 
@@ -77,8 +78,8 @@ impl Setting for Fallback {
         Some(Self { on, to })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([StatusCode::schema(generator), RawFallback::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([StatusCode::schema(definitions), RawFallback::schema(definitions)])
     }
 }
 
@@ -87,7 +88,7 @@ impl Setting for Reason {
         cx.choice(node, &Self::ALL.map(|reason| (reason.label(), reason)))
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&Self::ALL.map(Self::label))
     }
 }

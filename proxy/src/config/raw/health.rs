@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::uri::PathAndQuery;
 use mainstay_policies::balance::Thresholds;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, ENV, Setting, or, section},
+    definitions::Definitions,
     model::Health,
     node::Node,
 };
@@ -56,8 +57,8 @@ impl Setting for HealthPath {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^/|{ENV}") })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": format!("^/|{ENV}") })
     }
 }
 
@@ -74,7 +75,7 @@ impl Setting for Health {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawHealth::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawHealth::schema(definitions)
     }
 }

@@ -7,11 +7,12 @@ use mainstay_policies::idempotency::{
     Credentials, Fingerprint, Idempotency, KeyFrom, KeySource, OnConcurrent, Outcomes, Redispatch, ResolvedResponses,
 };
 use mainstay_policies::retry::Backoff;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::{outcome::to_json, status::MaybeStatus};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node, Pos},
     scalars::Size,
 };
@@ -163,8 +164,8 @@ impl Setting for Idempotency {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([json_schema!({ "const": true }), RawIdempotency::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([json!({ "const": true }), RawIdempotency::schema(definitions)])
     }
 }
 
@@ -182,8 +183,8 @@ impl Setting for Redispatch {
         Some(Self { attempts, backoff: raw.backoff.map_or(default.backoff, |backoff| backoff.value.0) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawRedispatch::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawRedispatch::schema(definitions)
     }
 }
 
@@ -195,8 +196,8 @@ impl Setting for RedispatchBackoff {
         super::retry::backoff(node, cx, Redispatch::default().backoff).map(Self)
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        Backoff::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        Backoff::schema(definitions)
     }
 }
 
@@ -237,8 +238,8 @@ impl Setting for MaybeIdempotency {
         if node.is_word("off") { Some(Self(None)) } else { Idempotency::decode(node, cx).map(Some).map(Self) }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["off"]), Idempotency::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["off"]), Idempotency::schema(definitions)])
     }
 }
 
@@ -250,7 +251,7 @@ impl Setting for PrincipalRule {
         cx.choice(node, &[("optional", false), ("required", true)]).map(Self)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["optional", "required"])
     }
 }
@@ -260,7 +261,7 @@ impl Setting for Credentials {
         cx.choice(node, &[("bind", Self::Bind), ("ignore", Self::Ignore)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["bind", "ignore"])
     }
 }
@@ -278,8 +279,8 @@ impl Setting for OnConcurrent {
         Some(Self::Wait(cx.ranged("wait", Some(wait), MAX_WAIT, holds, "it is above 0s and at most 5m")))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["reject"]), RawWait::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["reject"]), RawWait::schema(definitions)])
     }
 }
 
@@ -294,7 +295,7 @@ impl Setting for JsonText {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        Schema::default()
+    fn schema(_: &mut Definitions) -> Value {
+        json!({})
     }
 }

@@ -6,10 +6,11 @@ use http::HeaderName;
 use mainstay_policies::idempotency::{
     Fingerprint, FingerprintBody, Idempotency, KeyFrom, KeySource, KeySyntax, KeyTemplate, Mint,
 };
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, or, section, words},
+    definitions::Definitions,
     node::{Node, Pos},
 };
 
@@ -79,8 +80,8 @@ impl Setting for KeySource {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawKey::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawKey::schema(definitions)
     }
 }
 
@@ -89,7 +90,7 @@ impl Setting for KeySyntax {
         cx.choice(node, &[("lenient", Self::Lenient), ("strict", Self::Strict)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["lenient", "strict"])
     }
 }
@@ -99,7 +100,7 @@ impl Setting for Mint {
         cx.choice(node, &[("none", Self::None), ("uuidv7", Self::UuidV7), ("snowflake", Self::Snowflake)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["none", "uuidv7", "snowflake"])
     }
 }
@@ -122,8 +123,8 @@ impl Setting for RawFrom {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["fingerprint", "{principal}:{path.id}", "{json:/order/id}"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["fingerprint", "{principal}:{path.id}", "{json:/order/id}"] })
     }
 }
 
@@ -139,8 +140,8 @@ impl Setting for Fingerprint {
         Some(Self { body: or(raw.body, default.body), headers: or(raw.headers, default.headers) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawFingerprint::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawFingerprint::schema(definitions)
     }
 }
 
@@ -149,7 +150,7 @@ impl Setting for FingerprintBody {
         cx.choice(node, &[("exact", Self::Exact), ("json", Self::Json)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["exact", "json"])
     }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use mainstay_policies::idempotency::NODES;
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::config::{
     decode::{Cx, Setting, or, section, words},
+    definitions::Definitions,
     model::{Ledger, OnFailure, Store},
     node::Node,
     raw::postgres::{self, RawLease, RawStoreTimeouts, RawTls},
@@ -160,8 +161,8 @@ impl Setting for Ledger {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawLedger::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawLedger::schema(definitions)
     }
 }
 
@@ -174,8 +175,8 @@ impl Setting for KeyFile {
         Some(Self(raw.key_file?.value.into()))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawEncrypt::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawEncrypt::schema(definitions)
     }
 }
 
@@ -184,7 +185,7 @@ impl Setting for Settle {
         cx.choice(node, &[("durable", Self::Durable), ("eventual", Self::Eventual)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["durable", "eventual"])
     }
 }
@@ -194,7 +195,7 @@ impl Setting for OnFailure {
         cx.choice(node, &[("exit", Self::Exit), ("stay", Self::Stay)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["exit", "stay"])
     }
 }
@@ -204,7 +205,7 @@ impl Setting for RawStore {
         cx.choice(node, &[("disk", Self::Disk), ("memory", Self::Memory), ("postgres", Self::Postgres)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["disk", "memory", "postgres"])
     }
 }
@@ -214,7 +215,7 @@ impl Setting for RawMigrate {
         cx.choice(node, &[("auto", Self::Auto), ("check", Self::Check)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["auto", "check"])
     }
 }
@@ -224,7 +225,7 @@ impl Setting for RawDurability {
         cx.choice(node, &[("verified", Self::Verified), ("declared", Self::Declared)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["verified", "declared"])
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use mainstay_policies::access::{AccessList, Cidr, ForwardedField, Peer, Peers};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::{cors::MaybeCors, listener_tls::RawListenerTls};
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     model::{Address, ClientRule, Direction, HeaderFormat, HeaderPrincipal, LOCAL, Principal, San, TunnelTarget},
     node::{At, Kind, Node, shorten},
 };
@@ -81,8 +82,8 @@ impl Setting for TunnelTarget {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["api.github.com:443", "*.amazonaws.com:443"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["api.github.com:443", "*.amazonaws.com:443"] })
     }
 }
 
@@ -178,7 +179,7 @@ impl Setting for Direction {
         cx.choice(node, &[("inbound", Self::Inbound), ("outbound", Self::Outbound)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["inbound", "outbound"])
     }
 }
@@ -202,7 +203,7 @@ impl Setting for HeaderFormat {
         cx.choice(node, &[("plain", Self::Plain), ("xfcc", Self::Xfcc)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["plain", "xfcc"])
     }
 }
@@ -212,7 +213,7 @@ impl Setting for San {
         cx.choice(node, &[("san", Self::Any), ("uri", Self::Uri), ("dns", Self::Dns)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["san", "uri", "dns"])
     }
 }
@@ -241,8 +242,8 @@ impl Setting for PrincipalChoice {
         Some(Self { principal, was: was.map(|was| At { value: was.value.0, at: was.at }) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["anonymous"]), RawPrincipal::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["anonymous"]), RawPrincipal::schema(definitions)])
     }
 }
 
@@ -259,8 +260,8 @@ impl Setting for FormerPrincipals {
         Some(Self(items.iter().map(|item| Principal::decode(item, cx)).collect::<Option<_>>()?))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Principal::schema(generator), Vec::<Principal>::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Principal::schema(definitions), Vec::<Principal>::schema(definitions)])
     }
 }
 
@@ -281,8 +282,8 @@ impl Setting for Principal {
         Some(by_header(header.value, raw.from, raw.format))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["anonymous", LOCAL]), RawFormerPrincipal::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["anonymous", LOCAL]), RawFormerPrincipal::schema(definitions)])
     }
 }
 
@@ -310,8 +311,8 @@ impl Setting for ClientRule {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawClient::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawClient::schema(definitions)
     }
 }
 
@@ -325,8 +326,8 @@ impl Setting for ForwardedField {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        HeaderName::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        HeaderName::schema(definitions)
     }
 }
 
@@ -346,8 +347,8 @@ impl Setting for Peers {
         Some(Self(peers))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        Vec::<Peer>::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        Vec::<Peer>::schema(definitions)
     }
 }
 
@@ -359,7 +360,7 @@ impl Setting for Peer {
         Cidr::decode(node, cx).map(Self::Network)
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["local"]), Cidr::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["local"]), Cidr::schema(definitions)])
     }
 }

@@ -6,11 +6,11 @@ use mainstay_policies::{
     grpc::Code,
     idempotency::{JsonCondition, JsonExpect, Outcomes, ResponseStatus, Rule, Verdict, rules::is_pointer},
 };
-use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Kind, Node},
 };
 
@@ -81,8 +81,8 @@ impl Setting for Outcomes {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawOutcome::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawOutcome::schema(definitions)
     }
 }
 
@@ -99,8 +99,8 @@ impl Setting for Rule {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawRule::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawRule::schema(definitions)
     }
 }
 
@@ -129,10 +129,10 @@ impl Setting for ResponseStatus {
         cx.error(node.at, format!("{} is not a gRPC code", scalar.shown()), help)
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
+    fn schema(definitions: &mut Definitions) -> Value {
         let names = Code::ALL.map(Code::name).join("|");
-        let code = json_schema!({ "type": "string", "pattern": format!("^grpc:({names}|[0-9]|1[0-6])$") });
-        any_of([StatusCode::schema(generator), code])
+        let code = json!({ "type": "string", "pattern": format!("^grpc:({names}|[0-9]|1[0-6])$") });
+        any_of([StatusCode::schema(definitions), code])
     }
 }
 
@@ -151,7 +151,7 @@ impl Setting for Verdict {
         cx.choice(node, &VERDICTS)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&VERDICTS.map(|(word, _)| word))
     }
 }
@@ -169,8 +169,8 @@ impl Setting for JsonConditions {
         conditions.into_iter().collect::<Option<_>>().map(Self)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "propertyNames": { "pattern": "^(/.*)?$" } })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "object", "propertyNames": { "pattern": "^(/.*)?$" } })
     }
 }
 

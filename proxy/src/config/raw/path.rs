@@ -1,10 +1,11 @@
 //! Path patterns: exact, `{name}` for one segment, `/**` as a last part for any rest.
 
 use mainstay_policies::path::{InvalidPattern, PathPattern};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting},
+    definitions::Definitions,
     node::Node,
 };
 
@@ -19,7 +20,7 @@ impl Setting for PathPattern {
         scalar.text.parse().map_err(wrong).ok()
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^/", "examples": ["/payments/{id}", "/payments/**", "/**"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": "^/", "examples": ["/payments/{id}", "/payments/**", "/**"] })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mainstay_policies::operation::ledger::Settle;
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::config::{
     decode::{Cx, Setting, or, section, words},
+    definitions::Definitions,
     model::{Postgres, Secret, Store, StoreTimeouts, StoreTls},
     node::{At, Node, Pos},
 };
@@ -91,7 +92,7 @@ impl Setting for RawTlsMode {
         cx.choice(node, &[("off", Self::Off), ("verify-full", Self::VerifyFull)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["off", "verify-full"])
     }
 }

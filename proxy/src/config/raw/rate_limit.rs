@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderName;
 use mainstay_policies::rate_limit::{Behavior, Key, RateLimit, Scope, WarmUp};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Kind, Node, Scalar},
     report::suggest,
     scalars::Rate,
@@ -88,7 +89,7 @@ impl Setting for BehaviorWord {
         cx.choice(node, &Self::ALL)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&Self::ALL.map(|(word, _)| word))
     }
 }
@@ -125,8 +126,8 @@ impl Setting for RateLimit {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Rate::schema(generator), RawRateLimit::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Rate::schema(definitions), RawRateLimit::schema(definitions)])
     }
 }
 
@@ -180,7 +181,7 @@ impl Setting for Scope {
         cx.choice(node, &[("replica", Self::Replica), ("service", Self::Service)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["replica", "service"])
     }
 }
@@ -217,8 +218,8 @@ impl Setting for Key {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "anyOf": [
             { "enum": ["route", "principal", "client_ip"] },
             { "type": "string", "pattern": r"^\{header\.[^}]+\}$" },
             { "type": "object", "propertyNames": { "pattern": r"^header\." }, "maxProperties": 1 },

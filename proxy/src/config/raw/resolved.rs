@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use mainstay_policies::idempotency::{ResolvedResponse, ResolvedResponses};
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use super::idempotency::JsonText;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node},
 };
 
@@ -60,8 +61,8 @@ impl Setting for ResolvedResponses {
         Some(Self { failed, ..done })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([RawResolvedResponses::schema(generator), RawSucceeded::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([RawResolvedResponses::schema(definitions), RawSucceeded::schema(definitions)])
     }
 }
 
@@ -111,7 +112,7 @@ impl Setting for From {
         cx.choice(node, &[("status", true), ("none", false)]).map(Self)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["status", "none"])
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mainstay_policies::retry::{Backoff, Budget, Condition, Delays, Hedge, HedgeAfter, Jitter, Retry};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node},
     report::suggest,
     scalars::Size,
@@ -140,8 +141,8 @@ impl Setting for Retry {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([u32::schema(generator), RawRetry::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([u32::schema(definitions), RawRetry::schema(definitions)])
     }
 }
 
@@ -173,8 +174,8 @@ impl Setting for Backoff {
         backoff(node, cx, Self::default())
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawBackoff::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawBackoff::schema(definitions)
     }
 }
 
@@ -188,8 +189,8 @@ impl Setting for Hedge {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawHedge::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawHedge::schema(definitions)
     }
 }
 
@@ -203,8 +204,8 @@ impl Setting for HedgeAfter {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([json_schema!({ "type": "string", "pattern": "^p[5-9][0-9]$" }), Duration::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([json!({ "type": "string", "pattern": "^p[5-9][0-9]$" }), Duration::schema(definitions)])
     }
 }
 
@@ -213,7 +214,7 @@ impl Setting for Jitter {
         cx.choice(node, &[("full", Self::Full), ("none", Self::None)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["full", "none"])
     }
 }
@@ -250,8 +251,8 @@ impl Setting for MaybeBudget {
         })))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["none"]), RawBudget::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["none"]), RawBudget::schema(definitions)])
     }
 }
 
@@ -295,9 +296,9 @@ impl Setting for Condition {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         let named: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
-        json_schema!({ "anyOf": [
+        json!({ "anyOf": [
             { "enum": named },
             { "type": "integer", "minimum": 400, "maximum": 599 },
             { "type": "string", "pattern": format!("^grpc:({}|[1-9]|1[0-6])$", GRPC[1..].join("|")) },

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
-use schemars::{Schema, SchemaGenerator, json_schema};
 
 use mainstay_policies::path::{InvalidRewrite, PathPattern, Rewrite};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section},
+    definitions::Definitions,
     model::Match,
     node::{At, Kind, Node},
     scalars::integer_schema,
@@ -55,8 +56,8 @@ impl Setting for Rewrite {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawRewrite::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawRewrite::schema(definitions)
     }
 }
 
@@ -101,8 +102,8 @@ impl Setting for Match {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([PathPattern::schema(generator), RawMatch::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([PathPattern::schema(definitions), RawMatch::schema(definitions)])
     }
 }
 
@@ -116,8 +117,8 @@ impl Setting for RouteName {
         if valid { Some(Self(text)) } else { cx.mismatch(node, "up to 128 printable characters without spaces") }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": 128 })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 128 })
     }
 }
 
@@ -136,8 +137,8 @@ impl Setting for Listeners {
         Some(Self(names.into_iter().map(Arc::from).collect()))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([String::schema(generator), Vec::<String>::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([String::schema(definitions), Vec::<String>::schema(definitions)])
     }
 }
 
@@ -150,7 +151,7 @@ impl Setting for Port {
         port.map(Self).or_else(|| cx.mismatch(node, "a port from 1 to 65535"))
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         integer_schema(1, u64::from(u16::MAX))
     }
 }
@@ -172,8 +173,8 @@ impl Setting for Host {
         if valid { Some(Self(text)) } else { cx.mismatch(node, "a host name such as api.example.com") }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["api.example.com"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["api.example.com"] })
     }
 }
 
@@ -204,7 +205,7 @@ impl Setting for Headers {
         Some(Self(headers))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": HeaderValue::schema(generator) })
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "type": "object", "additionalProperties": HeaderValue::schema(definitions) })
     }
 }

@@ -10,11 +10,12 @@ use std::{
 
 use http::Uri;
 use mainstay_policies::rate_limit::RateLimit;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::listener_tls::RawListenerTls;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     machine,
     model::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
     node::{At, Node},
@@ -143,8 +144,8 @@ impl Setting for Probes {
         Some(Self { address: or(raw.address, default.address), ready: or(raw.ready, default.ready) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawProbes::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawProbes::schema(definitions)
     }
 }
 
@@ -154,8 +155,8 @@ impl Setting for Ready {
         Some(Self { ledger: or(raw.ledger, ReadyLedger::default()) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawReady::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawReady::schema(definitions)
     }
 }
 
@@ -164,7 +165,7 @@ impl Setting for ReadyLedger {
         cx.choice(node, &[("auto", Self::Auto), ("never", Self::Never)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["auto", "never"])
     }
 }
@@ -209,8 +210,8 @@ impl Setting for MaybeAdmin {
         Some(Self(Some(admin)))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["off"]), RawAdmin::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["off"]), RawAdmin::schema(definitions)])
     }
 }
 
@@ -225,8 +226,8 @@ impl Setting for AdminToken {
         Some(Self { name: name.value.into(), file: PathBuf::from(file.value), read_only: or(raw.read_only, false) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawAdminToken::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawAdminToken::schema(definitions)
     }
 }
 
@@ -254,8 +255,8 @@ impl Setting for Control {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawControl::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawControl::schema(definitions)
     }
 }
 
@@ -264,7 +265,7 @@ impl Setting for List {
         cx.choice(node, &[("own", Self::Own), ("off", Self::Off)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["own", "off"])
     }
 }
@@ -288,8 +289,8 @@ impl Setting for PublicUrl {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
+    fn schema(_: &mut Definitions) -> Value {
+        json!({
             "type": "string", "pattern": r"^https?://[^/?#@]+/?$|\$\{", "examples": ["https://api.example.com"],
         })
     }
@@ -310,8 +311,8 @@ impl Setting for ControlPath {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)+$" })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)+$" })
     }
 }
 
@@ -381,8 +382,8 @@ impl Setting for Limits {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawLimits::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawLimits::schema(definitions)
     }
 }
 
@@ -405,8 +406,8 @@ impl Setting for Workers {
         if workers.get() > 1024 { cx.out_of_range(node, "it is from 1 to 1024, or auto") } else { Some(Self(workers)) }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["auto"]), NonZeroUsize::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["auto"]), NonZeroUsize::schema(definitions)])
     }
 }
 
@@ -423,7 +424,7 @@ impl Setting for Drain {
         Some(Self { delay: or(raw.delay, default.delay), is_delay_default, timeout: or(raw.timeout, default.timeout) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawDrain::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawDrain::schema(definitions)
     }
 }

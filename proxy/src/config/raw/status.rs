@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::Method;
 use mainstay_policies::idempotency::{QuerySchedule, ResponseStatus, Rule, StatusQuery};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     node::{At, Node, Pos, shorten},
     report::suggest,
     scalars::Rate,
@@ -82,8 +83,8 @@ impl Setting for StatusQuery {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawStatus::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawStatus::schema(definitions)
     }
 }
 
@@ -101,8 +102,8 @@ impl Setting for MaybeStatus {
         StatusQuery::decode(node, cx).map(Some).map(Self)
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["none"]), StatusQuery::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["none"]), StatusQuery::schema(definitions)])
     }
 }
 
@@ -129,8 +130,8 @@ impl Setting for QuerySchedule {
         Some(schedule)
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawSchedule::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawSchedule::schema(definitions)
     }
 }
 
@@ -175,8 +176,8 @@ impl Setting for Request {
         Some(Self { method, path: path.into() })
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(GET|POST) +/", "examples": ["GET /payments/by-ref/{key}"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": "^(GET|POST) +/", "examples": ["GET /payments/by-ref/{key}"] })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 use tracing_subscriber::filter::Targets;
 
 use super::tls::RawCredentials;
 use crate::config::{
     decode::{Cx, Setting, any_of, or, section, words},
+    definitions::Definitions,
     model::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
     node::{At, Node},
     report::{Issue, suggest},
@@ -94,8 +95,8 @@ impl Setting for HeaderSource {
         Some(Self::File { file: raw.file?.value.into(), prefix: or(raw.prefix, String::new()) })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([HeaderValue::schema(generator), RawHeaderFile::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([HeaderValue::schema(definitions), RawHeaderFile::schema(definitions)])
     }
 }
 
@@ -155,8 +156,8 @@ impl Setting for Telemetry {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawTelemetry::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawTelemetry::schema(definitions)
     }
 }
 
@@ -173,8 +174,8 @@ impl Setting for TraceUrl {
         cx.mismatch(node, "a URL with {trace_id} in it: http://jaeger/trace/{trace_id}")
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^https?://\S*\{trace_id\}\S*$" })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": r"^https?://\S*\{trace_id\}\S*$" })
     }
 }
 
@@ -222,8 +223,8 @@ impl Setting for MaybeOtlp {
         Some(Self(Some(Otlp { endpoint, timeout, queue: or(raw.queue, OTLP_QUEUE), tls, headers })))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([words(&["none"]), OtlpEndpoint::schema(generator), RawOtlp::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([words(&["none"]), OtlpEndpoint::schema(definitions), RawOtlp::schema(definitions)])
     }
 }
 
@@ -260,8 +261,8 @@ impl Setting for OtlpEndpoint {
         Some(Self(uri))
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^https?://|{}", crate::config::decode::ENV) })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": format!("^https?://|{}", crate::config::decode::ENV) })
     }
 }
 
@@ -278,7 +279,7 @@ impl Setting for Propagation {
         cx.choice(node, &PROPAGATION)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&PROPAGATION.map(|(word, _)| word))
     }
 }
@@ -294,8 +295,8 @@ impl Setting for Logs {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawLogs::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawLogs::schema(definitions)
     }
 }
 
@@ -304,7 +305,7 @@ impl Setting for LogFormat {
         cx.choice(node, &[("json", Self::Json), ("text", Self::Text)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["json", "text"])
     }
 }
@@ -329,7 +330,7 @@ impl Setting for Level {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["info", "info,mainstay=debug"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["info", "info,mainstay=debug"] })
     }
 }

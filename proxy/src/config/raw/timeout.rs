@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use mainstay_policies::timeout::Timeout;
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::config::{
     decode::{Cx, Setting, any_of, section},
+    definitions::Definitions,
     node::{At, Node},
 };
 
@@ -37,7 +38,7 @@ impl Setting for Timeout {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of([Duration::schema(generator), RawTimeout::schema(generator)])
+    fn schema(definitions: &mut Definitions) -> Value {
+        any_of([Duration::schema(definitions), RawTimeout::schema(definitions)])
     }
 }

@@ -1,10 +1,11 @@
 //! What all that connects over TLS can say: keys, certificates, authorities.
 
-use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::{
     config::{
         decode::{Cx, Setting, words},
+        definitions::Definitions,
         node::{At, Node},
     },
     wire::tls::{Credentials, MinVersion},
@@ -50,7 +51,7 @@ impl Setting for MinVersion {
         cx.choice(node, &[("1.2", Self::Tls12), ("1.3", Self::Tls13)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["1.2", "1.3"])
     }
 }

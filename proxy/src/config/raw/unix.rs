@@ -1,11 +1,11 @@
 //! Addresses that are Unix sockets: `unix:/run/app.sock`.
 
+use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
-
-use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::{
     decode::{Cx, Setting},
+    definitions::Definitions,
     model::{Address, UNIX},
     node::{Node, shorten},
 };
@@ -36,7 +36,7 @@ impl Setting for Address {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["0.0.0.0:8080", "unix:/run/mainstay.sock"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["0.0.0.0:8080", "unix:/run/mainstay.sock"] })
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 use http::{Uri, uri::Authority};
 use mainstay_policies::balance::Balance;
 use rustls::pki_types::ServerName;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::{
     service::service,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::{
         decode::{Cx, Setting, or, section, words},
+        definitions::Definitions,
         model::{CONNECT_TIMEOUT, Endpoint, Family, Health, HostRule, Protocol, Resolve, SRV, UNIX, Upstream},
         node::{At, Node},
         report::Issue,
@@ -132,8 +133,8 @@ impl Setting for Resolve {
         })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        RawResolve::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        RawResolve::schema(definitions)
     }
 }
 
@@ -142,7 +143,7 @@ impl Setting for Family {
         cx.choice(node, &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["any", "ipv4", "ipv6"])
     }
 }
@@ -231,7 +232,7 @@ impl Setting for Protocol {
         cx.choice(node, &[("auto", Self::Auto), ("http1", Self::Http1), ("http2", Self::Http2)])
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["auto", "http1", "http2"])
     }
 }
@@ -293,7 +294,7 @@ impl Setting for Endpoint {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^(srv\\+)?https?://[^/?#@]+/?$|^unix:/|{}", crate::config::decode::ENV) })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": format!("^(srv\\+)?https?://[^/?#@]+/?$|^unix:/|{}", crate::config::decode::ENV) })
     }
 }

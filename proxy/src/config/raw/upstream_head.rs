@@ -1,11 +1,12 @@
 //! What an upstream's requests say of us, and for it: `host`, `forward`, `trace` and `headers`.
 
 use http::{HeaderName, uri::Authority};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use crate::{
     config::{
         decode::{Cx, Setting, section, words},
+        definitions::Definitions,
         model::{Forward, HeaderSource, HostRule},
         node::{At, Node},
         scalars::Named,
@@ -104,7 +105,7 @@ impl Setting for ForwardWord {
         cx.choice(node, &[("internal", false), ("external", true)]).map(Self)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["internal", "external"])
     }
 }
@@ -117,7 +118,7 @@ impl Setting for TraceWord {
         cx.choice(node, &[("none", false), ("w3c", true)]).map(Self)
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         words(&["none", "w3c"])
     }
 }
@@ -139,7 +140,7 @@ impl Setting for HostRule {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "examples": ["keep", "endpoint", "api.example.com"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "minLength": 1, "examples": ["keep", "endpoint", "api.example.com"] })
     }
 }

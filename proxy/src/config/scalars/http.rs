@@ -1,11 +1,12 @@
 //! The vocabulary of HTTP: methods, header names and values, statuses.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::{integer_schema, scalar};
 use crate::config::{
     decode::{Cx, Setting},
+    definitions::Definitions,
     node::Node,
     report::suggest,
 };
@@ -31,8 +32,8 @@ impl Setting for Method {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Z-]+$", "examples": ["GET", "POST"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": "^[A-Z-]+$", "examples": ["GET", "POST"] })
     }
 }
 
@@ -47,8 +48,8 @@ impl Setting for HeaderName {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" })
     }
 }
 
@@ -65,8 +66,8 @@ impl Setting for HeaderValue {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": ["string", "number", "boolean"] })
     }
 }
 
@@ -80,7 +81,7 @@ impl Setting for StatusCode {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         integer_schema(100, 599)
     }
 }

@@ -2,16 +2,16 @@
 
 mod http;
 
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
-use schemars::{Schema, SchemaGenerator, json_schema};
-
 use super::{
     decode::{Cx, ENV, Setting},
+    definitions::Definitions,
     node::{At, Kind, Node, Scalar},
     units,
 };
@@ -58,8 +58,8 @@ impl Setting for bool {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": ENV }] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": ENV }] })
     }
 }
 
@@ -69,8 +69,8 @@ impl Setting for String {
         if text.is_empty() { cx.mismatch(node, "a text that is not empty") } else { Some(text.clone()) }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "minLength": 1 })
     }
 }
 
@@ -80,7 +80,7 @@ impl Setting for Duration {
         units::parse_duration(&scalar.text).map_err(|wrong| quantity(node, cx, scalar, wrong)).ok()
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         quantity_schema(&format!(r"^[0-9]+(\.[0-9]+)? ?(ns|us|ms|s|m|h|d)$|{ENV}"))
     }
 }
@@ -91,14 +91,14 @@ impl Setting for Size {
         units::parse_size(&scalar.text).map(Self).map_err(|wrong| quantity(node, cx, scalar, wrong)).ok()
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
+    fn schema(_: &mut Definitions) -> Value {
         quantity_schema(&format!(r"^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB)$|{ENV}"))
     }
 }
 
 /// A quantity with a unit, or 0, which needs none.
-fn quantity_schema(pattern: &str) -> Schema {
-    json_schema!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 0 })
+fn quantity_schema(pattern: &str) -> Value {
+    json!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 0 })
 }
 
 impl Setting for Rate {
@@ -111,8 +111,8 @@ impl Setting for Rate {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^[0-9]+ ?/ ?[0-9.]*(ms|s|sec|second|m|min|minute|h|hour|d|day)$|{ENV}") })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": format!("^[0-9]+ ?/ ?[0-9.]*(ms|s|sec|second|m|min|minute|h|hour|d|day)$|{ENV}") })
     }
 }
 
@@ -122,8 +122,8 @@ impl Setting for Percent {
         units::parse_percent(&scalar.text).map(Self).map_err(|wrong| quantity(node, cx, scalar, wrong)).ok()
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^0*([1-9][0-9]?|100) ?%$|{ENV}") })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "pattern": format!("^0*([1-9][0-9]?|100) ?%$|{ENV}") })
     }
 }
 
@@ -152,8 +152,8 @@ fn integer(node: &Node, cx: &mut Cx, min: u64, max: u64) -> Option<u64> {
     }
 }
 
-pub(crate) fn integer_schema(min: u64, max: u64) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "pattern": ENV }] })
+pub(crate) fn integer_schema(min: u64, max: u64) -> Value {
+    json!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "pattern": ENV }] })
 }
 
 macro_rules! whole {
@@ -163,7 +163,7 @@ macro_rules! whole {
                 $make(integer(node, cx, $min, $max)?)
             }
 
-            fn schema(_: &mut SchemaGenerator) -> Schema {
+            fn schema(_: &mut Definitions) -> Value {
                 integer_schema($min, $max)
             }
         }
@@ -191,8 +191,8 @@ impl Setting for f64 {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "number" }, { "type": "string", "pattern": ENV }] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "anyOf": [{ "type": "number" }, { "type": "string", "pattern": ENV }] })
     }
 }
 
@@ -219,8 +219,8 @@ impl Setting for SocketAddr {
         }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["0.0.0.0:8080"] })
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "type": "string", "examples": ["0.0.0.0:8080"] })
     }
 }
 
@@ -237,8 +237,8 @@ impl<T: Setting> Setting for Vec<T> {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "items": T::schema(generator) })
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "type": "array", "items": T::schema(definitions) })
     }
 }
 
@@ -247,8 +247,8 @@ impl<T: Setting> Setting for At<T> {
         Some(Self { value: T::decode(node, cx)?, at: node.at })
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        T::schema(generator)
+    fn schema(definitions: &mut Definitions) -> Value {
+        T::schema(definitions)
     }
 }
 
@@ -272,11 +272,11 @@ impl<T: Setting> Setting for Named<T> {
         Some(Self(named))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({
             "type": "object",
             "propertyNames": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
-            "additionalProperties": T::schema(generator),
+            "additionalProperties": T::schema(definitions),
         })
     }
 }
