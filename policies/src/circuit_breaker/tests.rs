@@ -535,7 +535,7 @@ async fn a_breaker_says_since_when_it_is_in_its_state() {
 #[test]
 fn the_window_is_told_by_tenths_the_oldest_first() {
     let (breaker, start) = (Breaker::new(CircuitBreaker { window: 10 * SECOND, ..ratio(1.0, 1000) }), Instant::now());
-    let mut errors_at = |second: u32, calls: u32| {
+    let errors_at = |second: u32, calls: u32| {
         let now = start + SECOND * second + Duration::from_millis(500);
         (0..calls).for_each(|_| breaker.acquire(now).expect("closed").record(Error, now));
         breaker.buckets(now).map(|bucket| bucket.errors)

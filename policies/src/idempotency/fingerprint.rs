@@ -19,6 +19,9 @@ use crate::{operation::FingerprintVersion, path::normalise};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// What a step hashes, in bytes: some 40 us of SHA-256 where the processor has instructions for it.
+pub const STEP_BYTES: usize = 64 * 1024;
+
 /// Makes fingerprints under one secret.
 #[derive(Clone)]
 pub struct Fingerprinter {
@@ -40,6 +43,17 @@ impl Fingerprinter {
 
     /// The fingerprint of a request by what counted under `version`, to compare it with one that was made then.
     pub fn of_version(&self, version: FingerprintVersion, parts: &Parts, body: &Bytes) -> [u8; 32] {
+        let mut begun = self.begin(version, parts, body);
+        while begun.step() {}
+        begun.finish()
+    }
+
+    /// The same in steps, for whoever has more to do than to hash a large body.
+    pub fn in_steps<'a>(&'a self, parts: &'a Parts, body: &Bytes) -> Fingerprinting<'a> {
+        self.begin(FingerprintVersion::CURRENT, parts, body)
+    }
+
+    fn begin<'a>(&'a self, version: FingerprintVersion, parts: &'a Parts, body: &Bytes) -> Fingerprinting<'a> {
         let mut mac = Prefixed(self.keyed.clone());
         mac.part(parts.method.as_str().as_bytes());
         if version == FingerprintVersion::WithHost {
@@ -49,18 +63,15 @@ impl Fingerprinter {
         mac.optional(parts.uri.query().map(str::as_bytes));
         mac.part(media_type(&parts.headers).as_bytes());
         mac.values(&parts.headers, &CONTENT_ENCODING);
-        if let Some(canonical) = self.canonical(&parts.headers, body) {
+        let rest = if let Some(canonical) = self.canonical(&parts.headers, body) {
             mac.part(b"json");
-            mac.part(&canonical);
+            Bytes::from(canonical)
         } else {
             mac.part(b"exact");
-            mac.part(body);
-        }
-        for name in &self.rule.headers {
-            mac.part(name.as_str().as_bytes());
-            mac.values(&parts.headers, name);
-        }
-        mac.0.finalize().into_bytes().into()
+            body.clone()
+        };
+        mac.length(&rest);
+        Fingerprinting { mac, rest, headers: &parts.headers, rule: &self.rule }
     }
 
     /// What a request proves its caller by, where nobody has said who that is: `Authorization`, `Proxy-Authorization`, `Cookie`
@@ -101,11 +112,44 @@ fn keyed_block(secret: &[u8; 32]) -> Key<Hmac<Sha256>> {
     block
 }
 
+/// A fingerprint in the making.
+pub struct Fingerprinting<'a> {
+    mac: Prefixed,
+    /// What is not hashed of the body.
+    rest: Bytes,
+    headers: &'a HeaderMap,
+    rule: &'a Fingerprint,
+}
+
+impl Fingerprinting<'_> {
+    /// Hashes up to [`STEP_BYTES`] of the body. Whether more of it is to come.
+    #[must_use]
+    pub fn step(&mut self) -> bool {
+        let step = self.rest.split_to(self.rest.len().min(STEP_BYTES));
+        self.mac.0.update(&step);
+        !self.rest.is_empty()
+    }
+
+    /// The fingerprint, with what no step has hashed.
+    pub fn finish(mut self) -> [u8; 32] {
+        self.mac.0.update(&self.rest);
+        for name in &self.rule.headers {
+            self.mac.part(name.as_str().as_bytes());
+            self.mac.values(self.headers, name);
+        }
+        self.mac.0.finalize().into_bytes().into()
+    }
+}
+
 struct Prefixed(Hmac<Sha256>);
 
 impl Prefixed {
-    fn part(&mut self, bytes: &[u8]) {
+    fn length(&mut self, bytes: &[u8]) {
         self.0.update(&(bytes.len() as u64).to_be_bytes());
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.length(bytes);
         self.0.update(bytes);
     }
 

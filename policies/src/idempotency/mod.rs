@@ -36,7 +36,7 @@ pub mod status;
 pub use self::{
     answer::{Answer, AnswerKind, answer},
     claim::Claim,
-    fingerprint::{Fingerprinter, credentials},
+    fingerprint::{Fingerprinter, Fingerprinting, STEP_BYTES, credentials},
     key::{
         IdKind, IdMint, Incoming, Key, KeyError, KeyFrom, KeyPart, KeyRead, KeySource, KeySyntax, KeyTemplate,
         MAX_KEY_OCTETS, Mint, NODES, TemplateError, Underivable,

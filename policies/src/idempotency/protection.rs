@@ -10,7 +10,8 @@ use http::{HeaderMap, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claim, Credentials, Fingerprinter, IdMint, Idempotency, Key, KeyFrom, KeyOwner, Refusal, Settlement, StatusQuery,
+    Claim, Credentials, Fingerprinter, Fingerprinting, IdMint, Idempotency, Key, KeyFrom, KeyOwner, Refusal,
+    Settlement, StatusQuery,
     status::{GivenUpGuard, QueryGate, target},
 };
 use crate::{
@@ -74,6 +75,8 @@ pub struct RecordedWith {
     pub provenance: Provenance,
     /// What [`Protection::credentials`] says of it, where no principal is declared: only these may repeat it.
     pub credentials: Option<[u8; 32]>,
+    /// What [`Protection::fingerprinting`] made of it. `None`: it is made when it is asked for.
+    pub fingerprint: Option<[u8; 32]>,
 }
 
 /// A repeat of a known request: same key, same fingerprint.
@@ -134,6 +137,12 @@ impl Protection {
     pub fn with_mint(mut self, mint: Arc<IdMint>) -> Self {
         self.mint = mint;
         self
+    }
+
+    /// Begins to make a request's fingerprint, which [`RecordedWith`] takes. `None`: the ledger was never reached, so there is
+    /// none.
+    pub fn fingerprinting<'a>(&'a self, parts: &'a Parts, body: &Bytes) -> Option<Fingerprinting<'a>> {
+        Some(self.fingerprinter()?.in_steps(parts, body))
     }
 
     /// Makes fingerprints, once the ledger has been reached for the first time.
@@ -201,7 +210,7 @@ impl Protection {
         let Some(fingerprinter) = self.fingerprinter().filter(|_| with.credentials != Some(UNKNOWN)) else {
             return Begin::Refused(Refusal::never_reached().after(self.recorder.ledger().retry_after()));
         };
-        let fingerprint = fingerprinter.of(parts, body);
+        let fingerprint = with.fingerprint.unwrap_or_else(|| fingerprinter.of(parts, body));
         let now = self.recorder.clock().now();
         let presented = with.credentials;
         let KeyOwner { principal, former } = owner;

@@ -34,6 +34,7 @@ use crate::{
         age::spread,
         forward::{Address, Client},
         transport::Transport,
+        turns,
     },
 };
 
@@ -106,6 +107,7 @@ pub(crate) fn start(number: usize, runtime: Arc<Runtime>) -> std::io::Result<Wor
 }
 
 async fn run(number: usize, runtime: Arc<Runtime>, mut incoming: mpsc::UnboundedReceiver<Listen>) {
+    tokio::spawn(turns::keep());
     let connections = Arc::new(Connections::new(runtime.resources.clock.now()));
     let mut cutting_off = runtime.cutting_off.subscribe();
     let mut sweep = interval(SWEEP_EVERY);

@@ -12,4 +12,5 @@ pub mod interim;
 pub mod tls;
 pub(crate) mod trailers;
 pub(crate) mod transport;
+pub(crate) mod turns;
 pub(crate) mod via;

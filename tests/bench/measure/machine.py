@@ -9,6 +9,8 @@ from pathlib import Path
 
 PROXY_CORE = 0
 LOAD_CORE = 1
+# What we may use, before anybody chooses a part of it for itself.
+_CORES = os.sched_getaffinity(0)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS = 5
 
@@ -35,7 +37,7 @@ def raise_open_files(wanted):
 
 def pinned(core, command):
     """The command on one core; on a machine with one core, where it is."""
-    if core not in os.sched_getaffinity(0):
+    if core not in _CORES:
         return command
     return ["taskset", "-c", str(core), *command]
 

@@ -46,6 +46,38 @@ fn each_part_of_the_request_counts() {
     assert_ne!(print(&exact(), Case("POST /p", &[], "")), print(&exact(), Case("POST /p?", &[], "")));
 }
 
+/// What ledgers hold was made in one piece.
+#[test]
+fn steps_make_no_difference() {
+    let fingerprinter = Fingerprinter::new(&SECRET, exact());
+    let (parts, ()) = Request::post("/p").body(()).unwrap().into_parts();
+    for length in [0, 1, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES + 5] {
+        let body: Bytes = (0..length).map(|n| n as u8).collect();
+        let mut whole = Hmac::<Sha256>::new(&keyed_block(&SECRET));
+        let none = 0_u64.to_be_bytes();
+        let mut add = |parts: &[&[u8]]| parts.iter().for_each(|part| whole.update(part));
+        add(&[&4_u64.to_be_bytes(), b"POST"]);
+        // No host.
+        add(&[&[0], &none]);
+        add(&[&2_u64.to_be_bytes(), b"/p"]);
+        // No query, no media type, no encodings.
+        add(&[&[0], &none, &none, &none]);
+        add(&[&5_u64.to_be_bytes(), b"exact", &(length as u64).to_be_bytes()]);
+        whole.update(&body);
+        let expected: [u8; 32] = whole.finalize().into_bytes().into();
+
+        let mut begun = fingerprinter.in_steps(&parts, &body);
+        let mut steps = 1;
+        while begun.step() {
+            steps += 1;
+        }
+        assert_eq!(begun.finish(), expected, "{length} bytes in {steps} steps");
+        assert_eq!(steps, length.div_ceil(STEP_BYTES).max(1));
+        assert_eq!(fingerprinter.in_steps(&parts, &body).finish(), expected, "{length} bytes without a step");
+        assert_eq!(fingerprinter.of(&parts, &body), expected);
+    }
+}
+
 #[test]
 fn what_belongs_to_one_try_does_not_count() {
     let again = Case(

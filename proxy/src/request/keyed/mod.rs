@@ -45,6 +45,7 @@ use crate::{
     wire::{
         body::{ProxyBody, budget::Held, collect},
         forward,
+        turns::Turn,
     },
 };
 
@@ -59,6 +60,8 @@ pub(crate) async fn serve(
     key: Option<Key>,
 ) -> Response<ProxyBody> {
     routed.exchange.standing = Some(Standing::NO_RECORD);
+    // Many that come at once do not keep a read waiting for all of them.
+    Turn::default().take().await;
     let (body, held) = match read_body(session, &mut routed, &protection).await {
         Ok(read) => read,
         Err(failure) => return routed.refuse(failure),
@@ -156,7 +159,8 @@ async fn begin(
         routed.exchange.told.key = Some(beginning(&hash.0));
     }
     faults::reach(Point::BeforeBegin);
-    let beside = recorded_with(session, &mut routed, &protection, key, &body);
+    let fingerprint = fingerprint(&routed, &protection, &body).await;
+    let beside = RecordedWith { fingerprint, ..recorded_with(session, &mut routed, &protection, key, &body) };
     let former = owner::former(&routed, &protection, &params, &body);
     let mut freed = None;
     for _ in 0..MAX_ROUNDS {
@@ -203,6 +207,16 @@ async fn begin(
     let detail = Cow::Borrowed("Other requests with this key keep taking it. Repeat later with the same key.");
     let refusal = Refusal::new(Problem::InProgress, detail);
     refuse(routed, freed.iter().fold(refusal, Refusal::about))
+}
+
+/// What tells this request from another with its key, made in turns where its body is long.
+async fn fingerprint(routed: &Routed, protection: &Protection, body: &Bytes) -> Option<[u8; 32]> {
+    let mut begun = protection.fingerprinting(&routed.parts, body)?;
+    let mut turn = Turn::default();
+    while begun.step() {
+        turn.take().await;
+    }
+    Some(begun.finish())
 }
 
 /// A new write, to be executed for a client that waits for `answer`.
@@ -255,6 +269,7 @@ fn recorded_with(
             method: Some(routed.parts.method.clone()),
         },
         credentials: owner::credentials(&routed.listener.principal, protection, &routed.parts.headers),
+        fingerprint: None,
     }
 }
 

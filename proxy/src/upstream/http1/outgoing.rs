@@ -24,6 +24,7 @@ use crate::wire::{
         chunked::{CHUNK_END, write_chunk_head, write_end},
         fields::write_field,
     },
+    turns::{STEP_BYTES, Turn},
 };
 
 /// Pieces of a body up to this many bytes are copied behind what precedes them; larger ones are handed to the kernel where
@@ -44,6 +45,8 @@ pub(crate) struct Outgoing {
     written: u64,
     /// Bytes that the connection has taken may not be out.
     unflushed: bool,
+    /// For a piece that is more than a step.
+    turn: Turn,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,6 +109,7 @@ impl Outgoing {
             framing: Framing::Ended,
             written: 0,
             unflushed: false,
+            turn: Turn::default(),
         };
         outgoing.frame(announced);
         outgoing
@@ -185,8 +189,15 @@ impl Outgoing {
     where
         W: AsyncWrite + Unpin,
     {
+        let is_long = self.data.len() > STEP_BYTES;
+        if is_long {
+            ready!(self.turn.poll_take(cx));
+        }
         let first = &self.buffer[self.sent..];
-        let written = if self.data.is_empty() && self.end.is_empty() {
+        let written = if is_long {
+            let slices = [IoSlice::new(first), IoSlice::new(&self.data[..STEP_BYTES])];
+            ready!(Pin::new(writer).poll_write_vectored(cx, &slices))?
+        } else if self.data.is_empty() && self.end.is_empty() {
             ready!(Pin::new(writer).poll_write(cx, first))?
         } else {
             let slices = [IoSlice::new(first), IoSlice::new(&self.data), IoSlice::new(self.end)];

@@ -1,0 +1,175 @@
+//! Whose turn it is to do a long step on a worker.
+//!
+//! A worker is one thread. Sixty bodies of a mebibyte that are read, hashed and sent at once are a tenth of a second of its
+//! time, and a small read that comes meanwhile would wait for all of it. So whatever handles a large body does so in steps
+//! of [`STEP_BYTES`], takes a [`Turn`] for each, and one turn is given each time that the worker has looked what else is ready
+//! and done that: what waits then waits for one step, however many bodies there are. Keyed writes that come all at once begin
+//! in turns, too.
+//!
+//! Turns are given in the order in which they were asked for; whoever finds that nobody has taken the one that is due has it at
+//! once. On a thread where nobody [keeps](keep) them they are free.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::poll_fn,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::task::yield_now;
+
+/// What one step handles of a body, in bytes: tens of microseconds of copying or hashing.
+pub(crate) const STEP_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static TURNS: RefCell<Option<Turns>> = const { RefCell::new(None) };
+}
+
+/// Tells the turns of one worker from those of another.
+static KEEPERS: AtomicU64 = AtomicU64::new(0);
+
+/// A worker's.
+struct Turns {
+    keeper: u64,
+    /// The turn that is due: nobody has taken it, and nobody waits.
+    due: bool,
+    /// How many were waited for; the last of them still are.
+    asked: u64,
+    /// Who waits; `None` has gone meanwhile.
+    waiting: VecDeque<Option<Waker>>,
+    /// Wakes the keeper, whose turn is not taken.
+    idle: Option<Waker>,
+}
+
+/// A place in the order of turns: `number` of the turns of `keeper`.
+#[derive(Clone, Copy)]
+struct Place {
+    keeper: u64,
+    number: u64,
+}
+
+/// One who takes turns, one after the other.
+#[derive(Default)]
+pub(crate) struct Turn(Option<Place>);
+
+impl Turn {
+    /// Ready once it is this one's turn: the step is done right then. The next step needs the next turn.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut idle = None;
+        let polled = TURNS.with_borrow_mut(|turns| {
+            // Without a keeper they are free, and a place of another worker's is none here.
+            let Some(turns) = turns else { return Poll::Ready(()) };
+            let Some(place) = self.0.filter(|place| place.keeper == turns.keeper) else {
+                idle = turns.idle.take();
+                if std::mem::take(&mut turns.due) {
+                    return Poll::Ready(());
+                }
+                self.0 = Some(turns.ask(cx.waker()));
+                return Poll::Pending;
+            };
+            let Some(slot) = turns.slot(place.number) else { return Poll::Ready(()) };
+            *slot = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        // No waker is called while the turns are borrowed: it may end what holds one.
+        if let Some(keeper) = idle {
+            keeper.wake();
+        }
+        polled
+    }
+
+    /// Waits for it.
+    pub(crate) async fn take(&mut self) {
+        poll_fn(|cx| self.poll_take(cx)).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(place) = self.0 else { return };
+        // When its thread ends there may be no turns any more.
+        let _ = TURNS.try_with(|turns| {
+            if let Some(turns) = turns.borrow_mut().as_mut().filter(|turns| turns.keeper == place.keeper)
+                && let Some(slot) = turns.slot(place.number)
+            {
+                *slot = None;
+            }
+        });
+    }
+}
+
+impl Turns {
+    fn ask(&mut self, waker: &Waker) -> Place {
+        self.waiting.push_back(Some(waker.clone()));
+        self.asked += 1;
+        Place { keeper: self.keeper, number: self.asked - 1 }
+    }
+
+    /// Where that place waits. `None`: its turn has come.
+    fn slot(&mut self, number: u64) -> Option<&mut Option<Waker>> {
+        let first = self.asked - self.waiting.len() as u64;
+        let index = number.checked_sub(first)?;
+        self.waiting.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Gives a turn to whoever has waited longest, to be woken; else it is due to whoever comes first.
+    fn give(&mut self) -> Option<Waker> {
+        // Those who have gone meanwhile cost no turn.
+        let next = std::iter::from_fn(|| self.waiting.pop_front()).flatten().next();
+        self.due = next.is_none();
+        next
+    }
+
+    /// Ready when the last turn has been taken.
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.due {
+            self.idle = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Gives turns on this thread, one for each time that its runtime has looked for what else is ready; never ends.
+pub(crate) async fn keep() {
+    let kept = Kept::new();
+    loop {
+        poll_fn(|cx| kept.with(|turns| turns.poll_taken(cx))).await;
+        // Comes back after the runtime has polled for events (tokio defers whoever yields until it has).
+        yield_now().await;
+        if let Some(next) = kept.with(Turns::give) {
+            next.wake();
+        }
+    }
+}
+
+/// Whoever keeps turns, as long as it does.
+struct Kept;
+
+impl Kept {
+    fn new() -> Self {
+        let keeper = KEEPERS.fetch_add(1, Ordering::Relaxed);
+        TURNS.set(Some(Turns { keeper, due: false, asked: 0, waiting: VecDeque::new(), idle: None }));
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "there are turns as long as it lives")]
+    fn with<T>(&self, act: impl FnOnce(&mut Turns) -> T) -> T {
+        TURNS.with_borrow_mut(|turns| act(turns.as_mut().expect("they are there until their keeper ends")))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let turns = TURNS.try_with(RefCell::take).ok().flatten();
+        // Free from now on.
+        turns.into_iter().flat_map(|turns| turns.waiting).flatten().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests;
