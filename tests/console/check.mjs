@@ -2,9 +2,10 @@
 // phone and on a wide screen, by keyboard alone, without what axe-core calls a barrier; what it says when it is not let in, nobody
 // answers or somebody else does; a page of another origin, which can neither read nor act; and the way from an alert to the audit trail.
 //
-// Usage: check.mjs MAINSTAY_BINARY       (needs `npm ci`, Chromium, Prometheus and rotel; MANY=10000 operations instead of 300;
-// SCREENSHOTS=folder keeps pictures)
+// Usage: check.mjs MAINSTAY_BINARY       (needs `npm ci`, Chromium, Prometheus and rotel; MANY=10000 operations instead of 300, see
+// README.md; SCREENSHOTS=folder keeps pictures)
 
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -94,6 +95,36 @@ async function byKeyboard(page, base) {
   expect(!page.url().includes("order"), "the key stands in the address");
   await press("Escape", "?");
   await page.getByRole("heading", { name: "Help", exact: true }).waitFor();
+}
+// A breaker is held for ten minutes, unless somebody says otherwise, and its window and the callers of a limit are to be seen.
+async function held(page, { base, inbound }) {
+  await show(page, base, "protect");
+  await page.getByText(/[0-9a-f]{8} \d+ of \d+ left/).first().waitFor();
+  await page.getByRole("button", { name: "Hold read@app" }).click();
+  await page.getByLabel("Who you are").fill("ana");
+  await page.getByLabel(/^Why/).fill("the bank says ten minutes");
+  expect((await page.locator("dialog code").textContent()).startsWith("mainstay breakers force 'read@app' open --for 10m --reason"), "the dialog does not say for how long");
+  await axe(page, "holding a breaker");
+  await page.getByRole("button", { name: "Do it" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  const { breakers } = await json(`${base}/breakers`), { forced_by } = breakers.find(breaker => breaker.name === "read@app");
+  expect(Date.parse(forced_by.until) - Date.parse(forced_by.at) === 600_000, `it is held until ${forced_by.until}`);
+  await page.getByText("! HELD OPEN").waitFor();
+  await page.getByRole("button", { name: "Release read@app" }).click();
+  await page.getByLabel(/^Why/).fill("the bank is back");
+  await page.getByRole("button", { name: "Do it" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await fetch(`${inbound}/fine`);
+  await page.getByText("1 call, 0 errors in 10 min").waitFor();
+  expect(await page.locator(".buckets > div").count() === 10, "the window is not drawn");
+}
+// What is filtered by stands above the rows, and goes by a click.
+async function chips(page, base) {
+  await show(page, base, "operations?reason=resolve_exhausted&upstream=app");
+  await page.getByRole("link", { name: "× upstream: app" }).click();
+  await page.waitForURL("**/#/operations?reason=resolve_exhausted");
+  await page.getByRole("link", { name: "× reason: gave up asking" }).click();
+  await page.waitForURL("**/#/operations");
 }
 async function overtaken(page, base) {
   await show(page, base, "operations");
@@ -304,6 +335,42 @@ async function fromAlertToAudit(browser, behind) {
   await context.close();
 }
 
+// ---- Figures
+
+// When something is to be seen, of a page that the browser has no copy of: the best of several, for a machine that does other things
+// as well can only make it look worse. Where even a page of one line takes long, it is measured by that.
+async function paint(page, base) {
+  const plain = await serve((request, response) => response.writeHead(200, { "Content-Type": "text/html", "Cache-Control": "no-store" }).end("<!doctype html><title>plain</title><h1>One line</h1>"));
+  const seen = () => page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime).then(found => found.jsonValue());
+  const painted = [], bare = [], isQuick = () => Math.min(...painted) < Math.max(100, 3 * Math.min(...bare));
+  for (let loads = 0; loads < 8 && !isQuick(); loads += 1) {
+    await page.goto(`http://127.0.0.1:${plain}/`);
+    bare.push(await seen());
+    await show(page, base, "");
+    painted.push(await seen());
+  }
+  console.log(`first paint after ${painted.map(Math.round).join(", ")} ms; of a page of one line after ${bare.map(Math.round).join(", ")} ms`);
+  expect(isQuick(), `the first paint came after ${painted} ms, that of a page of one line after ${bare} ms`);
+}
+// What the documents that the views poll cost where there are many operations, and how long the view of them takes.
+async function figures(page, base) {
+  for (const path of ["/status?series=true", "/operations?open=true&order=oldest&limit=50", "/operations?open=true&group_by=reason,upstream", "/operations?order=newest&limit=50", "/routes", "/upstreams"]) {
+    const took = [];
+    for (let times = 0; times < 5; times += 1) {
+      const began = performance.now(), reply = await fetch(base + path);
+      const { byteLength } = await reply.arrayBuffer();
+      took.push(performance.now() - began);
+      if (times === 4) console.log(`${Math.min(...took).toFixed(1).padStart(7)} ms  ${String(byteLength).padStart(6)} bytes  ${path}`);
+    }
+  }
+  for (const view of ["", "operations", "operations?all=1&order=newest"]) {
+    await show(page, base, "help");
+    const began = performance.now();
+    await show(page, base, view);
+    console.log(`${(performance.now() - began).toFixed(1).padStart(7)} ms  until #/${view} is drawn`);
+  }
+}
+
 // ---- All of it
 
 async function walk(browser) {
@@ -313,17 +380,18 @@ async function walk(browser) {
   page.setDefaultTimeout(PATIENCE);
   page.on("pageerror", error => expect(false, `the script failed: ${error.stack}`));
   page.on("console", message => expect(!/Content Security Policy/.test(message.text()), message.text()));
-  await json(`${base}/operations`);
+  await paint(page, base);
   const before = memory(own);
-  await show(page, base, "");
-  const painted = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-  console.log(`first paint after ${Math.round(painted)} ms`);
-  expect(painted < 3000, `the first paint came after ${painted} ms`);
   await page.getByText("Nothing needs you").waitFor();
+  // Those who mostly wait do so beside those who mostly compute.
+  const beside = Promise.all([behindATokenEach(browser, behind), fromAlertToAudit(browser, behind)]);
+  beside.catch(() => {});
   await look(page, base, "none", OWN, LOOKS.slice(0, 2), [1]);
   const grown = memory(own) - before;
-  console.log(`the process has grown by ${Math.round(grown / 1024)} KiB while each view was seen`);
-  expect(grown < 8 << 20, `the process has grown by ${grown} bytes`);
+  console.log(`the process has grown by ${Math.round(grown / 1024)} KiB with the console open, while each view was seen`);
+  // Of what is shipped; without optimisation what waits is several times as large.
+  const { profile } = JSON.parse(spawnSync(process.argv[2], ["version", "-o", "json"]).stdout);
+  expect(grown < (profile === "debug" ? 3 : 1) << 20, `the process has grown by ${grown} bytes`);
   time("without an operation");
   await write("one");
   const [{ id: one }] = (await json(`${base}/operations`)).operations;
@@ -336,20 +404,22 @@ async function walk(browser) {
   await page.reload();
   await byKeyboard(page, base);
   time("by keyboard");
+  await held(page, own);
+  await chips(page, base);
   await overtaken(page, base);
   await manyAtOnce(page, base);
   await look(page, base, "many", [...VIEWS, `operations/${one}`], LOOKS, [0, 1]);
   time(`with ${MANY}`);
+  if (MANY > 1000) await figures(page, base);
   await asItHappens(page, own);
   time("as it happens");
   await fromElsewhere(browser, base);
   await otherStates(page, base);
   await anotherProcess(page, own);
   await context.close();
-  await behindATokenEach(browser, behind);
   time("other states");
-  await fromAlertToAudit(browser, behind);
-  time("from the alert to the audit trail");
+  await beside;
+  time("behind tokens, and from the alert to the audit trail");
 }
 
 let browser;

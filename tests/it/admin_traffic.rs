@@ -3,7 +3,10 @@
 use mainstay_tests::{in_the_end, prelude::*};
 use serde_json::{Value, json};
 
-use super::admin::{act, etag, lose, losing, proxy_before, seen};
+use super::{
+    admin::{act, etag, lose, losing, proxy_before, seen},
+    operate::typed,
+};
 
 /// Waits until `found` finds what it looks for in the document at `target`.
 async fn eventually_seen<T>(proxy: &Proxy, target: &str, found: impl Fn(&Value) -> Option<T>) -> T {
@@ -92,6 +95,102 @@ async fn an_endpoint_that_cannot_be_reached_is_named_with_its_cause() {
     let endpoint = &two["endpoints"][0];
     assert_eq!((&endpoint["address"], &endpoint["cause"]), (&gone.to_string().into(), &"connection refused".into()));
     assert!(endpoint["failures_last_minute"].as_u64() > Some(0), "{endpoint}");
+}
+
+#[tokio::test]
+async fn an_endpoint_tells_its_rate_its_slowness_and_what_went_wrong_last() {
+    let upstream = Upstream::start(|seen| match seen.target.as_str() {
+        "/bad" => Answer::status(503).steps(),
+        "/cut" => vec![Step::Body, Step::Reset],
+        _ => Answer::ok("fine").steps(),
+    })
+    .await;
+    let proxy = Proxy::start(Config::single(upstream.addr, "timeout: 5s").admin()).await;
+    let endpoint = async || seen(&proxy, "/upstreams").await.json()["upstreams"][0]["endpoints"][0].clone();
+    let idle = endpoint().await;
+    assert_eq!(
+        (&idle["rate"], &idle["p99_ms"], &idle["last_error"]),
+        (&json!(0.0), &Value::Null, &Value::Null),
+        "{idle}"
+    );
+    assert_eq!((&idle["unreachable_because"], &idle["failures_last_minute"]), (&Value::Null, &json!(0)));
+    for (target, cause) in [("/a", None), ("/bad", Some("http_503")), ("/b", Some("http_503")), ("/cut", Some("reset"))]
+    {
+        proxy.get(target).await;
+        let seen = eventually(target, || async {
+            let seen = endpoint().await;
+            let is_there = seen["last_error"]["cause"].as_str() == cause;
+            is_there.then_some(seen)
+        })
+        .await;
+        assert_eq!(seen["last_error"]["at"].is_string(), cause.is_some(), "{seen}");
+    }
+    let seen = endpoint().await;
+    assert_eq!((&seen["attempts"], &seen["errors"]), (&json!(4), &json!(2)), "{seen}");
+    assert!(seen["rate"].as_f64() > Some(0.0) && seen["p99_ms"].as_f64() > Some(0.0), "{seen}");
+    let (_, shown, _) = typed(&proxy, &["upstreams"]).await;
+    assert!(shown.contains("reset, ") && shown.contains(" ago"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_route_tells_what_became_of_its_requests_in_five_minutes() {
+    let (gate, never) = (Gate::new(), Gate::new());
+    let (held, closed) = (gate.clone(), never.clone());
+    let upstream = Upstream::start(move |seen| match seen.target.as_str() {
+        "/slow" => Answer::ok("late").behind(&closed),
+        "/bad" => Answer::status(503).steps(),
+        "/held" => Answer::ok("fine").behind(&held),
+        _ => Answer::ok("fine").header("Cache-Control", "max-age=60").steps(),
+    })
+    .await;
+    let mut config = Config::new().upstream("app", upstream.addr, "");
+    for (name, policy) in [
+        ("slow", "timeout: 100ms"),
+        (
+            "bad",
+            "retry: { max_retries: 1, budget: none, backoff: { base: 1ms } }, circuit_breaker: { consecutive_errors: 2, open_duration: 60s }",
+        ),
+        ("kept", "cache: {}"),
+        ("few", "rate_limit: { requests: 2, unit: 1h }"),
+        ("held", "timeout: 9s, concurrency_limit: { max_concurrent: 1, max_queue: 2, max_wait: 9s }"),
+    ] {
+        config = config.policy(name, policy).route(&format!("path: /{name}"), "app", name);
+    }
+    let proxy = Proxy::start(config.admin()).await;
+    for (target, times) in [("/slow", 1), ("/bad", 2), ("/kept", 3), ("/few", 3)] {
+        for _ in 0..times {
+            proxy.get(target).await;
+        }
+    }
+    let opened = async {
+        eventually_seen(&proxy, "/limits", |limits| {
+            let mut routes = limits["routes"].as_array().into_iter().flatten();
+            routes.any(|route| route["concurrency_limit"]["queued"] == 1).then_some(())
+        })
+        .await;
+        gate.open();
+    };
+    tokio::join!(proxy.get("/held"), proxy.get("/held"), opened);
+    for (at, expected) in [
+        json!({ "admitted": 1, "timed_out": 1 }),
+        json!({ "admitted": 2, "retried": 1, "broken": 1 }),
+        json!({ "admitted": 3, "cache_hits": 1 }),
+        json!({ "admitted": 2, "limited": 1 }),
+        json!({ "admitted": 2, "queued": 1 }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        eventually_seen(&proxy, "/routes", |routes| {
+            let five = &routes["routes"][at]["five_minutes"];
+            let is_reached = |(name, count): (&String, &Value)| five[name].as_u64() >= count.as_u64();
+            expected.as_object().expect("an object").iter().all(is_reached).then_some(())
+        })
+        .await;
+    }
+    let routes = seen(&proxy, "/routes").await.json();
+    assert!(routes["five_minutes_ms"].as_u64().is_some_and(|window| window <= 330_000), "{routes}");
+    assert_eq!(routes["routes"][0]["five_minutes"].as_object().map(serde_json::Map::len), Some(9));
 }
 
 #[tokio::test]

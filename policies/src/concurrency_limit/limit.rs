@@ -45,6 +45,8 @@ pub struct Permit {
     acquired: Instant,
     /// The service did the work.
     passed: bool,
+    /// It was not free at once.
+    waited: bool,
 }
 
 /// How a limit by CPU stands.
@@ -124,7 +126,9 @@ impl Limit {
         match tokio::time::timeout(self.params.max_wait, &mut waiting.granted).await {
             Ok(Ok(())) => {
                 waiting.done = true;
-                Ok(self.permit(Instant::now()))
+                let mut permit = self.permit(Instant::now());
+                permit.waited = true;
+                Ok(permit)
             }
             // The sender lives in the queue until it is used, so only time can have run out.
             Ok(Err(_)) | Err(_) => Err(Overloaded::FULL),
@@ -133,7 +137,7 @@ impl Limit {
 
     /// The permit for a place that was taken.
     fn permit(&self, acquired: Instant) -> Permit {
-        Permit { shared: Arc::clone(&self.shared), acquired, passed: false }
+        Permit { shared: Arc::clone(&self.shared), acquired, passed: false, waited: false }
     }
 
     /// Joins the queue; `None` if a place was free after all, which is then taken.
@@ -256,6 +260,11 @@ impl Permit {
     /// When the place was taken.
     pub fn acquired(&self) -> Instant {
         self.acquired
+    }
+
+    /// Whether it stood in the queue for the place.
+    pub fn has_waited(&self) -> bool {
+        self.waited
     }
 
     fn observe(&self, sample: Sample) {

@@ -65,4 +65,5 @@ mod switches;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod upstreams;
 pub(crate) mod views;

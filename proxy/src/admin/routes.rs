@@ -20,7 +20,7 @@ use super::{
     operators::{BODY_TIMEOUT, BOUNDS, MAX_BODY, MAX_ORDER, OperatorRequest, Operators},
     pretty, resolve, reveal,
     secure::Secure,
-    served, status, switches, views,
+    served, status, switches, upstreams, views,
 };
 use crate::api::{Fault, reply::Reply};
 
@@ -163,7 +163,7 @@ impl OperatorRequest<'_> {
             "audit" => audit::list(self).await,
             "breakers" => Ok(breakers::list(self)),
             "limits" => Ok(views::limits(self)),
-            "upstreams" => Ok(views::upstreams(self)),
+            "upstreams" => Ok(upstreams::upstreams(self)),
             "config" => Ok(configuration::config(self).await),
             "openapi.json" => Ok(views::openapi()),
             _ => Ok(views::metrics(self)),

@@ -1,4 +1,4 @@
-//! `GET /routes`: what is served, and how that went in the last minute.
+//! `GET /routes`: what is served, how that went in the last minute, and what became of requests in the last five.
 
 use std::sync::Arc;
 
@@ -33,13 +33,16 @@ pub(super) fn routes(asked: &OperatorRequest<'_>) -> Reply {
             document["worst_case"] = of_bounds(&worst);
             document["in_flight"] = route.metrics.in_flight().into();
             document["breaker"] = breaker(route, now).into();
+            document["five_minutes"] = traffic::of_stages(&route.metrics.five_minutes());
             // Null throughout where it is not known.
             let counts = route.metrics.last_minute();
             traffic::put(&mut document, counts.as_ref(), window);
             document
         })
         .collect();
-    Reply::json(&json!({ "window_ms": window.as_millis() as u64, "routes": routes })).no_store()
+    let five = asked.cx.runtime.resources.metrics.five_minutes(now);
+    let (window_ms, five_minutes_ms) = (window.as_millis() as u64, five.as_millis() as u64);
+    Reply::json(&json!({ "window_ms": window_ms, "five_minutes_ms": five_minutes_ms, "routes": routes })).no_store()
 }
 
 fn of_params(route: &Arc<model::Route>) -> Value {

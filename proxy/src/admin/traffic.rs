@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::document::time,
-    telemetry::metrics::recent::{Counted, Counts, INTERVAL, Series},
+    telemetry::metrics::{
+        lately::{STAGES, Stages},
+        recent::{Counted, Counts, INTERVAL, Series},
+    },
 };
 
 /// The last minute, of all routes.
@@ -49,6 +52,20 @@ pub(super) fn put(document: &mut Value, counts: Option<&Counts>, window: Duratio
     ] {
         document[name] = of(kind).into();
     }
+}
+
+/// Adds the last minute of the attempts at one endpoint to its document.
+pub(super) fn put_attempts(document: &mut Value, counts: Option<&Counts>, window: Duration) {
+    let of = |kind| counts.map(|counts| u64::from(counts[kind]));
+    document["rate"] = of(Counted::Answers).map(|attempts| per_second(attempts, window)).into();
+    document["p99_ms"] = counts.and_then(|counts| counts.took_ms(0.99)).map(rounded).into();
+    document["attempts"] = of(Counted::Answers).into();
+    document["errors"] = of(Counted::Errors).into();
+}
+
+/// What became of requests in the last five minutes, by the stages of their way.
+pub(super) fn of_stages(stages: &Stages) -> Value {
+    STAGES.into_iter().map(|(stage, name)| (name, stages[stage as usize])).collect()
 }
 
 /// The quarter of an hour before now.

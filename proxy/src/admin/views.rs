@@ -1,11 +1,11 @@
-//! How things stand: limits, upstreams, metrics.
+//! How things stand: limits, metrics.
 
 use mainstay_policies::rate_limit::{Key, KeyUsage, Limiter, TopKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::operators::OperatorRequest;
-use crate::{api::reply::Reply, config, runtime::route::Route};
+use crate::{api::reply::Reply, runtime::route::Route};
 
 /// Callers that a limit by caller names: those who have used most of it.
 const TOP_KEYS: usize = 5;
@@ -83,39 +83,6 @@ fn of_top(top: &TopKeys) -> Vec<Value> {
         })
     };
     top.keys.iter().map(of_key).collect()
-}
-
-/// `GET /upstreams`
-pub(super) fn upstreams(asked: &OperatorRequest<'_>) -> Reply {
-    let snapshot = asked.cx.runtime.snapshot.load();
-    let breakers = snapshot.breakers();
-    let of_upstream = |params: &std::sync::Arc<config::model::Upstream>| {
-        let running = &snapshot.upstreams[&params.name];
-        let endpoints: Vec<Value> = running
-            .live()
-            .into_iter()
-            .map(|at| {
-                let guards = breakers.iter().filter(|named| {
-                    *named.upstream == *params.name && named.endpoint.is_none_or(|endpoint| endpoint == at)
-                });
-                let guards: Vec<Value> = guards
-                    .map(|named| {
-                        let state = named.breaker.snapshot(Instant::now()).state.label();
-                        json!({ "name": named.name, "state": state })
-                    })
-                    .collect();
-                json!({
-                    "address": running.address(at),
-                    "in_flight": running.in_flight(at),
-                    "healthy": params.health.as_ref().map(|_| running.unwell(at).is_none()),
-                    "breakers": guards,
-                })
-            })
-            .collect();
-        json!({ "name": &*params.name, "honours_key": params.honours_key, "endpoints": endpoints })
-    };
-    let upstreams: Vec<Value> = snapshot.config.upstreams.iter().map(of_upstream).collect();
-    Reply::json(&json!({ "upstreams": upstreams })).no_store()
 }
 
 /// `GET /metrics`: as the probes listener has them.

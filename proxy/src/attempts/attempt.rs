@@ -24,7 +24,7 @@ use crate::{
     respond::failure::Failure,
     runtime::{breakers::Breakers, route::Route},
     telemetry::{
-        metrics::AttemptResult,
+        metrics::{AttemptResult, endpoint::Wrong},
         trace::{AttemptSpan, AttemptStart, SpanFields, TraceHandle},
     },
     upstream::{Added, Detour, InFlight, Informed, Progress, UpstreamBody},
@@ -339,6 +339,8 @@ impl Attempt {
             }
             Err(error) => {
                 self.span.error(error.cause.label());
+                let wrong = Some(Wrong::Failed(error.word()));
+                self.route.upstream.ended(self.endpoint, now.duration_since(self.started), wrong, now);
                 (CallOutcome::Error, AttemptResult::Failed(error.word()))
             }
         };

@@ -17,7 +17,10 @@ use tokio::time::Instant;
 use super::first_frame::{self, First};
 use crate::{
     runtime::route::Route,
-    telemetry::{metrics::AttemptResult, trace::AttemptSpan},
+    telemetry::{
+        metrics::{AttemptResult, endpoint::Wrong},
+        trace::AttemptSpan,
+    },
     upstream::{BodyEnd, HearsEnd, UpstreamBody},
 };
 
@@ -58,6 +61,8 @@ pub(super) fn judge(
         let failed = route.breakers.of(endpoint).is_some_and(|breaker| breaker.is_error(status));
         permit.record_after(if failed { CallOutcome::Error } else { CallOutcome::Success }, took, now);
     }
+    let wrong = status.is_server_error().then_some(Wrong::Answered(status));
+    route.upstream.ended(endpoint, took, wrong, now);
     route.metrics.attempt(AttemptResult::Response(status), took);
 }
 
@@ -87,6 +92,8 @@ impl HearsEnd for Unjudged {
                 if let Some(permit) = self.permit.take() {
                     permit.record_after(CallOutcome::Error, self.took, now);
                 }
+                let wrong = Wrong::Failed(Cause::Reset.label());
+                self.route.upstream.ended(self.endpoint, self.took, Some(wrong), now);
                 self.route.metrics.attempt(AttemptResult::Failed(Cause::Reset.label()), self.took);
             }
         }

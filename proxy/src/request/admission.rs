@@ -67,6 +67,7 @@ pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Op
                 return Err(Failure::NoTime(Sent::No));
             }
             Admission::Wait(slot, _) => {
+                routed.outbound.route.metrics.queued();
                 routed.exchange.told.waited = slot.until().saturating_duration_since(routed.exchange.started);
                 unless_cut_off(session, sleep_until(slot.until())).await?;
                 slot.taken();
@@ -89,6 +90,9 @@ pub(super) async fn admit(session: &Session, routed: &mut Routed, shown: &mut Op
             routed.exchange.trace().event("overloaded", Instant::now());
             Failure::Overloaded(overloaded)
         })?;
+        if permit.has_waited() {
+            routed.outbound.route.metrics.queued();
+        }
         routed.exchange.told.waited = permit.acquired().saturating_duration_since(routed.exchange.started);
         routed.exchange.permit = Some(permit);
     }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Runtime, snapshot::Snapshot};
-use crate::upstream::Upstream;
+use crate::{telemetry::metrics::recent::MOST, upstream::Upstream};
 
 /// Looks that the last minute has.
 const SLOTS: usize = 12;
@@ -73,7 +73,12 @@ impl RecentFailures {
 impl Runtime {
     /// Looks at what is counted; to be called every [`INTERVAL`](crate::telemetry::metrics::recent::INTERVAL).
     pub(crate) fn look_at_counters(&self, now: Instant) {
-        self.recent_failures.look(&self.snapshot.load());
+        let (snapshot, slot) = (self.snapshot.load(), self.resources.metrics.slot());
+        self.recent_failures.look(&snapshot);
+        let mut room = MOST;
+        for upstream in snapshot.upstreams.values() {
+            room -= upstream.look(slot, room).min(room);
+        }
         let ledger = &self.resources.ledger;
         let in_doubt = ledger.census().map_or(ledger.owned()[1], |census| census.unknown);
         self.resources.metrics.look(in_doubt, (now, self.resources.clock.now()));

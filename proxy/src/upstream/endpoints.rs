@@ -39,6 +39,7 @@ use super::{
 };
 use crate::{
     config::model,
+    telemetry::metrics::endpoint::EndpointMetrics,
     wire::{http1::HeadLimits, tls::Connector},
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Endpoint {
     /// For the connections of all of them.
     pub(super) slots: Arc<Slots>,
     pub(super) reach: Reach,
+    /// How attempts at it went.
+    pub(super) metrics: EndpointMetrics,
     /// What it says when it is asked.
     pub(super) checked: Arc<Checked>,
     /// Who it is to every process that knows it.
@@ -102,7 +105,8 @@ impl Mould {
                 None => Affinity::of(target.authority.as_str().as_bytes()),
             },
         };
-        Endpoint { pools, slots, reach: Reach::default(), checked: Arc::default(), identity, target, host }
+        let (reach, metrics, checked) = (Reach::default(), EndpointMetrics::default(), Arc::default());
+        Endpoint { target, pools, slots, reach, metrics, checked, identity, host }
     }
 }
 

@@ -49,6 +49,10 @@ use self::{
 };
 use crate::{
     config::model::{self, Protocol},
+    telemetry::metrics::{
+        endpoint::{LastError, Wrong},
+        recent::Counts,
+    },
     wire::{body::ProxyBody, field_source::SetFields, http1::HeadLimits, tls::Connector},
 };
 
@@ -309,6 +313,30 @@ impl Upstream {
     pub(crate) fn reached(&self, endpoint: usize) -> Reached {
         let endpoint = self.endpoints.at(endpoint);
         endpoint.reach.look(endpoint.target.authority.host())
+    }
+
+    /// An attempt at an endpoint ended well, or `wrong`, after so long.
+    pub(crate) fn ended(&self, endpoint: usize, took: Duration, wrong: Option<Wrong>, now: Instant) {
+        self.endpoints.at(endpoint).metrics.ended(took, wrong, now);
+    }
+
+    /// What the last minute of an endpoint was like, as far as that is known.
+    pub(crate) fn last_minute(&self, endpoint: usize) -> Option<Counts> {
+        self.endpoints.at(endpoint).metrics.last_minute()
+    }
+
+    /// The last attempt at an endpoint that went wrong.
+    pub(crate) fn last_error(&self, endpoint: usize) -> Option<LastError> {
+        self.endpoints.at(endpoint).metrics.last_error()
+    }
+
+    /// Looks at what is counted of the endpoints, at that place of a minute, and remembers up to `room` of them; how many it does.
+    pub(crate) fn look(&self, slot: usize, room: usize) -> usize {
+        let mut kept = 0;
+        for endpoint in self.live() {
+            kept += usize::from(self.endpoints.at(endpoint).metrics.look(slot, kept < room));
+        }
+        kept
     }
 
     /// Why an endpoint is not well, by its own word when it was asked; `None`: it is, or nobody asks.

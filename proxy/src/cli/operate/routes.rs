@@ -31,6 +31,19 @@ pub(super) const FIGURES: [(&str, usize); 9] = [
     ("BREAKER", 13),
 ];
 
+/// What became of requests in the last five minutes, for whoever has room for it.
+const STAGES: [(&str, &str); 9] = [
+    ("5M ADMITTED", "admitted"),
+    ("LIMITED", "limited"),
+    ("QUEUED", "queued"),
+    ("REPLAYED", "replayed"),
+    ("RETRIED", "retried"),
+    ("BROKEN", "broken"),
+    ("TIMED OUT", "timed_out"),
+    ("FALLBACK", "fallback"),
+    ("CACHED", "cache_hits"),
+];
+
 /// Carries out `mainstay routes`.
 pub async fn routes(command: RoutesCommand) -> ExitCode {
     end(list(command).await)
@@ -45,6 +58,7 @@ async fn list(command: RoutesCommand) -> Result<String, ClientError> {
     columns.extend(FIGURES.map(|(title, width)| Column(title, width)));
     if is_wide {
         columns.extend(["PATH", "METHODS", "UPSTREAM", "POLICY", "PROTECTED"].map(|title| Column(title, usize::MAX)));
+        columns.extend(STAGES.map(|(title, _)| Column(title, usize::MAX)));
     }
     let row = |route: &Value| {
         let mut cells = vec![cell(&route["name"])];
@@ -58,6 +72,7 @@ async fn list(command: RoutesCommand) -> Result<String, ClientError> {
             };
             cells.extend([cell(&route["path"]), methods.join(","), cell(&route["upstream"]), cell(&route["policy"])]);
             cells.push(protected.to_owned());
+            cells.extend(STAGES.map(|(_, member)| cell(&route["five_minutes"][member])));
         }
         cells
     };

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::{
     ClientError, Listing, Output, Session, Target, end, items, json, names_of,
-    text::{Column, cell, long_age, long_span, table_with_alarms},
+    text::{Column, age, cell, long_age, long_span, measured, table_with_alarms},
 };
 
-/// List where calls go, and how many are on their way there
+/// List where calls go, how the last minute there went, and what went wrong last
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  mainstay upstreams\n  mainstay upstreams -o json")]
+#[command(after_help = "Examples:\n  mainstay upstreams\n  mainstay upstreams -o wide")]
 pub struct UpstreamsCommand {
     #[command(flatten)]
     target: Target,
@@ -58,23 +58,46 @@ async fn list_upstreams(session: &Session) -> Result<String, ClientError> {
         Column("UPSTREAM", most(24)),
         Column("ENDPOINT", most(40)),
         Column("IN-FLIGHT", 9),
-        Column("BREAKERS", most(40)),
+        Column("RATE", 8),
+        Column("P99", 8),
+        Column("LAST ERROR", most(28)),
+        Column("BREAKERS", most(30)),
     ];
     let endpoints: Vec<(&Value, &Value)> = upstreams
         .iter()
         .flat_map(|upstream| items(upstream, "endpoints").iter().map(move |endpoint| (upstream, endpoint)))
         .collect();
+    let now = Timestamp::now();
     let is_open = |guard: &Value| guard["state"].as_str().is_some_and(|state| state.ends_with("open"));
     let row = |(upstream, endpoint): &(&Value, &Value)| {
         let guards = items(endpoint, "breakers").iter();
         let guards: Vec<String> =
             guards.map(|guard| format!("{} {}", cell(&guard["name"]), cell(&guard["state"]))).collect();
-        vec![cell(&upstream["name"]), cell(&endpoint["address"]), cell(&endpoint["in_flight"]), guards.join(", ")]
+        let mut cells = vec![cell(&upstream["name"]), cell(&endpoint["address"]), cell(&endpoint["in_flight"])];
+        cells.extend(how_it_does(endpoint, now));
+        cells.push(guards.join(", "));
+        cells
     };
     let rows: Vec<Vec<String>> = endpoints.iter().map(row).collect();
-    let needs_somebody = |at: usize| items(endpoints[at].1, "breakers").iter().any(is_open);
+    let needs_somebody = |at: usize| {
+        let endpoint = endpoints[at].1;
+        endpoint["unreachable_because"].is_string() || items(endpoint, "breakers").iter().any(is_open)
+    };
     let text = table_with_alarms(&columns, &rows, &session.style, needs_somebody);
     Ok(session.shown(Listing { document: Cow::Borrowed(&document), names: names_of(upstreams, "name"), text }).await)
+}
+
+/// Rate, p99 and last error of an endpoint: `connection refused` is what it is now, `attempt_timeout, 3m ago` is over.
+fn how_it_does(endpoint: &Value, now: Timestamp) -> [String; 3] {
+    let number =
+        |member: &str, unit: &str| endpoint[member].as_f64().map(|number| measured(number, unit)).unwrap_or_default();
+    let last = &endpoint["last_error"];
+    let error = match (endpoint["unreachable_because"].as_str(), last["cause"].as_str()) {
+        (Some(now), _) => now.to_owned(),
+        (None, Some(cause)) => format!("{cause}, {} ago", age(&last["at"], now)),
+        (None, None) => String::new(),
+    };
+    [number("rate", "/s"), number("p99_ms", " ms"), error]
 }
 
 async fn list_limits(session: &Session) -> Result<String, ClientError> {
@@ -168,6 +191,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_told_with_how_fast_it_is_and_what_went_wrong_last() {
+        let now: Timestamp = "2026-11-24T03:00:00Z".parse().unwrap();
+        let mut endpoint = json!({ "rate": 12.34, "p99_ms": 61.2, "unreachable_because": null,
+            "last_error": { "cause": "http_503", "at": "2026-11-24T02:57:00Z" } });
+        assert_eq!(how_it_does(&endpoint, now), ["12/s", "61 ms", "http_503, 3m ago"]);
+        endpoint["unreachable_because"] = "connection refused".into();
+        assert_eq!(how_it_does(&endpoint, now)[2], "connection refused");
+        let idle = json!({ "rate": 0.0, "p99_ms": null, "unreachable_because": null, "last_error": null });
+        assert_eq!(how_it_does(&idle, now), ["0/s", "", ""]);
+    }
 
     #[test]
     fn a_limit_is_told_as_it_is_configured() {

@@ -94,10 +94,18 @@ impl Histogram {
 
     pub(super) fn observe(&self, duration: Duration) {
         let ns = nanos(duration);
-        // Most observations are short, so the scan from below is short too.
-        let bucket = self.bounds_us.iter().position(|bound| ns <= bound * 1_000).unwrap_or(BOUNDS_US.len());
-        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.buckets[self.bucket(ns)].fetch_add(1, Relaxed);
         self.sum_ns.fetch_add(ns, Relaxed);
+    }
+
+    /// Counts an observation whose sum nobody asks for: one addition.
+    pub(super) fn count(&self, duration: Duration) {
+        self.buckets[self.bucket(nanos(duration))].fetch_add(1, Relaxed);
+    }
+
+    /// Most observations are short, so the scan from below is short too.
+    fn bucket(&self, ns: u64) -> usize {
+        self.bounds_us.iter().position(|bound| ns <= bound * 1_000).unwrap_or(BOUNDS_US.len())
     }
 
     pub(super) fn encode(&self, encoder: &mut MetricEncoder<'_>) -> std::fmt::Result {

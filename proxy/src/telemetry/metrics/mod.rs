@@ -7,9 +7,11 @@
 //! What lives elsewhere (breakers, operations, queues) is read at scrape time: [`Metrics::on_scrape`].
 
 mod configuration;
+pub(crate) mod endpoint;
 mod exemplar;
 mod exposition;
 mod histogram;
+pub(crate) mod lately;
 mod ledger;
 mod listener;
 mod process;
@@ -157,6 +159,16 @@ impl Metrics {
     pub(crate) fn last_minute(&self, now: Instant) -> LastMinute {
         let recent = self.recent.lock();
         recent.minute(&self.routes.since_look(), &self.ledger.counts(), now)
+    }
+
+    /// The place in a minute of the look that comes next.
+    pub(crate) fn slot(&self) -> usize {
+        self.recent.lock().slot()
+    }
+
+    /// How long five minutes are that [`RouteMetrics::five_minutes`] tells of.
+    pub(crate) fn five_minutes(&self, now: Instant) -> std::time::Duration {
+        self.recent.lock().parts.window(now)
     }
 
     /// What the last quarter of an hour was like.

@@ -13,7 +13,10 @@ use std::{
 use mainstay_policies::clock::UnixMillis;
 use tokio::time::Instant;
 
-use super::histogram::{BUCKETS, quantile};
+use super::{
+    histogram::{BUCKETS, quantile},
+    lately::Parts,
+};
 
 /// How often counters are looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -21,8 +24,8 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 const SLOTS: usize = 12;
 /// Looks that a quarter of an hour has.
 const POINTS: usize = 180;
-/// Routes whose last minute is kept: some 1.3 KiB each.
-pub(super) const MOST: usize = 512;
+/// Routes, and endpoints, whose last minute is kept: some 1.3 KiB each.
+pub(crate) const MOST: usize = 512;
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 3_600_000;
 
@@ -58,6 +61,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Of attempts, their errors, and how long they took.
+    pub(super) fn of_attempts(errors: u64, buckets: [u64; BUCKETS]) -> Self {
+        let mut of = [0; KINDS];
+        (of[Counted::Answers as usize], of[Counted::Errors as usize]) = (buckets.iter().sum(), errors);
+        Self::new(of, buckets)
+    }
+
     pub(super) fn new(of: [u64; KINDS], buckets: [u64; BUCKETS]) -> Self {
         Self { of: of.map(|count| count as u32), buckets: buckets.map(|count| count as u32) }
     }
@@ -108,7 +118,7 @@ pub(super) struct Minute {
 
 impl Minute {
     /// Looks at the counts as they stand; what they grew by since the last look.
-    fn look(&mut self, counts: Counts, slot: usize, may_remember: bool) -> Counts {
+    pub(super) fn look(&mut self, counts: Counts, slot: usize, may_remember: bool) -> Counts {
         let grown = counts.since(&self.last);
         self.last = counts;
         match &mut self.slots {
@@ -173,6 +183,7 @@ pub(super) struct Recent {
     slots: [Counts; SLOTS],
     commits: Minute,
     points: VecDeque<Point>,
+    pub(super) parts: Parts,
     /// The day, and the writes that questions settled on it.
     day: u64,
     settled_by_asking: u64,
@@ -194,9 +205,15 @@ impl Recent {
             slots: [Counts::default(); SLOTS],
             commits: Minute::default(),
             points: VecDeque::new(),
+            parts: Parts::new(now),
             day: 0,
             settled_by_asking: 0,
         }
+    }
+
+    /// The place of the next look in a minute.
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
     }
 
     /// A look at one route; what it grew by.
@@ -224,6 +241,7 @@ impl Recent {
             (self.day, self.settled_by_asking) = (wall / DAY, 0);
         }
         self.settled_by_asking += u64::from(all[Counted::SettledByAsking]);
+        self.parts.end(self.looked_at);
         (self.looked_at, self.ended_at) = (now, wall);
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mainstay_policies::operation::AttentionReason;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Kind, Metrics, Samples};
 
@@ -14,6 +15,8 @@ pub struct ResolverMetrics(Mutex<Numbers>);
 #[derive(Debug, Default)]
 struct Numbers {
     queries: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// What the last query of each upstream brought, and when.
+    heard: BTreeMap<Arc<str>, (&'static str, Instant)>,
     redispatches: BTreeMap<(Arc<str>, &'static str), u64>,
     depths: Vec<(Arc<str>, usize)>,
     oldest_unresolved_ms: u64,
@@ -24,7 +27,16 @@ struct Numbers {
 impl ResolverMetrics {
     /// A status query brought this.
     pub fn queried(&self, upstream: &Arc<str>, result: &'static str) {
-        *self.0.lock().queries.entry((Arc::clone(upstream), result)).or_default() += 1;
+        let mut numbers = self.0.lock();
+        *numbers.queries.entry((Arc::clone(upstream), result)).or_default() += 1;
+        numbers.heard.insert(Arc::clone(upstream), (result, Instant::now()));
+    }
+
+    /// How many operations of an upstream wait for their turn to be asked about, and what its last query brought.
+    pub(crate) fn of(&self, upstream: &str) -> (usize, Option<(&'static str, Instant)>) {
+        let numbers = self.0.lock();
+        let waiting = numbers.depths.iter().find(|(name, _)| **name == *upstream).map_or(0, |(_, depth)| *depth);
+        (waiting, numbers.heard.get(upstream).copied())
     }
 
     /// A write was dispatched again, and then stood so; or was not sent.

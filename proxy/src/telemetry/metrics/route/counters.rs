@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::telemetry::metrics::{
     exemplar::Exemplars,
     histogram::{DOUBT_US, Histogram},
+    lately::Stages,
     recent::Counts,
 };
 
@@ -71,6 +72,8 @@ pub(super) struct Counters {
     pub(crate) rate_limited: AtomicU64,
     pub(crate) overloaded: AtomicU64,
     pub(crate) shed: AtomicU64,
+    /// Requests that waited for their turn under a limit.
+    pub(crate) queued: AtomicU64,
     pub(crate) breaker_rejected: AtomicU64,
     pub(crate) begun: AtomicU64,
     pub(crate) settled: [[AtomicU64; SOURCES.len()]; STATES.len()],
@@ -103,6 +106,7 @@ impl Default for Counters {
             rate_limited: AtomicU64::default(),
             overloaded: AtomicU64::default(),
             shed: AtomicU64::default(),
+            queued: AtomicU64::default(),
             breaker_rejected: AtomicU64::default(),
             begun: AtomicU64::default(),
             settled: Default::default(),
@@ -137,6 +141,26 @@ impl Counters {
     }
 }
 
+impl Counters {
+    /// The same by the stages of a request's way, in the order of [`Stage`](crate::telemetry::metrics::lately::Stage).
+    pub(super) fn stages(&self) -> Stages {
+        let ended: u64 = self.requests.iter().map(|count| count.load(Relaxed)).sum();
+        let limited = self.rate_limited.load(Relaxed) + self.overloaded.load(Relaxed);
+        [
+            (ended + self.cancelled.load(Relaxed)).saturating_sub(limited),
+            limited,
+            self.queued.load(Relaxed),
+            self.replays.load(Relaxed),
+            self.retries.sum(),
+            self.breaker_rejected.load(Relaxed),
+            self.failures.of(&["attempt_timeout", "timeout"]),
+            self.fallbacks.sum(),
+            self.cache.of(&["hit", "collapsed", "stale"]),
+        ]
+        .map(|count| count as u32)
+    }
+}
+
 /// Settled writes that were contradicted: by their state, what was heard, and from whom. There are few kinds, and each time is
 /// one too many, so a lock will do.
 #[derive(Debug, Default)]
@@ -160,6 +184,11 @@ impl Contradictions {
 pub(super) struct Reasons(pub(super) Mutex<Vec<(Box<str>, u64)>>);
 
 impl Reasons {
+    /// Those for certain reasons.
+    fn of(&self, reasons: &[&str]) -> u64 {
+        self.0.lock().iter().filter(|(reason, _)| reasons.contains(&&**reason)).map(|(_, count)| count).sum()
+    }
+
     /// All of them together.
     fn sum(&self) -> u64 {
         self.0.lock().iter().map(|(_, count)| count).sum()

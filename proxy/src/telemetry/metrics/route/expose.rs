@@ -43,7 +43,8 @@ impl Routes {
         if due && routes.values().filter(|route| is_retired(route)).count() >= MAX_RETIRED {
             routes.retain(|_, route| !is_retired(route));
         }
-        let route = Arc::new(Route { labels: labels.clone(), counters: OnceLock::new(), minute: Mutex::default() });
+        let (minute, five) = (Mutex::default(), Mutex::default());
+        let route = Arc::new(Route { labels: labels.clone(), counters: OnceLock::new(), minute, five });
         routes.insert(labels, Arc::clone(&route));
         RouteMetrics(route)
     }
@@ -61,7 +62,9 @@ impl Routes {
         for route in self.used() {
             let minute = &mut *route.minute.lock();
             let counts = route.counters().counts();
-            all += &recent.look(Subject { counts, minute }, kept < MOST);
+            let may_remember = kept < MOST;
+            all += &recent.look(Subject { counts, minute }, may_remember);
+            route.five.lock().look(route.counters().stages(), recent.parts.next(), may_remember);
             kept += usize::from(minute.is_kept());
         }
         all

@@ -17,7 +17,10 @@ use mainstay_policies::{
 use parking_lot::Mutex;
 
 use self::counters::{AttemptResult, Counters, RESULTS, class_index};
-use super::recent::{Counts, Minute};
+use super::{
+    lately::{FiveMinutes, Stages},
+    recent::{Counts, Minute},
+};
 
 /// Routes that are configured no more but still shown, so that a scrape after a reload sees their last values.
 const MAX_RETIRED: usize = 256;
@@ -92,6 +95,11 @@ impl RouteMetrics {
         }
     }
 
+    /// A request waits for its turn under a limit.
+    pub(crate) fn queued(&self) {
+        self.0.counters().queued.fetch_add(1, Relaxed);
+    }
+
     /// The breaker refused an attempt.
     pub fn breaker_rejected(&self) {
         self.0.counters().breaker_rejected.fetch_add(1, Relaxed);
@@ -150,6 +158,12 @@ impl RouteMetrics {
         self.0.minute.lock().grown(&counters.counts())
     }
 
+    /// What became of requests in the last five minutes; of a route beyond those that are remembered, in the last seconds.
+    pub(crate) fn five_minutes(&self) -> Stages {
+        let Some(counters) = self.0.counters.get() else { return Stages::default() };
+        self.0.five.lock().grown(&counters.stages())
+    }
+
     /// Requests that are under way.
     pub(crate) fn in_flight(&self) -> i64 {
         self.0.counters.get().map_or(0, |counters| counters.in_flight.load(Relaxed))
@@ -168,6 +182,7 @@ struct Route {
     counters: OnceLock<Box<Counters>>,
     /// Only whoever looks at counters again takes this lock.
     minute: Mutex<Minute>,
+    five: Mutex<FiveMinutes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
