@@ -72,7 +72,7 @@ routes:
   - { match: { path: /gone, methods: [GET] }, upstream: gone, policy: read }
   - { match: { path: "/**", methods: [GET] }, upstream: app, policy: read }
 policies:
-  read: { timeout: 1s, circuit_breaker: { error_ratio: 0.5, min_requests: 5, window: 10m, open_duration: 10m }, rate_limit: { requests: 1000, unit: 1h, key: client_ip }, concurrency_limit: 50 }
+  read: { timeout: 1s, circuit_breaker: { error_ratio: 0.5, min_requests: 5, window: 10m, open_duration: 10m }, rate_limit: { requests: 1000, unit: 24h, key: client_ip }, concurrency_limit: 50 }
   write:
     timeout: 5s
     idempotency:
