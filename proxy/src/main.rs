@@ -42,6 +42,19 @@ struct Arguments {
     command: Option<Command>,
 }
 
+impl Arguments {
+    /// Whether who was given a configuration reads one: whoever asks a running proxy would ask another one than meant.
+    fn config_is_read(&self) -> Result<(), clap::Error> {
+        let reads = matches!(self.command, None | Some(Command::Run(_) | Command::Check(_) | Command::Config(_)));
+        if self.run.config.is_none() || reads {
+            return Ok(());
+        }
+        let words = "-c FILE is for run, check and config; this command reads no configuration. Whoever asks a running proxy says \
+                     which with --admin URL (or MAINSTAY_ADMIN), `probe` with --probes URL (or MAINSTAY_PROBES)";
+        Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, words))
+    }
+}
+
 #[derive(Args, Clone)]
 #[command(after_help = "Examples:\n  mainstay run\n  mainstay run -c /etc/mainstay")]
 struct RunArguments {
@@ -129,6 +142,9 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(error) = arguments.config_is_read() {
+        error.exit();
+    }
     mainstay::wire::tls::install_provider();
     match arguments.command {
         None => run(arguments.run),

@@ -107,6 +107,17 @@ async fn a_missing_file_is_named() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/mainstay.yaml"), "{output:?}");
 }
 
+/// A newcomer's `-c` before `ops` was passed over in silence, and another proxy's writes were shown.
+#[tokio::test]
+async fn a_configuration_before_a_command_that_reads_none_is_refused() {
+    for command in [&["ops", "ls"][..], &["status"], &["probe"], &["audit"]] {
+        let output = run(&[&["-c", "/nonexistent/mainstay.yaml"], command].concat()).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        assert!(said.contains("MAINSTAY_ADMIN"), "{command:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn config_show_prints_a_file_that_means_the_same() {
     let dir = TempDir::new();

@@ -38,7 +38,10 @@ async fn a_key_made_of_the_request_makes_its_repeats_one_write() {
     assert_eq!(found.json()["id"].as_str(), Some(&*first.operation()));
     let foreign = proxy.send(Request::get("/_mainstay/operations?key=ann:7").header("X-User", "bob")).await;
     foreign.expect_problem(404, "operation-not-found");
-    proxy.send(Request::post("/likes/7", "{}")).await.expect_problem(400, "key-missing");
+    let refused = proxy.send(Request::post("/likes/7", "{}")).await;
+    // A key of the client's own would be asked about, and the service never saw that.
+    let detail = refused.expect_problem(400, "key-missing")["detail"].to_string();
+    assert!(detail.contains("send it") && !detail.contains("header idempotency-key"), "{detail}");
 }
 
 /// To the service `ann:7` may be both; to us they are two.

@@ -109,8 +109,8 @@ fn key_missing(params: &Idempotency, why: Option<Underivable>) -> Refusal {
     let header = &params.key.header;
     let detail = match why {
         Some(Underivable::Missing(part) | Underivable::Unusable(part, _)) => format!(
-            "The key of writes here is made of `{part}`, which this request does not have: send it, or a key of its own in \
-             the header {header}."
+            // Not "or a key of your own": the service is asked by what it finds in the request, and never saw that one.
+            "The key of writes here is made of `{part}`, which this request does not have: send it."
         ),
         None => format!(
             "Writes here need the header {header}: send a fresh UUID with each new write, and the same one with its repeats."

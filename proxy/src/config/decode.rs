@@ -155,7 +155,8 @@ impl Cx {
         if self.issues.len() >= MAX_KEPT {
             return ("unknown-key", all());
         }
-        let slip = closest_of(name, known.iter().copied(), SLIP);
+        let plural = known.iter().copied().find(|known| is_plural(known, name));
+        let slip = plural.or_else(|| closest_of(name, known.iter().copied(), SLIP));
         if let Some(slip) = slip {
             return ("unknown-key", format!("did you mean `{slip}`?"));
         }
@@ -365,3 +366,9 @@ pub(crate) use section;
 
 /// What the schema lets stand for a value that the environment will give.
 pub(crate) const ENV: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
+
+/// Whether one is several of the other: `policies` of `policy`.
+fn is_plural(several: &str, one: &str) -> bool {
+    let stem = |ending: &str| several.strip_suffix(ending);
+    stem("s") == Some(one) || stem("ies").is_some_and(|stem| one.strip_suffix('y') == Some(stem))
+}

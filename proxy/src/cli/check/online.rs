@@ -292,7 +292,8 @@ fn judged(query: &StatusQuery, subject: &str, answer: &Response<Bytes>) -> Look 
         Some(Verdict::NotFound) => Look::well(subject, message),
         None | Some(Verdict::Evidence(Evidence::Ambiguous)) => {
             let cure = "a write that never arrived would stay in doubt: let the endpoint answer unknown keys with 404 and \
-                        JSON or no body, and add the rule { status: 404, then: not_found }";
+                        JSON or no body, with the rule { status: 404, then: not_found }; or, where it answers 200 with an empty list, \
+                        say so: { status: 200, json: { /items/0: { exists: false } }, then: not_found }";
             Look::fault(PROVES_NOTHING, subject, message, cure)
         }
         Some(Verdict::Evidence(_)) => {

@@ -135,7 +135,9 @@ fn asking(status: Option<&str>, success: Option<&Success>) -> String {
         },
         |request| {
             format!(
-                "      # How the service is asked what became of a write whose answer was lost.\n      status:\n        \
+                "      # How the service is asked what became of a write whose answer was lost. `{{key}}` is what the client sent as\n      \
+                 # Idempotency-Key, and the service must have stored that; if it keeps a reference of its own, see \
+                 docs/your-service.md.\n      status:\n        \
                  request: \"{request}\"\n        rules:\n{success}          \
                  - {{ status: 404, then: not_found }}\n        \
                  # \"Not found\" proves nothing while the original may still be on its way: longer than every queue between here and\n        \

@@ -25,7 +25,7 @@ use crate::config::{
 section! {
     /// The read-only listener for `/livez`, `/readyz` and `/metrics`.
     RawProbes {
-        /// Where it listens. Default [::]:9190. Where the kernel has no IPv6 it is 0.0.0.0:9190.
+        /// Where it listens; `mainstay probe` is told of another by `MAINSTAY_PROBES`. Default [::]:9190. Where the kernel has no IPv6 it is 0.0.0.0:9190.
         address: SocketAddr,
         /// What readiness depends on, beyond what it always does.
         ready: Ready,
@@ -44,7 +44,8 @@ section! {
 section! {
     /// The operators' listener: operations in doubt, breakers, limits, the audit trail.
     RawAdmin {
-        /// Where it listens. Anywhere but on loopback it needs `token_file`, or certificates of its callers. Default 127.0.0.1:9191.
+        /// Where it listens. Anywhere but on loopback it needs `token_file`, or certificates of its callers.
+        /// Commands do not read it here: where it is another, `--admin` or `MAINSTAY_ADMIN` tells them. Default 127.0.0.1:9191.
         address: SocketAddr,
         /// A file that holds the bearer token, and nothing else. Read again whenever it is needed, so it can be changed.
         token_file: String,

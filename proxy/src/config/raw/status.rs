@@ -26,7 +26,8 @@ section! {
         request: Request = required,
         /// What its answers mean; the first match wins, and no match is no evidence.
         rules: Vec<At<Rule>> = required,
-        /// `not_found` proves that nothing happened only this long after the last dispatch. Default 60s.
+        /// `not_found` proves that nothing happened only this long after the last dispatch: at least `timeout.total` and
+        /// `late_response` together. Default 60s.
         settle_after: Duration,
         /// The endpoint itself bars a late original, so `not_found` proves at once. Default false.
         fenced: bool,
