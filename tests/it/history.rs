@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     admin::{POLICY, losing, seen},
+    operate::typed,
     settlements::flagged,
 };
 
@@ -96,6 +97,42 @@ async fn a_contradicted_write_has_each_of_its_events_with_who_said_what() {
         json!({ "event": "settled", "evidence": "succeeded", "by": "response" }),
     ];
     assert_eq!(told(&second), expected);
+}
+
+/// The attempt may be over, or be waited for still: either way its request may be on its way.
+#[tokio::test]
+async fn that_a_service_does_not_know_a_write_too_early_is_told_with_when_it_will_be_believed() {
+    const SETTLE_AFTER: i64 = 60;
+    let gate = Gate::new();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |seen| match (seen.method.as_str(), seen.header("idempotency-key")) {
+        ("POST", Some("cut")) => vec![Step::Body, Step::Reset],
+        ("POST", _) => Answer::status(201).behind(&held),
+        _ => Answer::status(404).steps(),
+    })
+    .await;
+    let policy = FENCED.replace("fenced: true", &format!("settle_after: {SETTLE_AFTER}s"));
+    let proxy = Proxy::start(Config::single(upstream.addr, &policy).admin()).await;
+    for key in ["cut", "slow"] {
+        let id = proxy.send(Request::keyed("/pay", key, "x")).await.operation();
+        let (document, asked) = eventually("it is asked", || async {
+            let document = seen(&proxy, &format!("/operations/{id}")).await.json();
+            let asked = document["history"].as_array()?.iter().rfind(|event| event["event"] == "asked")?.clone();
+            Some((document, asked))
+        })
+        .await;
+        assert_eq!((&document["state"], &asked["because"]), (&json!("unknown"), &json!("too_early")), "{document}");
+        let moment = |at: &Value| at.as_str().expect("a time").parse::<jiff::Timestamp>().expect("RFC 3339");
+        let believed_at = moment(&asked["proves_nothing_before"]);
+        let waits = believed_at.duration_since(moment(&document["dispatched_at"]));
+        assert_eq!(waits, jiff::SignedDuration::from_secs(SETTLE_AFTER), "{document}");
+        let (code, told, words) = typed(&proxy, &["ops", "show", &id]).await;
+        assert_eq!(code, 0, "{words}");
+        let line = told.lines().rfind(|line| line.contains("asked the service: 404")).expect("it was asked");
+        let time = believed_at.strftime("%H:%M:%S%.3f").to_string();
+        assert!(line.contains(", which proves nothing before ") && line.contains(&time), "{time}: {told}");
+    }
+    gate.open();
 }
 
 #[tokio::test]

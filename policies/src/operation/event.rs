@@ -26,6 +26,9 @@ pub enum Event {
     Queried {
         /// What the matching rule says; `None` is no evidence.
         verdict: Option<Verdict>,
+        /// It said that it does not know the write, at a time when that proves nothing: what may still be on its way is not
+        /// there yet. Then there is no verdict.
+        too_early: bool,
         /// The status by which it answered, if it did.
         http_status: Option<StatusCode>,
         /// When it was asked: the answer speaks of no later time, however slowly it came.

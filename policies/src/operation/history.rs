@@ -16,7 +16,7 @@ use crate::{
 pub const HISTORY_KEPT: usize = 15;
 
 /// The phrases that say why, by their numbers in records: at the end a new one may be added.
-const CAUSES: [&str; 22] = [
+const CAUSES: [&str; 23] = [
     "attempt_timeout",
     "timeout",
     "reset",
@@ -39,11 +39,14 @@ const CAUSES: [&str; 22] = [
     "circuit-open",
     "ledger_unavailable",
     "draining",
+    TOO_EARLY,
 ];
 /// That a service does not know a write was believed, because it bars what would come late.
 pub const FENCED: &str = "fenced";
 /// That a service does not know a write was believed, because it can no longer be on its way.
 pub const SETTLE_AFTER: &str = "settle_after";
+/// That a service does not know a write was not believed: it may still be on its way.
+pub const TOO_EARLY: &str = "too_early";
 
 /// The number of a phrase in records; `None` for one that is not kept.
 pub fn cause_number(cause: &str) -> Option<u8> {
@@ -195,6 +198,13 @@ impl Operation {
         let kept = self.history.entries.iter().copied();
         std::iter::once(begun).chain(kept).chain(untold_dispatch(self)).collect()
     }
+
+    /// When it had last been sent by then, as far as that is known still.
+    pub fn sent_by(&self, then: UnixMillis) -> UnixMillis {
+        let is_sent = |entry: &&Entry| matches!(entry.kind, EventKind::Dispatched | EventKind::Redispatched);
+        let sent = self.history.entries.iter().filter(is_sent).map(|entry| entry.at).chain(self.dispatched_at);
+        sent.filter(|sent| *sent <= then).max().unwrap_or(self.created_at)
+    }
 }
 
 /// The last attempt, if it is not told of yet.
@@ -257,15 +267,17 @@ fn what(before: &Operation, after: &Operation, event: &Event, policy: &StepPolic
                 ..Entry::new(now, kind)
             })
         }
-        Event::Queried { verdict, http_status, .. } => {
-            let is_believed = after.state == State::NotExecuted && !before.state.is_terminal();
+        Event::Queried { verdict, too_early, http_status, .. } => {
+            let was_open = !before.state.is_terminal();
+            let is_believed = after.state == State::NotExecuted && was_open;
             let (evidence, cause) = match verdict {
                 Some(Verdict::Evidence(evidence)) => (Some(*evidence), None),
                 Some(Verdict::NotFound) if is_believed => {
                     let is_fenced = policy.asking.is_some_and(|asking| asking.fenced);
                     (Some(Evidence::NotExecuted), Some(if is_fenced { FENCED } else { SETTLE_AFTER }))
                 }
-                Some(Verdict::NotFound) | None => (None, None),
+                Some(Verdict::NotFound) => (None, was_open.then_some(TOO_EARLY)),
+                None => (None, Some(TOO_EARLY).filter(|_| *too_early && was_open)),
             };
             let by = Some(Source::StatusQuery);
             Some(Entry { http_status: *http_status, evidence, by, cause, ..Entry::new(now, EventKind::Asked) })

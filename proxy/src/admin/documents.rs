@@ -2,7 +2,11 @@
 
 use mainstay_policies::{
     evidence::Evidence,
-    operation::{Operation, Source, history::Entry, step::may_be_resolved},
+    operation::{
+        Operation, Source,
+        history::{Entry, TOO_EARLY},
+        step::{after, may_be_resolved},
+    },
 };
 use serde_json::{Value, json};
 
@@ -77,7 +81,7 @@ pub(super) fn of_operation(cx: &Operators, operation: &Operation) -> Value {
         "listener": &*operation.provenance.listener,
         "method": operation.provenance.method.as_ref().map(http::Method::as_str),
         "path": path(cx, operation),
-        "history": operation.events().iter().map(of_event).collect::<Vec<_>>(),
+        "history": history(cx, operation),
         "history_folded": operation.history.folded(),
     });
     if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
@@ -98,6 +102,22 @@ fn path(cx: &Operators, operation: &Operation) -> String {
     let snapshot = cx.runtime.snapshot.load();
     let route = snapshot.protecting(&operation.route, &operation.upstream);
     route.map_or_else(|| operation.route.to_string(), |route| route.params.matches.path.text.clone())
+}
+
+/// What has happened to it. Where its service did not know it too early for that to be believed, with when it will be.
+fn history(cx: &Operators, operation: &Operation) -> Vec<Value> {
+    let snapshot = cx.runtime.snapshot.load();
+    let route = snapshot.protecting(&operation.route, &operation.upstream);
+    let asking = route.and_then(|route| route.protection.as_ref()?.step_policy().asking);
+    let told = operation.events().into_iter().map(|entry| {
+        let mut event = of_event(&entry);
+        if let Some(asking) = asking.filter(|asking| entry.cause == Some(TOO_EARLY) && !asking.fenced) {
+            let believed_at = after(operation.sent_by(entry.at), asking.settle_after);
+            event["proves_nothing_before"] = time(believed_at).into();
+        }
+        event
+    });
+    told.collect()
 }
 
 /// One event; what it has not is left out.

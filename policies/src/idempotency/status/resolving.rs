@@ -31,6 +31,7 @@ impl Protection {
         let was_open = self.gate.is_open(operation.id);
         let mut heard = ask(asker, &operation.upstream, status, &target, Some(operation.id), now).await;
         let is_open = was_open || self.gate.is_open(operation.id);
+        let is_absent = heard.verdict == Some(Verdict::NotFound);
         // We know better than a service that does not know the write: we are still sending it, or waiting for its answer.
         if heard.verdict == Some(Verdict::NotFound) && is_open && !status.fenced {
             heard.verdict = None;
@@ -51,7 +52,8 @@ impl Protection {
         }
         let answer = heard.answer.take().filter(|_| heard.verdict.is_some()).and_then(|answer| self.kept(&answer));
         let Heard { verdict, status, retry_after, .. } = heard;
-        let event = Event::Queried { verdict, http_status: status, asked_at: now, retry_after, answer };
+        let too_early = is_absent && verdict.is_none();
+        let event = Event::Queried { verdict, too_early, http_status: status, asked_at: now, retry_after, answer };
         Ok(Some((heard, self.apply(operation, &event).await?)))
     }
 

@@ -390,7 +390,14 @@ async fn what_a_restart_assumes_anyway_is_noted_and_the_rest_is_durable() {
         (Event::PutOff { until: later }, Duration::ZERO, "deferred"),
         (Event::DueBy { at: NOW }, Duration::ZERO, "deferred"),
         (
-            Event::Queried { verdict: None, http_status: None, asked_at: NOW, retry_after: None, answer: None },
+            Event::Queried {
+                verdict: None,
+                too_early: false,
+                http_status: None,
+                asked_at: NOW,
+                retry_after: None,
+                answer: None,
+            },
             Duration::ZERO,
             "deferred",
         ),

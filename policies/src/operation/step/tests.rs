@@ -9,7 +9,8 @@ use crate::{
     evidence::{Evidence, Verdict},
     operation::{
         Attention, AttentionReason, Contradiction, FingerprintVersion, InstanceId, KeptRequest, KeyHash, OperationId,
-        Provenance, QuerySchedule, Redispatch, Retained, Source, history::History,
+        Provenance, QuerySchedule, Redispatch, Retained, Source,
+        history::{EventKind, History, SETTLE_AFTER, TOO_EARLY},
     },
     retry::{Backoff, Jitter},
 };
@@ -72,7 +73,14 @@ fn response(evidence: Evidence) -> Event {
 }
 
 fn heard(verdict: Option<Verdict>) -> Event {
-    Event::Queried { verdict, http_status: None, asked_at: UnixMillis::MAX, retry_after: None, answer: None }
+    Event::Queried {
+        verdict,
+        too_early: false,
+        http_status: None,
+        asked_at: UnixMillis::MAX,
+        retry_after: None,
+        answer: None,
+    }
 }
 
 fn after_all(events: &[Event], policy: &StepPolicy) -> Operation {
@@ -159,6 +167,9 @@ fn not_found_proves_nothing_until_the_write_cannot_arrive_any_more() {
     assert_eq!(early.next_check_at, Some(NOW + 60_000), "asked again when it would prove something");
     let settled = step(&early, not_found(), &policy, NOW + 60_000).0;
     assert_eq!((settled.state, settled.source), (State::NotExecuted, Some(Source::StatusQuery)));
+    let asked = settled.history.entries().iter().filter(|entry| entry.kind == EventKind::Asked);
+    let causes: Vec<_> = asked.map(|entry| entry.cause).collect();
+    assert_eq!(causes, [Some(TOO_EARLY), Some(SETTLE_AFTER)], "and it is told");
 }
 
 #[test]
@@ -175,6 +186,7 @@ fn an_answer_that_came_slowly_speaks_of_when_it_was_asked_for() {
     let policy = policy(Some(asking(false)));
     let asked = |asked_at| Event::Queried {
         verdict: Some(Verdict::NotFound),
+        too_early: false,
         http_status: None,
         asked_at,
         retry_after: None,
@@ -250,7 +262,14 @@ fn retry_after_is_honoured_up_to_the_time_to_give_up() {
         let retry_after = Some(Duration::from_secs(seconds));
         step(
             &unknown(&policy),
-            Event::Queried { verdict: None, http_status: None, asked_at: NOW, retry_after, answer: None },
+            Event::Queried {
+                verdict: None,
+                too_early: false,
+                http_status: None,
+                asked_at: NOW,
+                retry_after,
+                answer: None,
+            },
             &policy,
             NOW,
         )
@@ -525,7 +544,7 @@ fn events() -> impl Strategy<Value = Event> {
         4 => Just(Event::Due),
         1 => evidences().prop_map(|evidence| Event::Resolved { evidence, reason: "said so".into() }),
         2 => (proptest::option::of(verdicts), proptest::option::of(waits))
-            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, http_status: None, asked_at: UnixMillis::MAX, retry_after, answer: None }),
+            .prop_map(|(verdict, retry_after)| Event::Queried { verdict, too_early: false, http_status: None, asked_at: UnixMillis::MAX, retry_after, answer: None }),
         2 => (evidences(), sources, status, retained).prop_map(|(evidence, source, status, retained)| {
             Event::Observed(Observation { evidence, source, reason: "seen".into(), status, retained })
         }),

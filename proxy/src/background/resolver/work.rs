@@ -143,5 +143,5 @@ impl Work {
 
 /// A question that could not be asked was not answered.
 const fn unheard() -> Event {
-    Event::Queried { verdict: None, http_status: None, asked_at: 0, retry_after: None, answer: None }
+    Event::Queried { verdict: None, too_early: false, http_status: None, asked_at: 0, retry_after: None, answer: None }
 }

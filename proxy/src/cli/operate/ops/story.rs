@@ -17,7 +17,7 @@ const HASH: usize = 8;
 
 /// The story of an operation, and what may be done next. `later` are the operations under its key since it was contradicted.
 pub(in crate::cli::operate) fn story(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> String {
-    let mut events = events(operation);
+    let mut events = events(operation, style);
     events.extend(later.iter().filter_map(|later| {
         Some((moment(&later["created_at"])?, format!("the key was used again: {}", short_of(later))))
     }));
@@ -74,7 +74,7 @@ fn moment(at: &Value) -> Option<Timestamp> {
 }
 
 /// What its record tells: what an event led to stands in its line.
-fn events(operation: &Value) -> Vec<(Timestamp, String)> {
+fn events(operation: &Value, style: &Style) -> Vec<(Timestamp, String)> {
     let history = operation["history"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut told: Vec<(Timestamp, String)> = Vec::new();
     let mut sent_at = None;
@@ -90,7 +90,7 @@ fn events(operation: &Value) -> Vec<(Timestamp, String)> {
             }
             "lost" => lost(event, sent_at.map(|sent| at.duration_since(sent).as_millis())),
             "answer" => format!("answered: {}", heard(event)),
-            "asked" => format!("asked the service: {}{}", heard(event), belief(event)),
+            "asked" => format!("asked the service: {}{}", heard(event), belief(event, at, style)),
             "late_answer" => {
                 let which = if dispatches < 2 { "the first dispatch" } else { "a dispatch" };
                 format!("a late answer to {which}: {}", heard(event))
@@ -144,13 +144,18 @@ fn heard(event: &Value) -> String {
     }
 }
 
-/// Why it was believed that the service does not know a write.
-fn belief(event: &Value) -> &'static str {
-    match event["because"].as_str() {
-        Some("fenced") => ", believed because the endpoint is said to be fenced",
-        Some("settle_after") => ", believed because it can no longer be on its way",
-        _ if event["evidence"].is_null() && !event["http_status"].is_null() => ", which proves nothing",
-        _ => "",
+/// Why it was believed that the service does not know a write, or from when on it will be. `at` is when it said so.
+fn belief(event: &Value, at: Timestamp, style: &Style) -> String {
+    match (event["because"].as_str(), moment(&event["proves_nothing_before"])) {
+        (Some("fenced"), _) => ", believed because the endpoint is said to be fenced".into(),
+        (Some("settle_after"), _) => ", believed because it can no longer be on its way".into(),
+        (Some("too_early"), Some(then)) => {
+            let is_today = style.day(then) == style.day(at);
+            let then = if is_today { style.time_of_day(then) } else { style.moment(then) };
+            format!(", which proves nothing before {then}")
+        }
+        _ if event["evidence"].is_null() && !event["http_status"].is_null() => ", which proves nothing".into(),
+        _ => String::new(),
     }
 }
 
@@ -301,6 +306,10 @@ mod tests {
                 { "at": "2026-11-24T15:37:53.402Z", "event": "begun" },
                 { "at": "2026-11-24T15:37:53.403Z", "event": "dispatched" },
                 { "at": "2026-11-24T15:37:54.005Z", "event": "lost", "evidence": "ambiguous", "because": "attempt_timeout" },
+                { "at": "2026-11-24T15:38:00Z", "event": "asked", "http_status": 404, "by": "status_query",
+                  "because": "too_early", "proves_nothing_before": "2026-11-24T15:38:53.403Z" },
+                { "at": "2026-11-24T15:38:30Z", "event": "asked", "http_status": 404, "by": "status_query",
+                  "because": "too_early", "proves_nothing_before": "2026-11-25T15:38:53.403Z" },
                 { "at": "2026-11-24T15:39:00Z", "event": "asked", "http_status": 500 },
                 { "at": "2026-11-24T15:40:00Z", "event": "flagged" },
             ],
@@ -326,6 +335,8 @@ d4-aab7  UNKNOWN: nobody knows yet whether it happened (a person is needed)
   15:37:53.403   ... 7 others of its events are not kept
   15:37:53.403   dispatched to pay (POST /payments)
   15:37:54.005   answer lost: attempt timed out after 602 ms
+  15:38:00.000   asked the service: 404, which proves nothing before 15:38:53.403
+  15:38:30.000   asked the service: 404, which proves nothing before 2026-11-25T15:38:53.403Z
   15:39:00.000   asked the service: 500, which proves nothing
   15:40:00.000   a person was called: nothing else can settle it
   15:41:01.000   query by ana: to see (heard no_evidence, unknown -> unknown)
