@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::admin::{act, lose, losing, proxy_before};
 
 /// Somebody who watches.
-struct Watching {
+pub(super) struct Watching {
     client: Client,
     /// What came and was not looked at yet.
     text: String,
@@ -14,7 +14,7 @@ struct Watching {
 
 impl Watching {
     /// Watches, and has been told so.
-    async fn on(proxy: &Proxy, query: &str) -> Self {
+    pub(super) async fn on(proxy: &Proxy, query: &str) -> Self {
         let mut watching = Self::mute(proxy, query).await;
         let head = watching.client.head().await;
         assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
@@ -31,7 +31,7 @@ impl Watching {
     }
 
     /// The next event of that name.
-    async fn event(&mut self, name: &str) -> Value {
+    pub(super) async fn event(&mut self, name: &str) -> Value {
         let begins = format!("event: {name}\ndata: ");
         within(&format!("an event {name}"), async {
             loop {

@@ -4,11 +4,12 @@ use std::{os::unix::fs::PermissionsExt, path::Path, process::Output};
 
 use mainstay_tests::{
     prelude::*,
-    proxy::{TempDir, run},
+    proxy::{Launch, TempDir, run},
+    skew::Skew,
 };
 use serde_json::Value;
 
-use super::operate::typed;
+use super::{admin_events::Watching, operate::typed};
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -105,6 +106,19 @@ async fn in_quarantine_a_key_without_a_record_is_refused_until_it_is_lifted() {
     let until = proxy.operate(Request::get("/status")).await.json()["ledger"]["quarantined_until"].clone();
     let until = until.as_str().expect("a time");
     assert!(until.ends_with('Z') && proxy.log().contains(until), "{until} in {}", proxy.log());
+    // What has a record is answered nowhere else, so traffic comes all the same; but it is said.
+    assert_eq!(proxy.metric("mainstay_ledger_writable", &[]).await, Some(0.0));
+    let said = format!("in quarantine until {until}: keys without a record are refused");
+    for (path, line) in
+        [("/readyz", format!("ok\n{said}\n")), ("/readyz?verbose", format!("ledger-writable ok: {said}\n"))]
+    {
+        eventually("readiness says so", || async {
+            let answer = proxy.probe(path).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.text().contains(&line).then_some(())
+        })
+        .await;
+    }
     assert_eq!(write(&proxy, "known").await.header("idempotent-replayed"), Some("true"));
     assert_eq!(write(&proxy, "lost").await.expect_problem(503, "ledger-unavailable")["effect"], "none");
     proxy.send(Request::get("/zebra")).await.expect_upstream(201);
@@ -115,6 +129,44 @@ async fn in_quarantine_a_key_without_a_record_is_refused_until_it_is_lifted() {
     let lifted = ledger(&["lift", &directory]).await;
     assert!(lifted.status.success() && text(&lifted).contains("lifted"), "{}", text(&lifted));
     let proxy = start(&config).await;
+    write(&proxy, "new").await.expect_upstream(201);
+}
+
+#[tokio::test]
+async fn a_quarantine_that_passes_is_told_to_those_who_watch_the_ledger() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let (home, upstream, clock) = (TempDir::new(), echo().await, Skew::of(0));
+    let (path, copy) = (home.join("ledger"), home.join("copy.db").to_string_lossy().into_owned());
+    let directory = path.to_string_lossy().into_owned();
+    let config = config(&upstream, &path, "");
+    let mut proxy = start(&config).await;
+    write(&proxy, "known").await.expect_upstream(201);
+    assert!(ledger(&["backup", &directory, &copy]).await.status.success());
+    assert!(proxy.terminate().await.success());
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(ledger(&["restore", &directory, "--from", &copy, "--quarantine"]).await.status.success());
+
+    let mut config = config.admin();
+    config.move_away();
+    let launch = Launch { variables: clock.variables(), ..Launch::default() };
+    let proxy = Proxy::launch(config, &launch).await.unwrap_or_else(|log| panic!("{log}"));
+    let standing = || async { proxy.operate(Request::get("/status")).await.json()["ledger"]["health"].clone() };
+    assert_eq!(standing().await, "quarantined");
+    let mut watching = Watching::on(&proxy, "?kind=ledger").await;
+    // Only what was seen before can be seen to change.
+    eventually("readiness has looked", || async {
+        proxy.probe("/readyz").await.text().contains("quarantine").then_some(())
+    })
+    .await;
+    clock.set(31 * DAY_MS);
+    let told = watching.event("ledger").await;
+    assert!(told["health"] == "writable" && told["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
+    assert_eq!(standing().await, "writable");
+    assert_eq!(proxy.metric("mainstay_ledger_writable", &[]).await, Some(1.0));
+    eventually("readiness says nothing more", || async {
+        (proxy.probe("/readyz").await.text() == "ok\n").then_some(())
+    })
+    .await;
     write(&proxy, "new").await.expect_upstream(201);
 }
 

@@ -9,6 +9,8 @@ use mainstay_tests::{
     tamper::{SYNC, Tampered},
 };
 
+use super::admin_events::Watching;
+
 fn on_disk(upstream: &Upstream, path: &Path) -> Config {
     Config::single(upstream.addr, "timeout: 9s, idempotency: true").ledger(&format!("path: \"{}\"", path.display()))
 }
@@ -143,8 +145,9 @@ async fn a_failed_fsync_ends_the_ledger_until_a_restart() {
     let home = TempDir::new();
     let upstream = Upstream::answering(Answer::status(201).body("paid")).await;
     let mut config = that_stays(&upstream, &home.join("ledger"));
-    let mut proxy = Proxy::start(config.clone()).await;
+    let mut proxy = Proxy::start(config.clone().admin()).await;
     proxy.send(Request::keyed("/pay", "before", "x")).await.expect_upstream(201);
+    let mut watching = Watching::on(&proxy, "?kind=ledger").await;
     let broken = Tampered::with(proxy.pid(), SYNC, "error=EIO").await;
     let lost = proxy.send(Request::keyed("/pay", "lost", "x")).await;
     assert_eq!(lost.expect_problem(503, "ledger-unavailable")["effect"], "none");
@@ -155,6 +158,7 @@ async fn a_failed_fsync_ends_the_ledger_until_a_restart() {
     is_replayed(&proxy, &upstream, "before", "paid").await;
     assert!(proxy.log().contains("the ledger takes no more writes"), "{}", proxy.log());
     assert_eq!(proxy.metric("mainstay_ledger_writable", &[]).await, Some(0.0));
+    assert_eq!(watching.event("ledger").await["health"], "failed", "who watches is told");
     kill(&mut proxy).await;
 
     config.move_away();

@@ -50,11 +50,14 @@ fn answer(request: &Request<Incoming>, state: &ProbeState) -> Response<Full<Byte
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
-    let reasons = readiness.reasons();
-    if reasons.is_empty() {
-        return plain(StatusCode::OK, "ok\n".to_owned());
+    let checks = readiness.checks();
+    let faults: Vec<&str> = checks.iter().filter_map(|check| check.fault.as_deref()).collect();
+    if faults.is_empty() {
+        let remarks = checks.iter().filter_map(|check| check.remark.as_deref());
+        let lines: Vec<&str> = std::iter::once("ok").chain(remarks).collect();
+        return plain(StatusCode::OK, lines.join("\n") + "\n");
     }
-    plain(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+    plain(StatusCode::SERVICE_UNAVAILABLE, faults.join("\n") + "\n")
 }
 
 /// Whether the query has a `verbose`, with a value or without one.
@@ -66,9 +69,10 @@ fn is_verbose(uri: &Uri) -> bool {
 fn checks(readiness: &Readiness) -> Response<Full<Bytes>> {
     let checks = readiness.checks();
     let is_ready = checks.iter().all(|check| check.fault.is_none());
-    let line = |check: &Check| match &check.fault {
-        None => format!("{} ok", check.name),
-        Some(why) => format!("{} failed: {why}", check.name),
+    let line = |check: &Check| match (&check.fault, &check.remark) {
+        (None, None) => format!("{} ok", check.name),
+        (None, Some(remark)) => format!("{} ok: {remark}", check.name),
+        (Some(why), _) => format!("{} failed: {why}", check.name),
     };
     let lines: Vec<String> = checks.iter().map(line).collect();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,6 +1,6 @@
 //! `GET /status`: how it goes, on one screen.
 
-use mainstay_policies::operation::ledger::{Filter, Health, Order};
+use mainstay_policies::operation::ledger::{Filter, Order};
 use serde_json::{Value, json};
 
 use tokio::time::Instant;
@@ -134,10 +134,6 @@ async fn writes(asked: &OperatorRequest<'_>, minute: &LastMinute) -> Result<Valu
 fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Value {
     let ledger = &asked.cx.runtime.resources.ledger;
     let quarantined_until = ledger.quarantined_until();
-    let health = match (quarantined_until, ledger.health()) {
-        (Some(_), Health::Writable) => "quarantined",
-        (_, health) => told::health(health),
-    };
     let store = match store {
         Store::Memory => "memory",
         Store::Disk { .. } => "disk",
@@ -146,7 +142,7 @@ fn ledger(asked: &OperatorRequest<'_>, store: &Store, minute: &LastMinute) -> Va
     let load = ledger.load();
     json!({
         "store": store,
-        "health": health,
+        "health": told::health(ledger.as_ref()),
         "quarantined_until": quarantined_until.map(time),
         "operations": load.and_then(|load| load.operations),
         "bytes": load.map(|load| load.bytes),

@@ -6,6 +6,7 @@ use mainstay_policies::operation::ledger::{Health, LedgerError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
+    api::document,
     config::model::{Config, ReadyLedger, Store},
     faults::{self, Pitfall},
     ledger::principals,
@@ -48,10 +49,16 @@ pub(crate) async fn keep_house(runtime: Arc<Runtime>, readiness: Arc<Readiness>)
                 Err(error) => tracing::error!(%error, "other replicas do not know how this one knows its callers"),
             }
         }
+        runtime.notices.look(&snapshot, now);
+        // Before readiness: whoever has seen that change has been told of it.
+        runtime.look_for_changes(&snapshot, now);
         let is_writable = runtime.resources.ledger.health() == Health::Writable;
         readiness.set(Condition::LedgerWritable, is_writable || !needs_ledger(&snapshot.config));
-        runtime.notices.look(&snapshot, now);
-        runtime.look_for_changes(&snapshot, now);
+        readiness.set_quarantine(
+            ledger.quarantined_until().map(|until| {
+                format!("in quarantine until {}: keys without a record are refused", document::time(until))
+            }),
+        );
         for limiter in snapshot.routes.iter().filter_map(|route| route.limiter.as_ref()) {
             limiter.sweep(now, KEYS_AT_ONCE);
         }

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use mainstay_policies::{
-    circuit_breaker,
-    operation::ledger::{Health, Load},
-};
+use mainstay_policies::{circuit_breaker, operation::ledger::Load};
 use tokio::time::Instant;
 
-use super::{Runtime, named, route::Route, shared_ledger};
+use super::{Runtime, named, route::Route, shared_ledger, told::takes_new_keys};
 use crate::{
     config::model::Direction,
     telemetry::metrics::{Kind, Samples},
@@ -58,9 +55,9 @@ pub(crate) fn register(runtime: &Arc<Runtime>) {
     on_scrape("mainstay_upstream_connections", help, connections)(metrics);
     let help = "Operations that are open, by state: of this replica, and of all that share its ledger";
     on_scrape("mainstay_operations", help, operations)(metrics);
-    on_scrape("mainstay_ledger_writable", "Whether the ledger takes writes", |runtime, samples| {
-        let is_writable = runtime.resources.ledger.health() == Health::Writable;
-        samples.push(&[], f64::from(u8::from(is_writable)));
+    let help = "Whether the ledger takes new writes; in quarantine it does not";
+    on_scrape("mainstay_ledger_writable", help, |runtime, samples| {
+        samples.push(&[], f64::from(u8::from(takes_new_keys(runtime.resources.ledger.as_ref()))));
     })(metrics);
     on_scrape("mainstay_breaker_state", "Circuit breakers: closed 0, half-open 1, open 2", breakers)(metrics);
     on_scrape("mainstay_breaker_forced", "Circuit breakers that an operator holds, by where", forced)(metrics);

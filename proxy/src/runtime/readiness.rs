@@ -10,6 +10,8 @@ pub struct Readiness {
     held: AtomicU8,
     /// What more is in the way.
     obstacles: Mutex<Vec<String>>,
+    /// Why the ledger refuses some of what comes, and is well for the rest.
+    quarantine: Mutex<Option<String>>,
 }
 
 /// One condition of readiness.
@@ -34,12 +36,14 @@ pub struct Check {
     pub name: &'static str,
     /// Why traffic should not come; `None` if it is well.
     pub fault: Option<String>,
+    /// What is in nobody's way, and had better be known.
+    pub remark: Option<String>,
 }
 
 impl Readiness {
     /// Nothing holds yet.
     pub const fn new() -> Self {
-        Self { held: AtomicU8::new(0), obstacles: Mutex::new(Vec::new()) }
+        Self { held: AtomicU8::new(0), obstacles: Mutex::new(Vec::new()), quarantine: Mutex::new(None) }
     }
 
     /// Says whether a condition holds.
@@ -59,6 +63,12 @@ impl Readiness {
     /// Says what more is in the way: certificates that are not valid.
     pub fn set_obstacles(&self, obstacles: Vec<String>) {
         *self.obstacles.lock() = obstacles;
+    }
+
+    /// Says why keys without a record are refused, if they are. What has a record is answered here and nowhere else, so traffic
+    /// comes all the same: a repeat that went to another ledger would be executed there.
+    pub fn set_quarantine(&self, why: Option<String>) {
+        *self.quarantine.lock() = why;
     }
 
     /// Whether traffic should come.
@@ -85,10 +95,11 @@ impl Readiness {
             .into_iter()
             .map(|(name, condition, wanted, fault)| {
                 let fails = (held & condition as u8 != 0) != wanted;
-                Check { name, fault: fails.then(|| fault.to_owned()) }
+                let remark = self.quarantine.lock().clone().filter(|_| condition == Condition::LedgerWritable);
+                Check { name, fault: fails.then(|| fault.to_owned()), remark }
             })
             .collect();
-        let of_certificates = |fault| Check { name: "certificates", fault };
+        let of_certificates = |fault| Check { name: "certificates", fault, remark: None };
         let obstacles = self.obstacles.lock();
         checks.extend(obstacles.iter().cloned().map(Some).map(of_certificates));
         if obstacles.is_empty() {

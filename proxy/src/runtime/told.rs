@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use mainstay_policies::{
     circuit_breaker::{State as BreakerState, Transitions, Trip},
-    operation::{Operation, Source, State, ledger::Health},
+    operation::{
+        Operation, Source, State,
+        ledger::{Health, Ledger},
+    },
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -28,9 +31,15 @@ pub(crate) fn why(trip: Trip) -> Value {
     json!({ "condition": trip.condition, "value": trip.value, "threshold": trip.threshold, "requests": trip.requests })
 }
 
+/// Whether the ledger takes writes whose keys it has no record of.
+pub(crate) fn takes_new_keys(ledger: &dyn Ledger) -> bool {
+    ledger.health() == Health::Writable && ledger.quarantined_until().is_none()
+}
+
 /// The ledger's health in a word.
-pub(crate) const fn health(health: Health) -> &'static str {
-    match health {
+pub(crate) fn health(ledger: &dyn Ledger) -> &'static str {
+    match ledger.health() {
+        Health::Writable if !takes_new_keys(ledger) => "quarantined",
         Health::Writable => "writable",
         Health::Full => "full",
         Health::Failed => "failed",
@@ -88,7 +97,7 @@ impl Runtime {
             let document = json!({ "at": at(), "breaker": named.name, "state": seen.state.label(), "why": why });
             self.events.tell(Kind::Breaker, &document);
         }
-        let health = health(self.resources.ledger.health());
+        let health = health(self.resources.ledger.as_ref());
         let before = known.health.replace(health);
         if before.is_some_and(|before| before != health) && self.events.wants(Kind::Ledger) {
             self.events.tell(Kind::Ledger, &json!({ "at": at(), "health": health }));
