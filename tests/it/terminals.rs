@@ -27,17 +27,57 @@ async fn init_asks_for_what_it_was_not_told_and_writes_what_was_answered() {
     {
         assert!(written.contains(part), "{part} is missing: {written}");
     }
-    // Enter alone takes what stands in brackets; what makes no sense is said, and nothing is written.
+    // Enter alone takes what stands in brackets.
     let other = dir.join("other.yaml");
     let path = other.to_string_lossy().into_owned();
     let steps = [("service?", "\r"), ("port", "\r"), ("writes", "\r"), ("asked", "\r")];
     let (code, seen) = on_terminal(&["init", "--offline", "--output", &path], &steps, (40, 120), &[]).await;
     let written = std::fs::read_to_string(&other).unwrap_or_default();
     assert!(code == 0 && written.contains("/payments/**") && written.contains("status: none"), "{seen}{written}");
-    let third = dir.join("third.yaml");
-    let path = third.to_string_lossy().into_owned();
-    let (code, seen) = on_terminal(&["init", "--output", &path], &[("service?", "nowhere\r")], (40, 120), &[]).await;
-    assert!(code == 2 && seen.contains("`nowhere` is no address") && !third.exists(), "{seen}");
+}
+
+#[tokio::test]
+async fn init_asks_again_for_what_makes_no_sense_and_ends_with_the_input() {
+    let dir = TempDir::new();
+    let file = dir.join("first.yaml");
+    let path = file.to_string_lossy().into_owned();
+    let steps = [
+        ("Where is the service?", "nowhere\r"),
+        ("`nowhere` is no address", ""),
+        ("Where is the service?", "http://127.0.0.1:9998\r"),
+        ("On which port", "http\r"),
+        ("`http` is no port", ""),
+        ("On which port", "18081\r"),
+        ("Which path has the writes", ",\r"),
+        ("names no path", ""),
+        ("Which path has the writes", "orders\r"),
+        ("`orders` is no path of writes", ""),
+        ("Which path has the writes", "/orders, /refunds\r"),
+        ("How is the service asked", "POST /ask\r"),
+        ("`POST /ask` is no question", ""),
+        ("How is the service asked", "GET /orders/by-ref/{key}\r"),
+        ("What says that it was done?", "DONE\r"),
+        ("`DONE` is no pointer and value", ""),
+        ("What says that it was done?", "/state=DONE\r"),
+    ];
+    let (code, seen) = on_terminal(&["init", "--offline", "--output", &path], &steps, (40, 120), &[]).await;
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(code, 0, "{seen}");
+    for part in [
+        "0.0.0.0:18081",
+        "http://127.0.0.1:9998",
+        "/orders/**",
+        "/refunds/**",
+        "GET /orders/by-ref",
+        "\"/state\": \"DONE\"",
+    ] {
+        assert!(written.contains(part), "{part} is missing: {written}");
+    }
+    let other = dir.join("other.yaml");
+    let path = other.to_string_lossy().into_owned();
+    let steps = [("service?", "nowhere\r"), ("is no address", ""), ("service?", "\u{4}")];
+    let (code, seen) = on_terminal(&["init", "--output", &path], &steps, (40, 120), &[]).await;
+    assert!(code == 2 && seen.contains("there were no more answers") && !other.exists(), "{seen}");
 }
 
 const DOUBTFUL: &str = "timeout: 5s, idempotency: { required: true }, circuit_breaker: { consecutive_errors: 99 }";

@@ -86,67 +86,90 @@ pub(super) fn status(text: &str) -> Result<String, String> {
 
 const NONE: &str = "none";
 
+/// Which port, from a terminal.
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("`{text}` is no port: write a number up to 65535, such as 8080"))
+}
+
+/// The paths of writes, with commas or spaces between them.
+fn paths(text: &str) -> Result<Vec<String>, String> {
+    let paths = text.split([',', ' ']).filter(|path| !path.is_empty()).map(path).collect::<Result<Vec<_>, _>>()?;
+    if paths.is_empty() { Err("that names no path: write /payments".into()) } else { Ok(paths) }
+}
+
 /// What was given, and what is answered on the terminal; where there is none, what was not given has its default, if it has
 /// one.
 pub(super) fn ask(command: InitCommand) -> Result<Answers, String> {
     let InitCommand { port, service, write, status, success, .. } = command;
-    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    let terminal = |option: &str, question: &str, default: &str| {
-        if is_terminal {
-            return answer(question, default);
-        }
-        if option.is_empty() {
-            Ok(default.to_owned())
-        } else {
-            Err(format!("nobody can be asked here: give --{option}"))
-        }
-    };
     let service = match service {
         Some(service) => service,
-        None => terminal("service", "Where is the service?", "http://127.0.0.1:9000")?.parse()?,
+        None => asked("service", "Where is the service?", "http://127.0.0.1:9000", str::parse)?,
     };
-    let port = if let Some(port) = port {
-        port
-    } else {
-        let said = terminal("", "On which port do clients come?", "8080")?;
-        said.parse().map_err(|_| format!("`{said}` is no port"))?
+    let port = match port {
+        Some(port) => port,
+        None => asked("", "On which port do clients come?", "8080", self::port)?,
     };
     let writes = if write.is_empty() {
-        let said = terminal("write", "Which path has the writes that must not happen twice?", "/payments")?;
-        said.split([',', ' ']).filter(|path| !path.is_empty()).map(path).collect::<Result<_, _>>()?
+        asked("write", "Which path has the writes that must not happen twice?", "/payments", paths)?
     } else {
         write
     };
+    let question = "How is the service asked what became of one? (GET /payments/by-ref/{key})";
     let status_request = match status {
         Some(status) => status,
-        None => self::status(&terminal(
-            "status",
-            "How is the service asked what became of one? (GET /payments/by-ref/{key})",
-            NONE,
-        )?)?,
+        None => asked("status", question, NONE, self::status)?,
     };
     let status = Some(status_request).filter(|status| status != NONE);
     let success = match success {
         Some(success) => Some(success),
         None if status.is_some() => {
-            let said = terminal("", "What says that it was done? (/state=SUCCESS; nothing: any 200)", "")?;
-            if said.is_empty() { None } else { Some(said.parse()?) }
+            let read = |said: &str| if said.is_empty() { Ok(None) } else { said.parse().map(Some) };
+            asked("", "What says that it was done? (/state=SUCCESS; nothing: any 200)", "", read)?
         }
         None => None,
     };
     Ok(Answers { port, service, writes, status, success })
 }
 
-fn answer(question: &str, default: &str) -> Result<String, String> {
+/// What somebody answers on the terminal, who is asked again for as long as it makes no sense. Where there is none, the default;
+/// what has an option has to be given there.
+fn asked<T>(
+    option: &str,
+    question: &str,
+    default: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, String> {
+    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !is_terminal {
+        return if option.is_empty() {
+            read(default)
+        } else {
+            Err(format!("nobody can be asked here: give --{option}"))
+        };
+    }
+    let unreadable = |error: io::Error| format!("the terminal cannot be read: {error}");
+    loop {
+        let Some(said) = answer(question, default).map_err(unreadable)? else {
+            return Err("there were no more answers: nothing was written".into());
+        };
+        match read(&said) {
+            Ok(value) => return Ok(value),
+            Err(why) => writeln!(io::stderr(), "{why}").map_err(unreadable)?,
+        }
+    }
+}
+
+/// A line from the terminal, or the default for an empty one; `None` if the input has ended.
+fn answer(question: &str, default: &str) -> io::Result<Option<String>> {
     let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-    let ask = || -> io::Result<String> {
-        let mut error = io::stderr().lock();
-        write!(error, "{question}{shown} ")?;
-        error.flush()?;
-        let mut line = String::new();
-        io::stdin().read_line(&mut line)?;
-        Ok(line.trim().to_owned())
-    };
-    let said = ask().map_err(|error| format!("the terminal cannot be read: {error}"))?;
-    Ok(if said.is_empty() { default.to_owned() } else { said })
+    let mut error = io::stderr().lock();
+    write!(error, "{question}{shown} ")?;
+    error.flush()?;
+    let mut line = String::new();
+    if io::stdin().read_line(&mut line)? == 0 {
+        writeln!(error)?;
+        return Ok(None);
+    }
+    let said = line.trim();
+    Ok(Some(if said.is_empty() { default } else { said }.to_owned()))
 }
