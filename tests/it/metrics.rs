@@ -2,7 +2,11 @@
 
 #![allow(clippy::float_cmp, reason = "what is compared is counted, and whole")]
 
-use mainstay_tests::{prelude::*, proxy::TempDir};
+use mainstay_tests::{
+    prelude::*,
+    proxy::{Launch, TempDir},
+    skew::Skew,
+};
 
 async fn metric(proxy: &Proxy, name: &str, labels: &[(&str, &str)]) -> f64 {
     proxy.metric(name, labels).await.unwrap_or_default()
@@ -101,6 +105,26 @@ async fn changes_of_a_breaker_are_counted_by_what_it_became() {
     proxy.get("/").await.expect_problem(503, "circuit-open");
     for (to, count) in [("open", 1.0), ("half_open", 0.0), ("closed", 0.0)] {
         assert_eq!(metric(&proxy, "mainstay_breaker_transitions_total", &[("to", to)]).await, count, "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_is_counted_also_where_there_is_no_other_to_hold_it_against() {
+    const HOUR_MS: i64 = 3_600_000;
+    let (home, upstream, clock) = (TempDir::new(), Upstream::answering(Answer::ok("ok")).await, Skew::of(0));
+    let ledger = format!("path: \"{}\"", home.join("ledger").display());
+    let config = Config::single(upstream.addr, "timeout: 5s, idempotency: true").ledger(&ledger);
+    let launch = Launch { variables: clock.variables(), ..Launch::default() };
+    let proxy = Proxy::launch(config, &launch).await.unwrap_or_else(|log| panic!("{log}"));
+    let jumps = || async {
+        let of = |direction| metric(&proxy, "mainstay_clock_jumps_total", direction);
+        (of(&[("direction", "forward")]).await, of(&[("direction", "back")]).await)
+    };
+    // From the start: what appears with its first jump has not grown, to whoever looks.
+    assert_eq!(proxy.metric("mainstay_clock_jumps_total", &[("direction", "forward")]).await, Some(0.0));
+    for (ms, expected) in [(HOUR_MS, (1.0, 0.0)), (0, (1.0, 1.0)), (2 * HOUR_MS, (2.0, 1.0))] {
+        clock.set(ms);
+        eventually("the jump is counted, once", || async { (jumps().await == expected).then_some(()) }).await;
     }
 }
 

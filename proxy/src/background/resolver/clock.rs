@@ -9,26 +9,30 @@ use mainstay_policies::{
 };
 
 use super::open::{self, PAGE};
+use crate::telemetry::metrics::ClockJump;
 
 /// Both clocks are read a little apart; what was sent in between counts as sent before the jump, which waits longer.
 const APART_MS: u64 = 500;
 
 /// Makes all times on record agree with the wall clock, which reads `now`. `longest` is how long an operation waits at most.
+/// Returns whether it had jumped.
 pub(super) async fn follow(
     recorder: &Recorder,
     gate: &QueryGate,
     now: UnixMillis,
     longest: impl Fn(&Operation) -> Duration,
-) -> Result<(), LedgerError> {
+) -> Result<Option<ClockJump>, LedgerError> {
+    let mut jump = None;
     if let Some(by) = gate.put_forward(now) {
+        jump = Some(ClockJump::Forward);
         tracing::warn!(by_ms = by.as_millis() as u64, "the clock was put forward");
         gate.clock_jumped();
-        let jump = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let agreed_for = u64::try_from(gate.agreed_for().as_millis()).unwrap_or(u64::MAX);
         let jumped = Jump {
             by,
             now,
-            before: now.saturating_sub(jump).saturating_add(APART_MS),
+            before: now.saturating_sub(by_ms).saturating_add(APART_MS),
             earliest: now.saturating_sub(agreed_for).saturating_sub(APART_MS),
         };
         // The ledger writes what comes together in one go.
@@ -36,6 +40,7 @@ pub(super) async fn follow(
             try_join_all(due.iter().map(|due| put_forward(recorder, due.id, jumped, &longest))).await?;
         }
     } else if gate.was_put_back(now) {
+        jump = Some(ClockJump::Back);
         tracing::warn!("the clock was put back");
         for due in open::open(recorder.ledger().as_ref()).await? {
             let Some(operation) = recorder.ledger().read(due.id).await? else { continue };
@@ -44,7 +49,7 @@ pub(super) async fn follow(
         }
     }
     gate.clock_agrees(now);
-    Ok(())
+    Ok(jump)
 }
 
 /// A clock that was put forward.
@@ -188,9 +193,9 @@ mod tests {
         let id = unknown(&ledger, 1, NOW - 10_000).await;
         let later = NOW + HOUR_MS;
         let since = unknown(&ledger, 2, later - 1).await;
-        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
+        assert_eq!(follow(&recorder, &gate, later, two_hours).await.expect("it follows"), Some(ClockJump::Forward));
         assert_eq!(gate.put_forward(later), None, "the times agree again");
-        follow(&recorder, &gate, later, two_hours).await.expect("it follows");
+        assert_eq!(follow(&recorder, &gate, later, two_hours).await.expect("it follows"), None);
         let jumped = |(sent, due): (u64, u64)| (sent.abs_diff(later - 10_000) < 2_000, due - sent);
         assert_eq!(jumped(sent_and_due(&ledger, id).await), (true, HOUR_MS));
         let (sent, _) = sent_and_due(&ledger, since).await;
@@ -241,7 +246,7 @@ mod tests {
         gate.clock_starts(NOW);
         let id = unknown(&ledger, 1, NOW).await;
         let earlier = NOW - 24 * HOUR_MS;
-        follow(&recorder, &gate, earlier, two_hours).await.expect("it follows");
+        assert_eq!(follow(&recorder, &gate, earlier, two_hours).await.expect("it follows"), Some(ClockJump::Back));
         let (sent, due) = sent_and_due(&ledger, id).await;
         assert_eq!((sent, due), (NOW, earlier + 2 * HOUR_MS), "how old it is stays on the safe side");
         assert!(!gate.was_put_back(earlier));

@@ -402,7 +402,10 @@ impl Worker {
         let Resources { recorder, gate, clock, .. } = &self.runtime.resources;
         let snapshot = self.runtime.snapshot.load_full();
         let longest = |of: &Operation| snapshot.route_of(of).map_or(ORPHAN_PAUSE, |(_, of)| of.longest_wait());
-        clock::follow(recorder, gate, clock.now(), longest).await
+        if let Some(jump) = clock::follow(recorder, gate, clock.now(), longest).await? {
+            self.runtime.resources.metrics.resolver().clock_jumped(jump);
+        }
+        Ok(())
     }
 
     async fn count(&mut self, now: Instant) -> Result<(), LedgerError> {

@@ -46,7 +46,7 @@ use self::{
 pub use self::{
     ledger::LedgerMetrics,
     listener::{ConnectionGuard, ListenerMetrics},
-    resolver::ResolverMetrics,
+    resolver::{ClockJump, ResolverMetrics},
     route::{RouteMetrics, counters::AttemptResult},
     scrape::{Kind, Samples},
     spans::SpanCounters,

@@ -22,6 +22,17 @@ struct Numbers {
     oldest_unresolved_ms: u64,
     /// Open ones that nothing could settle, and settled ones that were contradicted.
     attention: [u64; 2],
+    /// Forward, and back.
+    clock_jumps: [u64; 2],
+}
+
+/// Which way a wall clock jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockJump {
+    /// Time seems to have passed that has not.
+    Forward,
+    /// Times are ahead that have been.
+    Back,
 }
 
 impl ResolverMetrics {
@@ -57,6 +68,11 @@ impl ResolverMetrics {
     /// How many operations wait for a person: open and settled ones.
     pub fn flagged(&self, attention: [u64; 2]) {
         self.0.lock().attention = attention;
+    }
+
+    /// The clock that records go by jumped, and they follow it.
+    pub fn clock_jumped(&self, jump: ClockJump) {
+        self.0.lock().clock_jumps[jump as usize] += 1;
     }
 
     /// Registers every metric of the resolver.
@@ -95,6 +111,12 @@ impl ResolverMetrics {
             let reasons = [AttentionReason::ResolveExhausted, AttentionReason::Conflict];
             for (reason, count) in reasons.iter().zip(numbers.attention) {
                 out.push(&[("reason", reason.label())], count as f64);
+            }
+        });
+        let help = "Jumps of the clock that records go by";
+        family("mainstay_clock_jumps", help, Kind::Counter, |numbers, out| {
+            for (direction, count) in ["forward", "back"].iter().zip(numbers.clock_jumps) {
+                out.push(&[("direction", direction)], count as f64);
             }
         });
     }
