@@ -25,6 +25,8 @@ async fn a_code_is_explained_and_a_near_miss_is_put_right() {
         ("doubt-without-status", "For example:"),
         ("outcome-unknown", "Do not repeat it with a new key"),
         ("not-reachable", "--online"),
+        ("MainstayWritesNeedAPerson", "mainstay ops ls --attention"),
+        ("conflict", "take the effect back"),
     ] {
         let output = run(&["explain", code]).await;
         assert!(output.status.success() && text(&output).contains(expected), "{code}: {}", text(&output));
@@ -33,7 +35,10 @@ async fn a_code_is_explained_and_a_near_miss_is_put_right() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("did you mean `doubt-without-status`?"), "{}", text(&output));
     let all = text(&run(&["explain"]).await);
-    assert!(all.contains("settle-too-early") && all.contains("rate-limited"), "{all}");
+    assert!(
+        all.contains("settle-too-early") && all.contains("rate-limited") && all.contains("resolve_exhausted"),
+        "{all}"
+    );
 }
 
 #[tokio::test]

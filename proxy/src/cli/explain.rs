@@ -1,4 +1,4 @@
-//! `mainstay explain`: what a finding or a problem means, and what to do about it, without a network.
+//! `mainstay explain`: what a finding, a problem or an alert means, and what to do about it, without a network.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -10,14 +10,21 @@ use crate::{config::suggest, respond};
 
 /// The page of findings that the documents have: this program's own.
 const FINDINGS: &str = include_str!("../../../docs/reference/findings.md");
+/// What to do when somebody is called, by alert and by the reason why a write waits.
+const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
+/// How the runbook's headings of such a reason begin.
+const ATTENTION: &str = "Attention: ";
 /// What the page's sections of findings are about, by their heading.
 const SEVERITIES: [(&str, &str); 3] = [("Errors", "error"), ("Warnings", "warning"), ("Notes", "note")];
 
 /// What is to be explained.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  mainstay explain doubt-without-status\n  mainstay explain outcome-unknown")]
+#[command(
+    after_help = "Examples:\n  mainstay explain doubt-without-status\n  mainstay explain MainstayWritesNeedAPerson"
+)]
 pub struct ExplainCommand {
-    /// A finding's code (doubt-without-status) or a problem's (outcome-unknown). Without one: all of them
+    /// A finding's code (doubt-without-status), a problem's (outcome-unknown), an alert's name, or why a write needs a person
+    /// (conflict). Without one: all of them
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }
@@ -25,11 +32,12 @@ pub struct ExplainCommand {
 /// Prints what is known of a code; exit code 1 if there is none of that name.
 pub fn explain(command: &ExplainCommand) -> ExitCode {
     let Some(code) = &command.code else { return print(everything().trim_end()) };
-    let known: Vec<String> = [finding(code), problem(code)].into_iter().flatten().collect();
+    let known: Vec<String> = [finding(code), problem(code), called(code)].into_iter().flatten().collect();
     if known.is_empty() {
-        let names = findings().map(|(_, code, _)| code).chain(Problem::ALL.iter().map(|problem| problem.slug()));
+        let problems = Problem::ALL.iter().map(|problem| problem.slug());
+        let names = findings().map(|(_, code, _)| code).chain(problems).chain(calls().map(|(name, _)| name));
         let cure = suggest(code, names).unwrap_or_else(|| "`mainstay explain` lists all".to_owned());
-        return fail(format_args!("mainstay: there is no finding and no problem `{code}`; {cure}"));
+        return fail(format_args!("mainstay: there is no finding, no problem and no alert `{code}`; {cure}"));
     }
     print(known.join("\n\n"))
 }
@@ -49,19 +57,48 @@ fn findings() -> impl Iterator<Item = (&'static str, &'static str, &'static str)
 
 fn finding(code: &str) -> Option<String> {
     let (severity, code, text) = findings().find(|(_, known, _)| *known == code)?;
-    let mut page = format!("{code}: {severity} of a configuration\n");
+    Some(format!("{code}: {severity} of a configuration\n{}", plain(text, "For example:\n\n")))
+}
+
+/// A page's text without its fences, each sample under what is said before it.
+fn plain(text: &str, before: &str) -> String {
+    let mut page = String::new();
     let mut is_sample = false;
     for line in text.lines() {
-        // Writing to a String does not fail.
-        let _ = match (line.starts_with("```"), is_sample) {
-            (true, false) => writeln!(page, "For example:\n"),
-            (true, true) => Ok(()),
-            (false, true) => writeln!(page, "  {line}"),
-            (false, false) => writeln!(page, "{line}"),
-        };
+        match (line.starts_with("```"), is_sample) {
+            (true, false) => page.push_str(before),
+            (true, true) => {}
+            (false, true) => page.extend(["  ", line, "\n"]),
+            (false, false) => page.extend([line, "\n"]),
+        }
         is_sample ^= line.starts_with("```");
     }
-    Some(page.trim_end().to_owned())
+    page.trim_end().to_owned()
+}
+
+/// The runbook's sections that somebody is called for: an alert's, and that of each reason why a write needs a person.
+fn calls() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let sections = RUNBOOK.split("\n## ").skip(1).filter_map(|section| section.split_once('\n'));
+    sections.filter_map(|(heading, text)| {
+        let is_alert = heading.starts_with("Mainstay") && !heading.contains(' ');
+        let name = heading.strip_prefix(ATTENTION).or_else(|| is_alert.then_some(heading))?;
+        Some((name, text.trim()))
+    })
+}
+
+fn called(name: &str) -> Option<String> {
+    let (_, text) = calls().find(|(known, _)| *known == name)?;
+    // Where a link leads is no use on a terminal; what it leads to has the name that its words are.
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("](") {
+        let (words, link) = (before.rsplit_once('['), after.split_once(')'));
+        let (Some((before, words)), Some((_, after))) = (words, link) else { break };
+        shown.extend([before, words]);
+        rest = after;
+    }
+    shown.push_str(rest);
+    Some(format!("{name}: what to do about it, from the runbook\n\n{}", plain(&shown, "").replace("**", "")))
 }
 
 fn problem(slug: &str) -> Option<String> {
@@ -87,6 +124,10 @@ fn everything() -> String {
     for problem in Problem::ALL {
         let _ = writeln!(list, "  {:<25}{}", problem.slug(), problem.title());
     }
+    list.push_str("\nAlerts, and why a write needs a person:\n");
+    for (name, _) in calls() {
+        let _ = writeln!(list, "  {name}");
+    }
     list
 }
 
@@ -109,6 +150,20 @@ mod tests {
         for name in Problem::ALL {
             assert!(problem(name.slug()).is_some_and(|page| page.lines().count() == 5), "{}", name.slug());
         }
+    }
+
+    #[test]
+    fn what_the_runbook_says_of_a_call_is_told_without_its_marks() {
+        let names: Vec<_> = calls().map(|(name, _)| name).collect();
+        assert!(names.len() > 15 && names.contains(&"resolve_exhausted") && names.contains(&"conflict"), "{names:?}");
+        for name in names {
+            let page = called(name).unwrap();
+            assert!(!page.contains("```") && !page.contains("](") && page.contains("Meaning."), "{page}");
+        }
+        let page = called("MainstayLedgerNotWritable").unwrap();
+        assert!(page.contains("By cause: disk full, damaged ledger, the database is down"), "{page}");
+        let page = called("resolve_exhausted").unwrap();
+        assert!(page.contains("\n  mainstay ops show ID"), "{page}");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 /// What is said where no configuration is named and none lies where it is looked for.
-pub const NO_CONFIGURATION: &str =
-    "mainstay: give the configuration with -c FILE, or as mainstay.yaml in this directory; --help tells more";
+pub const NO_CONFIGURATION: &str = "mainstay: no configuration: name one with -c FILE, or have `mainstay init` write mainstay.yaml here; --help tells more";
 
 /// The configuration: the one that was named, else `mainstay.yaml` in the working directory, if it is there.
 pub fn configuration(named: Option<PathBuf>) -> Option<PathBuf> {

@@ -13,7 +13,10 @@ pub(super) const FAILED: u8 = 1;
 
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
 pub(super) fn print(text: impl Display) -> ExitCode {
-    match writeln!(io::stdout().lock(), "{text}") {
+    let text = text.to_string();
+    // Nothing is no line: a list of no names has none.
+    let written = if text.is_empty() { Ok(()) } else { writeln!(io::stdout().lock(), "{text}") };
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(error),
         _ => ExitCode::from(OK),
     }
