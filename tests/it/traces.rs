@@ -1,8 +1,13 @@
 //! Trace context in and out, and the spans that a collector receives.
 
 use mainstay_tests::{
+    authority::Authority,
+    h2_upstream::{H2Step, H2Upstream},
+    local::LocalFront,
     otlp::{Collector, attribute, hex},
     prelude::*,
+    proxy::TempDir,
+    tls::Server,
 };
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 
@@ -242,6 +247,53 @@ async fn spans_say_who_asked_and_whose_fault_it_was() {
     assert_eq!(attribute(&refused.attributes, "error.type").as_deref(), Some("rate-limited"));
     assert_eq!(refused.events[0].name, "rate_limited");
     assert_eq!(refused.status.clone().unwrap_or_default().code, 0, "a 4xx is no error of the server's");
+}
+
+#[tokio::test]
+async fn client_spans_say_whom_they_led_to_and_what_was_spoken() {
+    let (authority, home) = (Authority::new("right"), TempDir::new());
+    let own = authority.issue("own", "DNS:localhost");
+    let one = Upstream::answering(Answer::ok("one")).await;
+    let two = H2Upstream::start(|_| H2Step::Answer(200, vec![], "two".into(), vec![])).await;
+    let versions = &[&rustls::version::TLS12];
+    let old = Server { versions, ..Server::of(&own) }.before(one.addr).await;
+    let new =
+        Server { alpn: &[b"h2"], versions: &[&rustls::version::TLS13], ..Server::of(&own) }.before(two.addr).await;
+    let path = home.join("app.sock");
+    let _socket = LocalFront::before(&path, one.addr);
+    let tls = format!("tls: {{ ca_file: {} }}", authority.cert().display());
+    let at = |scheme, addr: std::net::SocketAddr| format!("{scheme}://localhost:{}", addr.port());
+    let there = |addr: std::net::SocketAddr| (addr.ip().to_string(), Some(addr.port().to_string()));
+    for (endpoint, more, peer, http, version) in [
+        (format!("http://{}", one.addr), String::new(), there(one.addr), "1.1", None),
+        (at("http", two.addr), "protocol: http2".to_owned(), there(two.addr), "2", None),
+        (at("https", old.addr), tls.clone(), there(old.addr), "1.1", Some("1.2")),
+        (at("https", new.addr), tls, there(new.addr), "2", Some("1.3")),
+        (format!("unix:{}", path.display()), String::new(), (path.display().to_string(), None), "1.1", None),
+    ] {
+        let collector = Collector::start().await;
+        let telemetry = format!("telemetry: {{ otlp: {{ endpoint: \"http://{}\" }} }}", collector.addr());
+        let config = Config::new().upstream_at("app", &endpoint, &more).policy("p", "timeout: 5s");
+        let proxy = Proxy::start(config.route("path: /**", "app", "p").top(&telemetry)).await;
+        let parent = format!("00-{TRACE}-{PARENT}-01");
+        // The second goes over the connection of the first, where both are the same worker's.
+        for _ in 0..2 {
+            proxy.send(Request::get("/a").header("traceparent", &parent)).await.expect_upstream(200);
+        }
+        let spans = collector.trace(TRACE, 4).await;
+        for span in of_kind(&spans, SpanKind::Client) {
+            let said = |key| attribute(&span.attributes, key);
+            if !endpoint.starts_with("unix:") {
+                assert_eq!(said("url.full"), Some(format!("{endpoint}/a")));
+            }
+            assert_eq!(
+                (said("network.peer.address"), said("network.peer.port")),
+                (Some(peer.0.clone()), peer.1.clone())
+            );
+            assert_eq!(said("network.protocol.version").as_deref(), Some(http), "{endpoint}");
+            assert_eq!(said("tls.protocol.version").as_deref(), version, "{endpoint}");
+        }
+    }
 }
 
 #[tokio::test]

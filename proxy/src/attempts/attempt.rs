@@ -116,15 +116,15 @@ impl Outbound {
             number: nth.number,
             method: &head.method,
             path: target.as_deref().unwrap_or(&head.uri).path(),
-            authority: route.upstream.authority(endpoint),
+            endpoint: route.upstream.configured(endpoint),
             upstream: &route.upstream.params().name,
             retry_reason: nth.reason,
         };
-        let span = self.trace.attempt(&start, now);
+        let mut span = self.trace.attempt(&start, now);
         Ok(Attempt {
             number: nth.number,
             endpoint,
-            progress: Progress::default(),
+            progress: Progress::default().telling(span.met()),
             in_flight: route.upstream.enter(endpoint),
             target,
             route: route.clone(),

@@ -65,7 +65,7 @@ impl StatusAsker {
                 number: 1,
                 method: &head.method,
                 path: "(status query)",
-                authority,
+                endpoint: upstream.configured(endpoint),
                 upstream: &upstream.params().name,
                 retry_reason: None,
             },
@@ -79,7 +79,7 @@ impl StatusAsker {
             RequestHead { method: &head.method, uri: &head.uri, headers: &headers, host: None, added: None },
             ProxyBody::from(body),
         );
-        let (progress, informed) = (Progress::default(), Informed::default());
+        let (progress, informed) = (Progress::default().telling(span.met()), Informed::default());
         let response = match upstream.send(self.worker, endpoint, request, &progress, informed).await {
             Ok(response) => response,
             Err(error) => {

@@ -254,6 +254,11 @@ impl Endpoints {
         &self.configured[self.name_of(number)].endpoint.target.authority
     }
 
+    /// The same with all that the configuration says of it.
+    pub(super) fn configured(&self, number: usize) -> &model::Endpoint {
+        &self.mould.params.endpoints[self.name_of(number)]
+    }
+
     /// The configured endpoint that a number belongs to.
     fn name_of(&self, number: usize) -> usize {
         let Some(seat) = number.checked_sub(self.configured.len()) else { return number };

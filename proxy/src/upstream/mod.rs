@@ -183,6 +183,11 @@ impl Upstream {
         self.endpoints.authority(endpoint)
     }
 
+    /// The same as the configuration has it.
+    pub(crate) fn configured(&self, endpoint: usize) -> &model::Endpoint {
+        self.endpoints.configured(endpoint)
+    }
+
     /// Where an endpoint is: of a name, at which address.
     pub fn address(&self, endpoint: usize) -> Cow<'_, str> {
         self.endpoints.address(endpoint)

@@ -24,6 +24,7 @@ use super::{
 use crate::wire::{
     age::spread,
     http1::HeadLimits,
+    peer::Peer,
     transport::{Reader, Transport, Writer},
 };
 
@@ -103,6 +104,11 @@ pub(crate) struct Lease {
 impl Lease {
     pub(super) fn stream(&mut self) -> &mut Transport {
         &mut self.stream
+    }
+
+    /// Whom it leads to.
+    pub(super) fn peer(&self) -> Peer {
+        self.stream.peer("1.1")
     }
 
     /// It has served a request before, so the peer may be closing it at this moment.

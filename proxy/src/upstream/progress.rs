@@ -2,11 +2,16 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use mainstay_policies::evidence::Sent;
 use parking_lot::Mutex;
+
+use crate::wire::peer::{Met, Peer};
 
 /// Whether a request may have been sent: what is known of an attempt that is cut off by time. And whether it may still be sent
 /// now: asked as the last thing before its first byte goes out, however long the way there took, and before the rest of it does.
@@ -18,6 +23,8 @@ pub struct Progress {
     /// Endpoints that could not be connected to on the way; none, and no room for any, in all but few attempts.
     lost: Mutex<Vec<usize>>,
     permission: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Whoever wants to know whom it was sent to.
+    met: Option<Arc<Met>>,
 }
 
 /// The way of an attempt, where the endpoint that was picked could not be connected to.
@@ -50,6 +57,20 @@ impl Progress {
 
     pub(super) fn lead_to(&self, endpoint: usize) {
         self.stand_in.store(endpoint + 1, Ordering::Relaxed);
+    }
+
+    /// Tells this whom it is sent to.
+    #[must_use]
+    pub(crate) fn telling(mut self, met: Option<Arc<Met>>) -> Self {
+        self.met = met;
+        self
+    }
+
+    /// A connection has taken it, whose other end is only looked at where somebody wants to know.
+    pub(super) fn meet(&self, peer: impl FnOnce() -> Peer) {
+        if let Some(met) = &self.met {
+            met.note(peer());
+        }
     }
 
     /// The first byte goes out only if `permission` says so then, and what follows as long as it does.

@@ -9,6 +9,7 @@ pub(crate) mod gate;
 pub mod http1;
 pub(crate) mod http2;
 pub mod interim;
+pub(crate) mod peer;
 pub mod tls;
 pub(crate) mod trailers;
 pub(crate) mod transport;

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use rustls::ProtocolVersion;
 use tokio::{
     io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf},
     net::{
@@ -18,6 +19,8 @@ use tokio::{
     task::unconstrained,
 };
 use tokio_rustls::TlsStream;
+
+use super::peer::{Peer, Place};
 
 /// A connection.
 pub(crate) enum Transport {
@@ -49,6 +52,27 @@ impl Transport {
             Self::Tls(secure) => Some(secure.stream.get_ref().0),
             Self::Local(_) => None,
         }
+    }
+
+    /// The other end, with which this version of HTTP is spoken.
+    pub(crate) fn peer(&self, http: &'static str) -> Peer {
+        let place = match self {
+            Self::Clear(_) | Self::Tls(_) => self.tcp().and_then(|stream| stream.peer_addr().ok()).map(Place::Network),
+            Self::Local(stream) => {
+                let address = stream.peer_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map(|path| Place::Local(path.to_string_lossy().into_owned()))
+            }
+        };
+        let tls = match self {
+            Self::Tls(secure) => match secure.stream.get_ref().1.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+                Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
+                _ => None,
+            },
+            Self::Clear(_) | Self::Local(_) => None,
+        };
+        Peer { place, http, tls }
     }
 
     pub(crate) const fn is_secure(&self) -> bool {

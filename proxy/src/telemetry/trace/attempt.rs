@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use mainstay_policies::{grpc::Code, operation::TraceOrigin};
 use opentelemetry::trace::SpanKind;
 use tokio::time::Instant;
 
 use super::span::{Recorder, Recording, random_span_id, short_name};
 use crate::{
-    config::model::Propagation,
+    config::model::{Endpoint, Propagation},
     telemetry::propagation::{
         Propagator,
         context::{TraceContext, TraceId},
     },
+    wire::peer::Met,
 };
 
 /// Starts attempts in a request's trace; cheap to clone, and independent of the request's own span.
@@ -33,8 +34,8 @@ pub struct AttemptStart<'a> {
     pub method: &'a Method,
     /// The path alone; for a status query its template, since the path holds the key.
     pub path: &'a str,
-    /// The endpoint.
-    pub authority: &'a Authority,
+    /// The endpoint, as the configuration has it.
+    pub endpoint: &'a Endpoint,
     /// The upstream's name.
     pub upstream: &'a Arc<str>,
     /// Why it is tried again; `None` for the first.
@@ -62,11 +63,7 @@ impl TraceHandle {
             let mut span = Recording::new(recorder, cx, Some(self.cx.span_id), SpanKind::Client, now);
             span.rename(short_name(start.method));
             span.set_method(start.method);
-            span.set_text("server.address", start.authority.host());
-            if let Some(port) = start.authority.port_u16() {
-                span.set("server.port", i64::from(port));
-            }
-            span.set_text("url.full", &format!("http://{}{}", start.authority, start.path));
+            describe(&mut span, start);
             span.set_text("url.path", start.path);
             span.set("mainstay.upstream", Arc::clone(start.upstream));
             if start.number > 1 {
@@ -79,6 +76,22 @@ impl TraceHandle {
         });
         AttemptSpan { cx, propagator: self.propagator, span }
     }
+}
+
+/// Where it goes. Of a Unix socket the address is its path, as the semantic conventions have it.
+fn describe(span: &mut Recording, start: &AttemptStart<'_>) {
+    let Endpoint { authority, is_secure, socket, .. } = start.endpoint;
+    if let Some(path) = socket {
+        span.set_text("server.address", &path.to_string_lossy());
+        span.set("network.transport", "unix");
+    } else {
+        span.set_text("server.address", authority.host().trim_matches(['[', ']']));
+        if let Some(port) = authority.port_u16() {
+            span.set("server.port", i64::from(port));
+        }
+    }
+    let scheme = if *is_secure { "https" } else { "http" };
+    span.set_text("url.full", &format!("{scheme}://{authority}{}", start.path));
 }
 
 /// The header fields that name a span to the next hop, in every configured format.
@@ -135,6 +148,11 @@ impl AttemptSpan {
     /// Its trace, if the span is exported: whoever is given the trace finds the attempt there.
     pub fn exported_trace(&self) -> Option<String> {
         self.span.is_some().then(|| self.cx.trace_id().to_string())
+    }
+
+    /// Where it is noted whom it is sent to, if somebody will read that.
+    pub(crate) fn met(&mut self) -> Option<Arc<Met>> {
+        self.span.as_mut().map(|span| span.met())
     }
 
     /// What the upstream is told of it.

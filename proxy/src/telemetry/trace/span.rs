@@ -12,7 +12,11 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
 use super::export::Exporter;
-use crate::{config::model::Propagation, telemetry::propagation::context::TraceContext};
+use crate::{
+    config::model::Propagation,
+    telemetry::propagation::context::TraceContext,
+    wire::peer::{Met, Peer, Place},
+};
 
 /// Attributes and events of one span at most (the SDK's default is 128 of each; ours have about 20).
 const MAX_ATTRIBUTES: usize = 32;
@@ -70,6 +74,8 @@ pub(super) struct Recording {
     dropped_events: u32,
     status: Option<StatusCode>,
     error: Option<&'static str>,
+    /// Whom it is sent to, of an attempt.
+    met: Option<Arc<Met>>,
 }
 
 impl Recording {
@@ -93,6 +99,7 @@ impl Recording {
             dropped_events: 0,
             status: None,
             error: None,
+            met: None,
         }
     }
 
@@ -147,8 +154,32 @@ impl Recording {
         self.error = Some(error);
     }
 
+    /// Where it is noted whom the attempt is sent to.
+    pub(super) fn met(&mut self) -> Arc<Met> {
+        Arc::clone(self.met.get_or_insert_default())
+    }
+
+    /// Whom it was sent to (semantic conventions of network and TLS attributes).
+    fn peer(&mut self, Peer { place, http, tls }: Peer) {
+        match place {
+            Some(Place::Network(address)) => {
+                self.set("network.peer.address", address.ip().to_string());
+                self.set("network.peer.port", i64::from(address.port()));
+            }
+            Some(Place::Local(path)) => self.set_text("network.peer.address", &path),
+            None => {}
+        }
+        self.set("network.protocol.version", http);
+        if let Some(version) = tls {
+            self.set("tls.protocol.version", version);
+        }
+    }
+
     /// Ends the span and offers it to the exporter.
     pub(super) fn end(mut self, now: Instant) {
+        if let Some(peer) = self.met.as_ref().and_then(|met| met.last()) {
+            self.peer(peer);
+        }
         if let Some(status) = self.status {
             self.set("http.response.status_code", i64::from(status.as_u16()));
         }

@@ -56,6 +56,7 @@ pub(super) async fn send(
     let mut aged = 0;
     loop {
         let lease = { pin!(pool.lease(aged >= AGED_CONNECTIONS)).await? };
+        progress.meet(|| lease.peer());
         let reused = lease.is_reused();
         let mut exchange = Exchange::new(lease, outgoing, progress, form);
         let failed = match std::future::poll_fn(|cx| exchange.poll(informed, cx)).await {

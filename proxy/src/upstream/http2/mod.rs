@@ -60,6 +60,7 @@ pub(super) async fn send(
         if !progress.may_go_on() {
             return Err(AttemptError::new(Cause::Refused, Sent::No));
         }
+        progress.meet(|| place.peer().clone());
         let request = request(head, &body, (authority, scheme.clone()));
         match begin(&mut sender, request, body.is_end_stream()) {
             Ok((response, stream)) => {

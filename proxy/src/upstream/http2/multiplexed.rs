@@ -4,7 +4,6 @@
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -32,6 +31,7 @@ use crate::wire::{
     age::spread,
     http1::HeadLimits,
     http2::{self, Heard, KeepAlive, Pulse},
+    peer::{self, Peer},
     transport::Transport,
 };
 
@@ -73,8 +73,7 @@ struct Connection {
     idle_since: Option<Instant>,
     /// When it takes no more streams.
     retires: Instant,
-    /// Where it leads, if that is known, and to which of a name's sets of addresses that belongs.
-    peer: Option<SocketAddr>,
+    /// To which of a name's sets of addresses it was opened.
     generation: u32,
 }
 
@@ -85,6 +84,8 @@ struct Shared {
     used: AtomicBool,
     closed: AtomicBool,
     seen: Arc<Seen>,
+    /// Whom it leads to.
+    peer: Peer,
     freed: Arc<Notify>,
 }
 
@@ -114,6 +115,11 @@ impl Place {
     /// What the connection's peer has said.
     pub(super) fn seen(&self) -> &Seen {
         &self.shared.seen
+    }
+
+    /// Whom the connection leads to.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.shared.peer
     }
 
     /// The connection did not take a stream: nobody shall try it again.
@@ -220,12 +226,13 @@ impl Multiplexed {
         permit: OwnedSemaphorePermit,
         (generation, deadline): (u32, Instant),
     ) -> Result<(SendRequest<Bytes>, Place), AttemptError> {
-        let peer = stream.tcp().and_then(|stream| stream.peer_addr().ok());
+        let peer = stream.peer("2");
         let shared = Arc::new(Shared {
             streams: AtomicUsize::new(0),
             used: AtomicBool::new(true),
             closed: AtomicBool::new(false),
             seen: Arc::default(),
+            peer,
             freed: self.slots.freed.clone(),
         });
         let place = Place::take(&shared);
@@ -242,7 +249,7 @@ impl Multiplexed {
             };
         let retires = Instant::now() + spread(self.max_age);
         let sender_of_it = sender.clone();
-        self.all.lock().push(Connection { sender: sender_of_it, shared, idle_since: None, retires, peer, generation });
+        self.all.lock().push(Connection { sender: sender_of_it, shared, idle_since: None, retires, generation });
         // Those of other workers may share it.
         self.slots.freed.notify_waiters();
         Ok((sender, place))
@@ -257,8 +264,9 @@ impl Multiplexed {
                 return false;
             }
             if connection.generation != generation {
-                if !connection.peer.is_some_and(|peer| self.target.stands_for(peer)) {
-                    return false;
+                match connection.shared.peer.place {
+                    Some(peer::Place::Network(address)) if self.target.stands_for(address) => {}
+                    _ => return false,
                 }
                 connection.generation = generation;
             }

@@ -1,3 +1,4 @@
+mod reached;
 mod receiver;
 
 use std::num::NonZeroUsize;
@@ -8,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 
 use self::receiver::{Answer, Receiver, attribute};
 use super::*;
-use crate::config::model::{LogFormat, Logs, Propagation};
+use crate::config::model::{Endpoint, LogFormat, Logs, Propagation};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// Longer than any test should take, short enough not to hang a build.
@@ -49,10 +50,14 @@ fn url(receiver: &Receiver) -> String {
     format!("http://{}", receiver.address)
 }
 
+fn in_clear(authority: &str) -> Endpoint {
+    Endpoint { authority: authority.parse().unwrap(), is_secure: false, socket: None, service: None }
+}
+
 /// A request of which the first attempt fails and the second brings an answer.
 fn retried_request(tracing: &Tracing) -> (TraceContext, [TraceContext; 2]) {
     let (method, upstream, route, policy) = (Method::POST, "app".into(), "pay".into(), "write".into());
-    let authority = "payments:9000".parse().unwrap();
+    let endpoint = in_clear("payments:9000");
     let incoming = headers(&[("traceparent", PARENT), ("tracestate", "vendor=1")]);
     let now = Instant::now();
     let mut trace = tracing.start(&incoming, now);
@@ -73,7 +78,7 @@ fn retried_request(tracing: &Tracing) -> (TraceContext, [TraceContext; 2]) {
         number: 1,
         method: &method,
         path: "/payments/7",
-        authority: &authority,
+        endpoint: &endpoint,
         upstream: &upstream,
         retry_reason: None,
     };
@@ -174,12 +179,12 @@ async fn the_service_sees_the_attempt_as_its_parent() {
     let (tracing, _) = tracing_to(&url(&receiver), 1.0);
     let mut forwarded = headers(&[("traceparent", PARENT), ("tracestate", "vendor=1"), ("baggage", "a=1")]);
     let trace = tracing.start(&forwarded, Instant::now());
-    let (authority, upstream) = ("a:1".parse().unwrap(), "app".into());
+    let (endpoint, upstream) = (in_clear("a:1"), "app".into());
     let start = AttemptStart {
         number: 1,
         method: &Method::GET,
         path: "/",
-        authority: &authority,
+        endpoint: &endpoint,
         upstream: &upstream,
         retry_reason: None,
     };
@@ -204,12 +209,12 @@ fn without_an_exporter_nothing_is_written_whatever_came() {
         let came: HeaderMap = headers(fields);
         let mut forwarded = came.clone();
         let trace = tracing.start(&came, Instant::now());
-        let (authority, upstream) = ("a:1".parse().unwrap(), "app".into());
+        let (endpoint, upstream) = (in_clear("a:1"), "app".into());
         let start = AttemptStart {
             number: 1,
             method: &Method::GET,
             path: "/",
-            authority: &authority,
+            endpoint: &endpoint,
             upstream: &upstream,
             retry_reason: None,
         };
@@ -243,12 +248,12 @@ async fn spans_that_are_dropped_say_so() {
     let mut receiver = Receiver::start(&[]).await;
     let (tracing, _) = tracing_to(&url(&receiver), 1.0);
     let trace = tracing.start(&HeaderMap::new(), Instant::now());
-    let (authority, upstream) = ("a:1".parse().unwrap(), "app".into());
+    let (endpoint, upstream) = (in_clear("a:1"), "app".into());
     let start = AttemptStart {
         number: 1,
         method: &Method::GET,
         path: "/",
-        authority: &authority,
+        endpoint: &endpoint,
         upstream: &upstream,
         retry_reason: None,
     };
