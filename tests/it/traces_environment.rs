@@ -8,6 +8,7 @@ use mainstay_tests::{
     tls::Server,
 };
 
+const EXPORTS: &str = "telemetry: { otlp: \"http://127.0.0.1:9\" }";
 const SECRET: &str = "token-that-nobody-may-see";
 
 async fn launched(upstream: &Upstream, telemetry: &str, launch: &Launch) -> Proxy {
@@ -78,6 +79,28 @@ async fn the_configuration_wins_over_the_environment() {
 }
 
 #[tokio::test]
+async fn exports_are_packed_where_the_configuration_or_else_the_environment_says_so() {
+    const VARIABLE: &str = "OTEL_EXPORTER_OTLP_COMPRESSION";
+    let upstream = Upstream::answering(Answer::ok("x")).await;
+    for (written, variable, expected) in [
+        ("", None, None),
+        (", compression: gzip", None, Some("gzip")),
+        ("", Some("gzip"), Some("gzip")),
+        (", compression: none", Some("gzip"), None),
+        (", compression: gzip", Some("none"), Some("gzip")),
+    ] {
+        let collector = Collector::start().await;
+        let telemetry = format!("telemetry: {{ otlp: {{ endpoint: \"http://{}\"{written} }} }}", collector.addr());
+        let launch = variable.map_or_else(Launch::default, |value| Launch::default().with(VARIABLE, value));
+        let proxy = launched(&upstream, &telemetry, &launch).await;
+        // What comes is unpacked and read.
+        let (attributes, field) = exported(&collector, &proxy, "content-encoding").await;
+        assert_eq!(field.as_deref(), expected, "{written} {variable:?}");
+        assert!(has(&attributes, "service.name", "mainstay"), "{attributes:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_exporter_that_is_switched_off_stays_off_and_trace_headers_pass_as_they_came() {
     let upstream = Upstream::answering(Answer::ok("x")).await;
     let launch = Launch::default().with("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
@@ -92,8 +115,10 @@ async fn a_variable_that_cannot_be_meant_is_refused_by_its_name_with_the_cure_an
     for (name, value, wanted) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "expected the base URL of an OTLP/HTTP receiver"),
         ("OTEL_RESOURCE_ATTRIBUTES", SECRET, "write key=value,key=value"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "none, gzip"),
     ] {
         let config = Config::single(upstream.addr, "timeout: 1s");
+        let config = if name.ends_with("COMPRESSION") { config.top(EXPORTS) } else { config };
         let launch = Launch::default().with(name, value);
         let log = Proxy::launch(config, &launch).await.err().expect("it does not start");
         assert!(log.contains(&format!("{name}: ")) && log.contains(wanted), "{log}");

@@ -1,7 +1,8 @@
 //! An OTLP/HTTP receiver that decodes the real protobuf.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, io::Read as _, net::SocketAddr};
 
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value},
@@ -45,7 +46,14 @@ impl Collector {
         let requests = self.upstream.requests();
         let whole = requests.iter().filter(|request| request.body.complete);
         whole
-            .map(|r| ExportTraceServiceRequest::decode(r.body.data.as_slice()).expect("an OTLP trace export"))
+            .map(|seen| {
+                let body = match seen.header("content-encoding") {
+                    Some("gzip") => unpacked(&seen.body.data),
+                    Some(other) => panic!("an export packed as {other}"),
+                    None => seen.body.data.clone(),
+                };
+                ExportTraceServiceRequest::decode(body.as_slice()).expect("an OTLP trace export")
+            })
             .collect()
     }
 
@@ -63,6 +71,12 @@ impl Collector {
         })
         .await
     }
+}
+
+fn unpacked(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(body).read_to_end(&mut bytes).expect("a whole gzip stream");
+    bytes
 }
 
 /// Lower-case hex.

@@ -17,6 +17,7 @@ use super::{
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+const COMPRESSION: &str = "OTEL_EXPORTER_OTLP_COMPRESSION";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
@@ -79,6 +80,12 @@ impl Standard<'_> {
         let is_secure = endpoint.map(|endpoint| endpoint.text.starts_with("https://"));
         if is_secure.is_some() && !has(&otlp, "headers") {
             self.headers(&mut otlp);
+        }
+        if is_secure.is_some()
+            && !has(&otlp, "compression")
+            && let Some((text, at)) = self.variable(COMPRESSION)
+        {
+            push(&mut otlp, "compression", from(COMPRESSION, text, at));
         }
         // One authority for all containers is no fault of an endpoint in clear.
         if is_secure == Some(true) {

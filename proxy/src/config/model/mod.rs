@@ -24,7 +24,7 @@ pub use self::{
     postgres::{Postgres, Secret, StoreTimeouts, StoreTls},
     route::{Match, Route},
     server::{Admin, AdminToken, Control, Drain, Limits, List, Probes, Ready, ReadyLedger},
-    telemetry::{HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
+    telemetry::{Compression, HeaderSource, LogFormat, Logs, Otlp, Propagation, TRACE_ID, Telemetry},
     upstream::{CONNECT_TIMEOUT, Endpoint, Family, Forward, Health, HostRule, Protocol, Resolve, SRV, UNIX, Upstream},
 };
 

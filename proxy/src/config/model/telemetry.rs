@@ -39,10 +39,22 @@ pub struct Otlp {
     pub timeout: Duration,
     /// Spans waiting at most; more are dropped and counted.
     pub queue: NonZeroUsize,
+    /// How what is sent is packed.
+    pub compression: Compression,
     /// How an `https://` receiver is known.
     pub tls: Option<Box<ClientTls>>,
     /// What each export carries beside its own fields.
     pub headers: Vec<(HeaderName, HeaderSource)>,
+}
+
+/// How the body of an export is packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// RFC 1952.
+    Gzip,
 }
 
 /// A format of trace context.

@@ -18,9 +18,10 @@ use self::words::{duration, map, size, text, with, word};
 use super::{
     FromEnvironment,
     model::{
-        Admin, AdminToken, ClientRule, Config, Control, Endpoint, Family, Forward, HeaderFormat, HeaderSource, Health,
-        HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp, Postgres, Principal,
-        Propagation, Protocol, ReadyLedger, Resolve, Route, SRV, Store, StoreTls, Telemetry, Upstream,
+        Admin, AdminToken, ClientRule, Compression, Config, Control, Endpoint, Family, Forward, HeaderFormat,
+        HeaderSource, Health, HostRule, LOCAL, Ledger, Limits, List, Listener, LogFormat, Match, OnFailure, Otlp,
+        Postgres, Principal, Propagation, Protocol, ReadyLedger, Resolve, Route, SRV, Store, StoreTls, Telemetry,
+        Upstream,
     },
     raw::{NO_POLICY, PROPAGATION},
     units::format_size,
@@ -396,6 +397,7 @@ fn otlp(otlp: &Otlp) -> Value {
         "endpoint": text(&otlp.endpoint.to_string()),
         "timeout": duration(otlp.timeout),
         "queue": otlp.queue.get(),
+        "compression": match otlp.compression { Compression::None => "none", Compression::Gzip => "gzip" },
     });
     let headers = (!otlp.headers.is_empty()).then(|| sources(&otlp.headers));
     with(shown, [("tls", otlp.tls.as_deref().map(tls::client)), ("headers", headers)])

@@ -6,7 +6,7 @@ use super::good::EXAMPLE;
 use crate::config::{
     ConfigErrors, hash,
     load::parse_with,
-    model::{Config, HeaderSource},
+    model::{Compression, Config, HeaderSource},
     show,
 };
 
@@ -62,6 +62,24 @@ fn the_configuration_wins_key_by_key() {
     assert_eq!(otlp.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x-own"]);
     assert!(otlp.tls.as_ref().unwrap().ca_file.is_some(), "what `tls` leaves open is filled in");
     assert_eq!(config.telemetry.service_name, "written");
+}
+
+#[test]
+fn how_exports_are_packed_is_said_by_the_configuration_or_else_by_the_environment() {
+    let packed = |telemetry: &str, value| {
+        let config = read(telemetry, &[ENDPOINT, ("OTEL_EXPORTER_OTLP_COMPRESSION", value)]);
+        config.telemetry.otlp.as_ref().map(|otlp| otlp.compression)
+    };
+    for (telemetry, value, expected) in [
+        ("", "", Some(Compression::None)),
+        ("", "gzip", Some(Compression::Gzip)),
+        ("telemetry: { otlp: 'https://written:4318' }", "gzip", Some(Compression::Gzip)),
+        ("telemetry: { otlp: { compression: none } }", "gzip", Some(Compression::None)),
+        ("telemetry: { otlp: { compression: gzip } }", "none", Some(Compression::Gzip)),
+        ("telemetry: { otlp: none }", "gzip", None),
+    ] {
+        assert_eq!(packed(telemetry, value), expected, "{telemetry} {value}");
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ policies:
 ledger: { store: memory, max_open: 500, max_bytes: 8MiB, node: 7 }
 telemetry:
   service_name: pay$$
-  otlp: { endpoint: "https://jaeger:4318", timeout: 3s, queue: 99, tls: { ca_file: /ca.pem, min_version: "1.3" }, headers: { authorization: { file: "/tok$$en", prefix: "Bearer " }, x-org: { file: /org } } }
+  otlp: { endpoint: "https://jaeger:4318", timeout: 3s, queue: 99, compression: gzip, tls: { ca_file: /ca.pem, min_version: "1.3" }, headers: { authorization: { file: "/tok$$en", prefix: "Bearer " }, x-org: { file: /org } } }
   propagation: [b3multi, jaeger]
   sample_ratio: 0.01
   trace_url: "http://jaeger/trace/{trace_id}"

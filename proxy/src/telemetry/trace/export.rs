@@ -30,7 +30,7 @@ pub(super) enum StartError {
     /// The endpoint cannot be used.
     #[error("{0} is not an http:// or https:// URL with a host")]
     Endpoint(http::Uri),
-    /// The environment (`OTEL_EXPORTER_OTLP_COMPRESSION`) asks for something that is not built in.
+    /// The exporter cannot be made of what it was given.
     #[error(transparent)]
     Build(#[from] ExporterBuildError),
     /// No thread.

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 
 use self::receiver::{Answer, Receiver, attribute};
 use super::*;
-use crate::config::model::{Endpoint, LogFormat, Logs, Propagation};
+use crate::config::model::{Compression, Endpoint, LogFormat, Logs, Propagation};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// Longer than any test should take, short enough not to hang a build.
@@ -23,6 +23,7 @@ fn telemetry(endpoint: Option<&str>, sample_ratio: f64) -> Telemetry {
             endpoint: endpoint.parse().unwrap(),
             timeout: Duration::from_millis(500),
             queue: NonZeroUsize::new(64).unwrap(),
+            compression: Compression::None,
             tls: None,
             headers: Vec::new(),
         }),
