@@ -1,9 +1,14 @@
-//! What the program says of itself: from which commit it was built, in which profile, and for which target.
+//! What the program says of itself: from which commit it was built, in which profile, and for which target; and which manual pages
+//! it has.
 //!
 //! The commit is `MAINSTAY_COMMIT` where that is set (an image or an archive has no history), else the one that is checked out,
 //! else it is not known. A debug build does not look: it would be compiled anew at each commit.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Digits of a commit that are shown.
 const DIGITS: usize = 7;
@@ -20,6 +25,22 @@ fn main() {
     println!("cargo::rustc-env=MAINSTAY_TARGET={target}");
     let commit = commit.as_deref().unwrap_or("unknown");
     println!("cargo::rustc-env=MAINSTAY_BUILD={commit}, {profile}, {target}");
+    if let Err(error) = pages() {
+        println!("cargo::error=the manual pages of deploy/man cannot be listed: {error}");
+    }
+}
+
+/// Writes down the manual pages as the program embeds them: pairs of a name and a text, by name.
+fn pages() -> io::Result<()> {
+    let [package, out] = ["CARGO_MANIFEST_DIR", "OUT_DIR"].map(|name| env::var_os(name).unwrap_or_default());
+    let folder = PathBuf::from(package).with_file_name("deploy").join("man");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    // Without its ending the program's own name is the shortest of those that begin with it.
+    files.sort_by_key(|file| file.with_extension(""));
+    let pairs = files.iter().filter_map(|file| Some((file.file_name()?.to_str()?, file.to_str()?)));
+    let lines: Vec<String> = pairs.map(|(name, file)| format!("    ({name:?}, include_str!({file:?})),")).collect();
+    fs::write(Path::new(&out).join("pages.rs"), format!("&[\n{}\n]\n", lines.join("\n")))
 }
 
 /// What whoever builds says.

@@ -151,8 +151,8 @@ fn main() -> ExitCode {
         Some(Command::Run(RunArguments { config })) => run(RunArguments { config: config.or(arguments.run.config) }),
         Some(Command::Init(command)) => cli::init(command),
         Some(Command::Openapi(command)) => cli::openapi(&command),
-        Some(Command::Completion(command)) => cli::completion(&command, Arguments::command()),
-        Some(Command::Man(command)) => cli::man(&command, Arguments::command()),
+        Some(Command::Completion(command)) => cli::completion(&command),
+        Some(Command::Man(command)) => cli::man(&command),
         Some(Command::Version(command)) => cli::version(&command, VERSION),
         Some(Command::Check(command)) => cli::check(&command, arguments.run.config),
         Some(Command::Config(command)) => on_runtime(cli::config(command, arguments.run.config)),
@@ -275,6 +275,10 @@ fn end_at_once(logging: &logs::Logging, code: u8) -> ! {
     logging.flush(LAST_LINES);
     std::process::exit(i32::from(code))
 }
+
+// The files of a build without `top` would be others.
+#[cfg(all(test, feature = "top"))]
+mod papers_tests;
 
 #[cfg(test)]
 mod tests {

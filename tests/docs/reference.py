@@ -2,11 +2,12 @@
 """The pages of docs/reference that are made from the program: its configuration, its commands, its problems, its metrics.
 
 Usage: reference.py MAINSTAY_BINARY            fails if a page is not what the program says
-       reference.py MAINSTAY_BINARY --write    writes them
+       reference.py MAINSTAY_BINARY --write    writes them, and the completions and manual pages of deploy/, for which it builds a test
 """
 
 import difflib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -95,6 +96,10 @@ def main(binary, write):
             bad += 1
             difference = difflib.unified_diff(held.splitlines(), page.splitlines(), f"docs/reference/{name}", "the program", lineterm="", n=0)
             print("\n".join(list(difference)[:20]))
+    if write:
+        # The program prints them, so only its test can make them; unless they are written it compares them.
+        line = ["cargo", "test", "--quiet", "--package", "mainstay", "--bin", "mainstay", "papers"]
+        subprocess.run(line, cwd=ROOT, env={**os.environ, "MAINSTAY_WRITE": "1"}, check=True)
     if bad:
         print(f"{bad} pages are not what the program says; write them: tests/docs/reference.py {binary} --write")
     return 1 if bad else 0
