@@ -2,14 +2,13 @@ import java.io.IOException;
 import java.net.URI;
 import java.net.http.*;
 import java.time.*;
-import java.time.format.DateTimeFormatter;
 import java.util.*;
 
 /**
- * A write that happens once, through Mainstay. One file of the standard library, to be copied. {@code new MainstayWrite().write(
+ * A write that happens once, through Mainstay. Two files (MainstayAnswer.java) of the standard library, to be copied. {@code new MainstayWrite().write(
  * new Write("POST", uri, headers, bytes), null)} gives Done, Failed (if declined, a new attempt needs a new key) or Unknown (it may
  * have happened: never use a new key for it). It keeps key and bytes, follows no redirect, reads Mainstay-Outcome before the status,
- * obeys Retry-After, and asks the operation where repeats are refused.
+ * obeys Retry-After, asks the operation where repeats are refused, and repeats nothing where nothing shows that keys are kept.
  */
 public final class MainstayWrite {
     public record Write(String method, URI uri, Map<String, String> headers, byte[] body) {}
@@ -22,8 +21,7 @@ public final class MainstayWrite {
         void remove(String key) throws IOException;
     }
 
-    private enum Fact { DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED }
-    private record Told(Fact fact, HttpResponse<byte[]> answer) {}
+    private record Told(MainstayAnswer.Fact fact, HttpResponse<byte[]> answer) {}
     private final HttpClient http = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER).build();
     public Duration patience = Duration.ofSeconds(60), attempt = Duration.ofSeconds(15);
     public Store store;
@@ -39,52 +37,50 @@ public final class MainstayWrite {
 
     private Outcome settle(Write write, String key, boolean inDoubt, Instant until) throws InterruptedException {
         URI operation = null;
+        HttpResponse<byte[]> first = null;
+        Boolean isNewest = false, isKept = false;
         var headers = new HashMap<>(Map.of("Idempotency-Key", key));
         for (double pause = 200; ; pause = Math.min(5000, pause * 2)) {
-            var answer = send(write.method(), write.uri(), write, headers, Duration.between(Instant.now(), until));
-            var told = new Told(fact(answer), answer);
-            var place = write.uri().resolve(header(answer, "operation-location"));
+            var left = Duration.between(Instant.now(), until);
+            if (inDoubt && isKept != Boolean.TRUE) { // where no keys are kept, this would be a second write
+                isKept = MainstayAnswer.keepsKeys(send("GET", write.uri().resolve(MainstayAnswer.RULES), write, Map.of(), left), write.method(), write.uri());
+                if (isKept == Boolean.FALSE) return new Unknown(operation, key);
+            }
+            var canSend = !inDoubt || isKept == Boolean.TRUE;
+            var answer = canSend ? send(write.method(), write.uri(), write, headers, left) : null;
+            var told = new Told(MainstayAnswer.fact(answer), answer);
+            if (!MainstayAnswer.header(answer, "mainstay-outcome").isEmpty()) isKept = true;
+            var place = write.uri().resolve(MainstayAnswer.header(answer, "operation-location"));
             var isOurs = place.resolve("/").equals(write.uri().resolve("/")); // credentials go to no other origin
-            if (isOurs && !header(answer, "operation-location").isEmpty()) operation = place;
-            if (told.fact == Fact.REFUSED && inDoubt && operation != null) told = ask(operation, write, answer);
-            if (told.fact == Fact.DONE) return new Done(told.answer);
-            if (told.fact == Fact.DECLINED) return new Failed(told.answer, true);
-            inDoubt = told.fact == Fact.DOUBT || told.fact == Fact.UNPROTECTED || inDoubt && told.fact != Fact.NOTHING;
-            var named = header(answer, "retry-after");
-            var wait = retryAfter(named, pause * (0.8 + 0.4 * Math.random()));
+            var isNamed = isOurs && !MainstayAnswer.header(answer, "operation-location").isEmpty();
+            // An attempt that names no address may have begun another operation: then the old one's "not executed" is not about it.
+            isNewest = isNamed || isNewest && told.fact == MainstayAnswer.Fact.REFUSED;
+            if (isNamed) operation = place;
+            if (MainstayAnswer.isAllThereIs(answer)) first = answer;
+            if (told.fact == MainstayAnswer.Fact.REFUSED && inDoubt && operation != null) told = ask(operation, write, answer, isNewest);
+            if (told.fact == MainstayAnswer.Fact.DONE) return new Done(first != null && !MainstayAnswer.header(told.answer, "mainstay-error").isEmpty() ? first : told.answer);
+            if (told.fact == MainstayAnswer.Fact.DECLINED) return new Failed(told.answer, true);
+            inDoubt = told.fact == MainstayAnswer.Fact.DOUBT || told.fact == MainstayAnswer.Fact.UNPROTECTED || inDoubt && told.fact != MainstayAnswer.Fact.NOTHING;
+            var named = MainstayAnswer.header(answer, "retry-after");
+            var wait = MainstayAnswer.retryAfter(named, pause * (0.8 + 0.4 * Math.random()));
             var passes = !named.isEmpty() || answer != null && (answer.statusCode() >= 500 || Set.of(408, 425, 429).contains(answer.statusCode()));
-            var worth = told.fact == Fact.DOUBT || told.fact != Fact.UNPROTECTED && passes;
+            var worth = told.fact == MainstayAnswer.Fact.DOUBT || told.fact != MainstayAnswer.Fact.UNPROTECTED && passes;
             var isOver = !worth || Instant.now().plus(wait).isAfter(until);
-            if (isOver) return inDoubt ? new Unknown(operation, key) : new Failed(told.answer, false);
+            if (isOver) return inDoubt ? new Unknown(isNewest ? operation : null, key) : new Failed(told.answer, false);
             Thread.sleep(Math.max(0, wait.toMillis()));
             headers.put("Prefer", "wait=" + Math.min(Duration.between(Instant.now(), until).toSeconds(), attempt.toSeconds() / 2));
         }
     }
 
-    /** What an answer says of the write: first in Mainstay's own word, and only without one by its status. */
-    private static Fact fact(HttpResponse<byte[]> answer) {
-        var status = answer == null ? 0 : answer.statusCode();
-        return switch (header(answer, "mainstay-outcome")) {
-            case "succeeded" -> Fact.DONE;
-            case "failed" -> Fact.DECLINED;
-            case "not_executed" -> Fact.NOTHING;
-            case "none" -> Fact.REFUSED;
-            case "" -> !header(answer, "mainstay-error").isEmpty() // no key protects here: it must not be sent again
-                ? says(answer, "effect", "none") ? Fact.REFUSED : Fact.UNPROTECTED
-                : status >= 200 && status < 300 ? Fact.DONE : status >= 400 && status < 500 && status != 408 ? Fact.REFUSED : Fact.DOUBT;
-            default -> Fact.DOUBT;
-        };
-    }
-
-    private Told ask(URI operation, Write write, HttpResponse<byte[]> refusal) throws InterruptedException {
+    private Told ask(URI operation, Write write, HttpResponse<byte[]> refusal, boolean isNewest) throws InterruptedException {
         var document = send("GET", operation, write, Map.of(), attempt);
-        if (says(document, "effect", "happened")) {
+        if (MainstayAnswer.says(document, "effect", "happened")) {
             var result = send("GET", URI.create(operation + "/result"), write, Map.of(), attempt);
-            return new Told(Fact.DONE, fact(result) == Fact.DONE ? result : document);
+            return new Told(MainstayAnswer.Fact.DONE, MainstayAnswer.fact(result) == MainstayAnswer.Fact.DONE ? result : document);
         }
-        if (!says(document, "effect", "none")) return new Told(Fact.REFUSED, refusal); // also if what was settled is contradicted
-        if (says(document, "state", "failed")) return new Told(Fact.DECLINED, document);
-        return new Told(says(document, "state", "not_executed") ? Fact.NOTHING : Fact.REFUSED, refusal);
+        if (!MainstayAnswer.says(document, "effect", "none")) return new Told(MainstayAnswer.Fact.REFUSED, refusal); // also if what was settled is contradicted
+        if (MainstayAnswer.says(document, "state", "failed")) return new Told(MainstayAnswer.Fact.DECLINED, document);
+        return new Told(isNewest && MainstayAnswer.says(document, "state", "not_executed") ? MainstayAnswer.Fact.NOTHING : MainstayAnswer.Fact.REFUSED, refusal);
     }
 
     private HttpResponse<byte[]> send(String method, URI uri, Write write, Map<String, String> headers, Duration left) throws InterruptedException {
@@ -97,23 +93,6 @@ public final class MainstayWrite {
             return http.send(request.build(), HttpResponse.BodyHandlers.ofByteArray());
         } catch (IOException noAnswer) {
             return null;
-        }
-    }
-
-    private static boolean says(HttpResponse<byte[]> answer, String member, String value) {
-        return answer != null && new String(answer.body(), java.nio.charset.StandardCharsets.UTF_8).contains("\"" + member + "\":\"" + value + "\"");
-    }
-
-    private static String header(HttpResponse<byte[]> answer, String name) {
-        return answer == null ? "" : answer.headers().firstValue(name).orElse("");
-    }
-
-    private static Duration retryAfter(String said, double otherwiseMillis) {
-        if (said.matches("\\d{1,9}")) return Duration.ofSeconds(Long.parseLong(said));
-        try {
-            return Duration.between(Instant.now(), ZonedDateTime.parse(said, DateTimeFormatter.RFC_1123_DATE_TIME));
-        } catch (DateTimeException none) {
-            return Duration.ofMillis((long) otherwiseMillis);
         }
     }
 }

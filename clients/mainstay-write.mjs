@@ -6,7 +6,10 @@
 // (told.operation, told.key: it may have happened, never use a new key for it). It keeps key and bytes, follows no redirect,
 // reads Mainstay-Outcome before the status, obeys Retry-After, and asks the operation where repeats are refused. A `store`
 // (`set`, `delete`, `entries`, as a Map has them, or promises of it) holds what is open; `resume` takes it up at a restart.
+// Nothing is repeated where nothing shows that keys are kept there.
 // From another origin the page needs `listeners.NAME.cors` in Mainstay, or it cannot read these headers.
+
+import { documentOf, factOf, keepsKeys, locationOf, retryAfter, rulesOf } from "./mainstay-answer.mjs";
 
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
@@ -29,13 +32,24 @@ export async function resume(store, options = {}) {
 
 async function settle(request, key, inDoubt, until, send, attempt) {
   const headers = { ...request.headers, "idempotency-key": key };
-  for (let operation, pause = 200; ; pause = Math.min(5000, pause * 2)) {
-    const left = Math.max(100, until - Date.now());
-    let answer = await attempted(send, { ...request, headers }, Math.min(left, attempt));
+  let operation, isNewest, isKept, first;
+  for (let pause = 200; ; pause = Math.min(5000, pause * 2)) {
+    const left = Math.min(Math.max(100, until - Date.now()), attempt);
+    if (inDoubt && !isKept) {
+      // Where no keys are kept, this would be a second write.
+      isKept = keepsKeys(request, await attempted(send, { ...request, method: "GET", url: rulesOf(request.url), body: undefined }, left));
+    }
+    if (inDoubt && isKept === false) return { outcome: "unknown", key, operation };
+    let answer = isKept || !inDoubt ? await attempted(send, { ...request, headers }, left) : undefined;
     let fact = factOf(answer);
-    operation = locationOf(request.url, answer) ?? operation;
-    if (fact === "refused" && inDoubt && operation) [fact, answer] = await ask(send, operation, request, attempt, answer);
-    if (fact === "done") return { outcome: "done", key, answer };
+    const [place, said] = [locationOf(request.url, answer), answer?.headers.get("mainstay-outcome")];
+    isKept ||= said ? true : undefined;
+    // An attempt that names no address may have begun another operation: then the old one's "not executed" is not about it.
+    isNewest = Boolean(place || (isNewest && fact === "refused"));
+    operation = place ?? operation;
+    if (said === "in-progress" && answer.status < 300) first = answer; // the service's own, too large to be kept: it comes once
+    if (fact === "refused" && inDoubt && operation) [fact, answer] = await ask(send, operation, request, attempt, answer, isNewest);
+    if (fact === "done") return { outcome: "done", key, answer: answer.headers.get("mainstay-error") ? first ?? answer : answer };
     if (fact === "declined") return { outcome: "failed", declined: true, key, answer };
     inDoubt = fact === "doubt" || fact === "unprotected" || (inDoubt && fact !== "nothing");
     const named = retryAfter(answer);
@@ -43,28 +57,15 @@ async function settle(request, key, inDoubt, until, send, attempt) {
     const passes = named !== undefined || [408, 425, 429].includes(answer?.status) || answer?.status >= 500;
     const worth = fact === "doubt" || (fact !== "unprotected" && passes);
     if (!worth || Date.now() + wait >= until) {
-      return inDoubt ? { outcome: "unknown", key, operation } : { outcome: "failed", declined: false, key, answer };
+      return inDoubt ? { outcome: "unknown", key, operation: isNewest ? operation : undefined } : { outcome: "failed", declined: false, key, answer };
     }
     await sleep(wait);
     headers.prefer = `wait=${Math.max(0, Math.floor(Math.min(until - Date.now(), attempt / 2) / 1000))}`;
   }
 }
 
-// What an answer says of the write: first in Mainstay's own word, and only without one by its status.
-function factOf(answer) {
-  if (!answer) return "doubt";
-  const outcome = answer.headers.get("mainstay-outcome");
-  if (outcome) return { succeeded: "done", failed: "declined", not_executed: "nothing", none: "refused" }[outcome] ?? "doubt";
-  if (answer.headers.get("mainstay-error")) {
-    // No key protects here: what may have happened must not be sent again.
-    return documentOf(answer).effect === "none" ? "refused" : "unprotected";
-  }
-  if (answer.status >= 200 && answer.status < 300) return "done";
-  return answer.status >= 400 && answer.status < 500 && answer.status !== 408 ? "refused" : "doubt";
-}
-
 // The operation's document, where a repeat was refused.
-async function ask(send, operation, { headers }, timeout, refusal) {
+async function ask(send, operation, { headers }, timeout, refusal, isNewest) {
   const answer = await attempted(send, { method: "GET", url: operation, headers }, timeout);
   const told = answer?.status === 200 ? documentOf(answer) : {};
   if (told.effect === "happened") {
@@ -72,30 +73,7 @@ async function ask(send, operation, { headers }, timeout, refusal) {
     return ["done", result?.headers.get("mainstay-outcome") === "succeeded" ? result : answer];
   }
   if (told.effect === "none" && told.state === "failed") return ["declined", answer];
-  return [told.effect === "none" && told.state === "not_executed" ? "nothing" : "refused", refusal];
-}
-
-function documentOf(answer) {
-  try {
-    return JSON.parse(new TextDecoder().decode(answer.body));
-  } catch {
-    return {};
-  }
-}
-
-// The operation's address; credentials go to the origin of the write and nowhere else.
-function locationOf(url, answer) {
-  const said = answer?.headers.get("operation-location");
-  const from = new URL(url, globalThis.location?.href);
-  const place = said && new URL(said, from);
-  return place && place.origin === from.origin ? place.href : undefined;
-}
-
-function retryAfter(answer) {
-  const said = answer?.headers.get("retry-after") ?? "";
-  if (/^\d+$/.test(said)) return Number(said) * 1000;
-  const date = Date.parse(said);
-  return Number.isNaN(date) ? undefined : Math.max(1000, date - Date.now());
+  return [isNewest && told.effect === "none" && told.state === "not_executed" ? "nothing" : "refused", refusal];
 }
 
 const attempted = (send, request, timeout) => send(request, timeout).catch(() => undefined);

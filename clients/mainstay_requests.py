@@ -1,6 +1,6 @@
 """mainstay_write.py over requests or httpx, with the session, the authentication and the proxies that you have set up there."""
 
-from mainstay_write import Answer
+from mainstay_answer import Answer
 
 
 def with_client(client):

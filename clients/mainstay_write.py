@@ -3,11 +3,11 @@
     outcome = write(Request("POST", "http://pay/payments", {"Content-Type": "application/json"}, b'{"amount": 100}'))
 
 gives Done(answer), Failed(answer, declined) or Unknown(operation, key), never a guess. It keeps key and bytes, follows no
-redirect, reads `Mainstay-Outcome` before the status, obeys `Retry-After`, and asks the operation where repeats are refused.
+redirect, reads `Mainstay-Outcome` before the status, obeys `Retry-After`, asks the operation where repeats are refused, and does
+not repeat where nothing shows that keys are kept (mainstay_answer.py).
 A `store` (a mapping that outlives the process, as in mainstay_store.py) holds what is open; `resume` takes it up at a restart.
 """
 
-import email.utils
 import http.client
 import json
 import random
@@ -17,13 +17,13 @@ import urllib.request
 import uuid
 from collections import namedtuple
 
+from mainstay_answer import DECLINED, DONE, DOUBT, NOTHING, REFUSED, RULES, UNPROTECTED, Answer
+from mainstay_answer import fact_of, is_all_there_is, keeps_keys, location_of, retry_after
+
 Request = namedtuple("Request", "method url headers body")
-Answer = namedtuple("Answer", "status headers body")  # names of headers in lower case
 Done = namedtuple("Done", "answer")  # it happened
 Failed = namedtuple("Failed", "answer declined")  # it did not; if `declined`, a new attempt needs a new key
 Unknown = namedtuple("Unknown", "operation key")  # it may have happened: never use a new key for it
-
-DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED = range(6)  # what an answer says of the write
 
 
 def write(request, key=None, patience=60.0, store=None, send=None, attempt=15.0):
@@ -43,37 +43,35 @@ def resume(store, **options):
 
 
 def _settle(request, key, in_doubt, until, send, attempt):
-    operation, pause, headers = None, 0.2, {**request.headers, "Idempotency-Key": key}
+    operation, is_newest, is_kept, first = None, False, False, None
+    pause, headers = 0.2, {**request.headers, "Idempotency-Key": key}
     while True:
-        left = max(0.1, until - time.monotonic())
-        answer = _try(send, request.method, request.url, headers, request.body, min(left, attempt))
-        fact = _fact(answer)
-        operation = _location(request.url, answer) or operation
+        left = min(max(0.1, until - time.monotonic()), attempt)
+        if in_doubt and not is_kept:  # where no keys are kept, this would be a second write
+            is_kept = keeps_keys(request, _try(send, "GET", urllib.parse.urljoin(request.url, RULES), request.headers, None, left))
+            if is_kept is False:
+                return Unknown(operation, key)
+        can_send = is_kept or not in_doubt
+        answer = _try(send, request.method, request.url, headers, request.body, left) if can_send else None
+        fact, place = fact_of(answer), location_of(request.url, answer)
+        is_kept = is_kept or answer is not None and "mainstay-outcome" in answer.headers
+        # An attempt that names no address may have begun another operation: then the old one's "not executed" is not about it.
+        is_newest, operation = bool(place or is_newest and fact == REFUSED), place or operation
+        if is_all_there_is(answer):
+            first = answer
         if fact == REFUSED and in_doubt and operation:
             fact, answer = _ask(send, operation, request.headers, attempt, answer)
+            fact = REFUSED if fact == NOTHING and not is_newest else fact
         if fact in (DONE, DECLINED):
-            return Done(answer) if fact == DONE else Failed(answer, True)
+            return Failed(answer, True) if fact == DECLINED else Done(first if first and "mainstay-error" in answer.headers else answer)
         in_doubt = fact in (DOUBT, UNPROTECTED) or in_doubt and fact != NOTHING
-        named = _retry_after(answer)
+        named = retry_after(answer)
         wait, pause = named or pause * random.uniform(0.8, 1.2), min(5, pause * 2)
         worth = fact == DOUBT or fact != UNPROTECTED and (named or answer.status in (408, 425, 429) or answer.status >= 500)
         if not worth or time.monotonic() + wait >= until:
-            return Unknown(operation, key) if in_doubt else Failed(answer, False)
+            return Unknown(operation if is_newest else None, key) if in_doubt else Failed(answer, False)
         time.sleep(wait)
         headers["Prefer"] = f"wait={int(max(0, min(until - time.monotonic(), attempt / 2)))}"
-
-
-def _fact(answer):
-    """What an answer says of the write: first in Mainstay's own word, and only without one by its status."""
-    if answer is None:
-        return DOUBT
-    if outcome := answer.headers.get("mainstay-outcome"):
-        return {"succeeded": DONE, "failed": DECLINED, "not_executed": NOTHING, "none": REFUSED}.get(outcome, DOUBT)
-    if "mainstay-error" in answer.headers:  # no key protects here: what may have happened must not be sent again
-        return REFUSED if b'"effect":"none"' in answer.body else UNPROTECTED
-    if 200 <= answer.status < 300:
-        return DONE
-    return REFUSED if 400 <= answer.status < 500 and answer.status != 408 else DOUBT
 
 
 def _ask(send, operation, headers, timeout, refusal):
@@ -85,19 +83,6 @@ def _ask(send, operation, headers, timeout, refusal):
         return DONE, result if result and result.headers.get("mainstay-outcome") == "succeeded" else document
     settled = {"failed": (DECLINED, document), "not_executed": (NOTHING, refusal)}
     return settled.get(told.get("effect") == "none" and told["state"], (REFUSED, refusal))
-
-
-def _location(url, answer):
-    """The operation's address; credentials go to the origin of the write and nowhere else."""
-    place = answer and answer.headers.get("operation-location")
-    place = place and urllib.parse.urljoin(url, place)
-    return place if place and urllib.parse.urlsplit(place)[:2] == urllib.parse.urlsplit(url)[:2] else None
-
-
-def _retry_after(answer):
-    said = answer.headers.get("retry-after", "") if answer else ""
-    date = email.utils.parsedate_tz(said)
-    return int(said) if said.isdigit() else max(1, email.utils.mktime_tz(date) - time.time()) if date else None
 
 
 def _try(send, *request):

@@ -6,15 +6,17 @@
 # Prints the answer's body. Exit codes: 0 done; 1 declined (a new attempt needs a new key); 2 nothing happened (the same key may be
 # used again); 3 unknown: it may have happened, so run it again with the same key and body, never with a new key; the address of
 # the operation is on stderr. KEY `new` makes one and says it there; any other is taken as used before. No -L, no --retry: the first
-# follows redirects, the second knows nothing of outcomes. Credentials are those of the arguments.
+# follows redirects, the second knows nothing of outcomes. Credentials are those of the arguments. Nothing is repeated where nothing
+# shows that keys are kept (/_mainstay/idempotency): only KEY `new` is sent without.
 set -uo pipefail
 key=$1 until=$((SECONDS + $2)) attempt=${ATTEMPT:-15} in_doubt=1
 if [ "$key" = new ]; then key=$(cat /proc/sys/kernel/random/uuid) in_doubt=0 && echo "key: $key" >&2; fi
 shift 2
 url=${*: -1}
+origin=$(sed -E 's#^([a-z]+://[^/]*).*#\1#' <<<"$url")
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-operation='' pause=1 prefer=()
+operation='' newest=0 kept='' pause=1 prefer=()
 
 header() { tr -d '\r' <"$home/head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^ ]* */, ""); value = $0 } END { print value }'; }
 says() { grep -Eq "[{,][[:space:]]*\"$1\"[[:space:]]*:[[:space:]]*\"$2\"" "$home/body"; }
@@ -23,6 +25,7 @@ send() { # curl-arguments…: the status, 000 if there was no answer
     status=$(curl -sS -m "$attempt" -D "$home/head" -o "$home/body" -w '%{http_code}' "$@" 2>/dev/null) || status=000
 }
 end() { # CODE
+    if [ "$1" = 3 ] && [ $newest = 0 ]; then operation=''; fi
     if [ "$1" = 3 ]; then echo "unknown: $operation" >&2; else cat "$home/body"; fi
     exit "$1"
 }
@@ -44,10 +47,36 @@ fact() {
     esac
 }
 
+# Whether keys are kept there: where they are not, a repeat is a second write. 2: nobody could be asked now.
+keeps() {
+    local path want object='\{([^{}]|\{([^{}]|\{[^{}]*\})*\})*\}'
+    path=${url#"$origin"} path=${path%%[?#]*}
+    send -X GET "$origin/_mainstay/idempotency" # below `control.path`
+    case $status in 000 | 429 | 5??) return 2 ;; 200) ;; *) return 1 ;; esac
+    while read -r want; do
+        [[ $path =~ ^$want$ ]] && return 0
+    done < <(sed 's/^[^[]*\[//' "$home/body" | grep -oE "$object" | grep '"methods":\[[^]]*"POST"' | grep -i '"header":"idempotency-key"' |
+        sed -E 's/.*"path":"([^"]*)".*/\1/; s/[.+*()^$?|\\]/\\&/g; s#/\\\*\\\*$#(/.*)?#; s/\{[^{}]*\}/[^\/]+/g')
+    return 1
+}
+
 while :; do
-    send -X POST -H "Idempotency-Key: $key" "${prefer[@]}" "$@"
+    status=000 && : >"$home/head" && : >"$home/body"
+    if [ $in_doubt = 1 ] && [ "$kept" != 0 ]; then
+        keeps && kept=0 || kept=$?
+        if [ $kept = 1 ]; then end 3; fi
+        status=000 && : >"$home/head" && : >"$home/body"
+    fi
+    if [ $in_doubt = 0 ] || [ "$kept" = 0 ]; then send -X POST -H "Idempotency-Key: $key" "${prefer[@]}" "$@"; fi
+    if [ -n "$(header mainstay-outcome)" ]; then kept=0; fi
+    if [ "$(header mainstay-outcome)" = in-progress ] && [[ $status = 2?? ]]; then cp "$home/body" "$home/first"; fi # it comes once
     fact=$(fact) wait=$(header retry-after) refused_with=$status place=$(header operation-location)
-    case $place in /*) operation=$(sed -E 's#^([a-z]+://[^/]*).*#\1#' <<<"$url")$place ;; esac
+    # An attempt that names no address may have begun another operation: then the old one's "not executed" is not about it.
+    if [ "$fact" != refused ]; then newest=0; fi
+    case $place in
+        /*) operation=$origin$place newest=1 ;;
+        "$origin"/*) operation=$place newest=1 ;;
+    esac
     if [ "$fact$in_doubt" = refused1 ] && [ -n "$operation" ]; then # the operation's document, where a repeat is refused
         send "$operation"
         if [ "$status" = 200 ]; then
@@ -57,11 +86,11 @@ while :; do
                 end 0
             fi
             if says effect none && says state failed; then end 1; fi
-            if says effect none && says state not_executed; then fact=not_executed; fi
+            if [ $newest = 1 ] && says effect none && says state not_executed; then fact=not_executed; fi
         fi
     fi
     case $fact in
-        succeeded) end 0 ;;
+        succeeded) if [ -f "$home/first" ] && [ -n "$(header mainstay-error)" ]; then cp "$home/first" "$home/body"; fi && end 0 ;;
         failed) end 1 ;;
         unknown) in_doubt=1 worth=1 ;;
         unprotected) in_doubt=1 worth=0 ;;

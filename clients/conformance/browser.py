@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 
-CLIENT = pathlib.Path(__file__).resolve().parent.parent / "mainstay-write.mjs"
+KIT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = """<!doctype html><title>a shop</title><script type="module">
 import { write, resume } from "/mainstay-write.mjs";
 
@@ -44,7 +44,7 @@ class Shop(http.server.BaseHTTPRequestHandler):
     """Serves the page and the client, and takes what the page tells."""
 
     def do_GET(self):
-        files = {"/": ("text/html", self.server.page), "/mainstay-write.mjs": ("text/javascript", CLIENT.read_text())}
+        files = {"/": ("text/html", self.server.page), **{f"/{file.name}": ("text/javascript", file.read_text()) for file in KIT.glob("*.mjs")}}
         kind, text = files.get(self.path, (None, ""))
         self.send_response(200 if kind else 404)
         self.send_header("Content-Type", kind or "text/plain")

@@ -50,6 +50,8 @@ class Conversation:
     body: str | None = None  # what the application must have got
     patience: float = 30
     attempt: float = 15
+    is_stale: bool = False  # the operation that was named is not the one that the last attempt may have begun
+    has_keys: bool = True  # the rules list the route
 
 
 PAID = {"paid": 100}
@@ -59,6 +61,8 @@ DECLINED = Say(422, "failed", "write-failed", "none")
 UNKNOWN = Say(504, "unknown", "outcome-unknown", "unknown", retry=1)
 STILL = Say(409, "unknown", "outcome-unknown", "unknown", retry=1)
 LIMITED = Say(429, "none", "rate-limited", "none", retry=1)
+NOT_EXECUTED = Say(503, "not_executed", "circuit-open", "none", retry=1)
+NOT_KEPT = Say(409, "succeeded", "response-not-retained", "none")
 GOT = json.dumps(PAID, separators=(",", ":"))
 
 
@@ -79,13 +83,13 @@ CONVERSATIONS = [
     Conversation("a 500 that is known to be a refusal", [Say(500, "failed")], "declined", 1),
     Conversation("the service declines", [Say(404, "failed")], "declined", 1),
     Conversation("in progress, then its replay", [Say(409, "in-progress", "in-progress", retry=1), DONE], "done", 2, body=GOT),
-    Conversation("the answer was not kept", [Say(409, "succeeded", "response-not-retained", "none")], "done", 1),
+    Conversation("the answer was not kept", [NOT_KEPT], "done", 1),
     Conversation("a redirect that says: done", [Say(303, "succeeded", location="elsewhere")], "done", 1),
     Conversation("a redirect by somebody else", [Say(307, location="elsewhere")], "unknown", 0, patience=2),
     Conversation("over the limit, then done", [LIMITED, DONE], "done", 2, body=GOT),
     Conversation("over the limit until a time of day", [Say(429, "none", retry=1, as_date=True), DONE], "done", 2, body=GOT),
     Conversation("the ledger is full, then done", [Say(503, "none", "ledger-unavailable", "none", retry=2), DONE], "done", 2, body=GOT),
-    Conversation("not executed, then done", [Say(503, "not_executed", "circuit-open", "none", retry=1), DONE], "done", 2, body=GOT),
+    Conversation("not executed, then done", [NOT_EXECUTED, DONE], "done", 2, body=GOT),
     Conversation("not executed until patience ends", [Say(502, "not_executed", "upstream-unreachable", "none", retry=60)], "nothing", 1),
     Conversation(
         "in doubt, repeats are refused, the operation happened", [UNKNOWN, LIMITED], "done", 2,
@@ -109,6 +113,22 @@ CONVERSATIONS = [
     Conversation("lost, and refused until patience ends", [LOST, LIMITED], "unknown", 0, patience=4),
     Conversation("a person was called", [UNKNOWN, Say(409, "unknown", "outcome-unknown", "unknown", retry=300)], "unknown", 2),
     Conversation("the key belongs to another request", [Say(422, "none", "key-reused", "none")], "nothing", 1),
+    Conversation(
+        "not executed, the repeat is lost, and then refused", [NOT_EXECUTED, LOST, LIMITED], "unknown", 0,
+        operation=document("not_executed", "none"), patience=5, is_stale=True,
+    ),
+    Conversation(
+        "unknown, the repeat is lost and began another operation, and then refused", [UNKNOWN, STILL, LOST, LIMITED], "unknown", 0,
+        operation=document("not_executed", "none"), patience=7, is_stale=True,
+    ),
+    Conversation(
+        "unknown, the repeat is lost, and then refused, the operation happened", [UNKNOWN, LOST, LIMITED], "done", 3,
+        operation=document("succeeded", "happened"), result=DONE, body=GOT,
+    ),
+    Conversation("too large to be kept, and in progress", [Say(201, "in-progress", body=PAID), NOT_KEPT], "done", 2, body=GOT),
+    Conversation("the service's own 500, and no keys are kept", [Say(500), Say(201, body=PAID)], "unknown", 1, has_keys=False),
+    Conversation("lost, and no keys are kept", [LOST, Say(201, body=PAID)], "unknown", 1, has_keys=False),
+    Conversation("a 500 of something in between, and keys are kept", [Say(500), DONE], "done", 2, body=GOT),
     Conversation("no key protects this route", [Say(504, None, "timeout", "unknown")], "unknown", 1),
 ]  # fmt: skip
 # The client is killed before its first answer; the next process takes up what the store has.

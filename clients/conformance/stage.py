@@ -53,6 +53,8 @@ class Scene:
         if self.conversation.body and text != self.conversation.body:
             yield f"the application got {text!r}"
         keys = {key for key, _, _ in self.posts}
+        if not self.posts and is_cautious and not self.conversation.has_keys:
+            return  # its key might have been used before: nothing is sent
         if len(keys) != 1 or None in keys:
             yield f"paid twice: {len(keys)} keys" if keys else "never sent"
         if len({body for _, body, _ in self.posts}) != 1:
@@ -64,7 +66,10 @@ class Scene:
         is_resumed = self.conversation is RESTART  # its second request is the first of a process
         if not is_resumed and any(not (prefer or "").startswith("wait=") for _, _, prefer in self.posts[1:]):
             yield "a repeat that would not wait"
-        if expected == "unknown" and any(post.outcome for post in self.conversation.posts) and self.named() not in text:
+        if expected == "unknown" and self.conversation.is_stale:
+            if self.operation in text:
+                yield f"names an operation that is not the last attempt's: {text!r}"
+        elif expected == "unknown" and any(post.outcome for post in self.conversation.posts) and self.named() not in text:
             yield f"does not name the operation: {text!r}"
         yield from (f"went where it was not sent: {stray}" for stray in self.strays)
 
@@ -73,23 +78,41 @@ class Scene:
         return self.operation if said else ""
 
 
+def rules_of(scenes):
+    """`/_mainstay/idempotency`, with the routes as they may be written; of a scene without keys there are others only."""
+    routes = []
+    for number, scene in list(scenes.items()):
+        path = [f"/{number}/pay", f"/{number}/{{what}}", f"/{number}/**", f"/{number}/pay/**"][number % 4]
+        others = [("Idempotency-Key", path, "PUT"), ("x-order-ref", path, "POST"), ("idempotency-key", f"/{number}", "POST")]
+        others += [("idempotency-key", f"/{number}/{{what}}/{{more}}", "POST"), ("idempotency-key", f"/{number}/pay/more/**", "POST")]
+        has_keys = scene.conversation.has_keys
+        routes += [*others, *([("idempotency-key", path, "POST")] if has_keys else [])]
+    key = {"from": "{principal}:{path.id}"}  # braces within
+    return Say(200, body={"routes": [{"key": key | {"header": name}, "methods": [method], "path": path} for name, path, method in routes]})
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def handle_one(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         scene = self.server.scene_of(self.path)
+        if (self.command, self.path) == ("GET", "/_mainstay/idempotency"):
+            return self.say(rules_of(self.server.scenes), "")
         answer = scene and scene.answer(self.command, self.path, self.headers, body)
         if answer is None:
             answer, scene = Say(404), scene or self.server.scene(RESTART)
         if answer.status <= 0:
             return None if answer.status == 0 else self.server.silence.wait(30)
+        scene.said(answer)
+        return self.say(answer, scene.operation)
+
+    def say(self, answer, operation):
         text = answer.text().encode()
         self.send_response(answer.status)
-        fields = answer.headers(scene.operation) | {"Content-Type": "application/json", "Content-Length": str(len(text))}
+        fields = answer.headers(operation) | {"Content-Type": "application/json", "Content-Length": str(len(text))}
         for name, value in fields.items():
             self.send_header(name, value)
         self.end_headers()
-        scene.said(answer)
-        return self.wfile.write(text)
+        self.wfile.write(text)
 
     do_GET = do_POST = handle_one
 

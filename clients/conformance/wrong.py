@@ -55,14 +55,24 @@ def forgets(store, **options):
     return {key: kit.write(kit.Request(*saved), **options) for key, saved in list(store.items())}
 
 
-right_fact = kit._fact
+def old_address(url, answer):
+    """Takes what an address says for the word about attempts that were sent after it was named."""
+    named[url] = right_location(url, answer) or named.get(url)
+    return named[url]
+
+
+named, right_location = {}, kit.location_of
+right_fact = kit.fact_of
 SENDING = {"new-key": new_key, "other-bytes": other_bytes, "redirects": redirects}
 PATCHED = {
-    "status-first": ("_fact", status_first),
+    "status-first": ("fact_of", status_first),
     "no-answer-is-failure": ("_try", no_answer_is_failure),
-    "refusal-ends-the-doubt": ("_fact", refusal_ends_the_doubt),
+    "refusal-ends-the-doubt": ("fact_of", refusal_ends_the_doubt),
     "state-alone": ("_ask", state_alone),
-    "impatient": ("_retry_after", lambda answer: 0.05 if answer and "retry-after" in answer.headers else None),
+    "old-address": ("location_of", old_address),
+    "repeats-anywhere": ("keeps_keys", lambda request, rules: True),
+    "drops-the-only-copy": ("is_all_there_is", lambda answer: False),
+    "impatient": ("retry_after", lambda answer: 0.05 if answer and "retry-after" in answer.headers else None),
 }
 WAYS = [*SENDING, *PATCHED, "forgets"]
 

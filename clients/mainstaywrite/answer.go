@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
+	"time"
 )
 
 // What is known of a write: the words of Mainstay-Outcome, and one more; its "in-progress" is unknown here.
@@ -26,29 +26,33 @@ type answer struct {
 	outcome  string
 }
 
+// noAnswer is what is known without one: nothing.
+func noAnswer() *answer {
+	return &answer{Response: &http.Response{Header: http.Header{}, Body: http.NoBody}, outcome: unknown}
+}
+
 // send sends once and reads all; where that fails, nothing is known.
 func (t *Transport) send(r *http.Request, method, address string) *answer {
-	noAnswer := &answer{Response: &http.Response{Header: http.Header{}, Body: http.NoBody}, outcome: unknown}
 	ctx, cancel := context.WithTimeout(r.Context(), t.Attempt)
 	defer cancel()
 	sent, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
-		return noAnswer
+		return noAnswer()
 	}
 	if sent.Header = r.Header.Clone(); method == r.Method && r.GetBody != nil {
 		sent.ContentLength = r.ContentLength
 		if sent.Body, err = r.GetBody(); err != nil {
-			return noAnswer
+			return noAnswer()
 		}
 	}
 	response, err := t.Base.RoundTrip(sent)
 	if err != nil {
-		return noAnswer
+		return noAnswer()
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return noAnswer
+		return noAnswer()
 	}
 	response.Body, response.Request = io.NopCloser(bytes.NewReader(body)), r
 	got := &answer{Response: response}
@@ -75,35 +79,14 @@ func (a *answer) says() string {
 	return unknown
 }
 
-// ask reads the operation's document, where a repeat was refused, and what is kept of the service's answer.
-func (t *Transport) ask(r *http.Request, operation string, refusal *answer) *answer {
-	got := t.send(r, http.MethodGet, operation)
-	if got.StatusCode != http.StatusOK {
-		return refusal
+// retryAfter is when to come back, after `pause` seconds if nothing is named, and whether that is any use.
+func (a *answer) retryAfter(pause float64) (time.Duration, bool) {
+	wait, named := time.Duration(pause*float64(time.Second)), a.Header.Get("Retry-After")
+	if date, err := http.ParseTime(named); err == nil {
+		wait = time.Until(date)
+	} else if seconds, err := time.ParseDuration(named + "s"); err == nil {
+		wait = seconds
 	}
-	switch told := got.document; told.Effect + " " + told.State {
-	case "happened succeeded":
-		if result := t.send(r, http.MethodGet, operation+"/result"); result.Header.Get("Mainstay-Outcome") == succeeded {
-			return result
-		}
-	case "none failed":
-		got.StatusCode, got.Status = 422, "422 Unprocessable Entity" // as a repeat would be told, not the document's 200
-	case "none not_executed":
-		refusal.outcome = notExecuted
-		return refusal
-	default:
-		return refusal
-	}
-	got.outcome = got.document.State
-	got.Header.Set("Mainstay-Outcome", got.outcome)
-	return got
-}
-
-// location is the operation's address; credentials go to the write's own origin and nowhere else.
-func (a *answer) location(write *url.URL) string {
-	said := a.Header.Get("Operation-Location")
-	if place, err := write.Parse(said); err == nil && said != "" && place.Host == write.Host && place.Scheme == write.Scheme {
-		return place.String()
-	}
-	return ""
+	passes := named != "" || a.StatusCode == 408 || a.StatusCode == 425 || a.StatusCode == 429 || a.StatusCode >= 500
+	return wait, a.outcome == unknown || a.outcome != unprotected && passes
 }

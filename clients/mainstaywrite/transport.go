@@ -4,7 +4,7 @@
 //
 // A POST or PATCH gets an Idempotency-Key, unless it has one (which may have been used before), and is repeated, key and bytes
 // the same, until its fate is known: the answer says "succeeded" or "failed" in Mainstay-Outcome, or is a refusal of what never
-// happened; else *UnknownError. Mainstay-Outcome counts before the status, and Retry-After is obeyed.
+// happened; else *UnknownError. Nothing is repeated where nothing shows that keys are kept. Mainstay-Outcome counts before the status, and Retry-After is obeyed.
 package mainstaywrite
 
 import (
@@ -29,13 +29,6 @@ type Transport struct {
 // New is patient for a minute, and 15 s for one attempt.
 func New() *Transport {
 	return &Transport{http.DefaultTransport, time.Minute, 15 * time.Second, func(*http.Request, bool) error { return nil }}
-}
-
-// UnknownError says that the write may have happened: repeat it with the same key, or ask at Operation; never use a new key.
-type UnknownError struct{ Operation, Key string }
-
-func (e *UnknownError) Error() string {
-	return "it is not known whether this write happened: " + e.Operation
 }
 
 // NoRedirects is for http.Client.CheckRedirect.
@@ -74,21 +67,37 @@ func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
 // settle repeats the request until its fate is known or patience ends.
 func (t *Transport) settle(r *http.Request, inDoubt bool) (*http.Response, error) {
 	until, _ := r.Context().Deadline()
-	operation := ""
+	operation, isNewest, kept, first := "", false, notAsked, (*http.Response)(nil)
 	for pause := 0.2; ; pause = math.Min(5, pause*2) {
-		got := t.send(r, r.Method, r.URL.String())
+		got := t.once(r, inDoubt, &kept)
+		if kept == keepsNone {
+			return nil, &UnknownError{operation, r.Header.Get("Idempotency-Key")}
+		}
 		wait, isWorth := got.retryAfter(pause)
-		if place := got.location(r.URL); place != "" {
+		place, said := got.location(r.URL), got.Header.Get("Mainstay-Outcome")
+		// An attempt that names no address may have begun another operation: then the old one's "not executed" is not about it.
+		isNewest = place != "" || isNewest && got.outcome == none
+		if place != "" {
 			operation = place
 		}
+		if said == "in-progress" && got.StatusCode < 300 {
+			first = got.Response // the service's own, too large to be kept: it comes once
+		}
 		if got.outcome == none && inDoubt && operation != "" {
-			got = t.ask(r, operation, got)
+			got = t.ask(r, operation, got, isNewest)
+		}
+		if got.outcome == succeeded && first != nil && got.Header.Get("Mainstay-Error") != "" {
+			first.Header.Set("Mainstay-Outcome", succeeded)
+			return first, nil
 		}
 		if got.outcome == succeeded || got.outcome == failed {
 			return got.Response, nil
 		}
 		inDoubt = got.outcome == unknown || got.outcome == unprotected || inDoubt && got.outcome != notExecuted
 		if !isWorth || time.Now().Add(wait).After(until) || r.Context().Err() != nil {
+			if inDoubt && !isNewest {
+				operation = ""
+			}
 			if inDoubt {
 				return nil, &UnknownError{operation, r.Header.Get("Idempotency-Key")}
 			}
@@ -100,16 +109,4 @@ func (t *Transport) settle(r *http.Request, inDoubt bool) (*http.Response, error
 		}
 		r.Header.Set("Prefer", fmt.Sprintf("wait=%.0f", math.Max(0, math.Min(time.Until(until).Seconds(), t.Attempt.Seconds()/2))))
 	}
-}
-
-// retryAfter is when to come back, after `pause` seconds if nothing is named, and whether that is any use.
-func (a *answer) retryAfter(pause float64) (time.Duration, bool) {
-	wait, named := time.Duration(pause*float64(time.Second)), a.Header.Get("Retry-After")
-	if date, err := http.ParseTime(named); err == nil {
-		wait = time.Until(date)
-	} else if seconds, err := time.ParseDuration(named + "s"); err == nil {
-		wait = seconds
-	}
-	passes := named != "" || a.StatusCode == 408 || a.StatusCode == 425 || a.StatusCode == 429 || a.StatusCode >= 500
-	return wait, a.outcome == unknown || a.outcome != unprotected && passes
 }

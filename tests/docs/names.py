@@ -14,7 +14,7 @@ OTHERS = {"policies/README.md", "docs/howto/moving.md", "docs/comparison.md"}
 # Attributes of OpenTelemetry.
 OTHER_KEYS = {"service.name"}
 # What looks like a metric: files to copy, a package, roles of a database.
-NO_METRICS = {"mainstay_write", "mainstay_store", "mainstay_requests", "mainstay_policies", "mainstay_owner", "mainstay_app"}
+NO_METRICS = {"mainstay_write", "mainstay_answer", "mainstay_store", "mainstay_requests", "mainstay_policies", "mainstay_owner", "mainstay_app"}
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def unknown(text, theirs):
         if name not in NO_METRICS | metrics() and re.sub(r"_(bucket|sum|count)$", "", name) not in metrics():
             yield f"there is no metric {name}"
     for name in re.findall(r"\bMainstay[A-Z]\w+", text):
-        if name not in alerts() and name != "MainstayWrite":
+        if name not in alerts() and name not in {"MainstayWrite", "MainstayAnswer"}:
             yield f"there is no alert {name}"
     for name in re.findall(r"\bMAINSTAY_[A-Z_]*[A-Z]\b", text):
         if not any(name in source for source in sources()):
