@@ -3,6 +3,7 @@
 
 * It is valid OpenAPI 3.1.
 * Its paths, parameters, slugs and members are those of the code, and the other way round.
+* What a write is answered has the headers and the effect that the response in the document has.
 * Schemathesis sends what the document allows, and what it does not: no 5xx, no status, header or body that is not in it.
 
 Usage: check.py MAINSTAY_BINARY       (needs schemathesis and openapi-spec-validator from PyPI)
@@ -37,8 +38,14 @@ admin: {{ address: "127.0.0.1:{admin}", reveal: true }}
 control: {{ rate_limit: {{ requests: 100000, unit: 1s }} }}
 ledger: {{ path: "{ledger}" }}
 upstreams: {{ app: {{ endpoints: ["http://127.0.0.1:{service}"] }} }}
-routes: [{{ match: {{ path: /pay, methods: [POST] }}, upstream: app, policy: write }}]
+routes:
+  - {{ match: {{ path: /pay, methods: [POST] }}, upstream: app, policy: write }}
+  - {{ match: {{ path: /limited, methods: [POST] }}, upstream: app, policy: limited }}
 policies:
+  limited:
+    timeout: 1s
+    rate_limit: {{ requests: 1, unit: 1h }}
+    idempotency: {{ required: true, status: none }}
   write:
     timeout: 1s
     circuit_breaker: 0.99
@@ -66,7 +73,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         key = self.headers["Idempotency-Key"]
         if key.startswith(("lost", "doubt")):
             return self.connection.shutdown(socket.SHUT_RDWR)
-        self.answer(409 if key.startswith("declined") else 201, b'{"paid": true}')
+        body = b"x" * 600_000 if key == "large" else b'{"paid": true}'
+        self.answer(409 if key.startswith("declined") else 201, body)
 
     def do_GET(self):
         self.answer(200 if "lost" in self.path else 500, b'{"state": "SUCCESS"}')
@@ -178,6 +186,36 @@ def prepared(base):
     return [place.rsplit("/", 1)[1] for place in places]
 
 
+OURS = re.compile("mainstay-|operation-location$|retry-after$|preference-applied$|idempotent-replayed$")
+
+
+def answers_to_writes(base, document):
+    """What a write is answered, beside the response that the document has for it: headers of ours that it lacks, another effect."""
+    told, both = {"Content-Type": "application/json"}, {"Content-Type": "application/json", "Prefer": "wait=0"}
+    asked = [
+        ("KeyMissing400", None, b"{}", told),
+        ("KeyReused422", "paid", b'{"other": 1}', told),
+        ("OutcomeUnknown409", "doubt", b"{}", both),
+        ("OutcomeUnknown504", "doubt-anew", b"{}", told),
+        ("ResponseNotRetained409", "large", b"{}", told),
+        ("RateLimited429", "limited", b"{}", told),
+    ]
+    for name, key, body, fields in asked:
+        path = "/limited" if key == "limited" else "/pay"
+        fields = fields | ({"Idempotency-Key": key} if key else {})
+        if key in ("large", "limited"):
+            ask(base + path, "POST", body, **fields)  # the first of two
+        _, headers, text = ask(base + path, "POST", body, **fields)
+        described = document["components"]["responses"][name]
+        known = {header.lower() for header in described["headers"]}
+        own = {header.lower() for header in headers if OURS.match(header.lower())}
+        expect(own <= known, f"{name}: an answer has {sorted(own - known)}, which the document does not")
+        example = described["content"]["application/problem+json"]["example"]
+        problem = json.loads(text)
+        for member in ["type", "effect"]:
+            expect(problem.get(member) == example[member], f"{name}: {member} is {problem.get(member)}, in the document {example[member]}")
+
+
 def with_examples(document, ids):
     """The document with keys and ids that exist here, so that not everything is a 404."""
     mine = json.loads(json.dumps(document))
@@ -232,6 +270,8 @@ def main(binary):
         openapi_spec_validator.validate(each)
     against_the_code(document)
     admin_against_the_code(admin)
+    with proxy(binary) as (_, callers, _, _):
+        answers_to_writes(callers.removesuffix("/_mainstay"), document)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         runs = [
             # Who the caller is comes from a front, and is no part of the document.
