@@ -26,9 +26,9 @@ fn made(make: impl FnOnce(clap::Command, &Path)) -> BTreeMap<String, String> {
     let directory = env::temp_dir().join(format!("mainstay-papers-{}", uuid::Uuid::new_v4()));
     fs::create_dir_all(&directory).expect("a directory");
     make(Arguments::command().version(env!("CARGO_PKG_VERSION")), &directory);
-    let made = held(&directory);
+    let files = held(&directory);
     fs::remove_dir_all(&directory).ok();
-    made
+    files
 }
 
 #[test]

@@ -148,7 +148,7 @@ async fn it_is_asked_as_it_is_reached_over_tls_and_over_http2() {
     let own = authority.issue("own", "DNS:localhost,IP:127.0.0.1");
     let patient = Patient::start().await;
     let front = Server::of(&own).before(patient.service.addr).await;
-    let tls = format!("{OFTEN}, resolve: {{ family: ipv4 }}, tls: {{ ca_file: {} }}", authority.cert().display());
+    let tls = format!("{OFTEN}, tls: {{ ca_file: {} }}", authority.cert().display());
     let over_http2 = H2Upstream::start(|seen| {
         let status = if seen.head.uri.path() == "/healthz" { 500 } else { 200 };
         H2Step::Answer(status, vec![], "ok".into(), vec![])

@@ -223,7 +223,7 @@ async fn not_found_after_settle_after_frees_the_key() {
     let quick = policy(&rules(), ", settle_after: 600ms, rate: 1000/s").replace("timeout: 3s", "timeout: 400ms");
     let quick = quick.replace("required: true", "required: true, late_response: 200ms");
     let proxy = Proxy::single(upstream.addr, &quick).await;
-    let (_, repeat) = lose_and_repeat(&proxy, "k").await;
+    let (first, repeat) = lose_and_repeat(&proxy, "k").await;
     repeat.expect_problem(409, "outcome-unknown");
     let again = eventually("the repeat is executed", || async {
         let reply = proxy.send(Request::keyed("/pay", "k", "x")).await;
@@ -231,6 +231,29 @@ async fn not_found_after_settle_after_frees_the_key() {
     })
     .await;
     assert_eq!((again.header("idempotent-replayed"), posts(&upstream)), (None, 2));
+    // Whoever holds the first address only must not take the whole for undone.
+    let old = proxy.operation(&first.operation()).await;
+    assert_eq!((&old["state"], &old["safe_to_use_new_key"]), (&"not_executed".into(), &false.into()));
+    assert_eq!(old["superseded_by"].as_str(), again.header("operation-location"));
+    assert_eq!(proxy.operation(&again.operation()).await.get("superseded_by"), None);
+}
+
+/// It was sent, or it was answered with `timeout` and the service's name, though nobody had asked the service.
+#[tokio::test]
+async fn a_repeat_that_waited_longer_than_a_request_may_take_is_sent_all_the_same() {
+    let upstream = Upstream::start(|seen| match (seen.method.as_str(), seen.index) {
+        ("POST", 0) => vec![Step::Body, Step::Reset],
+        ("POST", _) => Answer::status(201).steps(),
+        _ => Answer::json(404, "{}").steps(),
+    })
+    .await;
+    let slow = policy(&rules(), ", settle_after: 1500ms, rate: 1000/s").replace("timeout: 3s", "timeout: 500ms");
+    let slow = slow.replace("required: true", "required: true, late_response: 200ms");
+    let slow = slow.replace("first: 1h, max: 1h", "first: 100ms, max: 200ms");
+    let proxy = Proxy::single(upstream.addr, &slow).await;
+    proxy.send(Request::keyed("/pay", "k", "x")).await.expect_problem(502, "outcome-unknown");
+    let repeat = proxy.send(Request::keyed("/pay", "k", "x").header("Prefer", "wait=20")).await;
+    assert_eq!((repeat.expect_upstream(201).header("idempotent-replayed"), posts(&upstream)), (None, 2));
 }
 
 #[tokio::test]

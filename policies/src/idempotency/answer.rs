@@ -87,10 +87,13 @@ fn in_progress(operation: &Operation) -> Refusal {
 }
 
 fn expired(operation: &Operation) -> Refusal {
-    let detail = format!(
-        "This key was used for a write that {}; its answer is no longer kept. Use a fresh key for a new write.",
-        operation.state.label()
-    );
+    let then = match operation.state {
+        State::Failed => "Use a fresh key for a new attempt.",
+        _ => "Do not send that write again; a fresh key is for another one.",
+    };
+    let state = operation.state.label();
+    let detail =
+        format!("This key was used for a write that {state}; its answer is no longer kept. Nothing was sent. {then}");
     Refusal::new(Problem::KeyExpired, detail).about(operation)
 }
 

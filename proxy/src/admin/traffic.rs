@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     api::document::time,
     telemetry::metrics::{
-        lately::{STAGES, Stages},
+        lately::{STAGES, Stage, Stages},
         recent::{Counted, Counts, INTERVAL, Series},
     },
 };
@@ -65,7 +65,11 @@ pub(super) fn put_attempts(document: &mut Value, counts: Option<&Counts>, window
 
 /// What became of requests in the last five minutes, by the stages of their way.
 pub(super) fn of_stages(stages: &Stages) -> Value {
-    STAGES.into_iter().map(|(stage, name)| (name, stages[stage as usize])).collect()
+    let count = |stage: Stage| match stage {
+        Stage::Admitted => stages[stage as usize].saturating_sub(stages[Stage::Limited as usize]),
+        stage => stages[stage as usize],
+    };
+    STAGES.into_iter().map(|(stage, name)| (name, count(stage))).collect()
 }
 
 /// The quarter of an hour before now.
@@ -93,4 +97,23 @@ fn share(part: u64, all: u64) -> Option<f64> {
 /// To three decimals: more would only look exact.
 pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal is counted before the request that it ends.
+    #[test]
+    fn more_were_refused_than_have_ended_yet() {
+        let mut stages = Stages::default();
+        stages[Stage::Limited as usize] = 3;
+        for (ended, admitted) in [(0, 0), (2, 0), (3, 0), (8, 5)] {
+            stages[Stage::Admitted as usize] = ended;
+            assert_eq!(
+                (&of_stages(&stages)["admitted"], &of_stages(&stages)["limited"]),
+                (&admitted.into(), &3.into())
+            );
+        }
+    }
 }

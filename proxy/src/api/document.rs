@@ -38,6 +38,14 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
     })
 }
 
+/// Says in the document of a write that was not executed that its key has been used again since: what is true of this operation
+/// says nothing of that one, and whoever holds only this address would take the whole for undone.
+pub(crate) fn supersede(document: &mut Value, address: String) {
+    document["superseded_by"] = address.into();
+    document["safe_to_use_new_key"] = false.into();
+    document["advice"] = "This attempt did nothing, but its key was used again since: read that operation.".into();
+}
+
 /// Why a person is needed. A contradiction has two sides, and both are told.
 fn of_attention(operation: &Operation, attention: Attention) -> Value {
     let mut document = json!({ "since": time(attention.since), "reason": attention.reason.label() });

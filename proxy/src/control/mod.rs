@@ -136,7 +136,8 @@ impl CallerRequest<'_> {
 }
 
 /// Also if another principal has one, or one with other credentials.
-pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key.";
+pub(super) const NO_OPERATION_WITH_KEY: &str = "There is no operation with this key that you may see. It may be another caller's, or forgotten: this does not say that \
+     nothing was done.";
 
 #[cfg(test)]
 mod tests;

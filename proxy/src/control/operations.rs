@@ -6,12 +6,12 @@ use http::{HeaderName, header};
 use mainstay_policies::{
     idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, preferred_wait, until_due},
     operation::{
-        Operation,
+        Operation, OperationId, State,
         ledger::{Filter, LedgerError},
     },
     problem::Problem,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::{CallerRequest, NO_OPERATION_WITH_KEY, Reader, html, passthrough};
@@ -122,11 +122,13 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
     if html::is_wanted(asked) {
         return Ok(html::operation(&operation, asked.cx.clock.now()).private());
     }
-    let etag = etag(&operation);
+    let successor = successor(asked, &operation).await?;
+    let etag = successor
+        .map_or_else(|| etag(&operation), |id| format!("{}-{:x}\"", etag(&operation).trim_end_matches('"'), id.seq));
     let mut reply = if is_none_match(headers, &etag) {
         Reply::not_modified()
     } else {
-        Reply::json(&document::of_operation(&operation))
+        Reply::json(&told(asked, &operation, successor))
     };
     if !operation.state.is_terminal() {
         let seconds = until_due(&operation, asked.cx.clock.now()).as_millis().div_ceil(1000);
@@ -137,6 +139,23 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
         reply = reply.with(applied, format!("wait={}", wait.as_secs()));
     }
     Ok(reply.private().with(header::VARY, "accept").with(header::ETAG, etag))
+}
+
+/// The operation that was begun under the key of one that was not executed, and so had left it free.
+async fn successor(asked: &CallerRequest<'_>, operation: &Operation) -> Result<Option<OperationId>, Fault> {
+    if operation.state != State::NotExecuted {
+        return Ok(None);
+    }
+    let holder = asked.cx.ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
+    Ok(holder.map(|holder| holder.id).filter(|id| id.seq > operation.id.seq))
+}
+
+fn told(asked: &CallerRequest<'_>, operation: &Operation, successor: Option<OperationId>) -> Value {
+    let mut document = document::of_operation(operation);
+    if let Some(id) = successor {
+        document::supersede(&mut document, format!("{}/operations/{id}", asked.links()));
+    }
+    document
 }
 
 /// Waits until the operation is settled or, for a caller that has seen a state of it, until it is in another one.
@@ -186,6 +205,9 @@ async fn list(asked: &CallerRequest<'_>, params: &Params<'_>) -> Result<Reply, F
     let found = asked.cx.ledger.list(filter, page.after, page.limit + 1).await;
     let mut found = found.map_err(|_| Fault::ledger())?;
     let next = page.cut(&mut found);
-    let operations: Vec<_> = found.iter().map(document::of_operation).collect();
+    let mut operations = Vec::with_capacity(found.len());
+    for operation in &found {
+        operations.push(told(asked, operation, successor(asked, operation).await?));
+    }
     Ok(Reply::json(&json!({ "operations": operations, "next_cursor": next })).private())
 }

@@ -32,6 +32,7 @@ pub(crate) struct Notices {
     doubts: Bound,
     settlements: Bound,
     people: Bound,
+    refused: Bound,
     /// By their word.
     unshaken: Mutex<HashMap<&'static str, Bound>>,
     seen: Mutex<Seen>,
@@ -62,6 +63,7 @@ impl Default for Notices {
             doubts: Bound::new("a write is in doubt"),
             settlements: Bound::new("a write was settled"),
             people: Bound::new("an operation needs a person"),
+            refused: Bound::one_a_second("a keyed write was refused"),
             unshaken: Mutex::default(),
             seen: Mutex::default(),
         }
@@ -94,6 +96,13 @@ impl Notices {
         self.people.admits(Instant::now())
     }
 
+    /// A keyed write was refused because the ledger did not take it: its own log line may be long past, and a limit has none.
+    pub(crate) fn not_recorded(&self, route: &str, why: &str) {
+        if self.refused.admits(Instant::now()) {
+            tracing::warn!(route, why, "a keyed write was refused");
+        }
+    }
+
     /// A client's TLS handshake failed. Of clients that left without a word nothing is told: every probe of a port is one.
     pub(crate) fn unshaken(&self, listener: &str, peer: SocketAddr, failed: &Unshaken) {
         if failed.is_silence() {
@@ -115,7 +124,7 @@ impl Notices {
 
     /// Tells what has changed since the last look.
     pub(crate) fn look(&self, snapshot: &Snapshot, now: Instant) {
-        for bound in [&self.doubts, &self.settlements, &self.people] {
+        for bound in [&self.doubts, &self.settlements, &self.people, &self.refused] {
             bound.look(now);
         }
         self.unshaken.lock().values().for_each(|bound| bound.look(now));

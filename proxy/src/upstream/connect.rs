@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     handshake::{Handshake, Spoken},
-    names::{Address, HearsAddresses, Name, race},
+    names::{HearsAddresses, Name, race},
 };
 use crate::{
     config::model::{self, Resolve},
@@ -89,14 +89,6 @@ impl Target {
     /// Whether it is a name that others are asked for.
     pub(super) fn is_resolved(&self) -> bool {
         matches!(&self.place, Place::Name(name) if name.is_asked_for())
-    }
-
-    /// The addresses of a name that nobody is asked for: it stands for them as long as there is this process.
-    pub(super) fn settled(&self) -> Option<Arc<[Address]>> {
-        match &self.place {
-            Place::Name(name) => name.settled(),
-            _ => None,
-        }
     }
 
     /// Its address; `None` for a name.

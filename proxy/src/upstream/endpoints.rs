@@ -197,11 +197,9 @@ impl Endpoints {
                 let target = Target::of(endpoint, &mould.params.resolve);
                 let endpoint = mould.endpoint(target, mould.params.host_at(endpoint));
                 let from = taken;
-                taken += match endpoint.target.settled() {
-                    Some(addresses) => addresses.len(),
-                    None if endpoint.target.is_resolved() => mould.params.resolve.max_addresses.get() + MORE_SEATS,
-                    None => 0,
-                };
+                if endpoint.target.is_resolved() {
+                    taken += mould.params.resolve.max_addresses.get() + MORE_SEATS;
+                }
                 Configured { endpoint, outstanding: AtomicUsize::new(0), seats: (from, taken) }
             })
             .collect();
@@ -219,9 +217,6 @@ impl Endpoints {
         });
         for (at, configured) in endpoints.configured.iter().enumerate() {
             configured.endpoint.target.on_change(Box::new(NameOf { all: Arc::downgrade(&endpoints), at }));
-            if let Some(addresses) = configured.endpoint.target.settled() {
-                endpoints.resettle(at, &addresses);
-            }
         }
         endpoints
     }
@@ -306,16 +301,13 @@ impl Endpoints {
 
     /// Sees to it that there is a connection to the address `first`, or to another one of its name: connects start 250 ms apart,
     /// families alternating, and the first that stands wins (RFC 8305). Those that can be connected to, as far as is known, come
-    /// first. Whoever failed or was overtaken is known as lost; `progress` tells who failed. Where all fail, who came the furthest
-    /// says why: that nobody listens at one address tells less than what TLS says of another.
+    /// first. Whoever failed or was overtaken is known as lost; `progress` tells who failed.
     pub(super) async fn connect(
         &self,
         (worker, wanted): (usize, Option<Spoken>),
         first: usize,
         progress: &Progress,
     ) -> Result<usize, AttemptError> {
-        let failed = Mutex::new(None);
-        let failed = &failed;
         let warm = |number: usize| async move {
             let here = self.at(number);
             match here.pools[worker].warm(wanted).await {
@@ -323,17 +315,11 @@ impl Endpoints {
                 Err(error) => {
                     here.reach.fail(&error);
                     progress.lose(number);
-                    let mut failed = failed.lock();
-                    *failed = Some(more_telling(failed.take(), error));
-                    Err(())
+                    Err(error)
                 }
             }
         };
-        let won = match race(&self.beside(first), warm).await {
-            Some(Ok(won)) => won,
-            None => first,
-            Some(Err(())) => return Err(failed.lock().take().expect("whoever failed has said why")),
-        };
+        let won = race(&self.beside(first), warm).await.unwrap_or(Ok(first))?;
         let beaten = self.at(first);
         if won != first && !beaten.reach.is_lost() {
             beaten.reach.fail(&AttemptError::new(Cause::Connect, Sent::No).named(TIMED_OUT));
@@ -472,14 +458,6 @@ impl Endpoints {
             }
             endpoint.pools[worker].sweep(now);
         }
-    }
-}
-
-/// The later of two reasons, unless the earlier one is what a peer that was reached says.
-fn more_telling(before: Option<AttemptError>, now: AttemptError) -> AttemptError {
-    match before {
-        Some(before) if before.cause == Cause::Tls && now.cause != Cause::Tls => before,
-        _ => now,
     }
 }
 

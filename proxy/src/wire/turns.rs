@@ -6,7 +6,8 @@
 //! and done that: what waits then waits for one step, however many bodies there are. Keyed writes that come all at once begin
 //! in turns, too.
 //!
-//! Turns are given in the order in which they were asked for; whoever finds that nobody has taken the one that is due has it at
+//! Turns are given in the order in which they were asked for, but first to those who say that they are [in the middle](Turn::poll_next):
+//! of sixty bodies that go out one after the other most are out in time, of sixty that go out side by side none may be. Whoever finds that nobody has taken the one that is due has it at
 //! once. On a thread where nobody [keeps](keep) them they are free.
 
 use std::{
@@ -34,18 +35,26 @@ struct Turns {
     keeper: u64,
     /// The turn that is due: nobody has taken it, and nobody waits.
     due: bool,
-    /// How many were waited for; the last of them still are.
-    asked: u64,
-    /// Who waits; `None` has gone meanwhile.
-    waiting: VecDeque<Option<Waker>>,
+    /// Who is in the middle of something.
+    first: Queue,
+    then: Queue,
     /// Wakes the keeper, whose turn is not taken.
     idle: Option<Waker>,
 }
 
-/// A place in the order of turns: `number` of the turns of `keeper`.
+#[derive(Default)]
+struct Queue {
+    /// How many have joined it; the last of them still wait.
+    joined: u64,
+    /// Who waits; `None` has gone meanwhile.
+    waiting: VecDeque<Option<Waker>>,
+}
+
+/// A place in one of the queues of `keeper`.
 #[derive(Clone, Copy)]
 struct Place {
     keeper: u64,
+    is_first: bool,
     number: u64,
 }
 
@@ -56,7 +65,17 @@ pub(crate) struct Turn(Option<Place>);
 impl Turn {
     /// Ready once it is this one's turn: the step is done right then. The next step needs the next turn.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut idle = None;
+        self.poll(cx, false)
+    }
+
+    /// The same for the next step of something that others wait for, before those who only begin.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx, true)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, is_first: bool) -> Poll<()> {
+        // No waker is called or dropped while the turns are borrowed: it may end what holds one.
+        let (mut idle, mut former) = (None, None);
         let polled = TURNS.with_borrow_mut(|turns| {
             // Without a keeper they are free, and a place of another worker's is none here.
             let Some(turns) = turns else { return Poll::Ready(()) };
@@ -65,20 +84,21 @@ impl Turn {
                 if std::mem::take(&mut turns.due) {
                     return Poll::Ready(());
                 }
-                self.0 = Some(turns.ask(cx.waker()));
+                let keeper = turns.keeper;
+                self.0 = Some(Place { keeper, is_first, number: turns.queue(is_first).join(cx.waker()) });
                 return Poll::Pending;
             };
-            let Some(slot) = turns.slot(place.number) else { return Poll::Ready(()) };
-            *slot = Some(cx.waker().clone());
+            let Some(slot) = turns.queue(place.is_first).slot(place.number) else { return Poll::Ready(()) };
+            former = slot.replace(cx.waker().clone());
             Poll::Pending
         });
         if polled.is_ready() {
             self.0 = None;
         }
-        // No waker is called while the turns are borrowed: it may end what holds one.
         if let Some(keeper) = idle {
             keeper.wake();
         }
+        drop(former);
         polled
     }
 
@@ -91,35 +111,44 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(place) = self.0 else { return };
-        // When its thread ends there may be no turns any more.
-        let _ = TURNS.try_with(|turns| {
-            if let Some(turns) = turns.borrow_mut().as_mut().filter(|turns| turns.keeper == place.keeper)
-                && let Some(slot) = turns.slot(place.number)
-            {
-                *slot = None;
-            }
-        });
+        let leave = |turns: &RefCell<Option<Turns>>| {
+            let mut turns = turns.borrow_mut();
+            let turns = turns.as_mut().filter(|turns| turns.keeper == place.keeper)?;
+            turns.queue(place.is_first).slot(place.number)?.take()
+        };
+        // When its thread ends there may be no turns any more. Its waker is dropped once they are borrowed no longer.
+        let _ = TURNS.try_with(leave);
     }
 }
 
-impl Turns {
-    fn ask(&mut self, waker: &Waker) -> Place {
+impl Queue {
+    fn join(&mut self, waker: &Waker) -> u64 {
         self.waiting.push_back(Some(waker.clone()));
-        self.asked += 1;
-        Place { keeper: self.keeper, number: self.asked - 1 }
+        self.joined += 1;
+        self.joined - 1
     }
 
     /// Where that place waits. `None`: its turn has come.
     fn slot(&mut self, number: u64) -> Option<&mut Option<Waker>> {
-        let first = self.asked - self.waiting.len() as u64;
+        let first = self.joined - self.waiting.len() as u64;
         let index = number.checked_sub(first)?;
         self.waiting.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// Gives a turn to whoever has waited longest, to be woken; else it is due to whoever comes first.
+    /// Whoever has waited longest. Those who have gone meanwhile cost no turn.
+    fn next(&mut self) -> Option<Waker> {
+        std::iter::from_fn(|| self.waiting.pop_front()).flatten().next()
+    }
+}
+
+impl Turns {
+    fn queue(&mut self, is_first: bool) -> &mut Queue {
+        if is_first { &mut self.first } else { &mut self.then }
+    }
+
+    /// Gives a turn to whoever is next, to be woken; else it is due to whoever comes first.
     fn give(&mut self) -> Option<Waker> {
-        // Those who have gone meanwhile cost no turn.
-        let next = std::iter::from_fn(|| self.waiting.pop_front()).flatten().next();
+        let next = self.first.next().or_else(|| self.then.next());
         self.due = next.is_none();
         next
     }
@@ -153,7 +182,7 @@ struct Kept;
 impl Kept {
     fn new() -> Self {
         let keeper = KEEPERS.fetch_add(1, Ordering::Relaxed);
-        TURNS.set(Some(Turns { keeper, due: false, asked: 0, waiting: VecDeque::new(), idle: None }));
+        TURNS.set(Some(Turns { keeper, due: false, first: Queue::default(), then: Queue::default(), idle: None }));
         Self
     }
 
@@ -167,7 +196,8 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let turns = TURNS.try_with(RefCell::take).ok().flatten();
         // Free from now on.
-        turns.into_iter().flat_map(|turns| turns.waiting).flatten().for_each(Waker::wake);
+        let waiting = turns.into_iter().flat_map(|turns| [turns.first, turns.then]).flat_map(|queue| queue.waiting);
+        waiting.flatten().for_each(Waker::wake);
     }
 }
 

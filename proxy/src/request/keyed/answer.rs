@@ -25,6 +25,10 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 pub(super) fn refuse(mut routed: Box<Routed>, refusal: Refusal) -> Response<ProxyBody> {
     routed.outbound.route.metrics.idempotency_refused(refusal.problem);
+    if refusal.problem == Problem::LedgerUnavailable {
+        let notices = &routed.exchange.session().runtime.notices;
+        notices.not_recorded(&routed.outbound.route.params.name, &refusal.detail);
+    }
     if refusal.problem == Problem::OutcomeUnknown {
         routed.exchange.trace().event("outcome_unknown", Instant::now());
     }

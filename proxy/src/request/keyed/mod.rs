@@ -21,7 +21,7 @@ use mainstay_policies::{
     path,
     problem::Problem,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::answer::{refuse, respond_executed, respond_repeat};
 use super::{heads, told::beginning};
@@ -182,6 +182,7 @@ async fn begin(
             Begin::Known(repeat) => {
                 let asker = StatusAsker::new(session.runtime.clone(), routed.snapshot.clone(), session.worker);
                 let wait = preferred_wait(&routed.parts.headers);
+                let resolving_since = Instant::now();
                 let before = repeat.operation.state;
                 let operation = (repeat.operation.id, repeat.operation.state);
                 let standing = Standing::of(&repeat.operation, protection.now());
@@ -195,6 +196,8 @@ async fn begin(
                     session.runtime.snapshot.load().forget(&route, routed.parts.uri.path());
                 }
                 if answer.kind == AnswerKind::Freed {
+                    // It is sent as new, and has the time of a new one: what was waited for is not the service's.
+                    routed.outbound.begins_late(resolving_since.elapsed());
                     freed = Some(answer.operation);
                 } else {
                     routed.exchange.standing = Some(Standing::of(&answer.operation, protection.now()));

@@ -15,7 +15,8 @@ const LOOKS: usize = 6;
 /// A stage of a request's way, as far as something is counted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Requests that ended and were over no limit.
+    /// Requests that ended. Those over a limit are taken off where it is told, not before: they are counted as such when they are
+    /// refused, and here when their answer has ended, so that the difference would not only grow.
     Admitted,
     /// Requests over a limit.
     Limited,

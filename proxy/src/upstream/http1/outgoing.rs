@@ -191,7 +191,8 @@ impl Outgoing {
     {
         let is_long = self.data.len() > STEP_BYTES;
         if is_long {
-            ready!(self.turn.poll_take(cx));
+            // One that has begun goes out before others begin: its time runs.
+            ready!(if self.has_begun() { self.turn.poll_next(cx) } else { self.turn.poll_take(cx) });
         }
         let first = &self.buffer[self.sent..];
         let written = if is_long {

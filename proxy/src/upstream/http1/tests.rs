@@ -15,7 +15,11 @@ use super::*;
 use crate::upstream::slots::Slots;
 use crate::{
     upstream::connect::Target,
-    wire::{gate::Gate, interim::InterimReceiver},
+    wire::{
+        gate::Gate,
+        interim::InterimReceiver,
+        turns::{self, STEP_BYTES},
+    },
 };
 
 /// A server whose n-th connection does what `on_connection` says, and a pool of connections to it.
@@ -91,6 +95,57 @@ async fn a_request_is_one_write_of_what_it_is() {
     .await;
     for (method, body) in [(Method::GET, ""), (Method::POST, "body")] {
         assert_eq!(call(&pool, request(method, body)).await.unwrap(), (StatusCode::OK, Bytes::from_static(b"ok")));
+    }
+}
+
+/// Long bodies all at once where turns are kept: to a server that takes its time, that answers before the end, and for a caller that
+/// leaves while it waits for its turn.
+#[tokio::test]
+async fn long_bodies_go_out_in_turns_and_each_arrives_whole() {
+    const LENGTH: usize = 5 * STEP_BYTES + 7;
+    tokio::spawn(turns::keep());
+    let pool = server(|nth, mut stream| async move {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        if nth % 3 == 0 {
+            stream.write_all(answer).await.unwrap();
+        }
+        let (mut seen, mut piece) = (Vec::new(), [0; 10_000]);
+        let head = |seen: &[u8]| seen.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
+        while seen.len() < LENGTH + head(&seen).unwrap_or(0) {
+            match stream.read(&mut piece).await {
+                Ok(read) if read > 0 => seen.extend_from_slice(&piece[..read]),
+                // Its caller has left.
+                _ => return,
+            }
+            tokio::task::yield_now().await;
+        }
+        let body = &seen[head(&seen).unwrap()..];
+        let expected = (0..LENGTH).all(|at| body[at] == (usize::from(body[0]) + at) as u8);
+        if nth % 3 != 0 && expected && body.len() == LENGTH {
+            stream.write_all(answer).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let calls: Vec<_> = (0..9_usize)
+        .map(|number| {
+            let pool = Arc::clone(&pool);
+            let mut request = request(Method::POST, "");
+            *request.body_mut() = ProxyBody::from((0..LENGTH).map(|at| (number + at) as u8).collect::<Bytes>());
+            tokio::spawn(async move { call(&pool, request).await.unwrap() })
+        })
+        .collect();
+    let leaves = {
+        let pool = Arc::clone(&pool);
+        let mut request = request(Method::POST, "");
+        *request.body_mut() = ProxyBody::from(Bytes::from(vec![0; LENGTH]));
+        tokio::spawn(async move { call(&pool, request).await.map(|_| ()) })
+    };
+    tokio::task::yield_now().await;
+    leaves.abort();
+    for call in calls {
+        let answered = tokio::time::timeout(Duration::from_secs(30), call).await.expect("nobody waits for ever");
+        assert_eq!(answered.unwrap(), (StatusCode::OK, Bytes::from_static(b"ok")));
     }
 }
 

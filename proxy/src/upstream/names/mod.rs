@@ -137,12 +137,6 @@ impl Name {
         self.known.load().until.is_some()
     }
 
-    /// Its addresses, if nobody is asked for them.
-    pub(super) fn settled(&self) -> Option<Arc<[Address]>> {
-        let known = self.known.load();
-        known.until.is_none().then(|| known.addresses.clone())
-    }
-
     /// Tells this whenever its addresses have changed; said once.
     pub(super) fn on_change(&self, heard: Box<dyn HearsAddresses>) {
         let _ = self.heard.set(heard);

@@ -60,6 +60,32 @@ async fn each_gets_as_many_as_the_others() {
     .await;
 }
 
+#[tokio::test]
+async fn what_has_begun_goes_on_before_others_begin() {
+    with_turns(async {
+        let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let takers: Vec<_> = (0..5)
+            .map(|name| {
+                let order = Rc::clone(&order);
+                spawn_local(async move {
+                    let mut turn = Turn::default();
+                    turn.take().await;
+                    for _ in 0..4 {
+                        order.borrow_mut().push(name);
+                        poll_fn(|cx| turn.poll_next(cx)).await;
+                    }
+                })
+            })
+            .collect();
+        for taker in takers {
+            taker.await.expect("it ends");
+        }
+        let expected: Vec<_> = (0..5).flat_map(|name| [name; 4]).collect();
+        assert_eq!(*order.borrow(), expected);
+    })
+    .await;
+}
+
 /// Sixty bodies and one read: between the read's bytes and its answer there is a step or two, not sixty.
 #[tokio::test]
 async fn what_becomes_ready_meanwhile_waits_for_few_steps() {

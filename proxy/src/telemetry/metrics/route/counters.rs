@@ -145,10 +145,9 @@ impl Counters {
     /// The same by the stages of a request's way, in the order of [`Stage`](crate::telemetry::metrics::lately::Stage).
     pub(super) fn stages(&self) -> Stages {
         let ended: u64 = self.requests.iter().map(|count| count.load(Relaxed)).sum();
-        let limited = self.rate_limited.load(Relaxed) + self.overloaded.load(Relaxed);
         [
-            (ended + self.cancelled.load(Relaxed)).saturating_sub(limited),
-            limited,
+            ended + self.cancelled.load(Relaxed),
+            self.rate_limited.load(Relaxed) + self.overloaded.load(Relaxed),
             self.queued.load(Relaxed),
             self.replays.load(Relaxed),
             self.retries.sum(),
