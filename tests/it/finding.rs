@@ -154,7 +154,7 @@ async fn from_a_key_to_the_story_of_a_contradicted_write_with_the_command_line_a
     }
     assert!(story.contains(&format!("\nBoth {first} and {second} may have happened.")), "{story}");
     let number = first.split('-').next().expect("a number");
-    assert!(story.contains(&format!("mainstay ops resolve {number} --acknowledge --reason '…'")), "{story}");
+    assert!(story.contains(&format!("mainstay ops resolve {first} --acknowledge --reason '…'")), "{story}");
 
     let then = "you have taken the effect back; after it a repeat EXECUTES";
     assert!(story.contains(then) && story.contains("leave the flag"), "{story}");
@@ -163,6 +163,9 @@ async fn from_a_key_to_the_story_of_a_contradicted_write_with_the_command_line_a
 
     let acknowledge = ["ops", "resolve", number, "--acknowledge", "--reason", "taken back"];
     let (code, _, words) = typed(proxy, &acknowledge).await;
+    assert!(code == 2 && words.contains("SENT AND EXECUTES") && words.contains("--yes"), "{words}");
+    let again = ["ops", "resolve", number, "--as", "not_executed", "--reason", "it takes the flag away, too"];
+    let (code, _, words) = typed(proxy, &again).await;
     assert!(code == 2 && words.contains("SENT AND EXECUTES") && words.contains("--yes"), "{words}");
     assert_eq!(proxy.operation(whole).await["attention"]["reason"], "conflict", "nothing was done");
     let (code, said, words) = typed(proxy, &[&acknowledge[..], &["--yes"]].concat()).await;

@@ -229,8 +229,7 @@ async fn the_story_of_a_night_from_listing_to_resolution() {
     assert!(listed.starts_with("no operations\n") && is_footer(&proxy, listed.lines().last()), "{listed}");
 
     let (code, story, _) = typed(&proxy, &["ops", "show", &id]).await;
-    let typed_id = short(&id).split('-').next().unwrap_or_default().to_owned();
-    let cure = format!("mainstay ops resolve {typed_id} --as succeeded --reason");
+    let cure = format!("mainstay ops resolve {} --as succeeded --reason", short(&id));
     assert!(code == 0 && story.contains("nobody knows yet") && story.contains(&cure), "{story}");
 
     assert!(!story.contains("ops query") && !story.contains("ops redispatch"), "neither would be accepted: {story}");

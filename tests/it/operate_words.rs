@@ -87,3 +87,30 @@ async fn the_repeat_of_what_a_person_settled_is_not_told_to_repeat_it() {
     let advice = repeat.json()["advice"].as_str().expect("advice").to_owned();
     assert!(advice.contains("do not send it again") && !advice.contains("to get its answer"), "{advice}");
 }
+
+/// `failed` and `not_executed` let the effect happen again: a script may say so of one write, and of several only on purpose.
+#[tokio::test]
+async fn several_writes_are_said_to_be_undone_on_purpose_only() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    let ids = [lose(&proxy, "a").await, lose(&proxy, "b").await];
+    let names = format!("{}, {} will be ", short(&ids[0]), short(&ids[1]));
+    for (state, then) in [("failed", "a new key is safe"), ("not_executed", "SENT AND EXECUTES")] {
+        let line = ["ops", "resolve", &ids[0], &ids[1], "--as", state, "--reason", "no trace"];
+        let (code, said, words) = typed(&proxy, &line).await;
+        let is_told = words.contains(&names) && words.contains(then) && words.contains("Nothing was done: say --yes");
+        assert!(code == 2 && said.is_empty() && is_told, "{state}: {said}{words}");
+    }
+    for id in &ids {
+        assert_eq!(proxy.operation(id).await["state"], "unknown");
+    }
+    let all = ["ops", "resolve", "--upstream", "app", "--as", "failed", "--reason", "no trace"];
+    let (code, _, words) = typed(&proxy, &all).await;
+    let told = "Each is about to be FAILED for good, and each caller is told that nothing was done";
+    assert!(code == 2 && words.contains(told) && words.contains("Nothing was done yet"), "{words}");
+    let (code, said, words) = typed(&proxy, &[&all[..], &["--yes"]].concat()).await;
+    let told = format!("2 settled: 2 failed\nthese were {}, {}\n", short(&ids[0]), short(&ids[1]));
+    assert_eq!((code, said), (0, told), "{words}");
+    let more = [lose(&proxy, "c").await, lose(&proxy, "d").await];
+    let line = ["ops", "resolve", &more[0], &more[1], "--as", "not_executed", "--yes", "--reason", "no trace"];
+    assert_eq!(typed(&proxy, &line).await.0, 0);
+}

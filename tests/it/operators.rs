@@ -118,7 +118,8 @@ async fn the_command_line_counts_before_it_acts_on_many_and_says_what_came_of_it
     assert!(code == 2 && words.contains(&shown) && words.contains("--yes"), "{said}{words}");
     let sure = [&line[..], &["--yes"]].concat();
     let (code, said, words) = typed(&proxy, &sure).await;
-    assert_eq!((code, said.as_str()), (0, "3 settled: 3 succeeded\n"), "{words}");
+    let these = format!("these were {}, {}, {}\n", short(&ids[0]), short(&ids[1]), short(&ids[2]));
+    assert_eq!((code, said), (0, format!("3 settled: 3 succeeded\n{these}")), "{words}");
     for line in [
         &["ops", "query", "--reason", "x"][..],
         &["ops", "query", &ids[0], "--attention", "--reason", "x"],
@@ -129,8 +130,8 @@ async fn the_command_line_counts_before_it_acts_on_many_and_says_what_came_of_it
     }
     let again = ["ops", "query", "--state", "succeeded", "--reason", "again", "--yes"];
     let (code, said, words) = typed(&proxy, &again).await;
-    let told = "3 refused (It is settled: succeeded: see `mainstay ops show`)\n";
-    assert_eq!((code, said.as_str()), (1, told), "{words}");
+    let told = format!("3 refused (It is settled: succeeded: see `mainstay ops show`)\n{these}");
+    assert_eq!((code, said), (1, told), "{words}");
     let (code, job, words) = typed(&proxy, &[&again[..], &["-o", "json"]].concat()).await;
     let job: Value = serde_json::from_str(&job).expect("JSON");
     assert_eq!((code, &job["refused"]), (1, &json!(3)), "{words}");

@@ -104,6 +104,25 @@ async fn top_draws_tells_a_story_and_leaves_the_terminal_as_it_was() {
     }
 }
 
+/// What lets an effect happen again is asked back before it is said; anything but yes does nothing.
+#[tokio::test]
+async fn a_write_is_said_to_be_undone_by_somebody_who_was_asked_whether_it_is_meant() {
+    let (_upstream, proxy, id) = doubtful().await;
+    let admin = format!("http://{}", proxy.config.admin.unwrap());
+    let variables = [("MAINSTAY_ADMIN", admin.as_str()), ("MAINSTAY_ACTOR", "ana")];
+    for (state, then) in [("failed", "a new key is safe"), ("not_executed", "SENT AND EXECUTES")] {
+        let line = ["ops", "resolve", id.as_str(), "--as", state, "--reason", "no trace"];
+        let (code, seen) = on_terminal(&line, &[("Type yes", "y\r")], (30, 200), &variables).await;
+        assert!(code == 2 && seen.contains(then) && seen.contains("nothing was done"), "{state}: {seen}");
+        assert!(typed(&proxy, &["ops", "show", &id]).await.1.contains("UNKNOWN"), "{seen}");
+    }
+    let line = ["ops", "resolve", id.as_str(), "--as", "failed", "--reason", "no trace"];
+    let (code, seen) = on_terminal(&line, &[("Type yes", "yes\r")], (30, 200), &variables).await;
+    assert!(code == 0 && seen.contains("unknown -> failed"), "{seen}");
+    let (code, seen) = on_terminal(&line, &[], (30, 200), &variables).await;
+    assert!(code == 1 && !seen.contains("Type yes"), "what is settled is refused, and not asked about: {seen}");
+}
+
 #[tokio::test]
 async fn one_frame_of_top_is_text_of_the_width_that_is_asked_for() {
     let (_upstream, proxy, id) = doubtful().await;

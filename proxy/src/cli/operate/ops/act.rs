@@ -1,6 +1,6 @@
 //! Acts on operations that are named.
 
-use std::{borrow::Cow, io::IsTerminal, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{
     },
     ids,
     list::Which,
-    path,
+    path, sure,
     words::phrase,
 };
 
@@ -35,7 +35,8 @@ pub(super) struct Chosen {
     ids: Vec<String>,
     #[command(flatten)]
     which: Which,
-    /// Without asking back: act on all that match; acknowledge what is told to have happened
+    /// Without asking back: act on all that match, which are only shown otherwise; say `failed` or `not_executed` of several;
+    /// acknowledge what is told to have happened
     #[arg(long)]
     yes: bool,
     /// A key is no id: it leads to one.
@@ -69,10 +70,16 @@ impl Acts<'_> {
             (true, false) => return self.many(query, chosen.yes).await,
             (false, true) => {}
         }
+        let mut ids = Vec::new();
+        for id in chosen.ids {
+            ids.push(ids::whole(&self.session.client, &id).await?);
+        }
+        if let Some(state) = self.state.filter(|_| !chosen.yes) {
+            sure::of_effect(&self.session.client, &ids, state).await?;
+        }
         let mut told = Vec::new();
         let mut documents = Vec::new();
-        for id in chosen.ids {
-            let id = ids::whole(&self.session.client, &id).await?;
+        for id in ids {
             let (text, document) = self.one(&id, chosen.yes).await?;
             told.push(text);
             documents.push(document);
@@ -104,7 +111,7 @@ impl Acts<'_> {
             return Ok(self.session.shown(Listing { document, names: Vec::new(), text }).await);
         }
         if !yes {
-            confirm(&preview, matched)?;
+            sure::of_all(&preview, self.state)?;
         }
         body["dry_run"] = false.into();
         body["expect"] = matched.into();
@@ -112,15 +119,16 @@ impl Acts<'_> {
         loop {
             let job = client.get(&format!("/jobs/{}", segment(&job))).await?.document;
             if job["state"] != "running" {
-                return self.ended(&job);
+                return self.ended(&job, &sure::named(&preview));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    fn ended(&self, job: &Value) -> Result<String, ClientError> {
+    /// `names` are those of the first that matched.
+    fn ended(&self, job: &Value, names: &[String]) -> Result<String, ClientError> {
         let (words, code) = outcome(job);
-        let told = if self.session.output == Output::Json { json(job) } else { words };
+        let told = if self.session.output == Output::Json { json(job) } else { words + &these(job, names) };
         if code == 0 { Ok(told) } else { Err(ClientError::Partly { told, code }) }
     }
 
@@ -131,13 +139,17 @@ impl Acts<'_> {
         let acknowledged;
         let body = match (self.action, self.state) {
             ("resolve", None) => {
-                if let Some(danger) = danger(&before.document).filter(|_| !yes) {
-                    sure(&danger)?;
-                }
+                is_meant(&before.document, yes)?;
                 acknowledged = cell(&before.document["state"]);
                 self.why.body(client, &[("state", &acknowledged)]).await?
             }
-            ("resolve", Some(state)) => self.why.body(client, &[("state", state)]).await?,
+            ("resolve", Some(state)) => {
+                // Whoever says the same again takes the flag away.
+                if before.document["state"] == state {
+                    is_meant(&before.document, yes)?;
+                }
+                self.why.body(client, &[("state", state)]).await?
+            }
             _ => self.why.body(client, &[]).await?,
         };
         let target = path(id, &format!(":{}", self.action));
@@ -150,6 +162,13 @@ impl Acts<'_> {
         }
         Ok((text, after))
     }
+}
+
+/// Which they were, as far as there is room.
+fn these(job: &Value, names: &[String]) -> String {
+    let more = job["matched"].as_u64().unwrap_or(0).saturating_sub(names.len() as u64);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("\nthese were {}{more}", names.join(", "))
 }
 
 /// What came of a job, in words, and the exit code for it.
@@ -196,52 +215,13 @@ fn proves(heard: &str) -> bool {
     ["heard succeeded", "heard failed", "heard not_executed"].contains(&heard)
 }
 
-/// What taking its flag away does to a write that was called undone, and then was heard of.
-fn danger(document: &Value) -> Option<String> {
-    document["attention"]["heard"].as_str()?;
-    let then = match document["state"].as_str()? {
-        "not_executed" => "the next repeat of it is SENT AND EXECUTES",
-        "failed" => "its caller is told that nothing was done and that a new key is safe",
-        _ => return None,
-    };
-    let (id, state) = (ids::short_of(document), phrase(&cell(&document["state"])));
-    Some(format!(
-        "{id} was settled as {state}, and then the opposite was heard. Once its flag is gone, {then}: take the effect back in \
-         the service first. If you let it stand, leave the flag: repeats get 409 until then"
-    ))
-}
-
-/// Asks back, where somebody can answer, whether a person means it.
-fn sure(danger: &str) -> Result<(), ClientError> {
-    if !std::io::stdin().is_terminal() {
-        return Err(ClientError::Usage(format!("{danger}. Nothing was done: say --yes when you have taken it back")));
-    }
-    answered(&format!("{danger}.\nType yes if you have taken it back: "), "yes")
-}
-
-/// Asks back, where somebody can answer.
-fn confirm(preview: &Value, matched: u64) -> Result<(), ClientError> {
-    let states = preview["by_state"].as_object().into_iter().flatten();
-    let states: Vec<String> = states.map(|(state, count)| format!("{count} {state}")).collect();
-    let sample: Vec<String> =
-        preview["sample"].as_array().into_iter().flatten().map(|id| ids::short(&cell(id))).collect();
-    let shown = format!("{matched} match: {}; such as {}", states.join(", "), sample.join(", "));
-    if !std::io::stdin().is_terminal() {
-        return Err(ClientError::Usage(format!("{shown}. Say --yes to act on all of them")));
-    }
-    answered(&format!("{shown}\nType {matched} to act on all of them: "), &matched.to_string())
-}
-
 /// # Errors
-/// Anything else was typed.
-fn answered(question: &str, expected: &str) -> Result<(), ClientError> {
-    let mut typed = String::new();
-    eprint!("{question}");
-    let read = std::io::stdin().read_line(&mut typed);
-    if read.is_ok() && typed.trim() == expected {
-        return Ok(());
+/// A flag goes without `--yes` that keeps a write from happening twice, and nobody says that this is meant.
+fn is_meant(document: &Value, yes: bool) -> Result<(), ClientError> {
+    match sure::danger(document).filter(|_| !yes) {
+        Some(danger) => sure::taken_back(&danger),
+        None => Ok(()),
     }
-    Err(ClientError::Usage("nothing was done".into()))
 }
 
 fn standing(document: &Value) -> String {
@@ -276,15 +256,7 @@ mod tests {
             "by_state": { "failed": 3 },
         });
         assert_eq!(outcome(&job), ("3 settled: 3 failed".to_owned(), 0));
-    }
-
-    #[test]
-    fn whoever_takes_a_flag_away_is_told_before_what_that_does_to_the_key() {
-        let of = |state: &str, heard: Value| json!({ "id": "x", "state": state, "attention": { "heard": heard } });
-        let told = danger(&of("not_executed", "succeeded".into())).expect("a repeat would execute");
-        assert!(told.contains("settled as not executed") && told.contains("SENT AND EXECUTES"), "{told}");
-        assert!(danger(&of("failed", "succeeded".into())).is_some_and(|told| told.contains("a new key is safe")));
-        assert_eq!(danger(&of("succeeded", "failed".into())), None, "what was said to be done is not sent again");
-        assert_eq!(danger(&of("not_executed", Value::Null)), None);
+        let names = ["d4-aab7".to_owned(), "d5-bbbb".to_owned()];
+        assert_eq!(these(&job, &names), "\nthese were d4-aab7, d5-bbbb and 1 more");
     }
 }

@@ -24,8 +24,8 @@ pub(in crate::cli::operate) fn short(id: &str) -> String {
     }
 }
 
-/// What is shortest to type and leads to no other.
-pub(super) fn shortest(id: &str) -> String {
+/// Its number alone, which leads to no other.
+fn shortest(id: &str) -> String {
     id.get(..NUMBER).map_or_else(|| id.to_owned(), |number| trimmed(number).to_owned())
 }
 
@@ -72,7 +72,7 @@ fn find_by(key: &str) -> String {
     format!("mainstay ops find --key {key}")
 }
 
-/// An operation whose short id is like `text`, if there is one among those that are open or came last.
+/// An operation of the same number, if there is one among those that are open or came last: another number is another write.
 async fn near(client: &Client, text: &str) -> String {
     let mut names = Vec::new();
     for query in ["open=true&limit=200", "order=newest&limit=200"] {
@@ -80,7 +80,12 @@ async fn near(client: &Client, text: &str) -> String {
             names.extend(names_of(items(&found.document, "operations"), "id").iter().map(|id| short(id)));
         }
     }
-    suggest(text, names.iter().map(String::as_str)).map(|cure| format!("; {cure}")).unwrap_or_default()
+    meant(text, &names).map(|cure| format!("; {cure}")).unwrap_or_default()
+}
+
+fn meant(text: &str, names: &[String]) -> Option<String> {
+    let number = |text: &str| trimmed(text.split('-').next().unwrap_or_default()).to_ascii_lowercase();
+    suggest(text, names.iter().map(String::as_str).filter(|name| number(name) == number(text)))
 }
 
 fn choose(text: &str, found: &[String]) -> Result<String, ClientError> {
@@ -129,6 +134,14 @@ mod tests {
         let several = choose("d", &ids(&[ID, other])).unwrap_err().to_string();
         assert_eq!(several, "d may be any of d4-aab7, d4f-bbbb: write more of it");
         assert!(choose("e", &[]).is_err());
+    }
+
+    #[test]
+    fn what_was_meant_has_the_same_number() {
+        let names = ["12-7f9f", "2-7fff"].map(str::to_owned);
+        assert_eq!(meant("2-ffff", &names[..1]), None, "another write");
+        assert_eq!(meant("2-ffff", &names).as_deref(), Some("did you mean `2-7fff`?"));
+        assert_eq!(meant("02-7FFE", &names).as_deref(), Some("did you mean `2-7fff`?"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(super) mod ids;
 mod list;
 mod near;
 pub(super) mod story;
+mod sure;
 mod tail;
 pub(super) mod words;
 
@@ -61,12 +62,15 @@ enum Ops {
         named: Named,
     },
     /// Say what became of a write that is unknown, or take a flag away
-    #[command(after_help = "Examples:\n  mainstay ops resolve d4 --as succeeded --reason 'the bank says booked'\n  \
-                            mainstay ops resolve d4 --acknowledge --reason 'the second one is taken back'")]
+    #[command(
+        after_help = "Examples:\n  mainstay ops resolve d4-aab7 --as succeeded --reason 'the bank says booked'\n  \
+                            mainstay ops resolve d4-aab7 --acknowledge --reason 'the second one is taken back'"
+    )]
     Resolve {
         #[command(flatten)]
         chosen: Chosen,
-        /// What became of the write; `not_executed` frees its key, so that a repeat executes
+        /// What became of the write, for good. `failed`: its caller is told that nothing was done and that a new key is safe;
+        /// `not_executed` frees its key, so that a repeat executes. On a terminal both ask back
         #[arg(long = "as", value_enum, required_unless_present = "acknowledge", conflicts_with = "acknowledge")]
         decided: Option<Decision>,
         /// The effect of a contradicted write has been taken back: the flag goes, its state stays, and with `not_executed` a

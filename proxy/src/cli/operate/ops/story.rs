@@ -8,7 +8,7 @@ use super::{
         style::Style,
         text::{age, cell},
     },
-    ids::{short, short_of, shortest},
+    ids::{short, short_of},
     words::{counted, phrase},
 };
 
@@ -216,7 +216,7 @@ fn after_contradiction(operation: &Value, later: &[Value]) -> Vec<String> {
             again.join(", ")
         )
     };
-    let typed = shortest(&id);
+    let typed = short(&id);
     let mut lines = vec![look];
     let reveal = (format!("mainstay ops reveal {typed} --reason '…'"), "which payment");
     let then = match operation["state"].as_str() {
@@ -241,7 +241,8 @@ fn next(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> Ve
     if contradiction(operation).is_some() {
         return after_contradiction(operation, later);
     }
-    let typed = shortest(&cell(&operation["id"]));
+    // Whole enough that a slip of the finger leads to no other write.
+    let typed = short_of(operation);
     let is_unknown = operation["state"] == "unknown";
     let mut lines = Vec::new();
     if is_unknown && operation["can_be_queried"] != true && operation["can_be_redispatched"] != true {
@@ -272,7 +273,7 @@ fn next(operation: &Value, later: &[Value], now: Timestamp, style: &Style) -> Ve
     }
     if is_unknown {
         offered.push((act(&format!("resolve {typed} --as succeeded")), ""));
-        offered.push((act(&format!("resolve {typed} --as failed")), ""));
+        offered.push((act(&format!("resolve {typed} --as failed")), "its caller is told that a new key is safe"));
         offered.push((act(&format!("resolve {typed} --as not_executed")), "a repeat executes then"));
     } else {
         offered.push((act(&format!("resolve {typed} --acknowledge")), "takes the flag away"));
@@ -341,10 +342,10 @@ d4-aab7  UNKNOWN: nobody knows yet whether it happened (a person is needed)
   15:40:00.000   a person was called: nothing else can settle it
   15:41:01.000   query by ana: to see (heard no_evidence, unknown -> unknown)
 Look into the service first: did it happen? Then say so, with what you saw as the reason:
-  mainstay ops query d4 --reason '…'                       # asks the service once more
-  mainstay ops resolve d4 --as succeeded --reason '…'
-  mainstay ops resolve d4 --as failed --reason '…'
-  mainstay ops resolve d4 --as not_executed --reason '…'   # a repeat executes then";
+  mainstay ops query d4-aab7 --reason '…'                       # asks the service once more
+  mainstay ops resolve d4-aab7 --as succeeded --reason '…'
+  mainstay ops resolve d4-aab7 --as failed --reason '…'         # its caller is told that a new key is safe
+  mainstay ops resolve d4-aab7 --as not_executed --reason '…'   # a repeat executes then";
         assert_eq!(story(&unknown(), &[], now(), &Style::plain()), expected);
     }
 
@@ -378,8 +379,8 @@ d4-aab7  CONTRADICTED: settled as not executed, but it happened
   15:38:23.408   a late answer to the first dispatch: 201 -> contradiction
 Both d4-aab7 and d5-33ac may have happened. Look for two effects in the service, and take one back there.
 If you let its effect stand, leave the flag: while it is there, repeats get 409 and nothing is sent.
-  mainstay ops reveal d4 --reason '…'                  # which payment
-  mainstay ops resolve d4 --acknowledge --reason '…'   # you have taken the effect back; after it a repeat EXECUTES
+  mainstay ops reveal d4-aab7 --reason '…'                  # which payment
+  mainstay ops resolve d4-aab7 --acknowledge --reason '…'   # you have taken the effect back; after it a repeat EXECUTES
 key_hash 8f14e45f
 trace 4bf92f3577b34da6a3ce929d0e0e4736   http://jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(story(&operation, &[later], now(), &Style::plain()), expected);
@@ -405,7 +406,7 @@ trace 4bf92f3577b34da6a3ce929d0e0e4736   http://jaeger/trace/4bf92f3577b34da6a3c
         let told = story(&operation, &[], now(), &Style::plain());
         assert!(told.contains("ops redispatch") && !told.contains("Nobody can ask"), "{told}");
         operation["state"] = "failed".into();
-        assert!(story(&operation, &[], now(), &Style::plain()).contains("mainstay ops resolve d4 --acknowledge"));
+        assert!(story(&operation, &[], now(), &Style::plain()).contains("mainstay ops resolve d4-aab7 --acknowledge"));
         operation["can_be_resolved"] = false.into();
         assert!(story(&operation, &[], now(), &Style::plain()).ends_with("Nothing is left to be done here."));
         operation["state"] = "pending".into();
