@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     alarm::{self, TimeIsUp},
+    decide::first_admitted,
     first_frame::First,
     head::Head,
     judged::{Told, Unjudged, judge, told},
@@ -139,23 +140,19 @@ impl Outbound {
     /// The endpoint that an attempt goes to, with the permit of its breaker.
     fn choose(&self, nth: Nth, now: Instant) -> Result<(usize, Option<Permit>), Failure> {
         let route = &self.route;
-        let mut endpoint = route.upstream.pick(nth.avoid, self.affinity);
-        let mut refused = Vec::new();
-        loop {
-            let Some(breaker) = route.breakers.of(endpoint) else { return Ok((endpoint, None)) };
-            let rejected = match breaker.acquire(now) {
-                Ok(permit) => return Ok((endpoint, Some(permit))),
-                Err(rejected) => rejected,
-            };
-            refused.push(endpoint);
-            let is_each = matches!(route.breakers, Breakers::Each(_));
-            let other = || route.upstream.pick_beside(&refused, nth.avoid, self.affinity);
-            let Some(other) = is_each.then(other).flatten() else {
-                route.metrics.breaker_rejected();
-                return Err(Failure::CircuitOpen { retry_after: rejected.retry_after });
-            };
-            endpoint = other;
-        }
+        let next = |refused: &[usize]| match (refused, &route.breakers) {
+            ([], _) => Some(route.upstream.pick(nth.avoid, self.affinity)),
+            (_, Breakers::Each(_)) => route.upstream.pick_beside(refused, nth.avoid, self.affinity),
+            _ => None,
+        };
+        let acquire = |endpoint| match route.breakers.of(endpoint) {
+            None => Ok(None),
+            Some(breaker) => breaker.acquire(now).map(Some).map_err(|rejected| rejected.retry_after),
+        };
+        first_admitted(next, acquire).map_err(|retry_after| {
+            route.metrics.breaker_rejected();
+            Failure::CircuitOpen { retry_after }
+        })
     }
 
     /// The request ended so long after its head, and is here as a whole.
