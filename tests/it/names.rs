@@ -243,7 +243,12 @@ async fn one_dead_address_is_no_dead_name() {
 async fn over_tls_it_is_the_name_that_is_proven_wherever_it_leads() {
     let authority = Authority::new("right");
     let upstream = Upstream::answering(Answer::ok("ok")).await;
-    for (certified, is_right) in [("DNS:orders.test", true), ("DNS:localhost, IP:127.0.0.1", false)] {
+    for (host, certified, is_right) in [
+        ("orders.test", "DNS:orders.test", true),
+        ("orders.test", "DNS:localhost, IP:127.0.0.1", false),
+        // A dot at the end is for name servers alone.
+        ("orders.test.", "DNS:orders.test", true),
+    ] {
         let own = authority.issue("own", certified);
         let front = Server::of(&own).before(upstream.addr).await;
         let zone = Zone::default();
@@ -253,7 +258,7 @@ async fn over_tls_it_is_the_name_that_is_proven_wherever_it_leads() {
         let ca = authority.cert().display().to_string();
         let more = format!("resolve: {{ servers: ['{server}'] }}, tls: {{ ca_file: {ca} }}");
         let config = Config::new()
-            .upstream_at("app", &format!("https://orders.test:{}", front.addr.port()), &more)
+            .upstream_at("app", &format!("https://{host}:{}", front.addr.port()), &more)
             .policy("p", "timeout: 9s")
             .route("path: /**", "app", "p");
         let proxy = Proxy::start(config).await;
@@ -261,6 +266,8 @@ async fn over_tls_it_is_the_name_that_is_proven_wherever_it_leads() {
             let reply = proxy.get("/").await;
             if is_right {
                 assert_eq!(reply.expect_upstream(200).text(), "ok");
+                let seen = upstream.requests().pop().expect("it was asked");
+                assert_eq!(seen.header("host"), Some(&*format!("orders.test:{}", front.addr.port())));
             } else {
                 assert_eq!(reply.expect_problem(502, "upstream-unreachable")["effect"], "none");
             }

@@ -61,6 +61,11 @@ impl Target {
     /// An endpoint as it is written.
     pub(super) fn of(endpoint: &model::Endpoint, resolve: &Resolve) -> Self {
         let target = Self::new(endpoint.authority.clone(), resolve);
+        if endpoint.is_rooted && matches!(target.place, Place::Name(_)) {
+            let authority = &endpoint.authority;
+            let name = Name::new(&format!("{}.", authority.host()), authority.port_u16().unwrap_or(80), resolve);
+            return Self { place: Place::Name(Arc::new(name)), ..target };
+        }
         match (&endpoint.socket, &endpoint.service) {
             (Some(path), _) => Self { place: Place::Socket(path.clone()), ..target },
             (None, Some(service)) => {

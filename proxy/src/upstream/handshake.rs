@@ -59,8 +59,7 @@ impl Handshake {
         authority: &Authority,
         protocol: Protocol,
     ) -> Self {
-        // A dot at the end only keeps a name from being searched; no certificate has it.
-        let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let own = || ServerName::try_from(host.to_owned()).ok();
         // A host that is no name in a certificate is none that one can be for: no handshake will succeed.
         let nobody = || ServerName::try_from("invalid").expect("a name of letters is a name");

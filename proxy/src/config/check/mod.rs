@@ -4,6 +4,7 @@ mod certificates;
 mod found;
 mod header_files;
 mod memory;
+mod names;
 mod policy;
 mod restart;
 mod route;
@@ -33,6 +34,7 @@ pub(super) fn find(config: &Config, root: &Node) -> Vec<Issue> {
     certificates::find(config, &mut found);
     header_files::find(config, &mut found);
     memory::find(config, &mut found);
+    names::find(config, &mut found);
     found.into_issues()
 }
 

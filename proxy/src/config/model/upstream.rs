@@ -147,8 +147,11 @@ pub struct Health {
 /// One address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `host:port` as written, with the scheme's default port filled in; the `Host` of requests that carry none.
+    /// `host:port` as written, with the scheme's default port filled in; the `Host` of requests that carry none. A dot that ends
+    /// the host is left out: it is for whoever resolves the name, and no certificate has it.
     pub authority: http::uri::Authority,
+    /// The host was written with a dot at its end: the name is asked for as it is, and nowhere searched.
+    pub is_rooted: bool,
     /// Written with `https://`.
     pub is_secure: bool,
     /// The Unix socket at which it listens; its authority is `localhost` then.
@@ -163,6 +166,10 @@ impl fmt::Display for Endpoint {
         match (&self.socket, &self.service) {
             (Some(path), _) => write!(f, "{UNIX}{}", path.display()),
             (None, Some(service)) => f.write_str(service),
+            (None, None) if self.is_rooted => {
+                let (host, port) = self.authority.as_str().rsplit_once(':').unwrap_or((self.authority.as_str(), "80"));
+                write!(f, "{host}.:{port}")
+            }
             (None, None) => self.authority.fmt(f),
         }
     }
@@ -176,7 +183,7 @@ pub const SRV: &str = "srv+";
 
 impl Endpoint {
     /// Its authority without the port that its scheme has anyway: so clients write it, and so servers expect it.
-    fn written(&self) -> &str {
+    pub(crate) fn written(&self) -> &str {
         let default = if self.is_secure { ":443" } else { ":80" };
         self.authority.as_str().strip_suffix(default).unwrap_or(self.authority.as_str())
     }

@@ -37,7 +37,7 @@ pub(super) fn service(node: &Node, text: &str, cx: &mut Cx) -> Option<Endpoint> 
     match authority {
         Some(authority) => {
             let service = Some(name.into());
-            Some(Endpoint { authority, is_secure: secure.is_some(), socket: None, service })
+            Some(Endpoint { authority, is_rooted: false, is_secure: secure.is_some(), socket: None, service })
         }
         None => wrong(
             cx,

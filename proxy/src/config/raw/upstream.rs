@@ -248,6 +248,7 @@ impl Setting for Endpoint {
             let socket = Some(socket_path(node, text, cx)?);
             return Some(Self {
                 authority: Authority::from_static("localhost:80"),
+                is_rooted: false,
                 is_secure: false,
                 socket,
                 service: None,
@@ -284,12 +285,19 @@ impl Setting for Endpoint {
         let Some(authority) = parsed.filter(port_is_fine) else {
             return wrong(cx, "is not an address", format!("expected {expected}"));
         };
-        let default_port = if is_secure { 443 } else { 80 };
-        let full =
-            if authority.port_u16().is_some() { authority.to_string() } else { format!("{authority}:{default_port}") };
-        let full = full.to_ascii_lowercase().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority);
+        let port = authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let host = authority.host().strip_suffix('.').unwrap_or(authority.host());
+        let is_rooted = host.len() < authority.host().len();
+        if host.is_empty() {
+            return wrong(cx, "is not an address", format!("expected {expected}"));
+        }
+        let full = format!("{host}:{port}")
+            .to_ascii_lowercase()
+            .parse::<Uri>()
+            .ok()
+            .and_then(|uri| uri.into_parts().authority);
         match full {
-            Some(authority) => Some(Self { authority, is_secure, socket: None, service: None }),
+            Some(authority) => Some(Self { authority, is_rooted, is_secure, socket: None, service: None }),
             None => wrong(cx, "is not an address", format!("expected {expected}")),
         }
     }

@@ -35,7 +35,7 @@ upstreams:
     slow_start: 20s
     health: { path: "/health?deep=$$1", interval: 7s, timeout: 2s, unhealthy: 4, healthy: 5 }
   far:
-    endpoints: [https://far.example.com, "https://[::1]:8443"]
+    endpoints: [https://far.example.com., "https://[::1]:8443", "https://near.example.com.:8443"]
     tls: { ca_file: /ca$$.pem, bundle_file: /own.pem, server_name: other.example.com, identity: ["spiffe://prod/a$$b"], min_version: "1.3" }
   public: { endpoints: [https://api.example.com], trace: w3c, host: keep, headers: { set: { Authorization: { file: "/to$$ken", prefix: "Bearer " } }, remove: [X-Debug, cookie] } }
   ours: { endpoints: [https://api.example.com], forward: internal, host: "other.example.com:8443" }

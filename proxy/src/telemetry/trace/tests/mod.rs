@@ -52,7 +52,8 @@ fn url(receiver: &Receiver) -> String {
 }
 
 fn in_clear(authority: &str) -> Endpoint {
-    Endpoint { authority: authority.parse().unwrap(), is_secure: false, socket: None, service: None }
+    let authority = authority.parse().unwrap();
+    Endpoint { authority, is_rooted: false, is_secure: false, socket: None, service: None }
 }
 
 /// A request of which the first attempt fails and the second brings an answer.
