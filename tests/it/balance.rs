@@ -194,3 +194,39 @@ async fn an_address_that_came_gets_little_until_it_is_warm_and_those_of_the_star
         assert!((least..most).contains(&had), "{slow_start}: {:?}", counted(&all));
     }
 }
+
+#[tokio::test]
+async fn an_endpoint_that_a_reload_adds_gets_little_until_it_is_warm_and_stays_so_over_the_next_one() {
+    let (port, _) = services(&[2, 3, 4]).await;
+    for (slow_start, least, most) in [("1h", 1, 60), ("0s", 250, 500)] {
+        let with = |numbers: &[u8], timeout: &str| {
+            let all: Vec<_> = numbers.iter().map(|number| SocketAddr::from(([127, 0, 0, *number], port))).collect();
+            let more = format!("slow_start: {slow_start}, connect_timeout: {timeout}");
+            Config::new().endpoints("app", &all, &more).policy("p", "timeout: 9s").route("path: /**", "app", "p")
+        };
+        let plain = |count: usize| (0..count).map(|_| Request::get("/"));
+        let mut proxy = Proxy::start(with(&[2, 3], "1s")).await;
+        let all = answered(&proxy, plain(1000)).await;
+        assert!(counted(&all).values().all(|had| (400..600).contains(had)), "{:?}", counted(&all));
+        // The second reload changes the upstream, and brings no endpoint.
+        for timeout in ["1s", "2s"] {
+            let loaded = proxy.metric("mainstay_config_reloads_total", &[("result", "success")]).await;
+            let mut next = with(&[2, 3, 4], timeout);
+            (next.data, next.probes) = (proxy.config.data, proxy.config.probes);
+            proxy.reload(next);
+            eventually("it is loaded", || async {
+                let now = proxy.metric("mainstay_config_reloads_total", &[("result", "success")]).await;
+                (now > loaded).then_some(())
+            })
+            .await;
+            eventually("the third one is used", || async {
+                let all = answered(&proxy, plain(50)).await;
+                counted(&all).contains_key("4").then_some(())
+            })
+            .await;
+            let all = answered(&proxy, plain(1000)).await;
+            let had = counted(&all).get("4").copied().unwrap_or_default();
+            assert!((least..most).contains(&had), "{slow_start}: {:?}", counted(&all));
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::{
 use mainstay_tests::{
     authority::Authority,
     h2_upstream::{H2Step, H2Upstream},
+    in_the_end,
     names::{UNWELL, Zone, services},
     prelude::*,
     tls::Server,
@@ -35,6 +36,11 @@ impl Patient {
 
     fn say(&self, status: u16) {
         self.status.store(status, SeqCst);
+    }
+
+    /// How often `who` has asked how it is.
+    fn asked_by(&self, who: &str) -> usize {
+        self.service.requests().iter().filter(|seen| seen.target == format!("/healthz?{who}")).count()
     }
 
     fn served(&self) -> usize {
@@ -203,4 +209,62 @@ async fn each_address_of_a_name_is_asked() {
         assert_ne!(answered, UNWELL.to_string());
     }
     assert!(counts.lock()[&2].0 > 0 && counts.lock()[&3].0 > 0);
+}
+
+fn asks_as(who: &str, service: &Patient) -> Config {
+    let health = format!("health: {{ path: \"/healthz?{who}\", interval: 250ms, timeout: 5s }}");
+    Config::new().upstream("app", service.service.addr, &health).policy("p", "timeout: 9s").route(
+        "path: /**",
+        "app",
+        "p",
+    )
+}
+
+/// `one` has stopped asking: while `other` asks six times more it asks once at most, which was under way.
+async fn only_the_other_asks(patient: &Patient, one: &str, other: &str) {
+    let (own, others) = (patient.asked_by(one), patient.asked_by(other));
+    in_the_end("the other goes on asking", || async { (patient.asked_by(other) >= others + 6).then_some(()) }).await;
+    let asked = patient.asked_by(one) - own;
+    assert!(asked <= 1, "{one} asked {asked} times more");
+}
+
+async fn asks_again(patient: &Patient, who: &str) {
+    let before = patient.asked_by(who);
+    eventually("it is asked", || async { (patient.asked_by(who) >= before + 2).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_any_more_while_the_proxy_drains_and_again_when_that_is_undone() {
+    let patient = Patient::start().await;
+    let (one, _other) =
+        (Proxy::start(asks_as("one", &patient).admin()).await, Proxy::start(asks_as("other", &patient)).await);
+    asks_again(&patient, "one").await;
+    assert_eq!(one.operate(Request::post("/drain", "")).await.json()["draining"], true);
+    only_the_other_asks(&patient, "one", "other").await;
+    let undone = Request::new("DELETE", "/drain").body(r#"{"actor":"ana","reason":"a mistake"}"#);
+    assert_eq!(one.operate(undone).await.status, 200);
+    asks_again(&patient, "one").await;
+}
+
+#[tokio::test]
+async fn a_reload_ends_the_questions_that_it_takes_out_with_or_without_their_upstream() {
+    let patient = Patient::start().await;
+    let _other = Proxy::start(asks_as("other", &patient)).await;
+    let elsewhere = Upstream::answering(Answer::ok("x")).await;
+    let policy = "timeout: 9s";
+    for next in [Config::single(patient.service.addr, policy), Config::single(elsewhere.addr, policy)] {
+        let mut one = Proxy::start(asks_as("one", &patient)).await;
+        asks_again(&patient, "one").await;
+        let loaded = one.metric("mainstay_config_reloads_total", &[("result", "success")]).await;
+        let mut next = next;
+        (next.data, next.probes) = (one.config.data, one.config.probes);
+        one.reload(next);
+        eventually("it is loaded", || async {
+            let now = one.metric("mainstay_config_reloads_total", &[("result", "success")]).await;
+            (now > loaded).then_some(())
+        })
+        .await;
+        only_the_other_asks(&patient, "one", "other").await;
+        one.get("/").await.expect_upstream(200);
+    }
 }

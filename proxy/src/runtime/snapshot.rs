@@ -53,11 +53,12 @@ impl Snapshot {
             .upstreams
             .iter()
             .map(|params| {
-                let kept = before
-                    .and_then(|before| before.upstreams.get(&params.name))
-                    .filter(|upstream| upstream.params() == params && upstream.head_limits() == head_limits);
+                let former = before.and_then(|before| before.upstreams.get(&params.name));
+                let kept =
+                    former.filter(|upstream| upstream.params() == params && upstream.head_limits() == head_limits);
                 let read = secured.of_upstream(&params.name);
-                let new = || Arc::new(Upstream::new(params.clone(), read, head_limits, resources.workers + 1));
+                let former = former.map(|former| &**former);
+                let new = || Arc::new(Upstream::new(params.clone(), read, head_limits, resources.workers + 1, former));
                 (params.name.clone(), kept.cloned().unwrap_or_else(new))
             })
             .collect();

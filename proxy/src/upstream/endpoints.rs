@@ -117,6 +117,8 @@ struct Configured {
     outstanding: AtomicUsize,
     /// Seats for its addresses, if it is a name; from and to.
     seats: (usize, usize),
+    /// When a reload brought it; `None`: it was there from the start.
+    came: Option<Instant>,
 }
 
 /// A place for an address.
@@ -187,30 +189,35 @@ impl Deref for At<'_> {
 }
 
 impl Endpoints {
-    pub(super) fn new(mould: Mould) -> Arc<Self> {
-        let mut taken = 0;
+    /// Those of the configuration. What `former` had too is as warm as it was there.
+    pub(super) fn new(mould: Mould, former: Option<&Self>) -> Arc<Self> {
+        let (mut taken, now) = (0, Instant::now());
         let configured: Vec<_> = mould
             .params
             .endpoints
             .iter()
             .map(|endpoint| {
+                let came = former.and_then(|former| former.came(endpoint, now));
                 let target = Target::of(endpoint, &mould.params.resolve);
                 let endpoint = mould.endpoint(target, mould.params.host_at(endpoint));
                 let from = taken;
                 if endpoint.target.is_resolved() {
                     taken += mould.params.resolve.max_addresses.get() + MORE_SEATS;
                 }
-                Configured { endpoint, outstanding: AtomicUsize::new(0), seats: (from, taken) }
+                Configured { endpoint, outstanding: AtomicUsize::new(0), seats: (from, taken), came }
             })
             .collect();
         let endpoints = Arc::new(Self {
             live: ArcSwap::from_pointee((0..configured.len()).collect()),
             turn: AtomicUsize::new(0),
-            is_plain: taken == 0 && mould.params.balance == Balance::P2c && mould.params.health.is_none(),
+            is_plain: taken == 0
+                && mould.params.balance == Balance::P2c
+                && mould.params.health.is_none()
+                && (mould.params.slow_start.is_zero() || configured.iter().all(|it| it.came.is_none())),
             seats: (0..taken).map(|_| Seat::default()).collect(),
             configured,
             has_shares: AtomicBool::new(false),
-            made: Instant::now(),
+            made: now,
             mould,
             changes: Mutex::default(),
             former: Mutex::default(),
@@ -219,6 +226,12 @@ impl Endpoints {
             configured.endpoint.target.on_change(Box::new(NameOf { all: Arc::downgrade(&endpoints), at }));
         }
         endpoints
+    }
+
+    /// When the endpoint came that is configured so, which is `now` where there is none.
+    fn came(&self, endpoint: &model::Endpoint, now: Instant) -> Option<Instant> {
+        let at = self.mould.params.endpoints.iter().position(|known| known == endpoint);
+        at.map_or(Some(now), |at| self.configured[at].came)
     }
 
     /// How many are in use.
@@ -351,7 +364,7 @@ impl Endpoints {
         let seats = &self.seats[from..to];
         let address_of = |seat: &Seat| seat.endpoint.load().as_ref().and_then(|endpoint| endpoint.target.address());
         let is_first = seats.iter().all(|seat| seat.endpoint.load().is_none());
-        let came_ms = if is_first { 0 } else { self.age_ms().max(1) };
+        let came_ms = if is_first && self.configured[name].came.is_none() { 0 } else { self.age_ms().max(1) };
         let mut gone = Vec::new();
         for seat in seats {
             if let Some(address) = address_of(seat)

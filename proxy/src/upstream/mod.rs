@@ -125,15 +125,16 @@ impl Drop for InFlight {
 
 impl Upstream {
     /// An upstream with no connection yet, for `workers` threads. `head_limits` bound the heads of its answers.
-    /// `read` is what its parameters name of files.
+    /// `read` is what its parameters name of files, and `former` the upstream that it follows: endpoints which that one had are warm.
     pub fn new(
         params: Arc<model::Upstream>,
         FromFiles { tls, set }: FromFiles<'_>,
         head_limits: HeadLimits,
         workers: usize,
+        former: Option<&Self>,
     ) -> Self {
         let mould = Mould { params: params.clone(), tls: tls.cloned(), head_limits, workers };
-        let endpoints = Endpoints::new(mould);
+        let endpoints = Endpoints::new(mould, former.map(|former| &*former.endpoints));
         let speech = match params.protocol {
             Protocol::Http2 => Speech::Http2,
             Protocol::Auto if params.tls.is_some() => Speech::Chosen,

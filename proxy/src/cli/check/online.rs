@@ -249,7 +249,7 @@ async fn ask(config: &Config, route: &Route, query: &StatusQuery) -> Look {
         Err(error) => return no_answer(subject, &error.to_string()),
     };
     let read = FromFiles { tls: tls.as_ref(), set: set.as_ref() };
-    let upstream = Upstream::new(Arc::clone(&route.upstream), read, config.limits.response_head(), 1);
+    let upstream = Upstream::new(Arc::clone(&route.upstream), read, config.limits.response_head(), 1, None);
     match timeout(QUERY_TIMEOUT, fetch(&upstream, &target)).await {
         Ok(Ok(answer)) => judged(query, &subject, &answer),
         Ok(Err(why)) => no_answer(subject, &why),

@@ -83,14 +83,17 @@ impl Endpoints {
 
     /// The part of the requests that an endpoint has: what its record says, and less where its address came not long ago.
     fn share(&self, number: usize) -> f64 {
-        let Some(seat) = number.checked_sub(self.configured.len()).map(|seat| &self.seats[seat]) else { return 1.0 };
-        let share = f64::from_bits(seat.share.load(Relaxed));
-        match (seat.came_ms.load(Relaxed), self.mould.params.slow_start) {
-            (0, _) | (_, Duration::ZERO) => share,
-            (came_ms, slow_start) => {
-                share * grown(Duration::from_millis(self.age_ms().saturating_sub(came_ms)), slow_start)
-            }
+        let warm = |ago: Option<Duration>| match (ago, self.mould.params.slow_start) {
+            (None, _) | (_, Duration::ZERO) => 1.0,
+            (Some(ago), slow_start) => grown(ago, slow_start),
+        };
+        if let Some(configured) = self.configured.get(number) {
+            return warm(configured.came.map(|came| came.elapsed()));
         }
+        let seat = &self.seats[number - self.configured.len()];
+        let came_ms = Some(seat.came_ms.load(Relaxed)).filter(|came_ms| *came_ms > 0);
+        let ago = came_ms.map(|came_ms| Duration::from_millis(self.age_ms().saturating_sub(came_ms)));
+        f64::from_bits(seat.share.load(Relaxed)) * warm(ago)
     }
 
     /// Those that may be chosen: the best that there are.

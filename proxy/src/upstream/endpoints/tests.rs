@@ -13,7 +13,7 @@ fn named(endpoints: &str) -> Arc<Endpoints> {
     );
     let config = crate::config::parse("mainstay.yaml", &yaml).expect("a configuration").config;
     let (params, head_limits) = (config.upstreams[0].clone(), config.limits.response_head());
-    Endpoints::new(Mould { params, tls: None, head_limits, workers: 1 })
+    Endpoints::new(Mould { params, tls: None, head_limits, workers: 1 }, None)
 }
 
 fn resettle(all: &Endpoints, name: usize, addresses: &[SocketAddr]) {
