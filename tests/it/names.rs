@@ -278,7 +278,7 @@ async fn over_tls_it_is_the_name_that_is_proven_wherever_it_leads() {
             assert_eq!(name.as_deref(), Some("orders.test"));
         }
     }
-    assert_eq!(upstream.count(), 4);
+    assert_eq!(upstream.count(), 8);
 }
 
 #[tokio::test]
