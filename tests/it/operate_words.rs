@@ -114,3 +114,19 @@ async fn several_writes_are_said_to_be_undone_on_purpose_only() {
     let line = ["ops", "resolve", &more[0], &more[1], "--as", "not_executed", "--yes", "--reason", "no trace"];
     assert_eq!(typed(&proxy, &line).await.0, 0);
 }
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_says_what_that_does_not_mean() {
+    let (_upstream, proxy) = losing_proxy(POLICY).await;
+    lose(&proxy, "k").await;
+    let line = ["ops", "find", "--key", "nobodys"];
+    let (code, said, words) = typed(&proxy, &line).await;
+    let address = proxy.config.admin.expect("it has one").to_string();
+    assert!(code == 1 && said.is_empty() && words.contains("no write is known under this key"), "{said}{words}");
+    for part in [address.as_str(), "does not say that nothing was done", "--principal", "a%2Fb", "tombstone"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    let (code, said, words) = typed(&proxy, &[&line[..], &["-o", "json"]].concat()).await;
+    let document: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(code == 1 && document["operations"] == serde_json::json!([]), "{said}{words}");
+}

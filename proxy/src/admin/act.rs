@@ -199,6 +199,24 @@ impl<'a> Act<'a> {
         })
     }
 
+    /// Writes down that somebody looked.
+    ///
+    /// # Errors
+    /// It cannot be written, so nothing may be shown.
+    pub(super) async fn looked(&self, result: &str) -> Result<(), Fault> {
+        self.log(result);
+        let entry = self.entry(None, None, result);
+        self.cx.runtime.resources.ledger.append(entry).await.map(drop).map_err(|error| {
+            tracing::warn!(%error, "a look is missing in the audit trail, and nothing was shown");
+            let mut fault = Fault::ledger();
+            fault.detail = format!(
+                "Nothing is shown, as the look could not be written to the audit trail: the ledger takes no writes ({error}). \
+                 Make room, or mend it, first."
+            );
+            fault
+        })
+    }
+
     /// Writes down that it was refused; gives back why.
     pub(super) async fn refused(&self, before: Option<&str>, fault: Fault) -> Fault {
         self.log("refused");

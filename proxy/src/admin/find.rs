@@ -52,7 +52,7 @@ pub(super) async fn find(asked: &OperatorRequest<'_>) -> Result<Reply, Fault> {
     if found.is_empty() && wanted.principal.is_none() {
         is_complete = wanted.scan(asked, &mut found).await?;
     }
-    act.came_to(None, None, &format!("found {}", found.len())).await?;
+    act.looked(&format!("found {}", found.len())).await?;
     let operations: Vec<Value> = found.values().map(|operation| of_operation(asked.cx, operation)).collect();
     Ok(Reply::json(&json!({ "operations": operations, "next_cursor": null, "complete": is_complete })).no_store())
 }

@@ -65,13 +65,13 @@ pub(super) async fn settle_as(
         Err(LedgerError::Stale(current)) => return Err(act.refused(Some(before), stale(&current)).await),
         Err(LedgerError::Absent) => return Err(act.refused(Some(before), Fault::absent(NO_OPERATION)).await),
         Err(
-            LedgerError::Fenced
+            error @ (LedgerError::Fenced
             | LedgerError::Unreadable
             | LedgerError::Full
             | LedgerError::Delayed
-            | LedgerError::Unavailable(_),
+            | LedgerError::Unavailable(_)),
         ) => {
-            return Err(unwritten());
+            return Err(unwritten(&error));
         }
     };
     act.log("done");
@@ -99,9 +99,16 @@ fn in_flight(detail: &str) -> Fault {
     Fault::new(mainstay_policies::problem::Problem::InProgress, detail)
 }
 
-/// Whether it is written is not known.
-fn unwritten() -> Fault {
+/// Whether it is written is not known, unless the ledger had no room for it.
+fn unwritten(error: &LedgerError) -> Fault {
     let mut fault = Fault::ledger();
-    fault.detail = "The ledger cannot take this at the moment; read the operation before you try again.".into();
+    fault.detail = if matches!(error, LedgerError::Full) {
+        format!("Nothing was recorded: {error}. Make room first.")
+    } else {
+        format!(
+            "The ledger did not take it ({error}); nobody can settle a write until it does. Make room, or mend it, and read the \
+             operation before you try again."
+        )
+    };
     fault
 }

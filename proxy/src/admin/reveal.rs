@@ -40,7 +40,7 @@ pub(super) async fn reveal(asked: &OperatorRequest<'_>, id: &str) -> Result<Repl
         "request": request.as_deref().map(|request| json!({ "method": request.method.as_str(), "target": &*request.target })),
     });
     // Nobody looks without a trace.
-    act.done(None, None).await?;
+    act.looked("done").await?;
     Ok(Reply::json(&shown).no_store())
 }
 

@@ -106,19 +106,29 @@ async fn read_again(command: ReloadCommand) -> Result<(String, bool), ClientErro
     Ok((text, document["result"] == "refused"))
 }
 
+/// The finding about a change that is not taken while the process runs.
+const NEEDS_RESTART: &str = "needs-restart";
+
 /// What came of a reload.
 fn said(document: &Value) -> String {
     let changed: Vec<String> = items(document, "changed").iter().map(cell).collect();
     let more = document["changed_count"].as_u64().unwrap_or(0).saturating_sub(changed.len() as u64);
+    let waiting: Vec<String> = items(document, "findings")
+        .iter()
+        .filter(|finding| finding["code"] == NEEDS_RESTART)
+        .map(|finding| format!("not in force until a restart: {}", cell(&finding["subject"])))
+        .collect();
     let mut lines = match document["result"].as_str() {
         Some("refused") => vec![format!("refused; the configuration in force stays\n{}", cell(&document["error"]))],
-        Some("unchanged") => vec!["unchanged: it means what it meant before".to_owned()],
+        Some("unchanged") if waiting.is_empty() => vec!["unchanged: it means what it meant before".to_owned()],
+        Some("unchanged") => Vec::new(),
         _ => vec![format!("reloaded: #{}", cell(&document["hash"]))],
     };
     lines.extend(changed.into_iter().map(|change| format!("  {change}")));
     if more > 0 {
         lines.push(format!("  and {more} more"));
     }
+    lines.extend(waiting);
     lines.join("\n")
 }
 
@@ -132,6 +142,9 @@ mod tests {
     fn what_a_reload_changed_is_said_and_so_is_why_one_was_refused() {
         let taken = json!({ "result": "reloaded", "hash": "4f1c2a", "changed": ["a: 1 -> 2"], "changed_count": 3, "error": null });
         assert_eq!(said(&taken), "reloaded: #4f1c2a\n  a: 1 -> 2\n  and 2 more");
+        let waiting = json!({ "result": "unchanged", "hash": "4f1c2a", "changed": [], "changed_count": 0, "error": null,
+            "findings": [{ "code": "anonymous-keys", "subject": "policies.p" }, { "code": "needs-restart", "subject": "ledger" }] });
+        assert_eq!(said(&waiting), "not in force until a restart: ledger");
         let refused =
             json!({ "result": "refused", "error": "mainstay.yaml:1:1: no", "changed": [], "changed_count": 0 });
         assert_eq!(said(&refused), "refused; the configuration in force stays\nmainstay.yaml:1:1: no");
