@@ -245,7 +245,7 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from tail" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from tail" -l local -d 'Moments in the time of this machine'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from tail" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from find" -l key -d 'The key, without its quotes; `-` reads it from the standard input, where no list of processes shows it' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from find" -l key -d 'The key, without its quotes; `-` reads it from the standard input, where no list of processes shows it, or several, one a line' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from find" -l principal -d 'The caller whose key it is, where callers are told apart: with it every write is found, whether its service can be asked or not' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from find" -l upstream -d 'Only writes to this upstream' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from find" -l actor -d 'Who looks; kept in the audit trail [default: $MAINSTAY_ACTOR, or $USER@host]' -r
@@ -299,7 +299,7 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l since -d 'Only begun since then: 2h ago, or a time' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l until -d 'Only begun before then' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l key -d 'A key is no id: it leads to one' -r
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l as -d 'What became of the write; `not_executed` frees its key, so that a repeat executes' -r -f -a "succeeded\t'The service did it'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l as -d 'What became of the write, for good. `failed`: its caller is told that nothing was done and that a new key is safe; `not_executed` frees its key, so that a repeat executes. On a terminal both ask back' -r -f -a "succeeded\t'The service did it'
 failed\t'The service decided against it'
 not_executed\t'The service did nothing'"
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l reason -d 'Why; kept in the audit trail' -r
@@ -320,7 +320,7 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 always\t'Also into files and pipes'
 never\t'Never'"
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l attention -d 'Only those that wait for a person'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l yes -d 'Without asking back: act on all that match; acknowledge what is told to have happened'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l yes -d 'Without asking back: act on all that match, which are only shown otherwise; say `failed` or `not_executed` of several; acknowledge what is told to have happened'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l acknowledge -d 'The effect of a contradicted write has been taken back: the flag goes, its state stays, and with `not_executed` a repeat executes'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l local -d 'Moments in the time of this machine'
@@ -377,7 +377,7 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 always\t'Also into files and pipes'
 never\t'Never'"
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -l attention -d 'Only those that wait for a person'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -l yes -d 'Without asking back: act on all that match; acknowledge what is told to have happened'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -l yes -d 'Without asking back: act on all that match, which are only shown otherwise; say `failed` or `not_executed` of several; acknowledge what is told to have happened'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -l local -d 'Moments in the time of this machine'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from query" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -412,7 +412,7 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 always\t'Also into files and pipes'
 never\t'Never'"
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -l attention -d 'Only those that wait for a person'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -l yes -d 'Without asking back: act on all that match; acknowledge what is told to have happened'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -l yes -d 'Without asking back: act on all that match, which are only shown otherwise; say `failed` or `not_executed` of several; acknowledge what is told to have happened'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -l local -d 'Moments in the time of this machine'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from redispatch" -s h -l help -d 'Print help (see more with \'--help\')'

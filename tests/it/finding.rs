@@ -194,7 +194,8 @@ async fn several_are_shown_by_groups_wide_and_acted_on_at_once() {
     assert!(wide.lines().nth(1).is_some_and(|row| row.starts_with(&ids[1]) && row.contains(" POST ")), "{wide}");
     let (code, ambiguous, words) = typed(&proxy, &["ops", "show", "0"]).await;
     assert!(code == 1 && words.contains(&short(&ids[0])) && words.contains("write more of it"), "{ambiguous}{words}");
-    let line = ["ops", "resolve", &short(&ids[0]), &short(&ids[1]), "--as", "failed", "--reason", "no trace of them"];
+    let line =
+        ["ops", "resolve", &short(&ids[0]), &short(&ids[1]), "--as", "failed", "--yes", "--reason", "no trace of them"];
     let (code, said, words) = typed(&proxy, &line).await;
     let expected = ids.each_ref().map(|id| format!("{}: unknown -> failed\n", short(id))).concat();
     assert_eq!((code, said), (0, expected), "{words}");
