@@ -54,8 +54,19 @@ async fn whoever_proved_nothing_is_answered_again_only_without_credentials() {
 async fn a_key_that_a_refused_write_freed_is_bound_anew() {
     let upstream = Upstream::start(|seen| Answer::status(if seen.index == 0 { 401 } else { 201 }).steps()).await;
     let proxy = Proxy::single(upstream.addr, KEYED).await;
-    proxy.send(pay("Authorization", "Bearer stale")).await.expect_upstream(401);
-    proxy.send(pay("Authorization", "Bearer fresh")).await.expect_upstream(201);
+    let refused = proxy.send(pay("Authorization", "Bearer stale")).await.expect_upstream(401).operation();
+    let made = proxy.send(pay("Authorization", "Bearer fresh")).await.expect_upstream(201).operation();
+    // At the old address nobody reads that all is undone, and only who may see what came of it is told where that is.
+    let address = format!("/_mainstay/operations/{refused}");
+    for (token, shown) in [("Bearer stale", None), ("Bearer fresh", Some(format!("/_mainstay/operations/{made}")))] {
+        let read = || Request::get(&address).header("Authorization", token);
+        let document = proxy.send(read()).await.json();
+        assert_eq!((&document["state"], &document["safe_to_use_new_key"]), (&"not_executed".into(), &false.into()));
+        assert_eq!(document["superseded_by"].as_str(), shown.as_deref(), "{document}");
+        let page = proxy.send(read().header("Accept", "text/html")).await.text();
+        assert!(page.contains(if shown.is_some() { "It is done" } else { "It is not known here" }), "{page}");
+        assert_eq!(page.contains(&made), shown.is_some(), "{page}");
+    }
     proxy.send(pay("Authorization", "Bearer stale")).await.expect_problem(409, "caller-differs");
     let replay = proxy.send(pay("Authorization", "Bearer fresh")).await;
     assert_eq!((replay.header("idempotent-replayed"), upstream.count()), (Some("true"), 2));

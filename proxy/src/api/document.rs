@@ -39,12 +39,22 @@ pub(crate) fn of_operation(operation: &Operation) -> Value {
 }
 
 /// Says in the document of a write that was not executed that its key has been used again since: what is true of this operation
-/// says nothing of that one, and whoever holds only this address would take the whole for undone.
-pub(crate) fn supersede(document: &mut Value, address: String) {
-    document["superseded_by"] = address.into();
+/// says nothing of that one, and whoever holds only this address would take the whole for undone. `address`: of that operation,
+/// for who may see it.
+pub(crate) fn supersede(document: &mut Value, address: Option<String>) {
     document["safe_to_use_new_key"] = false.into();
-    document["advice"] = "This attempt did nothing, but its key was used again since: read that operation.".into();
+    document["advice"] = match address {
+        Some(address) => {
+            document["superseded_by"] = address.into();
+            "This attempt did nothing, but its key was used again since: read that operation.".into()
+        }
+        None => SUPERSEDED_BY_ANOTHER.into(),
+    };
 }
+
+/// Of a write that was not executed, whose key somebody with other credentials has used since.
+pub(crate) const SUPERSEDED_BY_ANOTHER: &str = "This attempt did nothing, but its key was used again since, with other credentials: ask with those, or ask the service, what came \
+     of that.";
 
 /// Why a person is needed. A contradiction has two sides, and both are told.
 fn of_attention(operation: &Operation, attention: Attention) -> Value {

@@ -74,6 +74,13 @@ pub(super) fn operation(operation: &Operation, now: UnixMillis) -> Reply {
     whole(title, &head, &body)
 }
 
+/// The page of a write that was not executed, whose key was used again since by somebody of whom this one is not told.
+pub(super) fn superseded(operation: &Operation) -> Reply {
+    let says = Escaped(document::SUPERSEDED_BY_ANOTHER);
+    let body = format!("<p><strong>{says}</strong></p><dl><dt>Number</dt><dd>{}</dd></dl>", operation.id);
+    whole("It is not known here", "", &body)
+}
+
 const fn in_words(outcome: WriteOutcome, needs_a_person: bool) -> (&'static str, &'static str) {
     match outcome {
         WriteOutcome::Succeeded => ("It is done", "What you sent was carried out. Do not send it again."),

@@ -6,7 +6,7 @@ use http::{HeaderName, header};
 use mainstay_policies::{
     idempotency::{Key, KeySyntax, MAX_PREFER_WAIT, preferred_wait, until_due},
     operation::{
-        Operation, OperationId, State,
+        Operation, State,
         ledger::{Filter, LedgerError},
     },
     problem::Problem,
@@ -119,16 +119,24 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
         Some(wait) => wait_for_news(asked, operation, wait).await?,
         None => operation,
     };
-    if html::is_wanted(asked) {
-        return Ok(html::operation(&operation, asked.cx.clock.now()).private());
-    }
     let successor = successor(asked, &operation).await?;
-    let etag = successor
-        .map_or_else(|| etag(&operation), |id| format!("{}-{:x}\"", etag(&operation).trim_end_matches('"'), id.seq));
+    if html::is_wanted(asked) {
+        let now = asked.cx.clock.now();
+        let page = match &successor {
+            Some(later) if later.is_open_to(asked.credentials()) => html::operation(later, now),
+            Some(_) => html::superseded(&operation),
+            None => html::operation(&operation, now),
+        };
+        return Ok(page.private());
+    }
+    let etag = match &successor {
+        Some(later) => format!("{}-{}\"", etag(&operation).trim_end_matches('"'), later.id),
+        None => etag(&operation),
+    };
     let mut reply = if is_none_match(headers, &etag) {
         Reply::not_modified()
     } else {
-        Reply::json(&told(asked, &operation, successor))
+        Reply::json(&told(asked, &operation, successor.as_ref()))
     };
     if !operation.state.is_terminal() {
         let seconds = until_due(&operation, asked.cx.clock.now()).as_millis().div_ceil(1000);
@@ -142,18 +150,23 @@ async fn show(asked: &CallerRequest<'_>, operation: Operation) -> Result<Reply, 
 }
 
 /// The operation that was begun under the key of one that was not executed, and so had left it free.
-async fn successor(asked: &CallerRequest<'_>, operation: &Operation) -> Result<Option<OperationId>, Fault> {
+async fn successor(asked: &CallerRequest<'_>, operation: &Operation) -> Result<Option<Operation>, Fault> {
     if operation.state != State::NotExecuted {
         return Ok(None);
     }
-    let holder = asked.cx.ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
-    Ok(holder.map(|holder| holder.id).filter(|id| id.seq > operation.id.seq))
+    let found = asked.cx.ledger.find(operation.key_hash).await.map_err(|_| Fault::ledger())?;
+    // Numbers of replicas do not tell which was first; but what holds the key came after whatever left it free.
+    let is_later = |found: &Operation| found.state != State::NotExecuted || found.id.seq > operation.id.seq;
+    Ok(found.filter(|found| found.id != operation.id && is_later(found)))
 }
 
-fn told(asked: &CallerRequest<'_>, operation: &Operation, successor: Option<OperationId>) -> Value {
+/// The document of an operation. The address of its successor is told to whoever may find that by its key: a freed key may have
+/// been taken by a caller with other credentials.
+fn told(asked: &CallerRequest<'_>, operation: &Operation, successor: Option<&Operation>) -> Value {
     let mut document = document::of_operation(operation);
-    if let Some(id) = successor {
-        document::supersede(&mut document, format!("{}/operations/{id}", asked.links()));
+    if let Some(later) = successor {
+        let is_open = later.is_open_to(asked.credentials());
+        document::supersede(&mut document, is_open.then(|| format!("{}/operations/{}", asked.links(), later.id)));
     }
     document
 }
@@ -207,7 +220,7 @@ async fn list(asked: &CallerRequest<'_>, params: &Params<'_>) -> Result<Reply, F
     let next = page.cut(&mut found);
     let mut operations = Vec::with_capacity(found.len());
     for operation in &found {
-        operations.push(told(asked, operation, successor(asked, operation).await?));
+        operations.push(told(asked, operation, successor(asked, operation).await?.as_ref()));
     }
     Ok(Reply::json(&json!({ "operations": operations, "next_cursor": next })).private())
 }

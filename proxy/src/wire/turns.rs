@@ -6,9 +6,9 @@
 //! and done that: what waits then waits for one step, however many bodies there are. Keyed writes that come all at once begin
 //! in turns, too.
 //!
-//! Turns are given in the order in which they were asked for, but first to those who say that they are [in the middle](Turn::poll_next):
-//! of sixty bodies that go out one after the other most are out in time, of sixty that go out side by side none may be. Whoever finds that nobody has taken the one that is due has it at
-//! once. On a thread where nobody [keeps](keep) them they are free.
+//! Turns are given in the order in which they were asked for, but first to those who are [in the middle](Turn::poll_next): of
+//! sixty bodies that go out one after the other most are out in time, of sixty that go out side by side none may be. Whoever
+//! finds that nobody has taken the one that is due has it at once. On a thread where nobody [keeps](keep) them they are free.
 
 use std::{
     cell::RefCell,
