@@ -1,4 +1,5 @@
 import java.net.URI;
+import java.net.URLEncoder;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.time.*;
@@ -9,7 +10,7 @@ import java.util.regex.Pattern;
 final class MainstayAnswer {
     enum Fact { DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED }
 
-    static final String RULES = "/_mainstay/idempotency"; // below control.path
+    static final String RULES = "/_mainstay/idempotency", OPERATIONS = "/_mainstay/operations"; // below control.path
     private static final Pattern ROUTE = Pattern.compile("\\{(?:[^{}]|\\{(?:[^{}]|\\{[^{}]*\\})*\\})*\\}"); // an object, two more within
     private static final Pattern PATH = Pattern.compile("\"path\":\"([^\"]*)\""), METHODS = Pattern.compile("\"methods\":\\[([^\\]]*)\\]");
 
@@ -28,6 +29,12 @@ final class MainstayAnswer {
                 : status >= 200 && status < 300 ? Fact.DONE : status >= 400 && status < 500 && status != 408 ? Fact.REFUSED : Fact.DOUBT;
             default -> Fact.DOUBT;
         };
+    }
+
+    /** Where Mainstay is asked about the path of a write: RULES for its method (an older one lists all of its routes), OPERATIONS for its key. */
+    static URI about(URI uri, String place, String name, String value) {
+        var path = uri.getRawPath().isEmpty() ? "/" : uri.getRawPath();
+        return uri.resolve(place + "?" + name + "=" + URLEncoder.encode(value, StandardCharsets.UTF_8) + "&path=" + URLEncoder.encode(path, StandardCharsets.UTF_8));
     }
 
     /** What the answer of RULES says of a request; null if nobody could be asked now. */

@@ -9,28 +9,38 @@ import java.util.*;
  * new Write("POST", uri, headers, bytes), null)} gives Done, Failed (if declined, a new attempt needs a new key) or Unknown (it may
  * have happened: never use a new key for it). It keeps key and bytes, follows no redirect, reads Mainstay-Outcome before the status,
  * obeys Retry-After, asks the operation where repeats are refused, and repeats nothing where nothing shows that keys are kept.
+ * Once Mainstay has forgotten a key, it is a new write: what the store says was begun a {@link #tombstone} ago or more (or nobody
+ * knows when) is not sent, but Unknown and too old. Ask at its operation, or have a person look.
  */
 public final class MainstayWrite {
     public record Write(String method, URI uri, Map<String, String> headers, byte[] body) {}
     public sealed interface Outcome permits Done, Failed, Unknown {}
     public record Done(HttpResponse<byte[]> answer) implements Outcome {}
     public record Failed(HttpResponse<byte[]> answer, boolean declined) implements Outcome {}
-    public record Unknown(URI operation, String key) implements Outcome {}
+    public record Unknown(URI operation, String key, boolean tooOld) implements Outcome {}
     public interface Store {
-        void save(String key, Write write) throws IOException; // on disk, before it is sent: at a restart write it again under its key
+        /** On disk with the time, before it is sent: at a restart write it again under its key. It answers when it was first saved: of a key that is there it keeps that. */
+        Instant save(String key, Write write) throws IOException;
         void remove(String key) throws IOException;
     }
 
     private record Told(MainstayAnswer.Fact fact, HttpResponse<byte[]> answer) {}
     private final HttpClient http = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER).build();
     public Duration patience = Duration.ofSeconds(60), attempt = Duration.ofSeconds(15);
+    public Duration tombstone = Duration.ofDays(30); // the least tombstone_seconds of /_mainstay/idempotency
     public Store store;
 
     /** With null as key a new one is made. One that you pass may have been used: what is only refused under it ends as Unknown. */
     public Outcome write(Write write, String given) throws IOException, InterruptedException {
         var key = given == null ? UUID.randomUUID().toString() : given;
-        if (store != null) store.save(key, write);
-        var outcome = settle(write, key, given != null, Instant.now().plus(patience));
+        var left = patience;
+        if (store != null) {
+            var began = Optional.ofNullable(store.save(key, write)).orElse(Instant.EPOCH);
+            var known = tombstone.minus(Duration.between(began, Instant.now()));
+            if (known.compareTo(Duration.ZERO) <= 0) return new Unknown(MainstayAnswer.about(write.uri(), MainstayAnswer.OPERATIONS, "key", key), key, true);
+            left = known.compareTo(patience) < 0 ? known : patience;
+        }
+        var outcome = settle(write, key, given != null, Instant.now().plus(left));
         if (store != null && !(outcome instanceof Unknown)) store.remove(key);
         return outcome;
     }
@@ -43,8 +53,9 @@ public final class MainstayWrite {
         for (double pause = 200; ; pause = Math.min(5000, pause * 2)) {
             var left = Duration.between(Instant.now(), until);
             if (inDoubt && isKept != Boolean.TRUE) { // where no keys are kept, this would be a second write
-                isKept = MainstayAnswer.keepsKeys(send("GET", write.uri().resolve(MainstayAnswer.RULES), write, Map.of(), left), write.method(), write.uri());
-                if (isKept == Boolean.FALSE) return new Unknown(operation, key);
+                var rules = MainstayAnswer.about(write.uri(), MainstayAnswer.RULES, "method", write.method());
+                isKept = MainstayAnswer.keepsKeys(send("GET", rules, write, Map.of(), left), write.method(), write.uri());
+                if (isKept == Boolean.FALSE) return new Unknown(operation, key, false);
             }
             var canSend = !inDoubt || isKept == Boolean.TRUE;
             var answer = canSend ? send(write.method(), write.uri(), write, headers, left) : null;
@@ -66,7 +77,7 @@ public final class MainstayWrite {
             var passes = !named.isEmpty() || answer != null && (answer.statusCode() >= 500 || Set.of(408, 425, 429).contains(answer.statusCode()));
             var worth = told.fact == MainstayAnswer.Fact.DOUBT || told.fact != MainstayAnswer.Fact.UNPROTECTED && passes;
             var isOver = !worth || Instant.now().plus(wait).isAfter(until);
-            if (isOver) return inDoubt ? new Unknown(isNewest ? operation : null, key) : new Failed(told.answer, false);
+            if (isOver) return inDoubt ? new Unknown(isNewest ? operation : null, key, false) : new Failed(told.answer, false);
             Thread.sleep(Math.max(0, wait.toMillis()));
             headers.put("Prefer", "wait=" + Math.min(Duration.between(Instant.now(), until).toSeconds(), attempt.toSeconds() / 2));
         }

@@ -2,8 +2,15 @@
 
 const absolute = (url) => new URL(url, globalThis.location?.href);
 
-// Where Mainstay says for which routes it keeps keys: below `control.path`.
-export const rulesOf = (url) => new URL("/_mainstay/idempotency", absolute(url)).href;
+// Below `control.path`, about the path of `url`.
+const place = (name, url, question) =>
+  new URL(`/_mainstay/${name}?${new URLSearchParams({ ...question, path: absolute(url).pathname })}`, absolute(url)).href;
+
+// Where Mainstay says whether it keeps keys where the request goes; an older one lists all of its routes there.
+export const rulesOf = ({ method, url }) => place("idempotency", url, { method });
+
+// Where to ask about a write of which there is no more than its key: Mainstay, and by it the service.
+export const byKey = ({ url }, key) => place("operations", url, { key });
 
 // What an answer says of the write: first in Mainstay's own word, and only without one by its status.
 export function factOf(answer) {

@@ -7,17 +7,28 @@
 // reads Mainstay-Outcome before the status, obeys Retry-After, and asks the operation where repeats are refused. A `store`
 // (`set`, `delete`, `entries`, as a Map has them, or promises of it) holds what is open; `resume` takes it up at a restart.
 // Nothing is repeated where nothing shows that keys are kept there.
+// What is stored has the time of its first attempt, `began`, too: once Mainstay has forgotten a key, it is a new write, so that what
+// was begun `tombstone` ms ago or more (or nobody knows when) is not sent: "unknown", with told.tooOld. Ask at told.operation, or have
+// a person look.
 // From another origin the page needs `listeners.NAME.cors` in Mainstay, or it cannot read these headers.
 
-import { documentOf, factOf, keepsKeys, locationOf, retryAfter, rulesOf } from "./mainstay-answer.mjs";
+import { byKey, documentOf, factOf, keepsKeys, locationOf, retryAfter, rulesOf } from "./mainstay-answer.mjs";
 
+const TOMBSTONE = 30 * 86_400_000; // ms: the least `tombstone_seconds` of /_mainstay/idempotency
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 // A key that you pass may have been used before, so what is only ever refused under it ends as "unknown".
-export async function write(request, { key, patience = 60_000, store, send = withFetch, attempt = 15_000 } = {}) {
+export async function write(request, { key, patience = 60_000, store, send = withFetch, attempt = 15_000, tombstone = TOMBSTONE } = {}) {
   const inDoubt = key !== undefined;
   key ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  await store?.set(key, request);
+  if (store) {
+    const saved = inDoubt && [...(await store.entries())].find(([name]) => name === key)?.[1];
+    const began = saved ? Number(saved.began ?? 0) : Date.now();
+    const known = began + tombstone - Date.now();
+    if (!(known > 0)) return { outcome: "unknown", tooOld: true, key, operation: byKey(request, key) };
+    patience = Math.min(patience, known);
+    await store.set(key, { ...request, began });
+  }
   const told = await settle(request, key, inDoubt, Date.now() + patience, send, attempt);
   if (told.outcome !== "unknown") await store?.delete(key);
   return told;
@@ -37,7 +48,7 @@ async function settle(request, key, inDoubt, until, send, attempt) {
     const left = Math.min(Math.max(100, until - Date.now()), attempt);
     if (inDoubt && !isKept) {
       // Where no keys are kept, this would be a second write.
-      isKept = keepsKeys(request, await attempted(send, { ...request, method: "GET", url: rulesOf(request.url), body: undefined }, left));
+      isKept = keepsKeys(request, await attempted(send, { ...request, method: "GET", url: rulesOf(request), body: undefined }, left));
     }
     if (inDoubt && isKept === false) return { outcome: "unknown", key, operation };
     let answer = isKept || !inDoubt ? await attempted(send, { ...request, headers }, left) : undefined;

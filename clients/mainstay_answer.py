@@ -8,7 +8,7 @@ from collections import namedtuple
 
 Answer = namedtuple("Answer", "status headers body")  # names of headers in lower case
 DONE, DECLINED, NOTHING, REFUSED, DOUBT, UNPROTECTED = range(6)  # what an answer says of the write
-RULES = "/_mainstay/idempotency"  # below `control.path`
+RULES, OPERATIONS = "/_mainstay/idempotency", "/_mainstay/operations"  # below `control.path`
 
 
 def fact_of(answer):
@@ -42,8 +42,20 @@ def retry_after(answer):
     return int(said) if said.isdigit() else max(1, email.utils.mktime_tz(date) - time.time()) if date else None
 
 
+def rules_of(request):
+    """Where Mainstay says whether it keeps keys where the request goes; an older one lists all of its routes there."""
+    path = urllib.parse.urlsplit(request.url).path or "/"
+    return urllib.parse.urljoin(request.url, f"{RULES}?{urllib.parse.urlencode({'method': request.method, 'path': path})}")
+
+
+def by_key(request, key):
+    """Where to ask about a write of which there is no more than its key: Mainstay, and by it the service."""
+    path = urllib.parse.urlsplit(request.url).path or "/"
+    return urllib.parse.urljoin(request.url, f"{OPERATIONS}?{urllib.parse.urlencode({'key': key, 'path': path})}")
+
+
 def keeps_keys(request, rules):
-    """What `rules`, the answer of RULES, says of the request; None if nobody could be asked now."""
+    """What `rules`, the answer of `rules_of`, says of the request; None if nobody could be asked now."""
     if rules is None or rules.status == 429 or rules.status >= 500:
         return None
     try:

@@ -6,32 +6,39 @@ gives Done(answer), Failed(answer, declined) or Unknown(operation, key), never a
 redirect, reads `Mainstay-Outcome` before the status, obeys `Retry-After`, asks the operation where repeats are refused, and does
 not repeat where nothing shows that keys are kept (mainstay_answer.py).
 A `store` (a mapping that outlives the process, as in mainstay_store.py) holds what is open; `resume` takes it up at a restart.
+It has the time of each first attempt: once Mainstay has forgotten a key, it is a new write, so that what was begun `tombstone`
+seconds ago or more (or nobody knows when) is not sent: Unknown, with `too_old`. Ask at its `operation`, or have a person look.
 """
 
 import http.client
 import json
 import random
 import time
-import urllib.parse
 import urllib.request
 import uuid
 from collections import namedtuple
 
-from mainstay_answer import DECLINED, DONE, DOUBT, NOTHING, REFUSED, RULES, UNPROTECTED, Answer
-from mainstay_answer import fact_of, is_all_there_is, keeps_keys, location_of, retry_after
+from mainstay_answer import DECLINED, DONE, DOUBT, NOTHING, REFUSED, UNPROTECTED, Answer
+from mainstay_answer import by_key, fact_of, is_all_there_is, keeps_keys, location_of, retry_after, rules_of
 
 Request = namedtuple("Request", "method url headers body")
 Done = namedtuple("Done", "answer")  # it happened
 Failed = namedtuple("Failed", "answer declined")  # it did not; if `declined`, a new attempt needs a new key
-Unknown = namedtuple("Unknown", "operation key")  # it may have happened: never use a new key for it
+# It may have happened: never use a new key for it. If `too_old`, never repeat it either.
+Unknown = namedtuple("Unknown", "operation key too_old", defaults=[False])
+TOMBSTONE = 30 * 86400  # seconds: the least `tombstone_seconds` of /_mainstay/idempotency
 
 
-def write(request, key=None, patience=60.0, store=None, send=None, attempt=15.0):
+def write(request, key=None, patience=60.0, store=None, send=None, attempt=15.0, tombstone=TOMBSTONE):
     """A key that you pass may have been used before, so what is only ever refused under it ends as Unknown."""
-    in_doubt, key, until = key is not None, key or str(uuid.uuid4()), time.monotonic() + patience
+    in_doubt, key = key is not None, key or str(uuid.uuid4())
     if store is not None:
-        store[key] = list(request)
-    outcome = _settle(request, key, in_doubt, until, send or with_urllib, attempt)
+        (began,) = store[key][len(request) :] or [0] if key in store else [time.time()]
+        known = began + tombstone - time.time()
+        if known <= 0:
+            return Unknown(by_key(request, key), key, True)
+        store[key], patience = [*request, began], min(patience, known)
+    outcome = _settle(request, key, in_doubt, time.monotonic() + patience, send or with_urllib, attempt)
     if store is not None and not isinstance(outcome, Unknown):
         del store[key]
     return outcome
@@ -39,7 +46,7 @@ def write(request, key=None, patience=60.0, store=None, send=None, attempt=15.0)
 
 def resume(store, **options):
     """Takes up what a process that ended has left open: {key: outcome}."""
-    return {key: write(Request(*saved), key, store=store, **options) for key, saved in list(store.items())}
+    return {key: write(Request(*saved[:4]), key, store=store, **options) for key, saved in list(store.items())}
 
 
 def _settle(request, key, in_doubt, until, send, attempt):
@@ -48,7 +55,7 @@ def _settle(request, key, in_doubt, until, send, attempt):
     while True:
         left = min(max(0.1, until - time.monotonic()), attempt)
         if in_doubt and not is_kept:  # where no keys are kept, this would be a second write
-            is_kept = keeps_keys(request, _try(send, "GET", urllib.parse.urljoin(request.url, RULES), request.headers, None, left))
+            is_kept = keeps_keys(request, _try(send, "GET", rules_of(request), request.headers, None, left))
             if is_kept is False:
                 return Unknown(operation, key)
         can_send = is_kept or not in_doubt

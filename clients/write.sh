@@ -1,21 +1,35 @@
 #!/usr/bin/env bash
 # A write that happens once, through Mainstay, with curl. To be copied.
 #
-#   write.sh KEY PATIENCE_SECONDS curl-arguments…      write.sh "$(uuidgen)" 60 -d @payment.json http://pay/payments
+#   write.sh KEY PATIENCE_SECONDS curl-arguments…      write.sh @order-7.key 60 -d @payment.json http://pay/payments
 #
 # Prints the answer's body. Exit codes: 0 done; 1 declined (a new attempt needs a new key); 2 nothing happened (the same key may be
 # used again); 3 unknown: it may have happened, so run it again with the same key and body, never with a new key; the address of
-# the operation is on stderr. KEY `new` makes one and says it there; any other is taken as used before. No -L, no --retry: the first
-# follows redirects, the second knows nothing of outcomes. Credentials are those of the arguments. Nothing is repeated where nothing
-# shows that keys are kept (/_mainstay/idempotency): only KEY `new` is sent without.
+# the operation is on stderr. KEY `@FILE` keeps a new one in a file, with the time, until the outcome is known. Once Mainstay has
+# forgotten a key, it is a new write: what was begun TOMBSTONE seconds ago (30 days: the least `tombstone_seconds` there is), or nobody
+# knows when, is 3 and not sent: ask at the address, or have a person look. KEY `new` makes one and says it; any other is taken as used
+# before; how long ago is yours to know. No -L, no --retry: the first follows redirects, the second knows nothing of outcomes.
+# Credentials are those of the arguments. Only a new key is sent where nothing shows that keys are kept (/_mainstay/idempotency).
 set -uo pipefail
-key=$1 until=$((SECONDS + $2)) attempt=${ATTEMPT:-15} in_doubt=1
-if [ "$key" = new ]; then key=$(cat /proc/sys/kernel/random/uuid) in_doubt=0 && echo "key: $key" >&2; fi
+key=$1 patience=$2 attempt=${ATTEMPT:-15} in_doubt=1 fresh=$(cat /proc/sys/kernel/random/uuid) file=''
 shift 2
 url=${*: -1}
 origin=$(sed -E 's#^([a-z]+://[^/]*).*#\1#' <<<"$url")
-home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
+path=${url#"$origin"} path=${path%%[?#]*}
+case $key in
+    new) key=$fresh in_doubt=0 && echo "key: $key" >&2 ;;
+    @*) file=${key#@}
+        if [ ! -e "$file" ]; then # if another one makes it meanwhile, it is used
+            echo "$fresh $(date +%s)" >"$file.$$" && sync "$file.$$" && ln "$file.$$" "$file" && in_doubt=0; rm -f "$file.$$"
+        fi
+        [ -e "$file" ] || exit 2 # nothing is sent that cannot be kept
+        began='' && read -r key began <"$file"
+        [[ $began =~ ^[0-9]+$ ]] && known=$((began + ${TOMBSTONE:-2592000} - $(date +%s))) || known=0
+        asked=$origin/_mainstay/operations?key=$key\&path=$(sed 's/%/%25/g; s/&/%26/g; s/+/%2B/g' <<<"${path:-/}")
+        if [ $known -le 0 ]; then echo "unknown: too old to be repeated, ask $asked or have a person look" >&2; exit 3; fi
+        patience=$((known < patience ? known : patience)) ;;
+esac
+until=$((SECONDS + patience)) home=$(mktemp -d) && trap 'rm -rf "$home"' EXIT
 operation='' newest=0 kept='' pause=1 prefer=()
 
 header() { tr -d '\r' <"$home/head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^ ]* */, ""); value = $0 } END { print value }'; }
@@ -25,8 +39,8 @@ send() { # curl-arguments…: the status, 000 if there was no answer
     status=$(curl -sS -m "$attempt" -D "$home/head" -o "$home/body" -w '%{http_code}' "$@" 2>/dev/null) || status=000
 }
 end() { # CODE
-    if [ "$1" = 3 ] && [ $newest = 0 ]; then operation=''; fi
-    if [ "$1" = 3 ]; then echo "unknown: $operation" >&2; else cat "$home/body"; fi
+    [ $newest = 1 ] || operation=''
+    if [ "$1" = 3 ]; then echo "unknown: $operation" >&2; else cat "$home/body" && rm -f "$file"; fi
     exit "$1"
 }
 
@@ -49,9 +63,9 @@ fact() {
 
 # Whether keys are kept there: where they are not, a repeat is a second write. 2: nobody could be asked now.
 keeps() {
-    local path want object='\{([^{}]|\{([^{}]|\{[^{}]*\})*\})*\}'
-    path=${url#"$origin"} path=${path%%[?#]*}
-    send -X GET "$origin/_mainstay/idempotency" # below `control.path`
+    local want object='\{([^{}]|\{([^{}]|\{[^{}]*\})*\})*\}'
+    # Below `control.path`; an older Mainstay lists all of its routes.
+    send -G -d method=POST --data-urlencode "path=${path:-/}" "$origin/_mainstay/idempotency"
     case $status in 000 | 429 | 5??) return 2 ;; 200) ;; *) return 1 ;; esac
     while read -r want; do
         [[ $path =~ ^$want$ ]] && return 0
@@ -61,12 +75,11 @@ keeps() {
 }
 
 while :; do
-    status=000 && : >"$home/head" && : >"$home/body"
     if [ $in_doubt = 1 ] && [ "$kept" != 0 ]; then
         keeps && kept=0 || kept=$?
         if [ $kept = 1 ]; then end 3; fi
-        status=000 && : >"$home/head" && : >"$home/body"
     fi
+    status=000 && : >"$home/head" && : >"$home/body"
     if [ $in_doubt = 0 ] || [ "$kept" = 0 ]; then send -X POST -H "Idempotency-Key: $key" "${prefer[@]}" "$@"; fi
     if [ -n "$(header mainstay-outcome)" ]; then kept=0; fi
     if [ "$(header mainstay-outcome)" = in-progress ] && [[ $status = 2?? ]]; then cp "$home/body" "$home/first"; fi # it comes once

@@ -5,13 +5,16 @@ import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Map;
 
 /** The lines of drive.py, against the Java client. */
 final class Drive {
     record Folder(Path path) implements MainstayWrite.Store {
-        public void save(String key, MainstayWrite.Write write) throws IOException {
-            Files.writeString(path.resolve(key), write.uri() + "\n" + new String(write.body()));
+        public Instant save(String key, MainstayWrite.Write write) throws IOException {
+            var file = path.resolve(key);
+            if (!Files.exists(file)) Files.writeString(file, write.uri() + "\n" + Instant.now().getEpochSecond() + "\n" + new String(write.body()));
+            return Instant.ofEpochSecond(Long.parseLong(Files.readString(file).split("\n")[1]));
         }
 
         public void remove(String key) throws IOException {
@@ -29,9 +32,9 @@ final class Drive {
                 try (var files = Files.list(folder)) {
                     var file = files.findFirst().orElseThrow();
                     key = file.getFileName().toString();
-                    var saved = Files.readString(file).split("\n", 2);
+                    var saved = Files.readString(file).split("\n", 3);
                     url = saved[0];
-                    body = saved[1];
+                    body = saved[2];
                 }
             }
             var client = new MainstayWrite();
@@ -49,8 +52,8 @@ final class Drive {
         if (outcome instanceof MainstayWrite.Failed failed) {
             return (failed.declined() ? "declined\t" : "nothing\t") + new String(failed.answer().body());
         }
-        var operation = ((MainstayWrite.Unknown) outcome).operation();
-        return "unknown\t" + (operation == null ? "" : operation);
+        var unknown = (MainstayWrite.Unknown) outcome;
+        return "unknown\t" + (unknown.tooOld() ? "too old: " : "") + (unknown.operation() == null ? "" : unknown.operation());
     }
 
     private static Duration seconds(String text) {

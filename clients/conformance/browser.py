@@ -30,7 +30,7 @@ try {
   }
   told.open = store.entries().length;
   // A page that was closed left this behind.
-  const left = { method: "POST", url: API, headers: { "content-type": "application/json" }, body: '{"id":"left, browser","do":"lose"}' };
+  const left = { method: "POST", url: API, headers: { "content-type": "application/json" }, body: '{"id":"left, browser","do":"lose"}', began: Date.now() };
   store.set("left-by-a-page", left);
   told.left = (await resume(store, { attempt: 10_000 })).map(word).join();
 } catch (error) {

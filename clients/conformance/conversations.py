@@ -52,6 +52,8 @@ class Conversation:
     attempt: float = 15
     is_stale: bool = False  # the operation that was named is not the one that the last attempt may have begun
     has_keys: bool = True  # the rules list the route
+    is_shadowed: bool = False  # a route without keys stands before the one that the rules list
+    is_resumed: bool = False  # later attempts are the first of a process
 
 
 PAID = {"paid": 100}
@@ -128,8 +130,14 @@ CONVERSATIONS = [
     Conversation("too large to be kept, and in progress", [Say(201, "in-progress", body=PAID), NOT_KEPT], "done", 2, body=GOT),
     Conversation("the service's own 500, and no keys are kept", [Say(500), Say(201, body=PAID)], "unknown", 1, has_keys=False),
     Conversation("lost, and no keys are kept", [LOST, Say(201, body=PAID)], "unknown", 1, has_keys=False),
+    Conversation(
+        "lost, and a route without keys stands before the one that keeps them", [LOST, Say(201, body=PAID)], "unknown", 1,
+        has_keys=False, is_shadowed=True,
+    ),
     Conversation("a 500 of something in between, and keys are kept", [Say(500), DONE], "done", 2, body=GOT),
     Conversation("no key protects this route", [Say(504, None, "timeout", "unknown")], "unknown", 1),
 ]  # fmt: skip
 # The client is killed before its first answer; the next process takes up what the store has.
-RESTART = Conversation("killed, and started again", [SILENT, DONE], "done", 2, body=GOT)
+RESTART = Conversation("killed, and started again", [SILENT, DONE], "done", 2, body=GOT, is_resumed=True)
+# The client is killed twice before an answer; the third process begins after Mainstay has forgotten the key.
+AGED = Conversation("begun too long ago", [SILENT, SILENT, Say(201, body=PAID)], "unknown", 2, is_resumed=True)

@@ -16,6 +16,25 @@ import (
 	"conformance/mainstaywrite"
 )
 
+// folder is a store: a file a key, with the address, the time and the body.
+type folder struct{ path, body string }
+
+func (f folder) Save(r *http.Request) (time.Time, error) {
+	file := filepath.Join(f.path, r.Header.Get("Idempotency-Key"))
+	saved, err := os.ReadFile(file)
+	if err != nil {
+		began := time.Now()
+		text := fmt.Sprintf("%s\n%d\n%s", r.URL, began.Unix(), f.body)
+		return began, os.WriteFile(file, []byte(text), 0o600)
+	}
+	began, err := strconv.ParseInt(strings.Split(string(saved), "\n")[1], 10, 64)
+	return time.Unix(began, 0), err
+}
+
+func (f folder) Remove(r *http.Request) error {
+	return os.Remove(filepath.Join(f.path, r.Header.Get("Idempotency-Key")))
+}
+
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -28,17 +47,12 @@ func main() {
 			saved, err := os.ReadFile(names[0])
 			check(err)
 			key = filepath.Base(names[0])
-			url, body, _ = strings.Cut(string(saved), "\n")
+			kept := strings.SplitN(string(saved), "\n", 3)
+			url, body = kept[0], kept[2]
 		}
-		file := func(r *http.Request) string { return filepath.Join(store, r.Header.Get("Idempotency-Key")) }
 		transport := mainstaywrite.New()
 		transport.Patience, transport.Attempt = seconds(part[2]), seconds(part[3])
-		transport.Store = func(r *http.Request, open bool) error {
-			if open {
-				return os.WriteFile(file(r), []byte(r.URL.String()+"\n"+body), 0o600)
-			}
-			return os.Remove(file(r))
-		}
+		transport.Store = folder{store, body}
 		client := &http.Client{Transport: transport, CheckRedirect: mainstaywrite.NoRedirects}
 		request, err := http.NewRequest("POST", url, strings.NewReader(body))
 		check(err)
@@ -53,6 +67,9 @@ func main() {
 // told is what an application makes of it.
 func told(got *http.Response, err error) string {
 	var unknown *mainstaywrite.UnknownError
+	if errors.As(err, &unknown) && unknown.TooOld {
+		return "unknown\ttoo old: " + unknown.Operation
+	}
 	if errors.As(err, &unknown) {
 		return "unknown\t" + unknown.Operation
 	}

@@ -26,5 +26,5 @@ for await (const line of createInterface({ input: process.stdin })) {
       : await write({ method: "POST", url, headers: { "content-type": "application/json" }, body }, options);
   const text = told.answer && new TextDecoder().decode(told.answer.body);
   const word = told.outcome === "failed" ? (told.declined ? "declined" : "nothing") : told.outcome;
-  console.log(`${word}\t${text ?? told.operation ?? ""}`);
+  console.log(`${word}\t${text ?? `${told.tooOld ? "too old: " : ""}${told.operation ?? ""}`}`);
 }

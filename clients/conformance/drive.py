@@ -1,6 +1,8 @@
 """Plays lines `url TAB key TAB patience_s TAB attempt_s TAB store TAB body` against the Python client; a line of result each.
 
-Usage: drive.py urllib|requests|httpx. A key `-` is a new one; a url `resume` takes up what the store has.
+Usage: drive.py urllib|requests|httpx. A key `-` is a new one; a url `resume` takes up what the store has. The store's files have the
+time of the first attempt in them, in seconds or in milliseconds. A line of result is `done`, `declined`, `nothing` or `unknown`, TAB,
+and the answer's body, or the operation's address, after `too old: ` if that is why.
 """
 
 import pathlib
@@ -29,7 +31,7 @@ def line(outcome):
         return f"done\t{outcome.answer.body.decode()}"
     if isinstance(outcome, Failed):
         return f"{'declined' if outcome.declined else 'nothing'}\t{outcome.answer.body.decode()}"
-    return f"unknown\t{outcome.operation or ''}"
+    return f"unknown\t{'too old: ' * outcome.too_old}{outcome.operation or ''}"
 
 
 def play(send, write=write, resume=resume):

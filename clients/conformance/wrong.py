@@ -1,6 +1,7 @@
 """Clients that are wrong on purpose, each in one way. The conversations must find every one of them. Usage: wrong.py WAY"""
 
 import sys
+import time
 import urllib.parse
 import uuid
 
@@ -52,7 +53,19 @@ def state_alone(send, operation, headers, timeout, refusal):
 
 def forgets(store, **options):
     """Starts over after a restart."""
-    return {key: kit.write(kit.Request(*saved), **options) for key, saved in list(store.items())}
+    return {key: kit.write(kit.Request(*saved[:4]), **options) for key, saved in list(store.items())}
+
+
+def repeats_the_forgotten(store, **options):
+    """Takes up whatever there is, however old."""
+    return right_resume(store, tombstone=float("inf"), **options)
+
+
+def young_again(store, **options):
+    """Takes the time of the last attempt for that of the first."""
+    for key, saved in list(store.items()):
+        store[key] = [*saved[:4], time.time()]
+    return right_resume(store, **options)
 
 
 def old_address(url, answer):
@@ -62,7 +75,7 @@ def old_address(url, answer):
 
 
 named, right_location = {}, kit.location_of
-right_fact = kit.fact_of
+right_fact, right_resume = kit.fact_of, kit.resume
 SENDING = {"new-key": new_key, "other-bytes": other_bytes, "redirects": redirects}
 PATCHED = {
     "status-first": ("fact_of", status_first),
@@ -71,13 +84,15 @@ PATCHED = {
     "state-alone": ("_ask", state_alone),
     "old-address": ("location_of", old_address),
     "repeats-anywhere": ("keeps_keys", lambda request, rules: True),
+    "ignores-what-stands-before": ("rules_of", lambda request: urllib.parse.urljoin(request.url, "/_mainstay/idempotency")),
     "drops-the-only-copy": ("is_all_there_is", lambda answer: False),
     "impatient": ("retry_after", lambda answer: 0.05 if answer and "retry-after" in answer.headers else None),
 }
-WAYS = [*SENDING, *PATCHED, "forgets"]
+RESUMING = {"forgets": forgets, "repeats-the-forgotten": repeats_the_forgotten, "young-again": young_again}
+WAYS = [*SENDING, *PATCHED, *RESUMING]
 
 if __name__ == "__main__":
     way = sys.argv[1]
     if way in PATCHED:
         setattr(kit, *PATCHED[way])
-    drive.play(SENDING.get(way, kit.with_urllib), resume=forgets if way == "forgets" else kit.resume)
+    drive.play(SENDING.get(way, kit.with_urllib), resume=RESUMING.get(way, kit.resume))

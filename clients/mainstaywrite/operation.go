@@ -6,9 +6,16 @@ import (
 )
 
 // UnknownError says that the write may have happened: repeat it with the same key, or ask at Operation; never use a new key.
-type UnknownError struct{ Operation, Key string }
+// If it is TooOld, Mainstay may have forgotten the key: do not repeat it either.
+type UnknownError struct {
+	Operation, Key string
+	TooOld         bool
+}
 
 func (e *UnknownError) Error() string {
+	if e.TooOld {
+		return "this write was begun too long ago to be repeated, and may have happened: ask " + e.Operation + ", or have a person look"
+	}
 	return "it is not known whether this write happened: " + e.Operation
 }
 

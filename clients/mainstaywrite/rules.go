@@ -4,11 +4,22 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
-// rulesPlace is where Mainstay says for which routes it keeps keys: below `control.path`.
-const rulesPlace = "/_mainstay/idempotency"
+// Below `control.path`.
+const rulesPlace, operationsPlace = "/_mainstay/idempotency", "/_mainstay/operations"
+
+// about is the address at which Mainstay is asked something about the path of r.
+func about(r *http.Request, place, name, value string) string {
+	path := r.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	question := url.Values{name: {value}, "path": {path}}
+	return r.URL.ResolveReference(&url.URL{Path: place, RawQuery: question.Encode()}).String()
+}
 
 // Whether keys are kept where a write goes: where they are not, a repeat is a second write.
 const (
@@ -38,13 +49,9 @@ func (t *Transport) once(r *http.Request, inDoubt bool, kept *int) *answer {
 	return got
 }
 
-// keeps asks whether keys are kept where `r` goes.
+// keeps asks whether keys are kept where `r` goes; a Mainstay that is older lists all of its routes.
 func (t *Transport) keeps(r *http.Request) int {
-	place, err := r.URL.Parse(rulesPlace)
-	if err != nil {
-		return keepsNone
-	}
-	got := t.send(r, http.MethodGet, place.String())
+	got := t.send(r, http.MethodGet, about(r, rulesPlace, "method", r.Method))
 	if got.StatusCode == 0 || got.StatusCode == 429 || got.StatusCode >= 500 {
 		return notAsked
 	}

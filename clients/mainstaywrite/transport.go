@@ -22,13 +22,14 @@ import (
 type Transport struct {
 	Base              http.RoundTripper
 	Patience, Attempt time.Duration
-	// Store keeps what is open, on disk before it is sent: method, URL, header and GetBody(), for after a restart.
-	Store func(request *http.Request, open bool) error
+	// What Store says was begun longer ago is not sent: *UnknownError, TooOld. It is the least `tombstone_seconds` of /_mainstay/idempotency.
+	Tombstone time.Duration
+	Store     Store // or nil
 }
 
-// New is patient for a minute, and 15 s for one attempt.
+// New is patient for a minute, 15 s for one attempt, and repeats nothing that was begun 30 days ago.
 func New() *Transport {
-	return &Transport{http.DefaultTransport, time.Minute, 15 * time.Second, func(*http.Request, bool) error { return nil }}
+	return &Transport{http.DefaultTransport, time.Minute, 15 * time.Second, 30 * 24 * time.Hour, nil}
 }
 
 // NoRedirects is for http.Client.CheckRedirect.
@@ -45,23 +46,24 @@ func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
 			return nil, errors.New("a body without GetBody cannot be sent twice")
 		}
 	}
-	ctx, cancel := context.WithTimeout(original.Context(), t.Patience)
-	defer cancel()
-	r, id := original.Clone(ctx), make([]byte, 16)
+	r, id := original.Clone(original.Context()), make([]byte, 16)
 	inDoubt := r.Header.Get("Idempotency-Key") != ""
 	if _, err := rand.Read(id); err != nil {
 		return nil, err
 	} else if !inDoubt {
 		r.Header.Set("Idempotency-Key", hex.EncodeToString(id))
 	}
-	if err := t.Store(r, true); err != nil {
-		return nil, err
-	}
-	answer, err := t.settle(r, inDoubt)
+	left, err := t.left(r)
 	if err != nil {
 		return nil, err
 	}
-	return answer, t.Store(r, false)
+	ctx, cancel := context.WithTimeout(r.Context(), left)
+	defer cancel()
+	answer, err := t.settle(r.WithContext(ctx), inDoubt)
+	if err != nil || t.Store == nil {
+		return answer, err
+	}
+	return answer, t.Store.Remove(r)
 }
 
 // settle repeats the request until its fate is known or patience ends.
@@ -71,7 +73,7 @@ func (t *Transport) settle(r *http.Request, inDoubt bool) (*http.Response, error
 	for pause := 0.2; ; pause = math.Min(5, pause*2) {
 		got := t.once(r, inDoubt, &kept)
 		if kept == keepsNone {
-			return nil, &UnknownError{operation, r.Header.Get("Idempotency-Key")}
+			return nil, &UnknownError{Operation: operation, Key: r.Header.Get("Idempotency-Key")}
 		}
 		wait, isWorth := got.retryAfter(pause)
 		place, said := got.location(r.URL), got.Header.Get("Mainstay-Outcome")
@@ -99,7 +101,7 @@ func (t *Transport) settle(r *http.Request, inDoubt bool) (*http.Response, error
 				operation = ""
 			}
 			if inDoubt {
-				return nil, &UnknownError{operation, r.Header.Get("Idempotency-Key")}
+				return nil, &UnknownError{Operation: operation, Key: r.Header.Get("Idempotency-Key")}
 			}
 			return got.Response, nil
 		}
