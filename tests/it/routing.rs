@@ -115,3 +115,48 @@ async fn the_control_path_is_not_forwarded() {
     }
     assert_eq!(upstream.count(), 0);
 }
+
+/// A pattern alone does not say it: a route that keeps no keys may stand before.
+#[tokio::test]
+async fn whether_keys_are_kept_is_told_for_one_write() {
+    let upstream = Upstream::answering(Answer::ok("done")).await;
+    let keeps = "timeout: 5s, idempotency: { required: true }";
+    let config = Config::new()
+        .upstream("app", upstream.addr, "")
+        .policy("keeps", keeps)
+        .policy("free", "timeout: 5s")
+        .route("path: /payments/free", "app", "free")
+        .route("path: /payments/**, headers: { x-test: \"1\" }", "app", "free")
+        .route("path: /payments/**, host: shop", "app", "keeps")
+        .route("path: /payments/**, methods: [POST, GET]", "app", "keeps");
+    let proxy = Proxy::start(config).await;
+    let asked = async |query: &str, (name, value): (&'static str, &'static str)| {
+        let target = format!("/_mainstay/idempotency{query}");
+        proxy.send(Request::get(&target).header(name, value)).await.json()
+    };
+    let any = ("x-any", "1");
+    let kept = async |query: &str, header| {
+        let routes = asked(query, header).await["routes"].clone();
+        routes.as_array().unwrap().iter().map(|route| route["route"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept("", any).await.len(), 2);
+    let by_host = kept("?method=PUT&path=/payments/1", ("host", "shop")).await;
+    let bare = kept("?method=POST&path=/payments/1", any).await;
+    assert!(by_host.len() == 1 && bare.len() == 1 && by_host != bare, "{by_host:?} {bare:?}");
+    assert_eq!(kept("?path=%2fpayments%2f1&method=POST", any).await, bare);
+    for (query, header) in [
+        ("?method=POST&path=/payments/free", any),
+        // As the router reads it.
+        ("?method=POST&path=/payments/x/../%2566ree", any),
+        ("?method=POST&path=/payments/1", ("x-test", "1")),
+        // Its route keeps none for this method, or takes none.
+        ("?method=GET&path=/payments/1", any),
+        ("?method=PUT&path=/payments/1", any),
+        ("?method=POST&path=/other", any),
+    ] {
+        assert_eq!(kept(query, header).await, Vec::<serde_json::Value>::new(), "{query}");
+    }
+    for query in ["?method=POST", "?path=/payments/1", "?method=P%20T&path=/payments/1", "?methode=POST&path=/"] {
+        proxy.get(&format!("/_mainstay/idempotency{query}")).await.expect_problem(400, "bad-request");
+    }
+}

@@ -8,7 +8,7 @@
 //! GET|HEAD operations?key=          the same by key; &upstream= and &path= narrow it, or ask the service itself
 //! GET|HEAD operations?state=        a listing
 //! POST     operations:batchGet      up to 100 keys at once
-//! GET|HEAD idempotency              the published policy
+//! GET|HEAD idempotency              the published policy; ?method=&path= that of one write
 //! GET|HEAD problems[/{slug}]        what a problem means and what to do
 //! POST     ids?count=N&kind=        fresh keys: uuidv7 (the default) or snowflake
 //! ```
@@ -37,7 +37,7 @@ use mainstay_policies::{
 
 use crate::{
     api::Fault,
-    config::model::{Config, Listener},
+    config::model::{Config, Listener, Route},
 };
 
 /// What the interface reads from. One per configuration snapshot.
@@ -128,6 +128,15 @@ impl CallerRequest<'_> {
     fn owns(&self, operation: &Operation) -> bool {
         operation.principal == self.principal_hash
             || self.former.iter().any(|former| operation.principal == principal_hash(former.as_deref()))
+    }
+
+    /// The routes of the listener that this came to, in file order.
+    fn routes_here(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let at = self.parts.extensions.get::<AskedAt>();
+        self.cx.config.routes.iter().filter(move |route| match at {
+            Some(AskedAt(listener)) => route.matches.belongs_to(listener),
+            None => route.matches.listeners.is_empty(),
+        })
     }
 
     fn trace_id(&self) -> Option<&str> {

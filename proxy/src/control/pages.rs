@@ -1,8 +1,8 @@
 //! What is published: the policy, the problems, fresh keys.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
-use http::header;
+use http::{header, request::Parts};
 use mainstay_policies::{
     idempotency::{
         Credentials, FingerprintBody, IdKind, Idempotency, KeyFrom, KeySyntax, MAX_KEY_OCTETS, MAX_PREFER_WAIT, Mint,
@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use super::{CallerRequest, html};
 use crate::{
     api::{Fault, query::Params, reply::Reply},
-    config::model::{Config, Route},
+    config::model::Route,
     respond::explain::explain,
+    router::{self, Target},
 };
 
 /// Fresh keys in one answer at most.
@@ -55,14 +56,30 @@ pub(super) fn openapi(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
     Ok(Reply::json(&document).with(header::CACHE_CONTROL, "max-age=3600"))
 }
 
-/// `GET idempotency`: the rules under which keys are kept.
-pub(super) fn published_policy(config: &Config) -> Reply {
-    let protected = |route: &std::sync::Arc<Route>| {
-        let policy = route.policy.idempotency.as_ref()?;
-        Some(route_policy(route, policy))
+/// `GET idempotency`: the rules under which keys are kept; with `?method=&path=` those under which the key of such a write is, if
+/// any. What else decides its route (host, header fields) is taken from this request.
+pub(super) fn published_policy(asked: &CallerRequest<'_>) -> Result<Reply, Fault> {
+    let params = Params::read(asked.parts.uri.query(), &["method", "path"])?;
+    let routes = &asked.cx.config.routes;
+    let listed: Vec<&Arc<Route>> = match (params.of("method"), params.of("path")) {
+        (None, None) => routes.iter().collect(),
+        (Some(method), Some(path)) => serving(asked, method, path)?.into_iter().collect(),
+        _ => return Err(Fault::bad("method and path belong together: ?method=POST&path=/payments.")),
     };
-    let routes: Vec<Value> = config.routes.iter().filter_map(protected).collect();
-    Reply::json(&json!({ "routes": routes })).with(header::CACHE_CONTROL, "no-cache")
+    let protected = |route: &Arc<Route>| Some(route_policy(route, route.policy.idempotency.as_ref()?));
+    let routes: Vec<Value> = listed.into_iter().filter_map(protected).collect();
+    Ok(Reply::json(&json!({ "routes": routes })).with(header::CACHE_CONTROL, "no-cache"))
+}
+
+/// The route to which a write goes where this is asked, if it keeps keys for its method.
+fn serving<'c>(asked: &'c CallerRequest<'_>, method: &str, path: &str) -> Result<Option<&'c Arc<Route>>, Fault> {
+    let Ok(method) = method.parse() else { return Err(Fault::bad("method is none: ?method=POST&path=/payments.")) };
+    let Parts { uri, headers, .. } = asked.parts;
+    let target = Target { method: &method, host: router::host_of(uri, headers), port: None, path, headers };
+    let first = asked.routes_here().find(|route| router::serves(&route.matches, &target));
+    let keeps =
+        |route: &&Arc<Route>| route.policy.idempotency.as_ref().is_some_and(|policy| policy.methods.contains(&method));
+    Ok(first.filter(keeps))
 }
 
 fn route_policy(route: &Route, policy: &Idempotency) -> Value {

@@ -12,7 +12,7 @@ use mainstay_policies::{
     problem::Problem,
 };
 
-use super::{AskedAt, CallerRequest, NO_OPERATION_WITH_KEY};
+use super::{CallerRequest, NO_OPERATION_WITH_KEY};
 use crate::{
     api::{Fault, document, reply::Reply},
     config::model::Route,
@@ -92,13 +92,8 @@ fn view(verdict: Option<Verdict>, status: &StatusQuery) -> (State, &'static str,
 
 /// The first route that takes keyed writes on `path` where this is asked, with its path parameters. Those of other listeners are
 /// nobody's here: a caller of the service must not have others asked with the service's credentials.
-fn write_route<'c, 'p>(asked: &CallerRequest<'c>, path: &'p str) -> Option<(&'c Route, Vec<(&'c str, &'p str)>)> {
-    let at = asked.parts.extensions.get::<AskedAt>();
-    let is_here = |route: &&Arc<Route>| match at {
-        Some(AskedAt(listener)) => route.matches.belongs_to(listener),
-        None => route.matches.listeners.is_empty(),
-    };
-    asked.cx.config.routes.iter().filter(is_here).find_map(|route| {
+fn write_route<'c, 'p>(asked: &'c CallerRequest<'_>, path: &'p str) -> Option<(&'c Route, Vec<(&'c str, &'p str)>)> {
+    asked.routes_here().find_map(|route| {
         let policy = route.policy.idempotency.as_ref()?;
         let takes = |method: &Method| route.matches.methods.is_empty() || route.matches.methods.contains(method);
         let takes_writes = policy.methods.iter().any(takes);

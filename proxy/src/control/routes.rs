@@ -54,7 +54,7 @@ impl CallerRequest<'_> {
             }
             ["idempotency"] => {
                 self.allow(&[Method::GET, Method::HEAD])?;
-                Ok(pages::published_policy(&self.cx.config))
+                pages::published_policy(self)
             }
             ["problems"] => {
                 self.allow(&[Method::GET, Method::HEAD])?;

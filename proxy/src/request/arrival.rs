@@ -40,7 +40,7 @@ use crate::{
     config::model,
     listener::{ClientExtras, ClientIncoming, ClientRequest},
     respond::failure::Failure,
-    router::{Router, Target},
+    router::{Router, Target, host_of, port_of},
     runtime::{route::Route, snapshot::Snapshot},
     telemetry::trace::RequestInfo,
     wire::{body::ProxyBody, forward::Hints, via},
@@ -75,8 +75,8 @@ fn begin(
             method: &parts.method,
             path: parts.uri.path(),
             scheme: if session.client.is_secure { "https" } else { "http" },
-            host: Some(host(&parts.uri, &parts.headers)),
-            port: port(&parts.uri, &parts.headers),
+            host: Some(host_of(&parts.uri, &parts.headers)),
+            port: port_of(&parts.uri, &parts.headers),
             client: Some(client.ip()),
             // Over a Unix socket there is none.
             peer: Some(session.peer).filter(|peer| peer.port() != 0),
@@ -199,7 +199,7 @@ fn answer_at_once(
     parts: &mut Parts,
 ) -> Option<Response<ProxyBody>> {
     if listener.cors.is_some()
-        && let Some(response) = cors::answer_preflight(snapshot, router, parts, host(&parts.uri, &parts.headers))
+        && let Some(response) = cors::answer_preflight(snapshot, router, parts, host_of(&parts.uri, &parts.headers))
     {
         return Some(response);
     }
@@ -212,14 +212,14 @@ fn look_up(router: &Router<Arc<Route>>, listener: &model::Listener, parts: &Part
     let asks_for_port = is_outbound || router.asks_for_port();
     let target = Target {
         method: &parts.method,
-        port: asks_for_port.then(|| egress::asked_port(parts, port(&parts.uri, &parts.headers))),
-        host: if router.asks_for_host() { host(&parts.uri, &parts.headers) } else { "" },
+        port: asks_for_port.then(|| egress::asked_port(parts, port_of(&parts.uri, &parts.headers))),
+        host: if router.asks_for_host() { host_of(&parts.uri, &parts.headers) } else { "" },
         path: parts.uri.path(),
         headers: &parts.headers,
     };
     match router.find(target) {
         Some((route, _)) => Ok(route.clone()),
-        None if is_outbound => Err(egress::denied(listener, host(&parts.uri, &parts.headers))),
+        None if is_outbound => Err(egress::denied(listener, host_of(&parts.uri, &parts.headers))),
         None => {
             let detail = Cow::Borrowed("No route of this proxy matches the method, host, path and headers.");
             Err(Failure::Request(Problem::NoRoute, detail))
@@ -246,24 +246,4 @@ fn deadline(
     let given = if listener.trust_deadline { deadline_from_headers(headers) } else { None };
     let end = exchange.started + given.map_or(total, |given| given.min(total));
     grpc.and_then(|call| call.deadline).map_or(end, |given| given.min(end))
-}
-
-/// The host that the request is for, without its port.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
-    if let Some(host) = uri.host() {
-        return host;
-    }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
-    }
-}
-
-/// The port that the request is for, where it says so.
-fn port(uri: &Uri, headers: &HeaderMap) -> Option<u16> {
-    if uri.authority().is_some() {
-        return uri.port_u16();
-    }
-    headers.get(HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
 }

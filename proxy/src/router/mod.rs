@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri, header::HOST};
 use mainstay_policies::path::{PathPattern, Segment, normalise};
 
 use crate::config::model::Match;
@@ -148,6 +148,31 @@ impl<T> Router<T> {
         let on_host = self.routes.iter().filter(move |(matches, _)| is_on_host(matches, host));
         on_host.map(|(matches, _)| matches.port)
     }
+}
+
+/// Whether a route serves a request, unless one before it does: what [`Router::find`] asks of each.
+pub(crate) fn serves(matches: &Match, target: &Target<'_>) -> bool {
+    matches.path.captures(&normalise(target.path)).is_some() && matches_beside_path(matches, target)
+}
+
+/// The host that the request is for, without its port.
+pub(crate) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    if let Some(host) = uri.host() {
+        return host;
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// The port that the request is for, where it says so.
+pub(crate) fn port_of(uri: &Uri, headers: &HeaderMap) -> Option<u16> {
+    if uri.authority().is_some() {
+        return uri.port_u16();
+    }
+    headers.get(HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
 }
 
 fn matches_beside_path(matches: &Match, target: &Target<'_>) -> bool {
