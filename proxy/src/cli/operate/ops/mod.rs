@@ -63,6 +63,7 @@ enum Ops {
     },
     /// Say what became of a write that is unknown, or take a flag away
     #[command(
+        visible_alias = "settle",
         after_help = "Examples:\n  mainstay ops resolve d4-aab7 --as succeeded --reason 'the bank says booked'\n  \
                             mainstay ops resolve d4-aab7 --acknowledge --reason 'the second one is taken back'"
     )]
