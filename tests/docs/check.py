@@ -41,7 +41,6 @@ UNPLAYED = {
     "container": "needs a container engine, and images from elsewhere",
     "cluster": "needs a cluster; tests/kubernetes holds the manifests against Kubernetes' own schemas",
     "example": "tests/run plays the examples by themselves",
-    "postgres": "needs a PostgreSQL; tests/it does the same on one (ledger_schema, replicas_store), tests/run `demo --replicas 3`",
 }
 # What a reader types, writes or sends.
 TYPED = {"sh", "yaml", "http", "python", "js", "lua"}
