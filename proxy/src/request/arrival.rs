@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Response, Uri, Version,
-    header::{HOST, USER_AGENT},
+    HeaderMap, Method, Response, Version,
+    header::USER_AGENT,
     request::Parts,
 };
 use http_body::Body as _;
