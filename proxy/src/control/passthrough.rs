@@ -1,6 +1,5 @@
 //! Asking the service itself about a key that the ledger does not know.
 
-
 use http::Method;
 use mainstay_policies::{
     access::ClientAddress,

@@ -7,11 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, Method, Response, Version,
-    header::USER_AGENT,
-    request::Parts,
-};
+use http::{HeaderMap, Method, Response, Version, header::USER_AGENT, request::Parts};
 use http_body::Body as _;
 use mainstay_policies::{
     idempotency::principal_hash,
