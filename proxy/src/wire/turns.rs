@@ -21,7 +21,7 @@ use std::{
 use tokio::task::yield_now;
 
 /// What one step handles of a body, in bytes: tens of microseconds of copying or hashing.
-pub(crate) const STEP_BYTES: usize = 64 * 1024;
+pub(crate) const STEP_BYTES: usize = 32 * 1024;
 
 thread_local! {
     static TURNS: RefCell<Option<Turns>> = const { RefCell::new(None) };
