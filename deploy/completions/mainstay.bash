@@ -394,6 +394,9 @@ _mainstay() {
             mainstay__subcmd__ops,reveal)
                 cmd="mainstay__subcmd__ops__subcmd__reveal"
                 ;;
+            mainstay__subcmd__ops,settle)
+                cmd="mainstay__subcmd__ops__subcmd__resolve"
+                ;;
             mainstay__subcmd__ops,show)
                 cmd="mainstay__subcmd__ops__subcmd__show"
                 ;;
@@ -2676,7 +2679,7 @@ _mainstay() {
             return 0
             ;;
         mainstay__subcmd__ops)
-            opts="-o -h --admin --ca-file --server-name --identity --bundle-file --cert-file --key-file --token-file --output --color --utc --local --help ls tail find show resolve reveal query redispatch help"
+            opts="-o -h --admin --ca-file --server-name --identity --bundle-file --cert-file --key-file --token-file --output --color --utc --local --help ls tail find show resolve settle reveal query redispatch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

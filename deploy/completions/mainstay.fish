@@ -149,33 +149,34 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand top" -l once -d 'Print
 complete -c mainstay -n "__fish_mainstay_using_subcommand top" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand top" -l local -d 'Moments in the time of this machine'
 complete -c mainstay -n "__fish_mainstay_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l admin -d 'The proxy\'s admin listener, http:// or https:// [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]' -r
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l ca-file -d 'Of an https listener: the authorities its certificate may be from [default: $MAINSTAY_CA_FILE, or the public ones]' -r -F
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l server-name -d 'The name its certificate must have [default: $MAINSTAY_SERVER_NAME, or the host of --admin]' -r
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l identity -d 'The one URI its certificate must have instead of a name, as SPIFFE\'s do [default: $MAINSTAY_IDENTITY]' -r
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l bundle-file -d 'Our certificate and its key in one file [default: $MAINSTAY_BUNDLE_FILE]' -r -F
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l cert-file -d 'Our certificate [default: $MAINSTAY_CERT_FILE]' -r -F
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l key-file -d 'The key of our certificate [default: $MAINSTAY_KEY_FILE]' -r -F
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l token-file -d 'The file that holds the token, where the listener asks for one [default: $MAINSTAY_TOKEN_FILE]' -r -F
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -s o -l output -d 'For people, or for programs' -r -f -a "table\t'For people'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l admin -d 'The proxy\'s admin listener, http:// or https:// [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l ca-file -d 'Of an https listener: the authorities its certificate may be from [default: $MAINSTAY_CA_FILE, or the public ones]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l server-name -d 'The name its certificate must have [default: $MAINSTAY_SERVER_NAME, or the host of --admin]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l identity -d 'The one URI its certificate must have instead of a name, as SPIFFE\'s do [default: $MAINSTAY_IDENTITY]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l bundle-file -d 'Our certificate and its key in one file [default: $MAINSTAY_BUNDLE_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l cert-file -d 'Our certificate [default: $MAINSTAY_CERT_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l key-file -d 'The key of our certificate [default: $MAINSTAY_KEY_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l token-file -d 'The file that holds the token, where the listener asks for one [default: $MAINSTAY_TOKEN_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -s o -l output -d 'For people, or for programs' -r -f -a "table\t'For people'
 wide\t'For people, with everything that a table has'
 json\t'As the proxy says it'
 ids\t'Names only, one a line'"
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l color -d 'Colour, for what needs somebody; auto: on a terminal unless $NO_COLOR is set, elsewhere if $CLICOLOR_FORCE is' -r -f -a "auto\t'As the terminal and the environment say'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l color -d 'Colour, for what needs somebody; auto: on a terminal unless $NO_COLOR is set, elsewhere if $CLICOLOR_FORCE is' -r -f -a "auto\t'As the terminal and the environment say'
 always\t'Also into files and pipes'
 never\t'Never'"
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l utc -d 'Moments in UTC, which they are in anyway'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -l local -d 'Moments in the time of this machine'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "ls" -d 'List what is open or needs a person, the oldest first (the same as no command)'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "tail" -d 'Tell what happens, as it happens: writes that change, breakers, configurations, the ledger; with --kind request, requests'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "find" -d 'Find the writes under a key that a caller sent'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "show" -d 'Tell the story of one operation, and what may be done next'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "resolve" -d 'Say what became of a write that is unknown, or take a flag away'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "reveal" -d 'Show the key of a write, where the proxy\'s configuration allows it; who looked, and why, is kept'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "query" -d 'Ask the service now what became of a write'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "redispatch" -d 'Send a write again, byte for byte, where the service honours its key'
-complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve reveal query redispatch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l utc -d 'Moments in UTC, which they are in anyway'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -l local -d 'Moments in the time of this machine'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "ls" -d 'List what is open or needs a person, the oldest first (the same as no command)'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "tail" -d 'Tell what happens, as it happens: writes that change, breakers, configurations, the ledger; with --kind request, requests'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "find" -d 'Find the writes under a key that a caller sent'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "show" -d 'Tell the story of one operation, and what may be done next'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "resolve" -d 'Say what became of a write that is unknown, or take a flag away'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "settle" -d 'Say what became of a write that is unknown, or take a flag away'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "reveal" -d 'Show the key of a write, where the proxy\'s configuration allows it; who looked, and why, is kept'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "query" -d 'Ask the service now what became of a write'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "redispatch" -d 'Send a write again, byte for byte, where the service honours its key'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and not __fish_seen_subcommand_from ls tail find show resolve settle reveal query redispatch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from ls" -l state -d 'Only in this state' -r -f -a "pending\t''
 succeeded\t''
 failed\t''
@@ -325,6 +326,45 @@ complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_s
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l utc -d 'Moments in UTC, which they are in anyway'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -l local -d 'Moments in the time of this machine'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from resolve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l state -d 'Only in this state' -r -f -a "pending\t''
+succeeded\t''
+failed\t''
+not_executed\t''
+unknown\t''"
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l route -d 'Only of this route' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l upstream -d 'Only of this upstream' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l policy -d 'Only under this policy' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l trace -d 'Only of this trace' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l older -d 'Only older than this: 30s, 10m, 24h' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l since -d 'Only begun since then: 2h ago, or a time' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l until -d 'Only begun before then' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l key -d 'A key is no id: it leads to one' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l as -d 'What became of the write, for good. `failed`: its caller is told that nothing was done and that a new key is safe; `not_executed` frees its key, so that a repeat executes. On a terminal both ask back' -r -f -a "succeeded\t'The service did it'
+failed\t'The service decided against it'
+not_executed\t'The service did nothing'"
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l reason -d 'Why; kept in the audit trail' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l actor -d 'Who does it; kept in the audit trail [default: $MAINSTAY_ACTOR, or $USER@host]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l admin -d 'The proxy\'s admin listener, http:// or https:// [default: $MAINSTAY_ADMIN, or http://127.0.0.1:9191]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l ca-file -d 'Of an https listener: the authorities its certificate may be from [default: $MAINSTAY_CA_FILE, or the public ones]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l server-name -d 'The name its certificate must have [default: $MAINSTAY_SERVER_NAME, or the host of --admin]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l identity -d 'The one URI its certificate must have instead of a name, as SPIFFE\'s do [default: $MAINSTAY_IDENTITY]' -r
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l bundle-file -d 'Our certificate and its key in one file [default: $MAINSTAY_BUNDLE_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l cert-file -d 'Our certificate [default: $MAINSTAY_CERT_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l key-file -d 'The key of our certificate [default: $MAINSTAY_KEY_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l token-file -d 'The file that holds the token, where the listener asks for one [default: $MAINSTAY_TOKEN_FILE]' -r -F
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -s o -l output -d 'For people, or for programs' -r -f -a "table\t'For people'
+wide\t'For people, with everything that a table has'
+json\t'As the proxy says it'
+ids\t'Names only, one a line'"
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l color -d 'Colour, for what needs somebody; auto: on a terminal unless $NO_COLOR is set, elsewhere if $CLICOLOR_FORCE is' -r -f -a "auto\t'As the terminal and the environment say'
+always\t'Also into files and pipes'
+never\t'Never'"
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l attention -d 'Only those that wait for a person'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l yes -d 'Without asking back: act on all that match, which are only shown otherwise; say `failed` or `not_executed` of several; acknowledge what is told to have happened'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l acknowledge -d 'The effect of a contradicted write has been taken back: the flag goes, its state stays, and with `not_executed` a repeat executes'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l utc -d 'Moments in UTC, which they are in anyway'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -l local -d 'Moments in the time of this machine'
+complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from settle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from reveal" -l key -d 'A key is no id: it leads to one' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from reveal" -l reason -d 'Why; kept in the audit trail' -r
 complete -c mainstay -n "__fish_mainstay_using_subcommand ops; and __fish_seen_subcommand_from reveal" -l actor -d 'Who does it; kept in the audit trail [default: $MAINSTAY_ACTOR, or $USER@host]' -r
