@@ -141,9 +141,9 @@ async fn whether_keys_are_kept_is_told_for_one_write() {
         routes.as_array().unwrap().iter().map(|route| route["methods"].clone()).collect::<Vec<_>>()
     };
     let (of_shop, of_others) = (serde_json::json!(["POST", "PATCH"]), serde_json::json!(["POST"]));
-    assert_eq!(kept("", any).await, [of_shop.clone(), of_others.clone()]);
+    assert_eq!(kept("", any).await, vec![of_shop.clone(), of_others.clone()]);
     assert_eq!(kept("?method=PATCH&path=/payments/1", ("host", "shop")).await, [of_shop]);
-    assert_eq!(kept("?method=POST&path=/payments/1", any).await, [of_others.clone()]);
+    assert_eq!(kept("?method=POST&path=/payments/1", any).await, std::slice::from_ref(&of_others));
     assert_eq!(kept("?path=%2fpayments%2f1&method=POST", any).await, [of_others]);
     for (query, header) in [
         ("?method=POST&path=/payments/free", any),
