@@ -27,6 +27,10 @@ class Files(dict):
             file.flush()
             os.fsync(file.fileno())
         os.replace(file.name, self._file(key))
+        if os.name == "posix":  # the name is on disk, too, once its folder is
+            folder = os.open(self.folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
         super().__setitem__(key, saved)
 
     def __delitem__(self, key):

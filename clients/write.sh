@@ -20,7 +20,7 @@ case $key in
     new) key=$fresh in_doubt=0 && echo "key: $key" >&2 ;;
     @*) file=${key#@}
         if [ ! -e "$file" ]; then # if another one makes it meanwhile, it is used
-            echo "$fresh $(date +%s)" >"$file.$$" && sync "$file.$$" && ln "$file.$$" "$file" && in_doubt=0; rm -f "$file.$$"
+            echo "$fresh $(date +%s)" >"$file.$$" && sync "$file.$$" && ln "$file.$$" "$file" && sync "$(dirname "$file")" && in_doubt=0; rm -f "$file.$$"
         fi
         [ -e "$file" ] || exit 2 # nothing is sent that cannot be kept
         began='' && read -r key began <"$file"
