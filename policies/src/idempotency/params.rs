@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 
-use super::{KeySource, ResponseStatus, Rule};
+use super::{KeySource, ResponseStatus, Rule, Verdict};
 use crate::operation::{QuerySchedule, Redispatch};
 
 /// How keyed writes are recognised, recorded and answered.
@@ -118,6 +118,13 @@ pub struct StatusQuery {
     pub schedule: QuerySchedule,
     /// Queries per second to one upstream.
     pub rate_per_sec: f64,
+}
+
+impl StatusQuery {
+    /// Whether `not_found` is believed, and only after a while: an original that is still on its way may come after it.
+    pub fn believes_absence_late(&self) -> bool {
+        !self.fenced && self.rules.iter().any(|rule| rule.then == Verdict::NotFound)
+    }
 }
 
 /// What repeats get where a write was settled and its own response was never seen.

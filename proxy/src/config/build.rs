@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstay_policies::{
     fallback::{Fallback, To},
-    idempotency::{KeyFrom, KeyPart, Verdict},
+    idempotency::{KeyFrom, KeyPart},
     path::Rewrite,
     rate_limit::Scope,
     timeout::Timeout,
@@ -178,8 +178,7 @@ fn check_settling(cx: &mut Cx, names: &Names<'_>) {
         let Some(idempotency) = &policy.idempotency else { continue };
         let Some(status) = &idempotency.status else { continue };
         let smallest = policy.timeout.total.saturating_add(idempotency.late_response);
-        let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
-        if !believes_absence || status.fenced || status.settle_after >= smallest {
+        if !status.believes_absence_late() || status.settle_after >= smallest {
             continue;
         }
         let written = || {

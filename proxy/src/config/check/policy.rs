@@ -3,7 +3,7 @@
 use http::Method;
 use mainstay_policies::{
     concurrency_limit::{Adaptive, ConcurrencyLimit},
-    idempotency::{Idempotency, StatusQuery, Verdict},
+    idempotency::{Idempotency, StatusQuery},
     retry::{Condition, Retry},
 };
 
@@ -163,8 +163,7 @@ fn settling(policy: &Policy, idempotency: &Idempotency, status: &StatusQuery, fo
         let path = ["policies", name, "idempotency", "retention"];
         found.warn("retention-too-short", &path, message, "keep responses at least as long");
     }
-    let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
-    if believes_absence && !status.fenced && status.schedule.give_up <= status.settle_after {
+    if status.believes_absence_late() && status.schedule.give_up <= status.settle_after {
         let message = format!(
             "policy `{name}`: `status.schedule.give_up` ({}) is over before `status.settle_after` ({}) is, from when on `not_found` is \
              believed: a person is called for every write that the service does not know",

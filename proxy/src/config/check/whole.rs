@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use mainstay_policies::{
     access::AccessList,
-    evidence::Verdict,
     fallback::{Fallback, To},
     idempotency::{Credentials, Idempotency, KeyFrom, KeyPart, Mint},
     rate_limit::Key,
@@ -169,8 +168,7 @@ fn replicas(config: &Config, found: &mut Found<'_>) {
             found.warn("status-of-one-instance", &at, message, cure);
         }
         let least = store.ttl.saturating_add(policy.timeout.attempt.unwrap_or(policy.timeout.total));
-        let believes_absence = status.rules.iter().any(|rule| rule.then == Verdict::NotFound);
-        if believes_absence && !status.fenced && status.settle_after < least {
+        if status.believes_absence_late() && status.settle_after < least {
             let message = format!(
                 "policy `{name}`: `status.settle_after` ({}) is shorter than `ledger.lease.ttl` ({}) and an attempt together: a \
                  replica that stood still may send what `not_found` has already been believed about",
